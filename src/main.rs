@@ -1,0 +1,2 @@
+//! The `pgdumpd` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Manifests, proofs and pins in a storage.

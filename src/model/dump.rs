@@ -1,0 +1,248 @@
+//! What a dump holds and how it is written: content, selection, format and compression.
+//!
+//! The [`Selection`] is what retention keeps apart: a schema-only or one-table backup never stands in for a full one.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Which part of the database goes into the backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    /// Definitions and rows.
+    #[default]
+    Full,
+    /// Definitions only (`pg_dump --schema-only`).
+    Schema,
+    /// Rows only (`pg_dump --data-only`).
+    Data,
+    /// Roles and tablespaces of the whole server (`pg_dumpall --globals-only`).
+    Globals,
+}
+
+impl Content {
+    /// The word used in file names, manifests and configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Schema => "schema",
+            Self::Data => "data",
+            Self::Globals => "globals",
+        }
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// The form `pg_dump` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// `-Fc`, the only form whose tables can be read one by one.
+    #[default]
+    Custom,
+    /// SQL text.
+    Plain,
+    /// `-Ft`.
+    Tar,
+    /// `-Fd`, dumped with several connections into scratch and stored as one tar.
+    Directory,
+}
+
+impl Format {
+    /// The word used in manifests and configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Custom => "custom",
+            Self::Plain => "plain",
+            Self::Tar => "tar",
+            Self::Directory => "directory",
+        }
+    }
+
+    /// The file name's ending for this format, before the compression's: `dump`, `sql`, `tar`.
+    #[must_use]
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Custom => "dump",
+            Self::Plain => "sql",
+            Self::Tar | Self::Directory => "tar",
+        }
+    }
+}
+
+/// Who compresses, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "algorithm", content = "level")]
+pub enum Compression {
+    /// zstd, levels 1 to 19.
+    Zstd(i32),
+    /// gzip, levels 1 to 9.
+    Gzip(u32),
+    /// bzip2, levels 1 to 9.
+    Bzip2(u32),
+    /// The bytes of `pg_dump -Z0` as they are.
+    None,
+    /// `pg_dump`'s own compression, so that `pg_restore` opens the file as it is.
+    Native,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self::Zstd(3)
+    }
+}
+
+impl Compression {
+    /// The word used in manifests and configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Zstd(_) => "zstd",
+            Self::Gzip(_) => "gzip",
+            Self::Bzip2(_) => "bzip2",
+            Self::None => "none",
+            Self::Native => "native",
+        }
+    }
+
+    /// The ending that the compression adds to a file name (`zst`), if any.
+    #[must_use]
+    pub fn extension(self) -> Option<&'static str> {
+        match self {
+            Self::Zstd(_) => Some("zst"),
+            Self::Gzip(_) => Some("gz"),
+            Self::Bzip2(_) => Some("bz2"),
+            Self::None | Self::Native => None,
+        }
+    }
+
+    /// The standard tool's command that writes the decompressed bytes to its output: `zstd -dc`.
+    #[must_use]
+    pub fn reader_command(self) -> Option<&'static str> {
+        match self {
+            Self::Zstd(_) => Some("zstd -dc"),
+            Self::Gzip(_) => Some("gzip -dc"),
+            Self::Bzip2(_) => Some("bzip2 -dc"),
+            Self::None | Self::Native => None,
+        }
+    }
+}
+
+/// What shapes one dump: everything on `pg_dump`'s command line that isn't about connecting.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct DumpShape {
+    /// Definitions, rows or both.
+    pub content: Content,
+    /// Archive format.
+    pub format: Format,
+    /// Compression and level.
+    pub compression: Compression,
+    /// `--table` patterns, psql's pattern rules (manual: psql, Patterns).
+    pub include_tables: Vec<String>,
+    /// `--exclude-table` patterns.
+    pub exclude_tables: Vec<String>,
+    /// `--schema` patterns.
+    pub include_schemas: Vec<String>,
+    /// `--exclude-schema` patterns.
+    pub exclude_schemas: Vec<String>,
+    /// Tables dumped without their rows, `--exclude-table-data` patterns.
+    pub exclude_table_data: Vec<String>,
+    /// Further vetted `pg_dump` options, one word each (`--no-comments`); the allow-list is in `postgres/dump`.
+    pub options: Vec<String>,
+    /// Parallel jobs of the directory format; 1 otherwise.
+    pub jobs: u32,
+}
+
+impl DumpShape {
+    /// The selection this shape makes: equal for two shapes that dump the same things, whatever format or compression.
+    #[must_use]
+    pub fn selection(&self) -> Selection {
+        let mut text = String::from(self.content.word());
+        let parts = [
+            ("table", &self.include_tables),
+            ("exclude-table", &self.exclude_tables),
+            ("schema", &self.include_schemas),
+            ("exclude-schema", &self.exclude_schemas),
+            ("exclude-table-data", &self.exclude_table_data),
+            ("option", &self.options),
+        ];
+        for (word, values) in parts {
+            let mut values: Vec<&str> = values.iter().map(String::as_str).collect();
+            values.sort_unstable();
+            values.dedup();
+            for value in values {
+                text.push_str(&format!(" {word}={value:?}"));
+            }
+        }
+        Selection(text)
+    }
+}
+
+/// Content plus include, exclude and shaping options in canonical text: `full`, `schema`, `full table="orders"`.
+///
+/// Retention, alerts and size estimates are kept per project, database and selection.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Selection(pub String);
+
+impl Selection {
+    /// The selection of a whole database.
+    #[must_use]
+    pub fn full() -> Self {
+        Self(String::from("full"))
+    }
+
+    /// The selection of the server's roles and tablespaces.
+    #[must_use]
+    pub fn globals() -> Self {
+        Self(String::from("globals"))
+    }
+
+    /// Whether this is the whole database; only such a backup answers "when was the last good full one".
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.0 == "full"
+    }
+}
+
+impl fmt::Display for Selection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selection_ignores_order_format_and_compression() {
+        let one = DumpShape { include_tables: vec!["b".into(), "a".into()], ..DumpShape::default() };
+        let two = DumpShape {
+            include_tables: vec!["a".into(), "b".into()],
+            format: Format::Tar,
+            compression: Compression::None,
+            ..DumpShape::default()
+        };
+        assert_eq!(one.selection(), two.selection());
+        assert_eq!(one.selection().0, r#"full table="a" table="b""#);
+    }
+
+    #[test]
+    fn selection_tells_content_and_filters_apart() {
+        let full = DumpShape::default().selection();
+        assert!(full.is_full());
+        let schema = DumpShape { content: Content::Schema, ..DumpShape::default() }.selection();
+        let without = DumpShape { exclude_tables: vec!["log".into()], ..DumpShape::default() }.selection();
+        assert_ne!(full, schema);
+        assert!(!without.is_full());
+    }
+}

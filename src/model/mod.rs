@@ -1,0 +1,7 @@
+//! The nouns: plain data with public fields, shared by every floor. Behaviour lives in the verbs.
+
+pub mod backup;
+pub mod dump;
+pub mod project;
+pub mod run;
+pub mod settings;

@@ -1,0 +1,1 @@
+//! Durations and sizes as people write and read them: `26h`, `15 min`, `2 GiB`.
