@@ -102,6 +102,9 @@ impl fmt::Display for Cause {
     }
 }
 
+/// "Too many levels of symbolic links": what `O_NOFOLLOW` answers at a link. Its `ErrorKind` isn't stable yet.
+const ELOOP: i32 = 40;
+
 /// A failure as it is told: one lowercase sentence, a hint, and the last words of the program that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -153,7 +156,8 @@ impl Failure {
         use std::io::ErrorKind;
         let cause = match error.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Cause::Space,
-            ErrorKind::FilesystemLoop | ErrorKind::NotADirectory => Cause::UnsafePath,
+            ErrorKind::NotADirectory => Cause::UnsafePath,
+            _ if error.raw_os_error() == Some(ELOOP) => Cause::UnsafePath,
             _ => Cause::Storage,
         };
         Self::new(cause, format!("{doing}: {error}"))

@@ -1,1 +1,68 @@
-//! See the design.
+//! Where backups lie: one trait, two-phase writing, and names that can't leave their folder.
+//!
+//! A storage knows names and bytes, not what they mean; deciding what to write or delete is the verbs' work.
+
+use std::fmt::Debug;
+use std::io::{Read, Write};
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::error::Result;
+
+/// A file of a project: the raw project name (encoded by the storage) and a safe file name made by `storage::names`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Project name as configured.
+    pub project: String,
+    /// File name within the project's folder.
+    pub file: String,
+}
+
+/// One stored file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub key: Key,
+    /// Its length, bytes.
+    pub size: u64,
+}
+
+/// A file being written. Dropping it without [`Pending::commit`] removes what was written.
+pub trait Pending: Write + Send {
+    /// Makes the bytes durable under their final name, which must not exist yet.
+    fn commit(self: Box<Self>) -> Result<()>;
+    /// Removes what was written.
+    fn abort(self: Box<Self>) -> Result<()>;
+}
+
+/// A place for backups.
+pub trait Storage: Send + Sync + Debug {
+    /// The name in the configuration.
+    fn name(&self) -> &str;
+    /// The id in the marker file; `None` where there is no marker (not mounted, or never used).
+    fn id(&self) -> Result<Option<String>>;
+    /// Makes the root and its marker, for a storage that has never been used; refuses a folder that isn't empty. Returns the new id.
+    fn initialize(&self) -> Result<String>;
+    /// Begins a file. `run` names the temporary file, so that debris can be told from a living run's work.
+    fn begin(&self, key: &Key, run: &str) -> Result<Box<dyn Pending>>;
+    /// Reads a file from its start.
+    fn get(&self, key: &Key) -> Result<Box<dyn Read + Send>>;
+    /// Reads a part of a file.
+    fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Box<dyn Read + Send>>;
+    /// The length of a file, or `None` where it doesn't exist.
+    fn size(&self, key: &Key) -> Result<Option<u64>>;
+    /// Replaces a small file (a proof, a pin) as a whole, or makes it.
+    fn put(&self, key: &Key, bytes: &[u8]) -> Result<()>;
+    /// All files of a project with a final name; empty where the project has no folder. Unfinished files are not listed.
+    fn list(&self, project: &str) -> Result<Vec<Entry>>;
+    /// The projects that have a folder.
+    fn projects(&self) -> Result<Vec<String>>;
+    /// Deletes a file durably; one that is gone already is fine.
+    fn delete(&self, key: &Key) -> Result<()>;
+    /// Removes a project's unfinished files, of one run or of all; returns their names. Call it only while holding the project's lock.
+    fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>>;
+    /// Bytes that can still be written; `None` where there is no such bound.
+    fn free_space(&self) -> Result<Option<u64>>;
+    /// Where the project's lock file lies; the folder is made if missing.
+    fn lock_file(&self, project: &str) -> Result<PathBuf>;
+}
