@@ -38,7 +38,7 @@ pub struct World {
 impl World {
     /// Opens the catalog in the state directory and the configured storages (without touching their disks).
     pub fn open(settings: &Settings, clock: Clock) -> Result<Self> {
-        let catalog = Catalog::open(&settings.daemon.state_dir, clock.clone())?;
+        let catalog = Catalog::open(&settings.daemon.state_dir, &clock)?;
         Ok(Self::around(settings, clock, catalog))
     }
 
