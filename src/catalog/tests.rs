@@ -84,14 +84,14 @@ fn a_run_is_followed_from_start_to_end() {
     catalog.write(|tx| tx.start_run(&run)).unwrap();
     let child = own_identity();
     catalog.write(|tx| tx.set_child(&run.id, child).and_then(|()| tx.set_stage(&run.id, Stage::Streaming))).unwrap();
-    let unfinished = catalog.read(|tx| tx.unfinished_runs()).unwrap();
+    let unfinished = catalog.read(Reader::unfinished_runs).unwrap();
     assert_eq!(unfinished, [UnfinishedRun { run: run.clone(), stage: Stage::Streaming, owner: own_identity(), child }]);
 
     run.status = RunStatus::Failed;
     run.finished_at = Some(noon() + minutes(2));
     run.failure = Some(Failure::new(Cause::DumpKilled, "pg_dump was ended by signal 9 (SIGKILL)").detail("last words"));
     catalog.write(|tx| tx.finish_run(&run)).unwrap();
-    assert!(catalog.read(|tx| tx.unfinished_runs()).unwrap().is_empty());
+    assert!(catalog.read(Reader::unfinished_runs).unwrap().is_empty());
     assert_eq!(catalog.read(|tx| tx.run(&run.id)).unwrap().as_ref(), Some(&run));
     assert_eq!(catalog.read(|tx| tx.last_run("shop", "shop", &Selection::full())).unwrap(), Some(run));
 }
@@ -134,11 +134,11 @@ fn a_slot_is_claimed_once_and_a_missed_range_covers_its_slots() {
     assert!(!catalog.write(|tx| tx.record_slot(&missed)).unwrap(), "recorded twice");
     let around = [60, 120, 240, 300].map(|offset| slot("schema", noon() + minutes(offset)));
     assert_eq!(catalog.write(|tx| tx.claim_slots(&around)).unwrap(), [false, false, false, true]);
-    let last = catalog.read(|tx| tx.last_due()).unwrap();
+    let last = catalog.read(Reader::last_due).unwrap();
     assert_eq!(last[&("shop".into(), "schema".into())], noon() + minutes(300));
 
     catalog.write(|tx| tx.finish_slot(&slots[0], SlotOutcome::Ok)).unwrap();
-    let unfinished = catalog.read(|tx| tx.unfinished_slots()).unwrap();
+    let unfinished = catalog.read(Reader::unfinished_slots).unwrap();
     assert_eq!(unfinished.len(), 3);
     let counts = catalog.read(|tx| tx.slot_counts(&SlotFilter::default())).unwrap();
     assert_eq!(counts, [(SlotOutcome::Claimed, 3), (SlotOutcome::Ok, 1), (SlotOutcome::Missed, 4)].into());
@@ -168,8 +168,8 @@ fn backups_are_found_by_prefix_file_filter_and_order() {
     let good = BackupFilter { undamaged: true, content: Some(Content::Full), ..shop };
     assert_eq!(catalog.read(|tx| tx.latest_backup(&good)).unwrap(), Some(rows[0].clone()));
     assert_eq!(catalog.read(|tx| tx.count_backups(&BackupFilter::default())).unwrap(), 4);
-    assert_eq!(catalog.read(|tx| tx.last_good_full()).unwrap()[&("shop".into(), "shop".into())], noon());
-    let totals = catalog.read(|tx| tx.totals()).unwrap();
+    assert_eq!(catalog.read(Reader::last_good_full).unwrap()[&("shop".into(), "shop".into())], noon());
+    let totals = catalog.read(Reader::totals).unwrap();
     assert_eq!(totals[0], ProjectTotals { project: "shop".into(), backups: 3, size: 600, newest: noon() + minutes(2) });
 
     catalog.write(|tx| tx.remove_backup("main", &rows[0].id)).unwrap();
@@ -207,7 +207,7 @@ fn a_letter_is_lent_deferred_delivered_or_refused() {
             tx.defer_letter(taken[2].id, noon() + minutes(30), "421 later")
         })
         .unwrap();
-    assert_eq!(catalog.read(|tx| tx.next_letter()).unwrap(), Some(noon() + minutes(30)));
+    assert_eq!(catalog.read(Reader::next_letter).unwrap(), Some(noon() + minutes(30)));
     let refused = catalog.read(|tx| tx.letters::<String>(Some(LetterState::Refused), Page::all())).unwrap();
     assert_eq!((refused[0].message.as_str(), refused[0].error.as_deref(), refused[0].attempts), ("two", Some("550 no such user"), 1));
     clock.advance(minutes(31));
@@ -221,25 +221,25 @@ fn alerts_notes_pauses_projects_audit_and_heartbeat_are_kept() {
     let full = Selection::full();
     catalog.write(|tx| tx.put_alert("shop", "shop", &full, &("failing", 3))).unwrap();
     assert_eq!(catalog.read(|tx| tx.alert::<(String, u32)>("shop", "shop", &full)).unwrap(), Some(("failing".into(), 3)));
-    assert_eq!(catalog.read(|tx| tx.alerts::<(String, u32)>()).unwrap().len(), 1);
+    assert_eq!(catalog.read(Reader::alerts::<(String, u32)>).unwrap().len(), 1);
     catalog.write(|tx| tx.remove_alert("shop", "shop", &full)).unwrap();
     assert_eq!(catalog.read(|tx| tx.alert::<(String, u32)>("shop", "shop", &full)).unwrap(), None);
 
     let pause = Pause { project: "shop".into(), since: noon(), until: Some(noon() + minutes(10)), reason: "move".into() };
     catalog.write(|tx| tx.pause(&pause)).unwrap();
-    assert_eq!(catalog.read(|tx| tx.pauses()).unwrap(), [pause]);
+    assert_eq!(catalog.read(Reader::pauses).unwrap(), [pause]);
     clock.advance(minutes(10));
-    assert!(catalog.read(|tx| tx.pauses()).unwrap().is_empty(), "a pause outlived its end");
+    assert!(catalog.read(Reader::pauses).unwrap().is_empty(), "a pause outlived its end");
     assert!(catalog.write(|tx| tx.resume("shop")).unwrap());
 
-    catalog.write(|tx| tx.see_projects(["shop", "blog"].into_iter())).unwrap();
+    catalog.write(|tx| tx.see_projects(&["shop", "blog"])).unwrap();
     clock.advance(minutes(1));
-    catalog.write(|tx| tx.see_projects(["shop"].into_iter())).unwrap();
-    let known = catalog.read(|tx| tx.known_projects()).unwrap();
+    catalog.write(|tx| tx.see_projects(&["shop"])).unwrap();
+    let known = catalog.read(Reader::known_projects).unwrap();
     assert_eq!((known[0].name.as_str(), known[0].removed_at), ("blog", Some(noon() + minutes(11))));
     assert_eq!((known[1].first_seen, known[1].removed_at), (noon() + minutes(10), None));
-    catalog.write(|tx| tx.see_projects(["blog", "shop"].into_iter())).unwrap();
-    assert_eq!(catalog.read(|tx| tx.known_projects()).unwrap()[0].removed_at, None);
+    catalog.write(|tx| tx.see_projects(&["blog", "shop"])).unwrap();
+    assert_eq!(catalog.read(Reader::known_projects).unwrap()[0].removed_at, None);
 
     let entry = AuditEntry {
         at: noon(),
@@ -261,7 +261,7 @@ fn alerts_notes_pauses_projects_audit_and_heartbeat_are_kept() {
         running: vec![RunId("aaaa".into())],
     };
     catalog.write(|tx| tx.beat(&beat)).unwrap();
-    assert_eq!(catalog.read(|tx| tx.heartbeat()).unwrap(), Some(beat));
+    assert_eq!(catalog.read(Reader::heartbeat).unwrap(), Some(beat));
 }
 
 #[test]
@@ -281,8 +281,8 @@ fn forgetting_spares_what_is_unfinished_and_the_last_due_time() {
     clock.advance(minutes(60));
     let forget = || catalog.write(|tx| tx.forget_before(noon() + minutes(1), 1)).unwrap();
     assert_eq!((forget(), forget()), (3, 0));
-    assert_eq!(catalog.read(|tx| tx.unfinished_runs()).unwrap().len(), 1);
-    assert_eq!(catalog.read(|tx| tx.unfinished_slots()).unwrap().len(), 1);
+    assert_eq!(catalog.read(Reader::unfinished_runs).unwrap().len(), 1);
+    assert_eq!(catalog.read(Reader::unfinished_slots).unwrap().len(), 1);
     assert_eq!(catalog.read(|tx| tx.letters::<String>(None, Page::all())).unwrap().len(), 1);
-    assert_eq!(catalog.read(|tx| tx.last_due()).unwrap().len(), 2);
+    assert_eq!(catalog.read(Reader::last_due).unwrap().len(), 2);
 }

@@ -9,7 +9,7 @@ use super::{Reader, Writer};
 use crate::error::Result;
 use crate::model::dump::Selection;
 
-impl Reader<'_> {
+impl Reader {
     /// The state of one alert.
     pub fn alert<T: DeserializeOwned>(&self, project: &str, database: &str, selection: &Selection) -> Result<Option<T>> {
         self.ask("reading an alert", |db| {
@@ -31,7 +31,7 @@ impl Reader<'_> {
     }
 }
 
-impl Writer<'_> {
+impl Writer {
     /// Records the state of one alert.
     pub fn put_alert<T: Serialize>(&self, project: &str, database: &str, selection: &Selection, state: &T) -> Result<()> {
         self.ask("recording an alert", |db| {

@@ -15,7 +15,7 @@ use crate::model::dump::Selection;
 const COLUMNS: &str = "id, storage, project, database, content, selection, trigger, schedule, slot, started_at, finished_at, file, size, \
                        uncompressed_size, sha256, tables, rows, pinned, proof, proven_at, damaged";
 
-impl Reader<'_> {
+impl Reader {
     /// The backup of that id, in whichever storage.
     pub fn backup(&self, id: &RunId) -> Result<Option<BackupRow>> {
         let sql = format!("SELECT {COLUMNS} FROM backups WHERE id = ?1");
@@ -102,7 +102,7 @@ impl Reader<'_> {
     }
 }
 
-impl Writer<'_> {
+impl Writer {
     /// Adds a backup to the index, or brings its row up to date.
     pub fn put_backup(&self, row: &BackupRow) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO backups VALUES (:id, :storage, :project, :database, :content, :selection, :trigger, :schedule, \

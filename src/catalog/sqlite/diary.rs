@@ -8,7 +8,7 @@ use super::{Reader, Writer};
 use crate::catalog::{AuditEntry, Heartbeat, KnownProject, Page, Pause};
 use crate::error::Result;
 
-impl Reader<'_> {
+impl Reader {
     /// A note by its key.
     pub fn meta(&self, key: &str) -> Result<Option<String>> {
         self.ask("reading a note", |db| {
@@ -78,7 +78,7 @@ impl Reader<'_> {
     }
 }
 
-impl Writer<'_> {
+impl Writer {
     /// Keeps a note under its key.
     pub fn put_meta(&self, key: &str, value: &str) -> Result<()> {
         self.ask("keeping a note", |db| db.prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?.execute([key, value]).map(drop))
@@ -113,12 +113,12 @@ impl Writer<'_> {
     }
 
     /// Records which projects are configured now: new ones are first seen, missing ones removed, returning ones no longer removed.
-    pub fn see_projects<'n>(&self, names: impl Iterator<Item = &'n str> + Clone) -> Result<()> {
+    pub fn see_projects(&self, names: &[&str]) -> Result<()> {
         let now = Time(self.now());
         self.ask("recording the projects", |db| {
             db.execute_batch("CREATE TEMP TABLE IF NOT EXISTS seen (name TEXT PRIMARY KEY) WITHOUT ROWID; DELETE FROM seen")?;
             let mut see = db.prepare_cached("INSERT OR IGNORE INTO seen VALUES (?1)")?;
-            for name in names.clone() {
+            for name in names {
                 see.execute([name])?;
             }
             db.execute(

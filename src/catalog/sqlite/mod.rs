@@ -62,61 +62,61 @@ impl Catalog {
     }
 
     /// Runs `work` in one transaction that sees one state throughout. A catalog found damaged is started anew and asked again.
-    pub fn read<T>(&self, mut work: impl FnMut(&Reader<'_>) -> Result<T>) -> Result<T> {
-        self.0.transact(Mode::Read, |reader| work(reader))
+    pub fn read<T>(&self, mut work: impl FnMut(&Reader) -> Result<T>) -> Result<T> {
+        self.0.transact(Mode::Read, |writer| work(writer))
     }
 
     /// Runs `work` in one transaction: all of it becomes durable, or, if it fails, none. A catalog found damaged is started anew and
     /// written again, so `work` may be called twice.
-    pub fn write<T>(&self, mut work: impl FnMut(&Writer<'_>) -> Result<T>) -> Result<T> {
-        self.0.transact(Mode::Write, |reader| work(&Writer(reader)))
+    pub fn write<T>(&self, work: impl FnMut(&Writer) -> Result<T>) -> Result<T> {
+        self.0.transact(Mode::Write, work)
     }
 
     /// Why the catalog was made anew, until [`Writer::reindexed`]; while it is set, the index of backups is not complete.
     pub fn needs_reindex(&self) -> Result<Option<String>> {
-        self.read(|reader| reader.rebuilt_because())
+        self.read(Reader::rebuilt_because)
     }
 }
 
 /// What can be asked within a transaction.
 #[derive(Debug)]
-pub struct Reader<'c> {
-    connection: &'c Connection,
-    path: &'c Path,
-    clock: &'c Clock,
+pub struct Reader {
+    connection: Connection,
+    path: PathBuf,
+    clock: Clock,
     damage: Cell<Option<ErrorCode>>,
 }
 
-/// What can be asked and changed within a transaction.
+/// What can be asked and changed within a transaction. Only [`Catalog::write`] hands it out.
 #[derive(Debug)]
-pub struct Writer<'c>(&'c Reader<'c>);
+pub struct Writer(Reader);
 
-impl<'c> Deref for Writer<'c> {
-    type Target = Reader<'c>;
+impl Deref for Writer {
+    type Target = Reader;
 
     fn deref(&self) -> &Self::Target {
-        self.0
+        &self.0
     }
 }
 
-impl Reader<'_> {
+impl Reader {
     fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
 
     /// Asks SQLite; an error is told with what was being done, and damage is remembered for the end of the transaction.
     fn ask<T>(&self, doing: &str, question: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
-        question(self.connection).map_err(|error| {
+        question(&self.connection).map_err(|error| {
             if let Some(code) = damage(&error) {
                 self.damage.set(Some(code));
             }
-            failure(self.path, doing, &error)
+            failure(&self.path, doing, &error)
         })
     }
 }
 
 impl Shared {
-    fn transact<T>(&self, mode: Mode, mut work: impl FnMut(&Reader<'_>) -> Result<T>) -> Result<T> {
+    fn transact<T>(&self, mode: Mode, mut work: impl FnMut(&Writer) -> Result<T>) -> Result<T> {
         let mut place = match mode {
             Mode::Read => self.reading.lock(),
             Mode::Write => self.writing.lock(),
@@ -136,27 +136,27 @@ impl Shared {
         &self,
         place: &mut Option<Opened>,
         mode: Mode,
-        work: &mut impl FnMut(&Reader<'_>) -> Result<T>,
+        work: &mut impl FnMut(&Writer) -> Result<T>,
     ) -> (Result<T>, Option<FileId>) {
         let opened = match self.opened(place, mode) {
             Ok(opened) => opened,
             Err(failure) => return (Err(failure), None),
         };
-        let reader = Reader { connection: &opened.connection, path: &self.path, clock: &self.clock, damage: Cell::new(None) };
+        let writer = &opened.writer;
         let begin = match mode {
             Mode::Read => "BEGIN",
             Mode::Write => "BEGIN IMMEDIATE",
         };
-        let outcome = reader.ask("beginning", |sql| sql.execute_batch(begin)).and_then(|()| {
-            let outcome = work(&reader).and_then(|answer| reader.ask("committing", |sql| sql.execute_batch("COMMIT")).map(|()| answer));
-            if outcome.is_err() && !reader.connection.is_autocommit() {
+        let outcome = writer.ask("beginning", |sql| sql.execute_batch(begin)).and_then(|()| {
+            let outcome = work(writer).and_then(|answer| writer.ask("committing", |sql| sql.execute_batch("COMMIT")).map(|()| answer));
+            if outcome.is_err() && !writer.connection.is_autocommit() {
                 // Some errors roll back by themselves; where this fails, closing the connection does it.
-                drop(reader.connection.execute_batch("ROLLBACK"));
+                drop(writer.connection.execute_batch("ROLLBACK"));
             }
             outcome
         });
-        let damaged = reader.damage.take().filter(|_| outcome.is_err()).map(|_| opened.file);
-        if outcome.is_err() && !opened.connection.is_autocommit() {
+        let damaged = writer.damage.take().filter(|_| outcome.is_err()).map(|_| opened.file);
+        if outcome.is_err() && !writer.connection.is_autocommit() {
             *place = None;
         }
         (outcome, damaged)

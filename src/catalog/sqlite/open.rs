@@ -3,6 +3,7 @@
 //! Opening and setting aside happen under `catalog.lock`, so that of several processes that notice the same loss one makes the new file
 //! and the others find it. The file itself is never opened except through SQLite: closing such a descriptor would drop SQLite's locks.
 
+use std::cell::Cell;
 use std::fs::{File, OpenOptions};
 use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -13,7 +14,7 @@ use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FlockOperation, OFlags, flock};
 
 use super::schema::{self, Prepared};
-use super::{Mode, Shared, damage, failure};
+use super::{Mode, Reader, Shared, Writer, damage, failure};
 use crate::error::{Cause, Failure, Result};
 
 /// How long another process's transaction is waited for.
@@ -22,7 +23,7 @@ const BUSY: Duration = Duration::from_secs(10);
 /// A connection, and which file it is to.
 #[derive(Debug)]
 pub(super) struct Opened {
-    pub(super) connection: Connection,
+    pub(super) writer: Writer,
     pub(super) file: FileId,
     pub(super) log: Option<FileId>,
 }
@@ -150,7 +151,8 @@ impl Shared {
         }
         let file = FileId::of(&self.path);
         let file = file.ok_or_else(|| Trouble::Other(self.cannot("be opened", &ErrorKind::NotFound.into())))?;
-        Ok(Opened { connection, file, log: FileId::of(&with_suffix(&self.path, "-wal")) })
+        let reader = Reader { connection, path: self.path.clone(), clock: self.clock.clone(), damage: Cell::new(None) };
+        Ok(Opened { writer: Writer(reader), file, log: FileId::of(&with_suffix(&self.path, "-wal")) })
     }
 
     /// Waits at most as long as for a transaction: who holds it is opening the catalog, too.

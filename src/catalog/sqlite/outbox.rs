@@ -14,7 +14,7 @@ use crate::error::Result;
 
 const COLUMNS: &str = "id, message, queued_at, next_try, attempts, error, state";
 
-impl Reader<'_> {
+impl Reader {
     /// Messages, the latest first; in one state, or in any.
     pub fn letters<T: DeserializeOwned>(&self, state: Option<LetterState>, page: Page) -> Result<Vec<Letter<T>>> {
         let asked = conditions(&[("state = :state", state.is_some())]);
@@ -36,7 +36,7 @@ impl Reader<'_> {
     }
 }
 
-impl Writer<'_> {
+impl Writer {
     /// Puts a message into the outbox, to be tried at once. Returns its number.
     pub fn enqueue<T: Serialize>(&self, message: &T) -> Result<i64> {
         let now = Time(self.now());

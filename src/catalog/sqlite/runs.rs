@@ -14,7 +14,7 @@ use crate::process::{Identity, own_identity};
 const COLUMNS: &str = "id, project, database, content, selection, trigger, schedule, slot, started_at, finished_at, status, attempts, \
                        failure, size, rows";
 
-impl Reader<'_> {
+impl Reader {
     /// The run of that id.
     pub fn run(&self, id: &RunId) -> Result<Option<Run>> {
         let sql = format!("SELECT {COLUMNS} FROM runs WHERE id = ?1");
@@ -79,7 +79,7 @@ impl Reader<'_> {
     }
 }
 
-impl Writer<'_> {
+impl Writer {
     /// Records that a run begins, and that this process is at it.
     pub fn start_run(&self, run: &Run) -> Result<()> {
         self.put_run(run)?;

@@ -21,7 +21,7 @@ const RECORD: &str = "INSERT INTO slots (project, schedule, due_at, until, count
 /// The last due time only grows, also past what the diary forgets.
 const LAST: &str = "INSERT INTO last_due VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET due_at = max(due_at, excluded.due_at)";
 
-impl Reader<'_> {
+impl Reader {
     /// The last slot that was claimed or recorded, for every (project, schedule).
     pub fn last_due(&self) -> Result<HashMap<(String, String), DateTime<Utc>>> {
         self.ask("reading the last slots", |db| {
@@ -59,7 +59,7 @@ impl Reader<'_> {
     }
 }
 
-impl Writer<'_> {
+impl Writer {
     /// Claims slots; the answers, in the same order, say which were claimed now and by nobody before.
     pub fn claim_slots(&self, slots: &[SlotKey]) -> Result<Vec<bool>> {
         let recorded_at = self.now();
