@@ -67,7 +67,7 @@ impl Catalog {
     }
 
     /// Runs `work` in one transaction: all of it becomes durable, or, if it fails, none. A catalog found damaged is started anew and
-    /// written again, so `work` may be called twice.
+    /// written again, so `work` may be called twice. It must not begin another writing transaction of this catalog: that one would wait for ever.
     pub fn write<T>(&self, work: impl FnMut(&Writer) -> Result<T>) -> Result<T> {
         self.0.transact(Mode::Write, work)
     }
