@@ -298,4 +298,4 @@ impl Letter {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Their reader was woken by them: the cause first, then what is safe, what comes by itself, what to type, and the facts last.
 
-use super::page::{self, Page, command, count, ordinal, sentence, span, time};
+use super::page::{self, Page, command, count, ordinal, sentence, span, stopped, time};
 use super::{About, FailedDatabase, Failing, LastGood, Recovered, Stale, Told};
 use crate::notify::redact::Redactor;
 
@@ -33,7 +33,7 @@ impl Failing {
             page::next(&self.next, &self.about),
             span(self.reminder)
         ));
-        page.table("What to type", &self.commands());
+        page.commands(&self.commands());
         restore(&mut page, self.databases.iter().filter_map(|database| database.last_good.as_ref()));
         page.table("Facts", &self.facts());
         for database in &self.databases {
@@ -69,12 +69,14 @@ impl Failing {
         for database in &self.databases {
             let name = if self.databases.len() > 1 { format!("{}: ", database.database) } else { String::new() };
             let hint = database.failure.hint.as_ref().map(|hint| format!(" {}", sentence(&redactor.clean(hint)))).unwrap_or_default();
-            page.prose(&format!("{name}{}{hint}", sentence(&redactor.clean(&database.failure.message))));
+            let message = redactor.clean(&database.failure.message);
+            let message = if name.is_empty() { sentence(&message) } else { stopped(&message) };
+            page.prose(&format!("{name}{message}{hint}"));
         }
         match &self.told {
             Told::First => {}
             Told::CauseChanged(before) => {
-                page.prose(&format!("The cause is a new one; before, it was: {}", sentence(&redactor.clean(before))));
+                page.prose(&format!("The cause is a new one; before, it was: {}", stopped(&redactor.clean(before))));
             }
             Told::Reminder => {
                 page.prose(&format!("This is a reminder: it has been so for {}.", page::age(self.since, *now)));
@@ -159,14 +161,11 @@ impl Stale {
         fall_back(&mut page, &self.about, &self.database, self.last_good.as_ref());
         page.prose("What is stored is untouched. Schema-only and partial backups don't count here, however new they are.");
         page.prose(&format!("{} This mail repeats every {}.", page::next(&self.next, &self.about), span(self.reminder)));
-        page.table(
-            "What to type",
-            &[
-                ("see what ran", command(&self.about, &["status", project])),
-                ("back up now", command(&self.about, &["backup", project])),
-                ("see what is due", command(&self.about, &["plan", project])),
-            ],
-        );
+        page.commands(&[
+            ("see what ran", command(&self.about, &["status", project])),
+            ("back up now", command(&self.about, &["backup", project])),
+            ("see what is due", command(&self.about, &["plan", project])),
+        ]);
         restore(&mut page, self.last_good.iter());
         page.table("Facts", &place(&self.about));
         page.finish()
@@ -187,7 +186,7 @@ impl Recovered {
             time(self.since, *zone),
             page::age(self.since, *now)
         ));
-        page.prose(&format!("It was: {}", sentence(&redactor.clean(&self.was))));
+        page.prose(&format!("It was: {}", stopped(&redactor.clean(&self.was))));
         for backup in &self.backups {
             page.table(&format!("New backup of {}", backup.database), &page::fallback(backup, &self.about));
         }
@@ -217,5 +216,5 @@ fn fall_back(page: &mut Page, about: &About, database: &str, backup: Option<&Las
 /// The lines that bring data back without pgdumpd, should it come to that.
 pub(super) fn restore<'a>(page: &mut Page, backups: impl Iterator<Item = &'a LastGood>) {
     let lines: Vec<String> = backups.map(|backup| backup.restore.clone()).collect();
-    page.block("To restore the last good backup with standard tools, into a database that is there and empty", &lines);
+    page.block("To restore it with standard tools, into a database that is there and empty", &lines);
 }

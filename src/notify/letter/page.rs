@@ -34,7 +34,9 @@ impl Page {
             return self;
         }
         self.gap();
-        self.line(heading);
+        for line in wrap(heading, WIDTH) {
+            self.line(&line);
+        }
         for line in lines {
             self.line(&format!("  {line}"));
         }
@@ -54,11 +56,18 @@ impl Page {
         self.block(heading, &lines)
     }
 
+    /// Lines to type in two columns, each whole however long.
+    pub(super) fn commands(&mut self, rows: &[(&str, String)]) -> &mut Self {
+        let column = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let lines: Vec<String> = rows.iter().map(|(name, line)| format!("{name:column$}  {line}")).collect();
+        self.block("What to type", &lines)
+    }
+
     /// A program's own words, quoted as mail quotes.
     pub(super) fn quote(&mut self, heading: &str, text: &str, last_lines: usize) -> &mut Self {
         let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
         let from = lines.len().saturating_sub(last_lines);
-        let quoted: Vec<String> = lines[from..].iter().map(|line| format!("| {}", cut(&printable(line), 400))).collect();
+        let quoted: Vec<String> = lines[from..].iter().map(|line| format!("| {}", cut(line, 400))).collect();
         self.block(heading, &quoted)
     }
 
@@ -74,7 +83,7 @@ impl Page {
     }
 
     fn line(&mut self, line: &str) {
-        self.0.push_str(line.trim_end());
+        self.0.push_str(printable(line).trim_end());
         self.0.push('\n');
     }
 }
@@ -231,7 +240,13 @@ fn shell(word: &str) -> String {
     }
 }
 
-/// Lower-case sentence to a sentence: a capital and a full stop.
+/// A failure's sentence after a colon: it keeps its small letter and gets a full stop.
+pub(super) fn stopped(text: &str) -> String {
+    let text = super::single_line(text);
+    if text.ends_with(['.', '!', '?', '…']) { text } else { format!("{text}.") }
+}
+
+/// A failure's sentence on its own: a capital and a full stop.
 pub(super) fn sentence(text: &str) -> String {
     let text = super::single_line(text);
     let mut characters = text.chars();
@@ -239,8 +254,7 @@ pub(super) fn sentence(text: &str) -> String {
     // `pg_dump ended…` keeps its name as it is written.
     let keep = text.split(' ').next().is_some_and(|word| word.contains(['_', '.', '/', ':']) || word == "pgdumpd" || word == "psql");
     let head = if keep { first.to_string() } else { first.to_uppercase().to_string() };
-    let stop = if text.ends_with(['.', '!', '?', '…']) { "" } else { "." };
-    format!("{head}{}{stop}", characters.as_str())
+    stopped(&format!("{head}{}", characters.as_str()))
 }
 
 #[cfg(test)]

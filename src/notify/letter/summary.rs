@@ -78,7 +78,7 @@ impl Weekly {
         } else {
             page.block("To look at", &trouble);
         }
-        page.block("Each project: good, failed, missed; stored; newest good; last restored as a proof", &self.rows());
+        page.block("By project: good, failed, missed; stored; newest good; last proven restore", &self.rows());
         let free: Vec<String> = self.free.iter().map(|(name, bytes)| format!("{name}: {} free", size(*bytes))).collect();
         page.block("Storage", &free);
         page.prose("If this letter ever fails to come, pgdumpd or its mail is not working: look at `pgdumpd status`.");
