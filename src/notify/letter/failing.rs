@@ -53,16 +53,14 @@ impl Failing {
             String::new()
         };
         let what = match self.databases.as_slice() {
-            [one] if one.selection != "full" => {
-                format!("No {} backup of {} in project {project} was made{row}.", one.selection, one.database)
+            [one] => {
+                let kind = if one.selection == "full" { String::new() } else { format!("{} ", one.selection) };
+                let name = if one.database == *project { project.clone() } else { format!("{} in project {project}", one.database) };
+                format!("No {kind}backup of {name} was made{row}.")
             }
-            [one] => format!("No backup of {} in project {project} was made{row}.", one.database),
             several => {
-                format!(
-                    "{} of {} in project {project} got no backup{row}.",
-                    several.len(),
-                    count(several.len() + self.fine.len(), "database")
-                )
+                let all = count(several.len() + self.fine.len(), "database");
+                format!("{} of {all} in project {project} got no backup{row}.", several.len())
             }
         };
         page.prose(&what);
@@ -85,11 +83,7 @@ impl Failing {
     }
 
     fn safe(&self) -> String {
-        let fine = match self.fine.as_slice() {
-            [] => String::new(),
-            [one] => format!(" {one} was backed up in the same job."),
-            several => format!(" Backed up in the same job: {}.", several.join(", ")),
-        };
+        let fine = if self.fine.is_empty() { String::new() } else { format!(" Backed up in the same job: {}.", self.fine.join(", ")) };
         let older = if self.databases.iter().any(|database| database.last_good.is_some()) {
             "The backups made before are untouched, and none is pruned until a new one succeeds."
         } else {
@@ -137,13 +131,13 @@ impl Stale {
     pub(super) fn headline(&self) -> String {
         match &self.last_good {
             Some(backup) => format!(
-                "STALE {}: the last good backup of {} is {} old, {} allowed",
+                "STALE {}: the last good backup{} is {} old, {} allowed",
                 self.about.project,
-                self.database,
+                page::of(&self.database, &self.about),
                 page::age(backup.taken_at, self.about.now),
                 span(self.allowed)
             ),
-            None => format!("STALE {}: there is no good backup of {}", self.about.project, self.database),
+            None => format!("STALE {}: there is no good backup{}", self.about.project, page::of(&self.database, &self.about)),
         }
     }
 
@@ -151,8 +145,8 @@ impl Stale {
         let About { project, .. } = &self.about;
         let mut page = Page::default();
         page.prose(&format!(
-            "Project {project} should always have a full backup of {} that is younger than {}, and has none.",
-            self.database,
+            "Project {project} should always have a full backup{} that is younger than {}, and has none.",
+            page::of(&self.database, &self.about),
             span(self.allowed)
         ));
         if let Some(reason) = &self.reason {

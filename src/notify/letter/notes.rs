@@ -113,15 +113,20 @@ impl Rebuilt {
 
 impl Damaged {
     pub(super) fn headline(&self, redactor: &Redactor) -> String {
-        format!("DAMAGED {}: a backup of {}: {}", self.about.project, self.backup.database, redactor.clean(&self.problem))
+        format!(
+            "DAMAGED {}: a backup{}: {}",
+            self.about.project,
+            page::of(&self.backup.database, &self.about),
+            redactor.clean(&self.problem)
+        )
     }
 
     pub(super) fn body(&self, redactor: &Redactor) -> String {
         let about = &self.about;
         let mut page = Page::default();
         page.prose(&format!(
-            "A stored backup of {} in project {} is damaged: {}",
-            self.backup.database,
+            "A stored backup{} in project {} is damaged: {}",
+            page::of(&self.backup.database, about),
             about.project,
             stopped(&redactor.clean(&self.problem))
         ));

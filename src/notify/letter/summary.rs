@@ -60,13 +60,13 @@ impl Weekly {
         let mut page = Page::default();
         let sum = |of: fn(&ProjectWeek) -> usize| self.projects.iter().map(of).sum::<usize>();
         page.prose(&format!(
-            "From {} to {} pgdumpd on {} made {} and failed {} times; {} were missed or skipped.",
+            "From {} to {} pgdumpd on {} made {}; failed runs: {}, slots missed or skipped: {}.",
             time(self.from, self.zone),
             time(self.until, self.zone),
             self.machine,
             count(sum(|project| project.good), "backup"),
             sum(|project| project.failed),
-            count(sum(|project| project.missed), "slot"),
+            sum(|project| project.missed),
         ));
         let trouble: Vec<String> = self
             .projects

@@ -109,7 +109,7 @@ fn first_failure() {
     insta::assert_snapshot!(shown(&Letter::Failing(failing("shop"))), @r#"
     [pgdumpd] FAILED shop: connection to db.internal:5432 failed: connection refused
 
-    No backup of shop in project shop was made.
+    No backup of shop was made.
 
     Connection to db.internal:5432 failed: connection refused. Check that
     PostgreSQL runs there and listens on that address.
@@ -125,8 +125,7 @@ fn first_failure() {
     succeeds. Nothing of the failed run was left under a backup's name.
 
     The next try is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
-    This mail repeats every 1 day until a backup succeeds; then you get one
-    more.
+    This mail repeats every 24 h until a backup succeeds; then you get one more.
 
     What to type
       see more          pgdumpd show k7pq2msh
@@ -186,12 +185,11 @@ fn change_of_cause_in_several_databases_without_a_backup() {
     There is no good backup of billing to fall back on.
 
     The backups made before are untouched, and none is pruned until a new one
-    succeeds. Nothing of the failed run was left under a backup's name. stock
-    was backed up in the same job.
+    succeeds. Nothing of the failed run was left under a backup's name. Backed
+    up in the same job: stock.
 
     The next try is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
-    This mail repeats every 1 day until a backup succeeds; then you get one
-    more.
+    This mail repeats every 24 h until a backup succeeds; then you get one more.
 
     What to type
       see more          pgdumpd --config '/srv/my backups.toml' show k7pq2msh
@@ -239,8 +237,8 @@ fn reminder() {
     insta::assert_snapshot!(shown(&Letter::Failing(facts)), @r#"
     [pgdumpd] FAILED shop (3rd in a row): connection to db.internal:5432 failed: connection refused
 
-    No backup of shop in project shop was made, for the 3rd time in a row since
-    2026-11-19 02:21 CET (01:21 UTC).
+    No backup of shop was made, for the 3rd time in a row since 2026-11-19
+    02:21 CET (01:21 UTC).
 
     Connection to db.internal:5432 failed: connection refused. Check that
     PostgreSQL runs there and listens on that address.
@@ -258,7 +256,7 @@ fn reminder() {
     succeeds. Nothing of the failed run was left under a backup's name.
 
     Nothing happens by itself: the project has no schedule. This mail repeats
-    every 1 day until a backup succeeds; then you get one more.
+    every 24 h until a backup succeeds; then you get one more.
 
     What to type
       see more          pgdumpd show k7pq2msh
@@ -288,10 +286,10 @@ fn reminder() {
 #[test]
 fn too_old() {
     insta::assert_snapshot!(shown(&Letter::Stale(stale())), @r"
-    [pgdumpd] STALE shop: the last good backup of shop is 3 days old, 1 day 2 h allowed
+    [pgdumpd] STALE shop: the last good backup is 3 days old, 26 h allowed
 
-    Project shop should always have a full backup of shop that is younger than 1
-    day 2 h, and has none.
+    Project shop should always have a full backup that is younger than 26 h, and
+    has none.
 
     The project has been paused since 2026-11-18.
 
@@ -305,8 +303,8 @@ fn too_old() {
     What is stored is untouched. Schema-only and partial backups don't count
     here, however new they are.
 
-    Nothing happens by itself: the project is paused. This mail repeats every 1
-    day.
+    Nothing happens by itself: the project is paused. This mail repeats every
+    24 h.
 
     What to type
       see what ran     pgdumpd status shop
@@ -326,18 +324,18 @@ fn too_old() {
     none.last_good = None;
     none.reason = None;
     insta::assert_snapshot!(shown(&Letter::Stale(none)), @r"
-    [pgdumpd] STALE shop: there is no good backup of shop
+    [pgdumpd] STALE shop: there is no good backup
 
-    Project shop should always have a full backup of shop that is younger than 1
-    day 2 h, and has none.
+    Project shop should always have a full backup that is younger than 26 h, and
+    has none.
 
     There is no good backup of shop to fall back on.
 
     What is stored is untouched. Schema-only and partial backups don't count
     here, however new they are.
 
-    Nothing happens by itself: the project is paused. This mail repeats every 1
-    day.
+    Nothing happens by itself: the project is paused. This mail repeats every
+    24 h.
 
     What to type
       see what ran     pgdumpd status shop
@@ -357,16 +355,16 @@ fn recovery() {
     insta::assert_snapshot!(shown(&Letter::Recovered(recovered("shop"))), @r"
     [pgdumpd] OK shop: backups work again after 3 failures
 
-    Project shop has a good backup again. The trouble began at 2026-11-19 02:21
-    CET (01:21 UTC) and lasted 2 days.
+    Project shop has a good backup again. The trouble began at 2026-11-19
+    02:21 CET (01:21 UTC) and lasted 2 days.
 
     It was: connection to db.internal:5432 failed: connection refused.
 
     New backup of shop
       taken  2026-11-21 02:15 CET (01:15 UTC), 7 min ago
       size   1.2 GiB
-      proof  complete when it was written; not read back since (2026-11-21 02:20
-             CET (01:20 UTC))
+      proof  complete when it was written; not read back since (2026-11-21
+             02:20 CET (01:20 UTC))
       file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
 
     The next backup is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
@@ -388,9 +386,9 @@ fn many_at_once() {
     let letters =
         vec![Letter::Failing(failing("shop")), Letter::Failing(other), Letter::Stale(stale()), Letter::Recovered(recovered("wiki"))];
     insta::assert_snapshot!(shown(&Letter::Grouped(letters)), @r"
-    [pgdumpd] FAILED 2 projects, STALE 1 project, OK 1 project: shop, crm, shop, wiki
+    [pgdumpd] FAILED 2 projects, STALE 1 project, OK 1 project: shop, crm, wiki
 
-    4 projects have news from the same minute, so they share this mail.
+    3 projects had something to tell in the same minute and share this mail.
 
     2 of those that failed are on db.internal:5432: look there first.
 
@@ -405,7 +403,7 @@ fn many_at_once() {
       pgdumpd show k7pq2msh
       The next try is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
 
-    STALE shop: the last good backup of shop is 3 days old, 1 day 2 h allowed
+    STALE shop: the last good backup is 3 days old, 26 h allowed
       Nothing happens by itself: the project is paused.
       pgdumpd status shop
 
@@ -442,8 +440,8 @@ fn weekly_summary() {
     [pgdumpd] WEEK on backup1: 2 projects, 14 backups, 1 to look at
 
     From 2026-11-14 08:00 CET (07:00 UTC) to 2026-11-21 08:00 CET (07:00 UTC)
-    pgdumpd on backup1 made 14 backups and failed 1 times; 0 slots were missed
-    or skipped.
+    pgdumpd on backup1 made 14 backups; failed runs: 1, slots missed or skipped:
+    0.
 
     To look at
       shop: failing since 2026-11-19: connection refused
@@ -546,16 +544,16 @@ fn damaged_backup() {
         last_good: Some(LastGood { taken_at: at(17, 1, 15), ..good("shop") }),
     };
     insta::assert_snapshot!(shown(&Letter::Damaged(facts)), @r"
-    [pgdumpd] DAMAGED shop: a backup of shop: its stored bytes have the SHA-256 1f3a… instead of 9b0c…
+    [pgdumpd] DAMAGED shop: a backup: its stored bytes have the SHA-256 1f3a… instead of 9b0c…
 
-    A stored backup of shop in project shop is damaged: its stored bytes have
-    the SHA-256 1f3a… instead of 9b0c…
+    A stored backup in project shop is damaged: its stored bytes have the
+    SHA-256 1f3a… instead of 9b0c…
 
     The damaged backup
       taken  2026-11-18 02:15 CET (01:15 UTC), 3 days ago
       size   1.2 GiB
-      proof  complete when it was written; not read back since (2026-11-18 05:00
-             CET (04:00 UTC))
+      proof  complete when it was written; not read back since (2026-11-18
+             05:00 CET (04:00 UTC))
       file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
 
     It stays where it is, counts as no backup from now on, and is never deleted
