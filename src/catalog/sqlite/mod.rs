@@ -8,6 +8,7 @@ mod backups;
 mod diary;
 mod open;
 mod outbox;
+mod removals;
 mod runs;
 mod schema;
 mod slots;

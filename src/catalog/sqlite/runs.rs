@@ -54,6 +54,15 @@ impl Reader {
         Ok(self.runs(&filter, Page::first(1))?.pop())
     }
 
+    /// Finished runs that no notice has been made of yet, in the order in which they ended.
+    pub fn untold_runs(&self) -> Result<Vec<Run>> {
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE id IN (SELECT run FROM untold) ORDER BY finished_at, rowid");
+        self.ask("listing untold runs", |db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            collect(&mut statement, run)
+        })
+    }
+
     /// Runs that have not been finished, the oldest first.
     pub fn unfinished_runs(&self) -> Result<Vec<UnfinishedRun>> {
         let sql = format!("SELECT {COLUMNS}, stage, owner, child FROM runs WHERE status = 'running' ORDER BY started_at");
@@ -116,7 +125,16 @@ impl Writer {
         self.put_run(run)?;
         self.ask("recording a run's end", |db| {
             db.prepare_cached("UPDATE runs SET stage = NULL, owner = NULL, child = NULL WHERE id = ?1")?.execute([run.id.as_str()])?;
-            db.prepare_cached("DELETE FROM staged WHERE run = ?1")?.execute([run.id.as_str()]).map(drop)
+            db.prepare_cached("DELETE FROM staged WHERE run = ?1")?.execute([run.id.as_str()])?;
+            db.prepare_cached("INSERT OR IGNORE INTO untold VALUES (?1)")?.execute([run.id.as_str()]).map(drop)
+        })
+    }
+
+    /// Records that these runs have become alerts and mail, as far as they had to.
+    pub fn mark_told(&self, ids: &[RunId]) -> Result<()> {
+        self.ask("recording what was told", |db| {
+            let mut statement = db.prepare_cached("DELETE FROM untold WHERE run = ?1")?;
+            ids.iter().try_for_each(|id| statement.execute([id.as_str()]).map(drop))
         })
     }
 

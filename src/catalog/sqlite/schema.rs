@@ -65,6 +65,8 @@ CREATE INDEX runs_by_selection ON runs (project, database, selection, started_at
 CREATE INDEX runs_by_status ON runs (status, started_at);
 CREATE TABLE staged (run TEXT PRIMARY KEY, manifest TEXT NOT NULL) WITHOUT ROWID;
 
+CREATE TABLE untold (run TEXT PRIMARY KEY) WITHOUT ROWID;
+
 CREATE TABLE slots (
     project TEXT NOT NULL, schedule TEXT NOT NULL, due_at INTEGER NOT NULL, until INTEGER, count INTEGER NOT NULL,
     recorded_at INTEGER NOT NULL, outcome TEXT NOT NULL,
@@ -96,6 +98,8 @@ CREATE INDEX backups_by_database ON backups (project, database, started_at);
 CREATE INDEX backups_by_file ON backups (file);
 CREATE INDEX backups_by_storage ON backups (storage, project);
 CREATE INDEX backups_good_full ON backups (project, database, started_at) WHERE selection = 'full' AND damaged IS NULL;
+
+CREATE TABLE removals (id TEXT NOT NULL, storage TEXT NOT NULL, project TEXT NOT NULL, backup TEXT NOT NULL, PRIMARY KEY (id, storage)) WITHOUT ROWID;
 
 CREATE TABLE alerts (
     project TEXT NOT NULL, database TEXT NOT NULL, selection TEXT NOT NULL, state TEXT NOT NULL,

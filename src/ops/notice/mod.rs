@@ -70,7 +70,7 @@ fn by_project(runs: &[Run]) -> BTreeMap<&str, Vec<&Run>> {
     projects
 }
 
-fn changes_of(tx: &Writer<'_>, project: &Project, runs: &[&Run], now: DateTime<Utc>) -> Result<Vec<Change>> {
+fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>) -> Result<Vec<Change>> {
     let mut changes: BTreeMap<AlertKey, Change> = BTreeMap::new();
     for run in runs {
         let Some(event) = event_of(run) else { continue };
@@ -94,17 +94,17 @@ fn changes_of(tx: &Writer<'_>, project: &Project, runs: &[&Run], now: DateTime<U
     Ok(changes.into_values().collect())
 }
 
-fn known(tx: &Writer<'_>, key: &AlertKey) -> Result<Option<Alert>> {
+fn known(tx: &Writer, key: &AlertKey) -> Result<Option<Alert>> {
     tx.alert(&key.project, &key.database, &key.selection)
 }
 
-fn put(tx: &Writer<'_>, alert: &Alert) -> Result<()> {
+fn put(tx: &Writer, alert: &Alert) -> Result<()> {
     let key = &alert.key;
     tx.put_alert(&key.project, &key.database, &key.selection, alert)
 }
 
 /// A good run also ends the alert of a failure that struck before any database was known.
-fn settle_unnamed(tx: &Writer<'_>, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<()> {
+fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<()> {
     let key = AlertKey { project: project.name.clone(), database: String::from("*"), selection: run.selection.clone() };
     if let Some(before) = known(tx, &key)? {
         let (after, _) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
@@ -172,7 +172,7 @@ pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan)
 
 fn letters(
     world: &World,
-    tx: &Writer<'_>,
+    tx: &Writer,
     desk: &Desk<'_>,
     project: &Project,
     changes: &[Change],
@@ -192,7 +192,7 @@ fn waiting(desk: &Desk<'_>, project: &Project, letter: Letter, thread: Option<St
 }
 
 /// Puts letters into the outbox, those to the same people as one mail.
-fn queue(tx: &Writer<'_>, waiting: Vec<Waiting>, now: DateTime<Utc>) -> Result<usize> {
+fn queue(tx: &Writer, waiting: Vec<Waiting>, now: DateTime<Utc>) -> Result<usize> {
     let (ready, _) = group::gather(waiting, now);
     let count = ready.len();
     for ready in ready.into_iter().filter(|ready| !ready.to.is_empty()) {
