@@ -1,1 +1,122 @@
-//! See the design.
+//! The command line: argv, printing, exit codes. One verb a file; no logic of its own.
+
+mod backup;
+mod check;
+mod exit;
+mod list;
+mod logging;
+mod notify;
+mod out;
+mod pause;
+mod pick;
+mod pin;
+mod progress;
+mod prune;
+mod serve;
+mod show;
+mod status;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::daemon::reaper;
+
+use self::exit::Exit;
+
+/// `pg_dump`, on duty: scheduled PostgreSQL backups that can be trusted.
+#[derive(Debug, Parser)]
+#[command(name = "pgdumpd", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What goes with each verb.
+#[derive(Debug, clap::Args)]
+struct Common {
+    /// The configuration file.
+    #[arg(long, global = true, env = "PGDUMPD_CONFIG", default_value = "/etc/pgdumpd/pgdumpd.toml", value_name = "FILE")]
+    config: PathBuf,
+    /// Answer in JSON, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more on the way; twice for everything.
+    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 failed or unhealthy; 2 usage or configuration; 3 partly done;
+11 locked by another run; 75 server not reachable in time; 130, 143 interrupted.
+
+First steps: pgdumpd check, pgdumpd doctor, pgdumpd backup PROJECT, pgdumpd list";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the daemon: fire schedules, prune, mail, until a signal ends it
+    Serve(serve::Args),
+    /// Back up one project now, or all of them
+    Backup(backup::Args),
+    /// List backups, newest first
+    List(list::Args),
+    /// Show everything about one backup, and how to restore it
+    Show(show::Args),
+    /// Remove the backups that the retention no longer keeps
+    Prune(prune::Args),
+    /// Keep a backup whatever the retention says
+    Pin(pin::Args),
+    /// Let the retention decide over a pinned backup again
+    Unpin(pin::Args),
+    /// Skip a project's slots until it is resumed
+    Pause(pause::PauseArgs),
+    /// Run a paused project's slots again
+    Resume(pause::ResumeArgs),
+    /// Check the configuration file
+    Check(check::Args),
+    /// Say how each project stands; not zero where one is failing or stale
+    Status(status::Args),
+    /// Try out the mail settings
+    Notify(notify::Args),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    // The process-wide TLS provider can be set only once; nothing before this line could have.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no error.
+            drop(error.print());
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };
+        }
+    };
+    if reaper::is_needed() && matches!(cli.verb, Verb::Serve(_)) {
+        return match reaper::run(std::env::args_os().skip(1).collect()) {
+            Ok(code) => ExitCode::from(code),
+            Err(failure) => out::failure(&cli.common, &failure).into(),
+        };
+    }
+    let common = &cli.common;
+    let exit = match cli.verb {
+        Verb::Serve(args) => serve::run(common, &args),
+        Verb::Backup(args) => backup::run(common, &args),
+        Verb::List(args) => list::run(common, &args),
+        Verb::Show(args) => show::run(common, &args),
+        Verb::Prune(args) => prune::run(common, &args),
+        Verb::Pin(args) => pin::run(common, &args, true),
+        Verb::Unpin(args) => pin::run(common, &args, false),
+        Verb::Pause(args) => pause::pause(common, &args),
+        Verb::Resume(args) => pause::resume(common, &args),
+        Verb::Check(args) => check::run(common, &args),
+        Verb::Status(args) => status::run(common, &args),
+        Verb::Notify(args) => notify::run(common, &args),
+    };
+    exit.unwrap_or_else(|failure| out::failure(common, &failure)).into()
+}

@@ -1,1 +1,50 @@
-//! See the design.
+//! `serve`: time, concurrency, shutdown. One task owns what is in flight; it never touches bytes.
+//!
+//! The owner sleeps until the head of the agenda, a signal, the bell, or the end of a job, and does one small thing each time.
+
+mod agenda;
+mod chores;
+mod clockwork;
+mod gate;
+mod owner;
+mod queue;
+pub mod reaper;
+mod reload;
+mod repair;
+mod signals;
+mod systemd;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::error::{Cause, Failure, Result};
+use crate::model::settings::Settings;
+use crate::ops::World;
+
+/// What `serve` is started with.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The file that HUP reads again.
+    pub config_file: PathBuf,
+    /// What was read from it.
+    pub settings: Settings,
+}
+
+/// Runs the daemon until a signal ends it.
+///
+/// # Errors
+/// Where it could not begin: the state directory can't be used, another daemon uses it, or the signals can't be caught.
+pub fn serve(start: Start) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Cause::System, format!("the runtime can't be started: {error}")))?;
+    let clock = Clock::system();
+    let world = World::open(&start.settings, clock)?;
+    let only = repair::alone(&start.settings.daemon.state_dir)?;
+    let ended = runtime.block_on(owner::own(Arc::new(start.settings), start.config_file, world));
+    drop(only);
+    ended
+}

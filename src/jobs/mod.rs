@@ -1,1 +1,71 @@
-//! See the design.
+//! Jobs compose verbs in order (lock, repair, backup, prune, notice) and say what a failure skips. They know neither cron nor signals.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+
+use crate::model::backup::RunId;
+use crate::stream::gauge::Gauge;
+
+mod hold;
+pub mod mend;
+pub mod prune;
+pub mod scheduled;
+
+/// What is in flight right now, for whoever shows progress. Cheap to clone; clones share the board.
+#[derive(Debug, Clone, Default)]
+pub struct Board(Arc<Mutex<Vec<Current>>>);
+
+/// One run in flight.
+#[derive(Debug, Clone)]
+pub struct Current {
+    /// The run.
+    pub run: RunId,
+    /// Project name.
+    pub project: String,
+    /// Database name.
+    pub database: String,
+    /// When it began.
+    pub since: DateTime<Utc>,
+    /// Archive bytes expected, from the last backup of this selection.
+    pub expected: Option<u64>,
+    /// How far it is.
+    pub gauge: Arc<Gauge>,
+}
+
+impl Board {
+    /// Everything in flight.
+    #[must_use]
+    pub fn current(&self) -> Vec<Current> {
+        self.0.lock().clone()
+    }
+
+    fn put(&self, current: Current) {
+        self.0.lock().push(current);
+    }
+
+    fn take(&self, run: &RunId) {
+        self.0.lock().retain(|current| &current.run != run);
+    }
+}
+
+/// Who lets a dump begin: the global and the per-server limit. A job gives its place back while it waits for a retry.
+pub trait Gate: Sync {
+    /// Waits for a place; `false` where the job was cancelled first.
+    fn enter(&self) -> bool;
+    /// Gives the place back.
+    fn leave(&self);
+}
+
+/// A gate that is always open: a command line runs one job.
+#[derive(Debug, Clone, Copy)]
+pub struct Open;
+
+impl Gate for Open {
+    fn enter(&self) -> bool {
+        true
+    }
+
+    fn leave(&self) {}
+}

@@ -74,6 +74,32 @@ pub enum Target {
     Keywords(BTreeMap<String, String>),
 }
 
+impl Connection {
+    /// The server this leads to, as a key for limits: `db.internal:5432`, `service=shop`; not necessarily a name one can connect to.
+    #[must_use]
+    pub fn server(&self) -> String {
+        match &self.target {
+            Target::Url(url) => {
+                let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+                let authority = rest.split(['/', '?']).next().unwrap_or_default();
+                let hosts = authority.rsplit_once('@').map_or(authority, |(_, hosts)| hosts);
+                let named = url.split_once('?').and_then(|(_, query)| {
+                    query.split('&').find_map(|pair| pair.strip_prefix("host=").or_else(|| pair.strip_prefix("service=")))
+                });
+                if hosts.is_empty() { named.unwrap_or("localhost").to_owned() } else { hosts.to_owned() }
+            }
+            Target::Keywords(words) => {
+                let word = |key: &str| words.get(key).map(String::as_str);
+                if let Some(service) = word("service") {
+                    return format!("service={service}");
+                }
+                let host = word("host").or_else(|| word("hostaddr")).unwrap_or("localhost");
+                word("port").map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+            }
+        }
+    }
+}
+
 /// Where a secret is read from, at the last moment.
 #[derive(Debug, Clone, Default)]
 pub enum PasswordSource {

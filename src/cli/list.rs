@@ -1,0 +1,92 @@
+//! `pgdumpd list`
+
+use chrono_tz::Tz;
+
+use crate::catalog::{Listing, Sort};
+use crate::error::Result;
+use crate::model::backup::BackupRow;
+use crate::model::settings::Settings;
+use crate::units::show_size;
+
+use super::exit::Exit;
+use super::{Common, out, world};
+
+/// List backups, newest first.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only this project's
+    project: Option<String>,
+    /// Only this database's
+    #[arg(long, short)]
+    database: Option<String>,
+    /// At most this many
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: usize,
+    /// Leave out this many first
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    offset: usize,
+    /// Order by date or by size, largest first
+    #[arg(long, value_enum, default_value_t = SortBy::Date)]
+    sort: SortBy,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum SortBy {
+    Date,
+    Size,
+}
+
+pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    let settings = world::settings(common)?;
+    let world = world::open(&settings)?;
+    let sort = match args.sort {
+        SortBy::Date => Sort::Newest,
+        SortBy::Size => Sort::Largest,
+    };
+    let listing =
+        Listing { project: args.project.clone(), database: args.database.clone(), sort, limit: args.limit, offset: args.offset };
+    let rows = world.catalog.list_backups(&listing)?;
+    if common.json {
+        out::json(&rows)?;
+        return Ok(Exit::Done);
+    }
+    if rows.is_empty() {
+        out::note("no backups yet");
+        return Ok(Exit::Done);
+    }
+    let zone = settings.daemon.time_zone;
+    let mut table = out::table(&["ID", "PROJECT", "DATABASE", "SELECTION", "STARTED", "SIZE", "ROWS", "PROOF", "NOTE"]);
+    for row in &rows {
+        table.add_row(cells(row, zone, &settings));
+    }
+    out::show(&table);
+    if rows.len() == args.limit {
+        out::note(format!("the first {}; --offset {} shows the next", args.limit, args.offset + args.limit));
+    }
+    Ok(Exit::Done)
+}
+
+fn cells(row: &BackupRow, zone: Tz, settings: &Settings) -> Vec<String> {
+    let mut notes = Vec::new();
+    if row.pinned {
+        notes.push("pinned");
+    }
+    if row.damaged.is_some() {
+        notes.push("DAMAGED");
+    }
+    if settings.project(&row.project).is_none() {
+        notes.push("orphaned");
+    }
+    let proof = serde_json::to_value(row.proof).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+    vec![
+        row.id.to_string(),
+        row.project.clone(),
+        row.database.clone(),
+        row.selection.to_string(),
+        out::when(row.started_at, zone),
+        show_size(row.size),
+        row.rows.map_or_else(|| String::from("?"), |rows| rows.to_string()),
+        proof,
+        notes.join(", "),
+    ]
+}

@@ -1,0 +1,47 @@
+//! `pgdumpd notify test`
+
+use serde_json::json;
+
+use crate::clock::Clock;
+use crate::config::secret;
+use crate::error::{Cause, Failure, Result};
+use crate::notify::probe;
+
+use super::exit::Exit;
+use super::{Common, out, world};
+
+/// Try out the mail settings.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Send a test mail, and say which step of the conversation fails
+    Test,
+}
+
+pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    let What::Test = args.what;
+    let settings = world::settings(common)?;
+    let smtp = settings.smtp.as_ref().ok_or_else(|| {
+        Failure::new(Cause::Configuration, "there is no [smtp] in the configuration, so nothing is ever mailed")
+            .hint("add [smtp] with host, from and to")
+    })?;
+    let password = secret::read(&smtp.password)?;
+    let steps = probe::probe(smtp, password.as_ref(), Clock::system().now());
+    let good = steps.iter().all(|step| step.ok);
+    if common.json {
+        out::json(&json!({ "success": good, "steps": steps }))?;
+    } else {
+        for step in &steps {
+            out::say(format!("{} {:<16} {}", if step.ok { "ok    " } else { "FAILED" }, step.name, step.detail));
+        }
+        if good {
+            out::say(format!("a test mail was accepted for {}", smtp.to.join(", ")));
+        }
+    }
+    Ok(if good { Exit::Done } else { Exit::Failed })
+}

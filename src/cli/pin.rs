@@ -1,0 +1,37 @@
+//! `pgdumpd pin` and `pgdumpd unpin`
+
+use crate::error::Result;
+use crate::manifest;
+use crate::storage::Key;
+
+use super::exit::Exit;
+use super::{Common, out, pick, world};
+
+/// Keep a backup, or let the retention decide again.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// An id, a file name, PROJECT@latest or latest
+    backup: String,
+}
+
+pub(super) fn run(common: &Common, args: &Args, pinned: bool) -> Result<Exit> {
+    let settings = world::settings(common)?;
+    let world = world::open(&settings)?;
+    let mut row = pick::backup(&world, &args.backup)?;
+    let storage = world.storages.get(&row.storage).ok_or_else(|| super::show::missing_storage(&row.storage))?;
+    let key = Key { project: row.project.clone(), file: row.file.clone() };
+    if pinned {
+        manifest::pin(storage.as_ref(), &key)?;
+    } else {
+        manifest::unpin(storage.as_ref(), &key)?;
+    }
+    row.pinned = pinned;
+    world.catalog.put_backup(&row)?;
+    world.catalog.audit(if pinned { "pin" } else { "unpin" }, row.id.as_str(), &row.file)?;
+    if common.json {
+        out::json(&row)?;
+    } else {
+        out::say(format!("{} {}/{} is {}", row.id, row.project, row.database, if pinned { "pinned" } else { "no longer pinned" }));
+    }
+    Ok(Exit::Done)
+}

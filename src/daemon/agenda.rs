@@ -1,0 +1,121 @@
+//! Which slot is due next: one entry per schedule in a heap, and what a late look at it means.
+//!
+//! Pure but for its memory: it is given the time and returns what is due; claiming and running is the owner's work.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::model::project::{Project, Schedule};
+use crate::model::settings::Settings;
+use crate::schedule::{self, Missed};
+
+/// A schedule whose time has come.
+#[derive(Debug, Clone)]
+pub(super) struct Due {
+    pub(super) project: Arc<Project>,
+    pub(super) schedule: Arc<Schedule>,
+    /// The slot to run, unless all that was missed is too old.
+    pub(super) slot: Option<DateTime<Utc>>,
+    /// Slots before it that nobody was there for.
+    pub(super) missed: Option<Missed>,
+}
+
+/// The queue of coming slots.
+#[derive(Debug, Default)]
+pub(super) struct Agenda {
+    entries: Vec<Entry>,
+    heap: BinaryHeap<Reverse<(DateTime<Utc>, usize)>>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    project: Arc<Project>,
+    schedule: Arc<Schedule>,
+    /// Everything up to here has its outcome.
+    done_until: DateTime<Utc>,
+    delay: Duration,
+}
+
+/// The last recorded slot of each (project, schedule).
+pub(super) type LastSlots = HashMap<(String, String), DateTime<Utc>>;
+
+impl Agenda {
+    /// An agenda of every schedule. A schedule never seen before begins now; a record from the future (the clock was wrong) is no record.
+    pub(super) fn build(settings: &Settings, last: &LastSlots, now: DateTime<Utc>) -> Self {
+        let mut agenda = Self::default();
+        for project in &settings.projects {
+            let project = Arc::new(project.clone());
+            for plan in &project.schedules {
+                let key = (project.name.clone(), plan.name.clone());
+                let done_until = last.get(&key).copied().filter(|last| *last <= now).unwrap_or(now);
+                let delay = schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread);
+                agenda.entries.push(Entry { project: Arc::clone(&project), schedule: Arc::new(plan.clone()), done_until, delay });
+                agenda.enqueue(agenda.entries.len() - 1);
+            }
+        }
+        agenda
+    }
+
+    /// When the next slot is due.
+    pub(super) fn head(&self) -> Option<DateTime<Utc>> {
+        self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// How many schedules there are.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Takes everything due at `now`; each schedule once, however long nobody looked.
+    pub(super) fn due(&mut self, now: DateTime<Utc>) -> Vec<Due> {
+        let mut due = Vec::new();
+        while let Some(Reverse((at, index))) = self.heap.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.heap.pop();
+            let entry = &mut self.entries[index];
+            let until = now - TimeDelta::from_std(entry.delay).unwrap_or_default();
+            let plan = &entry.schedule;
+            let found = schedule::catch_up(&plan.timing, plan.time_zone, Some(entry.done_until), until, entry.project.catch_up);
+            entry.done_until = until;
+            if found.run.is_some() || found.missed.is_some() {
+                due.push(Due {
+                    project: Arc::clone(&entry.project),
+                    schedule: Arc::clone(&entry.schedule),
+                    slot: found.run,
+                    missed: found.missed,
+                });
+            }
+            self.enqueue(index);
+        }
+        due
+    }
+
+    /// The next slot of each schedule, for the log and for `SIGUSR1`.
+    pub(super) fn upcoming(&self, count: usize) -> Vec<(String, String, DateTime<Utc>)> {
+        let mut next: Vec<_> = self.heap.iter().map(|Reverse(pair)| *pair).collect();
+        next.sort_unstable();
+        next.truncate(count);
+        let name = |index: usize| (self.entries[index].project.name.clone(), self.entries[index].schedule.name.clone());
+        next.into_iter()
+            .map(|(at, index)| {
+                let (project, schedule) = name(index);
+                (project, schedule, at)
+            })
+            .collect()
+    }
+
+    fn enqueue(&mut self, index: usize) {
+        let entry = &self.entries[index];
+        let plan = &entry.schedule;
+        let next = plan.timing.next_after(plan.time_zone, entry.done_until, Some(entry.done_until));
+        if let Some(next) = next {
+            self.heap.push(Reverse((next + TimeDelta::from_std(entry.delay).unwrap_or_default(), index)));
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! What the bell paces: heartbeat, mail, staleness, upkeep, the weekly summary. Slow ones run beside the owner, one of each at a time.
+
+use std::thread::JoinHandle;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::error::Result;
+use crate::model::settings::Settings;
+use crate::ops::{World, deliver, notice, reindex};
+
+use super::systemd;
+
+/// How often stale projects are looked for.
+const STALE_EVERY: TimeDelta = TimeDelta::seconds(60);
+
+/// How often the diary is trimmed and the storages are read again.
+const UPKEEP_EVERY: TimeDelta = TimeDelta::hours(24);
+
+pub(super) struct Chores {
+    heartbeat: DateTime<Utc>,
+    stale: DateTime<Utc>,
+    upkeep: DateTime<Utc>,
+    mail: Option<JoinHandle<()>>,
+    keeping: Option<JoinHandle<()>>,
+}
+
+impl Chores {
+    pub(super) fn new(now: DateTime<Utc>) -> Self {
+        let past = now - TimeDelta::days(1);
+        Self { heartbeat: past, stale: past, upkeep: now, mail: None, keeping: None }
+    }
+
+    /// Delivers what is due in the outbox, beside the owner.
+    pub(super) fn mail(&mut self, world: &World) {
+        if free(&mut self.mail) {
+            let world = world.clone();
+            self.mail = Some(std::thread::spawn(move || complain("mail can't be delivered", deliver::deliver(&world).map(|_| ()))));
+        }
+    }
+
+    /// One ring of the bell. A clock that went back makes everything due.
+    pub(super) fn tick(&mut self, world: &World, settings: &Settings) {
+        systemd::alive();
+        let now = world.clock.now();
+        let beat = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
+        if due(&mut self.heartbeat, beat, now) {
+            complain("the heartbeat can't be written", world.catalog.heartbeat(now));
+        }
+        if due(&mut self.stale, STALE_EVERY, now) {
+            complain("stale projects can't be looked for", notice::stale(world, settings).map(|_| ()));
+        }
+        self.mail(world);
+        if due(&mut self.upkeep, UPKEEP_EVERY, now) && free(&mut self.keeping) {
+            let (world, diary) = (world.clone(), settings.daemon.diary);
+            self.keeping = Some(std::thread::spawn(move || complain("upkeep", upkeep(&world, diary))));
+        }
+    }
+
+    /// Before the end: what waits in the outbox gets one more chance; what fails waits for the next start.
+    pub(super) fn last_words(&mut self, world: &World) {
+        for thread in [self.mail.take(), self.keeping.take()].into_iter().flatten() {
+            drop(thread.join());
+        }
+        complain("mail can't be delivered", deliver::deliver(world).map(|_| ()));
+        complain("the last heartbeat can't be written", world.catalog.stopped(world.clock.now()));
+    }
+}
+
+fn upkeep(world: &World, diary: std::time::Duration) -> Result<()> {
+    let before = world.clock.now() - TimeDelta::from_std(diary).unwrap_or(TimeDelta::days(400));
+    world.catalog.forget_before(before)?;
+    reindex::reindex(world).map(|_| ())
+}
+
+fn due(last: &mut DateTime<Utc>, every: TimeDelta, now: DateTime<Utc>) -> bool {
+    let is_due = now - *last >= every || now < *last;
+    if is_due {
+        *last = now;
+    }
+    is_due
+}
+
+/// Whether the chore isn't running; forgets a thread that has ended.
+fn free(thread: &mut Option<JoinHandle<()>>) -> bool {
+    if thread.as_ref().is_some_and(|running| !running.is_finished()) {
+        return false;
+    }
+    *thread = None;
+    true
+}
+
+fn complain(doing: &str, result: Result<()>) {
+    if let Err(failure) = result {
+        tracing::error!("{doing}: {failure}");
+    }
+}

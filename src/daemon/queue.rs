@@ -1,0 +1,69 @@
+//! Jobs that are due and wait for a place: first come, first served on each server, servers in turn.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use crate::jobs::scheduled::Order;
+
+/// The queue. One project's jobs never run side by side; different schedules of a project wait for one another.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    by_server: HashMap<String, VecDeque<Order>>,
+    turns: VecDeque<String>,
+    waiting: HashSet<(String, String)>,
+}
+
+/// A schedule's identity: project and schedule name.
+pub(super) fn key(order: &Order) -> (String, String) {
+    (order.project.name.clone(), order.schedule.clone().unwrap_or_default())
+}
+
+impl Queue {
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether a job of that schedule waits already.
+    pub(super) fn holds(&self, key: &(String, String)) -> bool {
+        self.waiting.contains(key)
+    }
+
+    pub(super) fn push(&mut self, order: Order) {
+        let server = order.project.connection.server();
+        self.waiting.insert(key(&order));
+        let line = self.by_server.entry(server.clone()).or_default();
+        if line.is_empty() {
+            self.turns.push_back(server);
+        }
+        line.push_back(order);
+    }
+
+    /// The next job that may begin: `may_start` says whether its server has a place (and takes it) and whether its project is idle.
+    pub(super) fn pop(&mut self, idle: impl Fn(&str) -> bool, mut place: impl FnMut(&str) -> bool) -> Option<(String, Order)> {
+        for _ in 0..self.turns.len() {
+            let server = self.turns.pop_front()?;
+            let line = self.by_server.entry(server.clone()).or_default();
+            let position = line.iter().position(|order| idle(&order.project.name));
+            let order = match position {
+                Some(position) if place(&server) => line.remove(position),
+                _ => None,
+            };
+            if line.is_empty() {
+                self.by_server.remove(&server);
+            } else {
+                self.turns.push_back(server.clone());
+            }
+            if let Some(order) = order {
+                self.waiting.remove(&key(&order));
+                return Some((server, order));
+            }
+        }
+        None
+    }
+
+    /// Takes everything out, for a shutdown.
+    pub(super) fn drain(&mut self) -> Vec<Order> {
+        self.waiting.clear();
+        self.turns.clear();
+        self.by_server.drain().flat_map(|(_, line)| line).collect()
+    }
+}

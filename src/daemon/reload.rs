@@ -1,0 +1,92 @@
+//! HUP: reads the configuration again. A file that is wrong changes nothing and is reported; a right one says what it changes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config;
+use crate::model::settings::Settings;
+use crate::ops::World;
+use crate::ops::standing::CONFIGURATION_PROBLEM;
+
+use super::agenda::Agenda;
+use super::owner::Owner;
+use super::systemd;
+
+
+
+pub(super) fn reload(owner: &mut Owner) {
+    systemd::reloading();
+    match config::load(&owner.config_file, &|name| std::env::var(name).ok()) {
+        Ok(settings) => adopt(owner, settings),
+        Err(problems) => {
+            let words = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+            for problem in &problems {
+                tracing::error!("{problem}");
+            }
+            tracing::error!("the configuration was not changed: the file has {} problems", problems.len());
+            remember(&owner.world, &words);
+        }
+    }
+    systemd::ready(&owner.summary());
+}
+
+fn adopt(owner: &mut Owner, settings: Settings) {
+    if settings.daemon.state_dir != owner.settings.daemon.state_dir {
+        let words = "state_dir can't be changed while running; restart pgdumpd for it";
+        tracing::error!("{words}");
+        remember(&owner.world, words);
+        return;
+    }
+    for line in effect(&owner.settings, &settings) {
+        tracing::info!("configuration: {line}");
+    }
+    match owner.world.catalog.last_slots() {
+        Ok(last) => {
+            owner.agenda = Agenda::build(&settings, &last, owner.world.clock.now());
+            owner.world = World::around(&settings, owner.world.clock.clone(), owner.world.catalog.clone());
+            owner.places.resize(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server);
+            owner.settings = Arc::new(settings);
+            remember(&owner.world, "");
+            owner.announce();
+        }
+        Err(failure) => tracing::error!("the configuration was not changed: {failure}"),
+    }
+}
+
+fn remember(world: &World, words: &str) {
+    if let Err(failure) = world.catalog.set_meta(CONFIGURATION_PROBLEM, words) {
+        tracing::error!("the catalog could not be told of the configuration's state: {failure}");
+    }
+}
+
+/// What a new configuration changes, a line each. Running jobs keep the one they started with.
+fn effect(old: &Settings, new: &Settings) -> Vec<String> {
+    let by_name = |settings: &Settings| -> BTreeMap<String, String> {
+        settings.projects.iter().map(|project| (project.name.clone(), format!("{project:?}"))).collect()
+    };
+    let (before, after) = (by_name(old), by_name(new));
+    let mut lines = Vec::new();
+    for (name, text) in &after {
+        match before.get(name) {
+            None => lines.push(format!("project {name:?} added")),
+            Some(was) if was != text => lines.push(format!("project {name:?} changed")),
+            Some(_) => {}
+        }
+    }
+    for name in before.keys().filter(|name| !after.contains_key(*name)) {
+        lines.push(format!("project {name:?} removed; its backups stay and are listed as orphaned"));
+    }
+    if format!("{:?}", old.daemon) != format!("{:?}", new.daemon) {
+        lines.push(String::from("[daemon] changed"));
+    }
+    if format!("{:?}", old.smtp) != format!("{:?}", new.smtp) {
+        lines.push(String::from("[smtp] changed"));
+    }
+    if format!("{:?}", old.storages) != format!("{:?}", new.storages) {
+        lines.push(String::from("[storage] changed"));
+    }
+    if lines.is_empty() {
+        lines.push(String::from("read again, nothing changed"));
+    }
+    lines
+}

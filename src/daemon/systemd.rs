@@ -1,0 +1,37 @@
+//! The notify protocol: ready, reloading, stopping, status, watchdog. Without systemd every call does nothing.
+
+use sd_notify::NotifyState;
+
+/// Says that the start is done.
+pub(super) fn ready(status: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+}
+
+/// Says that the configuration is being read again; followed by [`ready`].
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(stamp) => tell(&[NotifyState::Reloading, stamp]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// Says that the end has begun.
+pub(super) fn stopping(status: &str) {
+    tell(&[NotifyState::Stopping, NotifyState::Status(status)]);
+}
+
+/// Says what is going on, for `systemctl status`.
+pub(super) fn status(status: &str) {
+    tell(&[NotifyState::Status(status)]);
+}
+
+/// Says that the owner still turns.
+pub(super) fn alive() {
+    tell(&[NotifyState::Watchdog]);
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!("systemd could not be told: {error}");
+    }
+}

@@ -1,0 +1,27 @@
+//! Pruning typed by hand: lock → go on with cut-off removals → plan → carry out.
+
+use crate::error::Result;
+use crate::model::project::Project;
+use crate::ops::prune::{self, Pruned};
+use crate::ops::{World, mount};
+
+use super::hold;
+
+/// Prunes a project now. `confirm` agrees to a changed retention first.
+pub fn run(world: &World, project: &Project, confirm: bool) -> Result<Pruned> {
+    let storage = world.storage(project)?;
+    mount::ensure(world, storage.as_ref())?;
+    let lock = hold::project(world, project, storage)?.or_held()?;
+    prune::resume(world, &project.name)?;
+    let plan = prune::plan(world, project)?;
+    let plan = if confirm {
+        prune::confirm(world, &plan)?;
+        prune::plan(world, project)?
+    } else {
+        plan
+    };
+    let pruned = prune::carry_out(world, project, &plan);
+    drop(lock);
+    world.catalog.audit("prune", &project.name, &format!("{} removed", pruned.as_ref().map_or(0, |done| done.removed.len())))?;
+    pruned
+}

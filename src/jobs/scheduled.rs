@@ -1,0 +1,325 @@
+//! The main job: lock → repair → backup (each database, with retries) → prune → notice.
+//!
+//! Called by the daemon for a due slot and by `pgdumpd backup` by hand; both under the same lock, with the same consequences.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+use crate::error::{Cause, Failure, Result};
+use crate::lock::{Holder, ProjectLock};
+use crate::model::backup::{Manifest, RunId, Trigger};
+use crate::model::dump::{Content, DumpShape, Format};
+use crate::model::project::{Databases, Project};
+use crate::model::run::{Run, RunStatus, SlotOutcome};
+use crate::ops::backup::{self, Means, Request};
+use crate::ops::prune::{self, Pruned};
+use crate::ops::{World, mount, notice, repair, targets};
+use crate::postgres::connection::Access;
+use crate::postgres::session::Session;
+use crate::postgres::version::Clients;
+use crate::process::Cancel;
+use crate::storage::Storage;
+use crate::stream::gauge::Gauge;
+
+use super::hold::{self, Hold};
+use super::{Board, Current, Gate};
+
+/// The database name under which a server's roles and tablespaces are kept.
+pub const GLOBALS: &str = "globals";
+
+/// The database name of a failure that struck before the databases were known.
+pub const ANY_DATABASE: &str = "*";
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The project as configured when the job was ordered.
+    pub project: Arc<Project>,
+    /// How to dump.
+    pub shape: DumpShape,
+    /// What asked for it.
+    pub trigger: Trigger,
+    /// The schedule's name, where one asked for it.
+    pub schedule: Option<String>,
+    /// The slot it serves.
+    pub slot: Option<DateTime<Utc>>,
+    /// Only these databases, where a person named some.
+    pub only: Vec<String>,
+}
+
+/// How to go about it.
+pub struct Setting<'a> {
+    /// Ends the job early.
+    pub cancel: &'a Cancel,
+    /// Shows what is in flight.
+    pub board: &'a Board,
+    /// Lets dumps begin; entered once before the job.
+    pub gate: &'a dyn Gate,
+}
+
+/// What became of an order.
+#[derive(Debug)]
+pub struct Report {
+    /// The runs, in order; empty where the lock was held by another.
+    pub runs: Vec<(Run, Option<Manifest>)>,
+    /// What pruning did, where it was reached.
+    pub pruned: Option<Result<Pruned>>,
+    /// Who held the project, where another did.
+    pub held_by: Option<Holder>,
+    /// Whether the job was ended before every database had its turn.
+    pub cut_short: bool,
+    /// What the slot's row says.
+    pub outcome: SlotOutcome,
+}
+
+/// Carries the order out. Never fails as a whole: what went wrong stands in the report, in the catalog and in the mail.
+pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
+    let mut report = Report { runs: Vec::new(), pruned: None, held_by: None, cut_short: false, outcome: SlotOutcome::Failed };
+    match locked(world, order, setting, &mut report) {
+        Ok(Some(holder)) => {
+            report.outcome = SlotOutcome::SkippedLocked;
+            report.held_by = Some(holder);
+            return report;
+        }
+        Ok(None) => {}
+        Err(failure) => fail_before(world, order, failure, &mut report),
+    }
+    report.outcome = if report.cut_short { SlotOutcome::Interrupted } else { outcome(&report.runs) };
+    let runs: Vec<&Run> = report.runs.iter().map(|(run, _)| run).collect();
+    if let Err(failure) = notice::conclude(world, &order.project, &runs, report.pruned.as_ref()) {
+        tracing::error!(project = order.project.name, "the outcome could not be turned into a notice: {failure}");
+    }
+    report
+}
+
+fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Report) -> Result<Option<Holder>> {
+    let project = &order.project;
+    let storage = world.storage(project)?;
+    mount::ensure(world, storage.as_ref())?;
+    let lock = match hold::project(world, project, storage)? {
+        Hold::Lock(lock) => lock,
+        Hold::Held(holder) => return Ok(Some(holder)),
+    };
+    for mended in repair::repair(world, &project.name, storage.as_ref())? {
+        tracing::warn!(run = %mended.run.id, project = project.name, rolled_forward = mended.rolled_forward, "mended a run that was cut off");
+    }
+    prune::resume(world, &project.name)?;
+    let clients = Clients::find(project.pg_bin_dir.as_deref())?;
+    let access = Access::new(&project.connection, &project.limits)?;
+    let job = Job { world, order, setting, storage, lock: &lock, clients: &clients, access: &access };
+    job.backups(report)?;
+    if report.runs.iter().any(|(_, manifest)| manifest.is_some()) && setting.cancel.reason().is_none() {
+        report.pruned = Some(prune_after(world, project, &report.runs));
+    }
+    Ok(None)
+}
+
+/// Retention for those (database, selection) that got a good backup in this job; the others are left alone.
+fn prune_after(world: &World, project: &Project, runs: &[(Run, Option<Manifest>)]) -> Result<Pruned> {
+    let mut plan = prune::plan(world, project)?;
+    plan.only(|row| runs.iter().any(|(run, made)| made.is_some() && run.database == row.database && run.selection == row.selection));
+    if let Some(why) = &plan.held {
+        tracing::warn!(project = project.name, "pruning is held: {why}");
+        notice::held(world, project, &plan)?;
+        return Ok(Pruned::default());
+    }
+    let pruned = prune::carry_out(world, project, &plan)?;
+    if !pruned.removed.is_empty() {
+        tracing::info!(project = project.name, removed = pruned.removed.len(), freed = pruned.freed, "pruned");
+    }
+    Ok(pruned)
+}
+
+/// A failure before any run could begin is recorded as a failed run all the same: nothing due goes without an outcome.
+fn fail_before(world: &World, order: &Order, failure: Failure, report: &mut Report) {
+    let databases = match &order.project.databases {
+        Databases::Named(names) => names.clone(),
+        _ => vec![order.project.connection.database().unwrap_or_else(|| String::from(ANY_DATABASE))],
+    };
+    for database in databases {
+        if report.runs.iter().any(|(run, _)| run.database == database) {
+            continue;
+        }
+        let mut run = new_run(world, order, &order.shape, &database);
+        if let Err(failure) = world.catalog.start_run(&run) {
+            tracing::error!(project = order.project.name, "the catalog could not be told of a failed run: {failure}");
+        }
+        finish(world, &mut run, Err(&failure));
+        report.runs.push((run, None));
+    }
+}
+
+fn new_run(world: &World, order: &Order, shape: &DumpShape, database: &str) -> Run {
+    Run {
+        id: RunId::random(),
+        project: order.project.name.clone(),
+        database: database.to_owned(),
+        content: shape.content,
+        selection: shape.selection(),
+        trigger: order.trigger,
+        schedule: order.schedule.clone(),
+        slot: order.slot,
+        started_at: world.clock.now(),
+        finished_at: None,
+        status: RunStatus::Running,
+        attempts: 1,
+        failure: None,
+        size: None,
+        rows: None,
+    }
+}
+
+fn finish(world: &World, run: &mut Run, result: Result<&Manifest, &Failure>) {
+    run.finished_at = Some(world.clock.now());
+    match result {
+        Ok(manifest) => {
+            run.status = RunStatus::Completed;
+            run.size = Some(manifest.backup_size_bytes);
+            run.rows = manifest.total_rows;
+            tracing::info!(run = %run.id, project = run.project, database = run.database, size = manifest.backup_size_bytes, file = manifest.backup_file, "backup made");
+        }
+        Err(failure) => {
+            run.status = if failure.cause == Cause::Interrupted { RunStatus::Interrupted } else { RunStatus::Failed };
+            run.failure = Some(failure.clone());
+            tracing::error!(run = %run.id, project = run.project, database = run.database, cause = %failure.cause, hint = failure.hint, "backup failed: {failure}");
+        }
+    }
+    if let Err(failure) = world.catalog.finish_run(run) {
+        tracing::error!(run = %run.id, "the catalog could not be told how the run ended: {failure}");
+    }
+}
+
+fn outcome(runs: &[(Run, Option<Manifest>)]) -> SlotOutcome {
+    let locked = |run: &Run| run.failure.as_ref().is_some_and(|failure| failure.cause == Cause::Locked);
+    if runs.iter().any(|(run, _)| run.status == RunStatus::Interrupted) {
+        SlotOutcome::Interrupted
+    } else if runs.iter().any(|(run, _)| run.status == RunStatus::Failed && !locked(run)) {
+        SlotOutcome::Failed
+    } else if runs.iter().any(|(run, _)| locked(run)) {
+        SlotOutcome::SkippedLocked
+    } else {
+        SlotOutcome::Ok
+    }
+}
+
+/// A job that holds the lock.
+struct Job<'a> {
+    world: &'a World,
+    order: &'a Order,
+    setting: &'a Setting<'a>,
+    storage: &'a Arc<dyn Storage>,
+    lock: &'a ProjectLock,
+    clients: &'a Clients,
+    access: &'a Access,
+}
+
+impl Job<'_> {
+    fn backups(&self, report: &mut Report) -> Result<()> {
+        let databases = self.databases()?;
+        for database in &databases {
+            if self.setting.cancel.reason().is_some() {
+                report.cut_short = true;
+                break;
+            }
+            report.runs.push(self.one(&self.order.shape, database, database));
+        }
+        let wants_globals = self.order.project.globals && self.order.shape.content == Content::Full && self.order.only.is_empty();
+        if let Some(first) = databases.first().filter(|_| wants_globals && self.setting.cancel.reason().is_none()) {
+            let shape = DumpShape {
+                content: Content::Globals,
+                format: Format::Plain,
+                compression: self.order.shape.compression,
+                ..DumpShape::default()
+            };
+            report.runs.push(self.one(&shape, GLOBALS, first));
+        }
+        Ok(())
+    }
+
+    /// The databases to dump; asks the server only where the configuration doesn't say.
+    fn databases(&self) -> Result<Vec<String>> {
+        if !self.order.only.is_empty() {
+            return Ok(self.order.only.clone());
+        }
+        if let Databases::Named(names) = &self.order.project.databases {
+            return Ok(names.clone());
+        }
+        let project = &self.order.project;
+        self.retrying(|_| {
+            let mut session =
+                Session::open(self.clients.newest(), self.access, None, "pgdumpd", &project.limits, self.setting.cancel)?;
+            targets::databases(project, &mut session)
+        })
+    }
+
+    fn one(&self, shape: &DumpShape, database: &str, connect_to: &str) -> (Run, Option<Manifest>) {
+        let mut run = new_run(self.world, self.order, shape, database);
+        if let Err(failure) = self.world.catalog.start_run(&run) {
+            finish(self.world, &mut run, Err(&failure));
+            return (run, None);
+        }
+        let gauge = Arc::new(Gauge::default());
+        self.setting.board.put(Current {
+            run: run.id.clone(),
+            project: run.project.clone(),
+            database: run.database.clone(),
+            since: run.started_at,
+            expected: self.expected(&run),
+            gauge: Arc::clone(&gauge),
+        });
+        let request = Request {
+            run: run.id.clone(),
+            database: database.to_owned(),
+            connect_to: connect_to.to_owned(),
+            shape: shape.clone(),
+            trigger: self.order.trigger,
+            schedule: self.order.schedule.clone(),
+            slot: self.order.slot,
+        };
+        let means = Means {
+            project: &self.order.project,
+            storage: self.storage,
+            clients: self.clients,
+            access: self.access,
+            lock: self.lock,
+            cancel: self.setting.cancel,
+            gauge: &gauge,
+        };
+        let result = self.retrying(|attempt| {
+            run.attempts = attempt;
+            gauge.reset();
+            backup::backup(self.world, means, &request)
+        });
+        self.setting.board.take(&run.id);
+        finish(self.world, &mut run, result.as_ref());
+        (run, result.ok())
+    }
+
+    fn expected(&self, run: &Run) -> Option<u64> {
+        let last = self.world.catalog.latest_backup(&run.project, Some(&run.database), Some(&run.selection));
+        last.ok().flatten().map(|backup| backup.uncompressed_size)
+    }
+
+    /// Tries again after a transient failure, as often and after such waits as the limits say; the place at the gate is given back meanwhile.
+    fn retrying<T>(&self, mut attempt: impl FnMut(u32) -> Result<T>) -> Result<T> {
+        let mut waits = self.order.project.limits.retries.iter();
+        let mut number = 1;
+        loop {
+            let failure = match attempt(number) {
+                Ok(value) => return Ok(value),
+                Err(failure) => failure,
+            };
+            let Some(wait) = waits.next().filter(|_| failure.cause.is_transient() && self.setting.cancel.reason().is_none()) else {
+                return Err(failure);
+            };
+            tracing::warn!(project = self.order.project.name, attempt = number, wait = ?wait, "trying again later: {failure}");
+            self.setting.gate.leave();
+            let ended = self.setting.cancel.wait_timeout(*wait).is_some();
+            if !self.setting.gate.enter() || ended {
+                return Err(failure);
+            }
+            number += 1;
+        }
+    }
+}

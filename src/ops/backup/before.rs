@@ -1,0 +1,143 @@
+//! What is asked of the server and the storage before a byte is dumped: version, standby, rights, row security, other dumps, space.
+
+use chrono::{DateTime, Utc};
+
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::DatabaseProperties;
+use crate::model::dump::{Content, Selection};
+use crate::model::project::Standby;
+use crate::postgres::dump::application_name;
+use crate::postgres::session::{Server, ServerLock, Session};
+use crate::postgres::version::Client;
+use crate::units::show_size;
+
+use super::super::World;
+use super::{Means, Request};
+
+/// The share of the last backup's size that must be free before the next one begins.
+const SPACE_FACTOR: f64 = 1.2;
+
+/// What is known when the dump may begin.
+pub(super) struct Asked {
+    pub(super) session: Session,
+    pub(super) client: Client,
+    pub(super) server: Server,
+    pub(super) database_size: Option<u64>,
+    pub(super) properties: Option<DatabaseProperties>,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Asks everything, in the order in which an answer makes the next question pointless.
+pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<Asked> {
+    let project = means.project;
+    space(world, means, request)?;
+    let name = application_name(&request.run);
+    let mut session =
+        Session::open(means.clients.newest(), means.access, Some(&request.connect_to), &name, &project.limits, means.cancel)?;
+    let server = session.server().clone();
+    let client = means.clients.for_server(server.version_num)?.clone();
+    let mut warnings = Vec::new();
+    standby(means, &server, &mut session, &mut warnings)?;
+    if request.shape.content != Content::Globals {
+        rights(&mut session, request)?;
+    }
+    server_lock(means, request, &mut session, &mut warnings)?;
+    let database_size = session.database_size()?;
+    let properties = session.properties()?;
+    Ok(Asked { session, client, server, database_size, properties, started_at: world.clock.now(), warnings })
+}
+
+/// Bytes that the next backup of this selection is expected to need, from its last one: 1.2 × its size; `None` without history.
+pub fn estimate(world: &World, project: &str, database: &str, selection: &Selection) -> Result<Option<u64>> {
+    let last = world.catalog.latest_backup(project, Some(database), Some(selection))?;
+    Ok(last.map(|backup| (backup.size as f64 * SPACE_FACTOR) as u64))
+}
+
+fn space(world: &World, means: Means<'_>, request: &Request) -> Result<()> {
+    let Some(free) = means.storage.free_space()? else { return Ok(()) };
+    let Some(needed) = estimate(world, &means.project.name, &request.database, &request.shape.selection())? else {
+        if free == 0 {
+            return Err(no_space(means, free, 1));
+        }
+        return Ok(());
+    };
+    if free < needed {
+        return Err(no_space(means, free, needed));
+    }
+    Ok(())
+}
+
+fn no_space(means: Means<'_>, free: u64, needed: u64) -> Failure {
+    let storage = means.storage.name();
+    Failure::new(
+        Cause::Space,
+        format!("storage {storage:?} has {} free beyond its reserve, but this backup is expected to need {}", show_size(free), show_size(needed)),
+    )
+    .hint("free some space, move the storage to a larger disk, or lower the retention and run `pgdumpd prune`")
+}
+
+fn standby(means: Means<'_>, server: &Server, session: &mut Session, warnings: &mut Vec<String>) -> Result<()> {
+    if !server.standby {
+        return Ok(());
+    }
+    match means.project.standby {
+        Standby::Refuse => Err(Failure::new(Cause::Configuration, format!("{}:{} is a standby, and this project refuses standbys", server.host, server.port))
+            .hint("point the connection at the primary, or set standby = \"as-is\"")),
+        Standby::AsIs => {
+            warnings.push(String::from("dumped from a standby"));
+            Ok(())
+        }
+        Standby::PauseReplay(longest) => {
+            session.pause_replay(longest)?;
+            warnings.push(String::from("dumped from a standby with replay paused"));
+            Ok(())
+        }
+    }
+}
+
+/// What the role can't read is told before the dump, with the line that mends it, instead of after an hour of dumping.
+fn rights(session: &mut Session, request: &Request) -> Result<()> {
+    let hidden = session.row_security(&request.shape)?;
+    if let Some(first) = hidden.first() {
+        return Err(Failure::new(
+            Cause::RowSecurity,
+            format!("row security on {first}{} hides rows from the role {:?}", and_more(hidden.len()), session.server().user),
+        )
+        .hint(format!("let a role dump that sees every row: ALTER ROLE \"{}\" BYPASSRLS", session.server().user)));
+    }
+    let unreadable = session.unreadable(&request.shape)?;
+    if let Some(first) = unreadable.first() {
+        return Err(Failure::new(
+            Cause::Permission,
+            format!("the role {:?} can't read {}{}", session.server().user, first.object, and_more(unreadable.len())),
+        )
+        .hint(first.remedy.clone()));
+    }
+    Ok(())
+}
+
+fn and_more(count: usize) -> String {
+    if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
+}
+
+fn server_lock(means: Means<'_>, request: &Request, session: &mut Session, warnings: &mut Vec<String>) -> Result<()> {
+    if !means.project.server_lock {
+        return Ok(());
+    }
+    match session.try_server_lock(&means.project.name, &request.database)? {
+        ServerLock::Held => Ok(()),
+        ServerLock::HeldByPgdumpd { run, since } => {
+            Err(Failure::new(Cause::Locked, format!("another pgdumpd (run {run}) is dumping {:?} of this project since {since}", request.database))
+                .hint("two hosts seem to have the same project; leave it to one, or wait for the other to end"))
+        }
+        ServerLock::HeldByOther { who } => {
+            warnings.push(format!("the server lock is held by {who}, which is no pgdumpd"));
+            Ok(())
+        }
+        ServerLock::Unavailable(why) => {
+            warnings.push(format!("the server lock could not be had: {why}"));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! From a whole artifact to a backup: hash recorded, artifact named, manifest committed, catalog told. In that order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::error::{Cause, Failure, Result};
+use crate::manifest;
+use crate::model::backup::{BackupRow, MANIFEST_FORMAT, Manifest, Structure};
+use crate::model::dump::{Compression, Content, Format};
+use crate::model::project::Project;
+use crate::process::{self, Exit, Spec};
+use crate::storage::{Key, Pending, names};
+use crate::stream;
+
+use super::super::World;
+use super::before::Asked;
+use super::dump::Dumped;
+use super::{Means, Request};
+
+/// The name the artifact of this request gets.
+pub(super) fn artifact_key(project: &Project, request: &Request, started_at: DateTime<Utc>) -> Key {
+    let shape = &request.shape;
+    let file = names::artifact_file(&request.database, started_at, shape.content, &request.run, shape.format, shape.compression);
+    Key { project: project.name.clone(), file }
+}
+
+/// Makes the backup exist.
+pub(super) fn commit(
+    world: &World,
+    means: Means<'_>,
+    request: &Request,
+    asked: Asked,
+    dumped: Dumped,
+    key: &Key,
+    pending: Box<dyn Pending>,
+) -> Result<Manifest> {
+    let unchecked = dumped.observed.structure == Structure::Unchecked;
+    let manifest = describe(world, means, request, asked, dumped, key);
+    world.catalog.stage_manifest(&request.run, &manifest)?;
+    pending.commit()?;
+    if unchecked && let Err(failure) = read_whole(means, &manifest, key) {
+        means.storage.delete(key)?;
+        return Err(failure);
+    }
+    if let Err(failure) = manifest::commit(means.storage.as_ref(), &manifest, request.run.as_str()) {
+        // Without its manifest the artifact is no backup; it must not stay under a final name.
+        means.storage.delete(key)?;
+        return Err(failure);
+    }
+    let row = BackupRow::from_manifest(means.storage.name(), &manifest, None, false);
+    if let Err(failure) = world.catalog.put_backup(&row) {
+        tracing::error!(run = %request.run, "the backup exists, but the catalog could not be told: {failure}; the next start will index it");
+    }
+    Ok(manifest)
+}
+
+/// An archive of a version the tap doesn't know counts only after `pg_restore` has read it to its end.
+fn read_whole(means: Means<'_>, manifest: &Manifest, key: &Key) -> Result<()> {
+    let client = means.clients.for_server(manifest.postgresql_version_num)?;
+    let mut spec = Spec::new(client.pg_restore());
+    spec.args = vec!["-f".into(), "/dev/null".into()];
+    let stored = means.storage.get(key)?;
+    let mut archive = stream::decompress(manifest.compression, stored)?;
+    let finished = process::run_fed(&spec, &mut archive, READ_LIMIT)?;
+    if finished.exit == Exit::Code(0) {
+        return Ok(());
+    }
+    Err(Failure::new(Cause::ArchiveIncomplete, format!("pg_restore could not read the archive to its end ({})", finished.exit))
+        .hint("the archive's version is newer than this pgdumpd knows; upgrade pgdumpd, or look at what pg_restore says below")
+        .detail(finished.stderr))
+}
+
+/// Longest time for that read.
+const READ_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+fn describe(world: &World, means: Means<'_>, request: &Request, asked: Asked, dumped: Dumped, key: &Key) -> Manifest {
+    let Dumped { observed, pumped } = dumped;
+    let finished_at = world.clock.now();
+    let shape = &request.shape;
+    let table_counts: BTreeMap<String, u64> =
+        observed.tables.iter().filter_map(|table| Some((format!("{}.{}", table.schema, table.name), table.rows?))).collect();
+    let total_rows = observed.tables.iter().map(|table| table.rows).sum::<Option<u64>>();
+    Manifest {
+        format: MANIFEST_FORMAT,
+        backup_id: request.run.clone(),
+        project: means.project.name.clone(),
+        database_name: request.database.clone(),
+        environment: None,
+        content: shape.content,
+        selection: shape.selection(),
+        trigger: request.trigger,
+        schedule: request.schedule.clone(),
+        slot: request.slot,
+        backup_timestamp: asked.started_at,
+        finished_at,
+        duration_ms: (finished_at - asked.started_at).num_milliseconds().max(0).unsigned_abs(),
+        backup_file: key.file.clone(),
+        backup_size_bytes: pumped.stored,
+        uncompressed_size_bytes: pumped.archive,
+        checksum_sha256: pumped.sha256,
+        compressed: shape.compression != Compression::None,
+        compression: shape.compression,
+        dump_format: shape.format,
+        structure: observed.structure,
+        tables: observed.tables,
+        table_counts,
+        total_rows,
+        large_objects: observed.large_objects,
+        frames: pumped.frames,
+        postgresql_version: asked.server.version.clone(),
+        postgresql_version_num: asked.server.version_num,
+        pg_dump_version: asked.client.version.clone(),
+        server_host: asked.server.host.clone(),
+        server_port: asked.server.port,
+        from_standby: asked.server.standby,
+        database_size_bytes: asked.database_size,
+        database_properties: asked.properties,
+        schema_version: observed.schema_version,
+        dependencies: Vec::new(),
+        options: shape.options.clone(),
+        restore_command: restore_command(&key.file, shape.content, shape.format, shape.compression),
+        made_on: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        pgdumpd_version: String::from(env!("CARGO_PKG_VERSION")),
+        warnings: asked.warnings,
+    }
+}
+
+/// The line that restores the file with standard tools alone, from its own folder into a new, empty database.
+fn restore_command(file: &str, content: Content, format: Format, compression: Compression) -> String {
+    let restorer = match (content, format) {
+        (Content::Globals, _) => "psql -X -d postgres",
+        (_, Format::Plain) => "psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE",
+        (_, Format::Directory) => return format!("mkdir restore && tar -xf {file} -C restore && pg_restore -d NEW_DATABASE restore"),
+        (_, Format::Custom | Format::Tar) => "pg_restore -d NEW_DATABASE",
+    };
+    match compression.reader_command() {
+        Some(reader) => format!("{reader} {file} | {restorer}"),
+        None if restorer.starts_with("psql") => format!("{restorer} -f {file}"),
+        None => format!("{restorer} {file}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restore_commands_are_the_lines_to_type() {
+        let zstd = Compression::Zstd(3);
+        assert_eq!(restore_command("a.dump.zst", Content::Full, Format::Custom, zstd), "zstd -dc a.dump.zst | pg_restore -d NEW_DATABASE");
+        assert_eq!(restore_command("a.dump", Content::Full, Format::Custom, Compression::Native), "pg_restore -d NEW_DATABASE a.dump");
+        assert_eq!(restore_command("a.sql", Content::Globals, Format::Plain, Compression::None), "psql -X -d postgres -f a.sql");
+    }
+}

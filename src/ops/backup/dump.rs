@@ -1,0 +1,155 @@
+//! The dump itself: `pg_dump` on one end, the pending artifact on the other, and someone watching both.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Cause, Failure, Result};
+use crate::model::dump::{Compression, Content, Format};
+use crate::postgres::archive::{Observed, Tap};
+use crate::model::project::Limits;
+use crate::postgres::dump as pg;
+use crate::postgres::session::Session;
+use crate::process::{self, Cancel, CancelReason, Child, Exit, Spec};
+use crate::storage::Pending;
+use crate::stream::{self, PumpError, Pumped, Side};
+use crate::units::show_duration;
+
+use super::before::Asked;
+use super::watch::{self, Seen};
+use super::{Means, Request};
+
+/// How long `pg_dump` may take to end after its output has ended.
+const AFTER_EOF: Duration = Duration::from_secs(60);
+
+/// How long an unwanted `pg_dump` has between TERM and KILL.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How long a new connection may take that only ends a backend.
+const QUICK: Duration = Duration::from_secs(5);
+
+/// What passed through, all of it accounted for.
+pub(super) struct Dumped {
+    pub(super) observed: Observed,
+    pub(super) pumped: Pumped,
+}
+
+/// Runs `pg_dump` into `sink`. On success it exited 0 and the archive was whole; on failure its process group and its backend are gone.
+pub(super) fn stream(means: Means<'_>, request: &Request, asked: &mut Asked, sink: &mut dyn Pending) -> Result<Dumped> {
+    let spec = command(means, request, asked)?;
+    let began = Instant::now();
+    let mut child = process::spawn(&spec)?;
+    means.lock.note(&child.identity())?;
+    let result = run(means, request, asked, sink, &mut child, began);
+    if result.is_err() {
+        child.terminate(GRACE);
+        end_backend(means, request, asked);
+    }
+    result
+}
+
+fn command(means: Means<'_>, request: &Request, asked: &Asked) -> Result<Spec> {
+    let limits = &means.project.limits;
+    let mut spec = if request.shape.content == Content::Globals {
+        pg::globals_command(&asked.client, means.access, &asked.server, &request.run)?
+    } else {
+        pg::command(&asked.client, means.access, &asked.server, &request.connect_to, &request.shape, limits, &request.run)?
+    };
+    spec.inherit.push(means.lock.inheritable());
+    Ok(spec)
+}
+
+fn run(means: Means<'_>, request: &Request, asked: &mut Asked, sink: &mut dyn Pending, child: &mut Child, began: Instant) -> Result<Dumped> {
+    let source = child.take_stdout().ok_or_else(|| Failure::new(Cause::System, "pg_dump was started without an output to read"))?;
+    stream::enlarge_pipe(&source);
+    let mut tap = tap_for(request);
+    let over = Cancel::new();
+    let target = child.identity();
+    let workers = means.project.compression_workers;
+    let (pumped, seen) = std::thread::scope(|scope| {
+        let session = &mut asked.session;
+        let watcher = scope.spawn(|| watch::watch(means, request, session, &target, &over));
+        let stop = || means.cancel.reason().is_some();
+        let pumped = stream::pump(Box::new(source), &mut tap, request.shape.compression, workers, sink, means.gauge, &stop);
+        over.cancel(CancelReason::Cancelled);
+        (pumped, watcher.join().unwrap_or_default())
+    });
+    asked.warnings.extend(seen.warnings.iter().cloned());
+    let exit = if pumped.is_ok() { child.wait_timeout(AFTER_EOF) } else { None };
+    let exit = exit.unwrap_or_else(|| child.terminate(GRACE));
+    let pumped = judge(means, asked, pumped, &seen, exit, child, began)?;
+    Ok(Dumped { observed: tap.finish()?, pumped })
+}
+
+fn tap_for(request: &Request) -> Tap {
+    let countable = pg::rows_countable(&request.shape.options);
+    match (request.shape.content, request.shape.format) {
+        (Content::Globals, _) => Tap::globals(),
+        (_, Format::Custom | Format::Directory) if request.shape.compression == Compression::Native => Tap::custom_native(),
+        (_, Format::Custom | Format::Directory) => Tap::custom(countable),
+        (_, Format::Plain) => Tap::plain(countable),
+        (_, Format::Tar) => Tap::tar(countable),
+    }
+}
+
+/// Which of the things that went wrong is the cause: a wish to end, then a limit, then the destination, then `pg_dump`, then the archive.
+///
+/// The exit status is looked at before the archive: a `pg_dump` that failed has told why, and its archive is short because of that.
+fn judge(
+    means: Means<'_>,
+    asked: &mut Asked,
+    pumped: Result<Pumped, PumpError>,
+    seen: &Seen,
+    exit: Exit,
+    child: &Child,
+    began: Instant,
+) -> Result<Pumped> {
+    let tail = child.stderr_tail();
+    if let Some(reason) = means.cancel.reason() {
+        return Err(Failure::new(Cause::Interrupted, format!("the dump was ended: {reason}")));
+    }
+    if let Some(verdict) = &seen.verdict {
+        return Err(verdict.clone().detail(tail));
+    }
+    let pumped = match pumped {
+        Ok(pumped) => Ok(pumped),
+        Err(PumpError { side: Side::Sink, failure }) => return Err(failure.detail(tail)),
+        Err(PumpError { failure, .. }) => Err(failure),
+    };
+    match exit {
+        // The pump gave up first and pg_dump was ended for it: the pump's reason is the cause.
+        Exit::Signal(_) if pumped.is_err() => pumped.map_err(|failure| failure.detail(tail)),
+        Exit::Code(0) => pumped.map_err(|failure| failure.detail(tail)),
+        Exit::Signal(_) => Err(Failure::new(Cause::DumpKilled, format!("pg_dump was ended by {exit}"))
+            .hint("something on this machine ended it: look for the out-of-memory killer in the kernel's log (`journalctl -k`)")
+            .detail(tail)),
+        Exit::Code(_) => Err(failed(means, asked, seen, exit, began).detail(tail)),
+    }
+}
+
+/// `pg_dump` said no. Its words are for people; the class comes from what was seen: a blocker until the lock limit, a session that is gone too.
+fn failed(means: Means<'_>, asked: &mut Asked, seen: &Seen, exit: Exit, began: Instant) -> Failure {
+    let limit = means.project.limits.lock_wait;
+    if let Some(blocker) = seen.blocker.as_ref().filter(|_| began.elapsed() >= limit) {
+        return Failure::new(Cause::LockTimeout, format!("pg_dump waited {} for a lock held by {blocker}", show_duration(limit)))
+            .hint("end or wait for that session, or raise limits.lock_wait");
+    }
+    if asked.session.is_alive() {
+        Failure::new(Cause::DumpFailed, format!("pg_dump ended with {exit}"))
+    } else {
+        Failure::new(Cause::ConnectionLost, format!("the server ended the connection during the dump (pg_dump ended with {exit})"))
+            .hint("look into the server's log for a restart, a crash or an ended session")
+    }
+}
+
+/// A dump that was ended by force must not leave its backend waiting with its locks.
+fn end_backend(means: Means<'_>, request: &Request, asked: &mut Asked) {
+    let ended = asked.session.terminate(&request.run).or_else(|_| {
+        let quick = Limits { connect: QUICK, ..means.project.limits.clone() };
+        Session::open(&asked.client, means.access, Some(&request.connect_to), "pgdumpd", &quick, &Cancel::new())
+            .and_then(|mut session| session.terminate(&request.run))
+    });
+    match ended {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(run = %request.run, count, "ended the backend that the dump left behind"),
+        Err(failure) => tracing::warn!(run = %request.run, "could not ask the server to end the dump's backend: {failure}"),
+    }
+}

@@ -1,0 +1,92 @@
+//! One backup of one database: ask, dump, store, commit. The only place where a dump becomes a backup.
+//!
+//! The order is the promise: the artifact is written under a temporary name and gets its final one only after `pg_dump` exited 0, the tap
+//! saw a whole archive and nobody cancelled; then the manifest makes it exist; then the catalog learns of it.
+
+mod before;
+mod commit;
+mod dump;
+mod watch;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+
+pub use before::estimate;
+
+use crate::error::{Cause, Failure, Result};
+use crate::lock::ProjectLock;
+use crate::model::backup::{Manifest, RunId, Trigger};
+use crate::model::dump::DumpShape;
+use crate::model::project::Project;
+use crate::postgres::connection::Access;
+use crate::postgres::version::Clients;
+use crate::process::Cancel;
+use crate::storage::Storage;
+use crate::stream::gauge::Gauge;
+
+use super::World;
+
+/// What to back up, and why.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The run, and the backup's id.
+    pub run: RunId,
+    /// The database's name as it is filed.
+    pub database: String,
+    /// The database to connect to; another one only for globals.
+    pub connect_to: String,
+    /// Content, selection, format, compression.
+    pub shape: DumpShape,
+    /// What asked for it.
+    pub trigger: Trigger,
+    /// The schedule's name, where one asked for it.
+    pub schedule: Option<String>,
+    /// The slot it serves.
+    pub slot: Option<DateTime<Utc>>,
+}
+
+/// What a run works with, apart from the [`World`].
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// The project's configuration as it stood when the job began.
+    pub project: &'a Project,
+    /// Where the artifact goes.
+    pub storage: &'a Arc<dyn Storage>,
+    /// The installed clients.
+    pub clients: &'a Clients,
+    /// How to reach the server, password in hand.
+    pub access: &'a Access,
+    /// The project's lock; its descriptor goes to `pg_dump`.
+    pub lock: &'a ProjectLock,
+    /// Ends the run early.
+    pub cancel: &'a Cancel,
+    /// How far it is, for whoever watches.
+    pub gauge: &'a Arc<Gauge>,
+}
+
+/// Makes one backup, or fails with nothing left behind under a final name. The caller holds the project's lock and has recorded the run.
+pub fn backup(world: &World, means: Means<'_>, request: &Request) -> Result<Manifest> {
+    let mut asked = before::ask(world, means, request)?;
+    let key = commit::artifact_key(means.project, request, asked.started_at);
+    let mut pending = means.storage.begin(&key, request.run.as_str())?;
+    let dumped = match dump::stream(means, request, &mut asked, pending.as_mut()) {
+        Ok(dumped) => dumped,
+        Err(failure) => {
+            // The failure of the dump is what is told; an abort that fails leaves debris that the next sweep removes.
+            if let Err(abort) = pending.abort() {
+                tracing::warn!(run = %request.run, "the unfinished artifact could not be removed: {abort}");
+            }
+            return Err(failure);
+        }
+    };
+    refuse_if_cancelled(means.cancel)?;
+    commit::commit(world, means, request, asked, dumped, &key, pending)
+}
+
+fn refuse_if_cancelled(cancel: &Cancel) -> Result<()> {
+    match cancel.reason() {
+        None => Ok(()),
+        Some(reason) => Err(Failure::new(Cause::Interrupted, format!("the run was ended before its backup was complete: {reason}"))),
+    }
+}

@@ -1,0 +1,44 @@
+//! Is the storage there? The one answer to "not mounted?", asked before anything is written.
+//!
+//! A storage is marked the first time it is used and remembered in the catalog by the marker's id; from then on a missing or foreign marker
+//! is refused, so that nothing is ever written below an empty mount point.
+
+use crate::error::{Cause, Failure, Result};
+use crate::storage::Storage;
+
+use super::World;
+
+/// Makes sure that `storage` is the one the catalog remembers; marks it where neither knows of the other.
+pub fn ensure(world: &World, storage: &dyn Storage) -> Result<()> {
+    let name = storage.name();
+    let remembered = world.catalog.meta(&remembered_key(name))?;
+    match (storage.id()?, remembered) {
+        (Some(found), Some(known)) if found == known => Ok(()),
+        (Some(found), Some(known)) => Err(Failure::new(
+            Cause::NotMounted,
+            format!("storage {name:?} carries the id {found}, but {known} was expected: another disk is mounted there"),
+        )
+        .hint(format!("mount the right disk, or accept this one with `pgdumpd doctor --accept-storage {name}`"))),
+        (Some(found), None) => world.catalog.set_meta(&remembered_key(name), &found),
+        (None, Some(_)) => Err(Failure::new(Cause::NotMounted, format!("storage {name:?} has no marker file: not mounted?"))
+            .hint(format!("mount it; if the disk was replaced by an empty one on purpose, run `pgdumpd doctor --accept-storage {name}`"))),
+        (None, None) => {
+            let id = storage.initialize()?;
+            world.catalog.set_meta(&remembered_key(name), &id)
+        }
+    }
+}
+
+/// Forgets what the catalog remembers of a storage and takes it as it is now: typed by a person who replaced a disk.
+pub fn accept(world: &World, storage: &dyn Storage) -> Result<String> {
+    let id = match storage.id()? {
+        Some(id) => id,
+        None => storage.initialize()?,
+    };
+    world.catalog.set_meta(&remembered_key(storage.name()), &id)?;
+    Ok(id)
+}
+
+fn remembered_key(name: &str) -> String {
+    format!("storage-id:{name}")
+}

@@ -1,0 +1,131 @@
+//! Removes what the retention no longer keeps: plans first, shows, then carries out that very plan.
+//!
+//! What is kept is decided in `retention`; here stand the checks against the storage, the hold on a changed policy, and the order of deletion.
+
+use std::collections::HashSet;
+
+use serde::Serialize;
+
+use crate::error::{Cause, Failure, Result};
+use crate::manifest;
+use crate::model::backup::{BackupRow, RunId};
+use crate::model::project::Project;
+use crate::retention::{self, Plan};
+use crate::storage::{Key, Storage, names};
+
+use super::World;
+
+/// A plan for one project, with the rows it speaks of.
+#[derive(Debug, Clone)]
+pub struct PrunePlan {
+    /// The project.
+    pub project: String,
+    /// Every backup of the project whose files are there, newest first.
+    pub backups: Vec<BackupRow>,
+    /// What stays, what goes, and why.
+    pub plan: Plan,
+    /// Backups that the catalog lists but whose files are gone; never counted as kept.
+    pub absent: Vec<BackupRow>,
+    /// Why the plan must be confirmed by a person first, if it must.
+    pub held: Option<String>,
+    fingerprint: String,
+}
+
+/// What carrying out a plan did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Pruned {
+    /// Backups removed.
+    pub removed: Vec<RunId>,
+    /// Stored bytes given back.
+    pub freed: u64,
+    /// Removals that failed; they are tried again by the next prune.
+    pub failures: Vec<Failure>,
+}
+
+/// Decides what would go. Reads, writes nothing.
+pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
+    let storage = world.storage(project)?;
+    let indexed: Vec<BackupRow> =
+        world.catalog.backups_of(&project.name)?.into_iter().filter(|row| row.storage == project.storage).collect();
+    let there: HashSet<String> = storage.list(&project.name)?.into_iter().map(|entry| entry.key.file).collect();
+    let (backups, absent): (Vec<_>, Vec<_>) =
+        indexed.into_iter().partition(|row| there.contains(&row.file) && there.contains(&names::manifest_file(&row.file)));
+    let plan = retention::plan(&project.retention, project.time_zone, &backups, world.clock.now());
+    let fingerprint = retention::policy_fingerprint(&project.retention, project.time_zone);
+    let held = held(world, project, &fingerprint, &plan)?;
+    Ok(PrunePlan { project: project.name.clone(), backups, plan, absent, held, fingerprint })
+}
+
+/// A changed policy that would remove more than half of more than five backups waits for a person.
+fn held(world: &World, project: &Project, fingerprint: &str, plan: &Plan) -> Result<Option<String>> {
+    let agreed = world.catalog.meta(&agreed_key(&project.name))?;
+    if agreed.as_deref() == Some(fingerprint) || !retention::is_drastic(plan) {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "the retention of {:?} has changed and would remove {} of {} backups",
+        project.name,
+        plan.remove.len(),
+        plan.remove.len() + plan.keep.len()
+    )))
+}
+
+/// A person agrees to the policy as it is now; the next prune carries it out.
+pub fn confirm(world: &World, plan: &PrunePlan) -> Result<()> {
+    world.catalog.set_meta(&agreed_key(&plan.project), &plan.fingerprint)
+}
+
+/// Removes what the plan removes. The caller holds the project's lock; a held plan is refused.
+///
+/// Each backup goes in the reverse order of its making: catalog, manifest, artifact. A crash between leaves a note from which the next
+/// prune or start goes on.
+pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<Pruned> {
+    if let Some(why) = &plan.held {
+        return Err(Failure::new(Cause::Configuration, why.clone())
+            .hint(format!("look at `pgdumpd prune {} --dry-run`, then agree with `pgdumpd prune {} --confirm`", project.name, project.name)));
+    }
+    let storage = world.storage(project)?;
+    let mut pruned = Pruned::default();
+    for row in &plan.backups {
+        if !plan.plan.removes(&row.id) {
+            continue;
+        }
+        match remove(world, storage.as_ref(), row) {
+            Ok(()) => {
+                pruned.freed += row.size;
+                pruned.removed.push(row.id.clone());
+            }
+            Err(failure) => pruned.failures.push(failure.context(format!("removing {}", row.file))),
+        }
+    }
+    confirm(world, plan)?;
+    Ok(pruned)
+}
+
+/// Removes one backup and everything beside it.
+pub fn remove(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
+    world.catalog.begin_removal(row)?;
+    finish_removal(world, storage, row)
+}
+
+fn finish_removal(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
+    let key = Key { project: row.project.clone(), file: row.file.clone() };
+    manifest::remove(storage, &key)?;
+    world.catalog.end_removal(&row.id)
+}
+
+/// Goes on with removals that a crash or a failing storage cut off.
+pub fn resume(world: &World, project: &str) -> Result<Vec<RunId>> {
+    let mut done = Vec::new();
+    for row in world.catalog.unfinished_removals(project)? {
+        if let Some(storage) = world.storages.get(&row.storage) {
+            finish_removal(world, storage.as_ref(), &row)?;
+            done.push(row.id);
+        }
+    }
+    Ok(done)
+}
+
+fn agreed_key(project: &str) -> String {
+    format!("retention-agreed:{project}")
+}
