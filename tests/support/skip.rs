@@ -6,7 +6,7 @@
 use std::io::Write as _;
 
 /// Records that `test` proves nothing on this machine, because of `reason` (one line).
-pub fn skip(test: &str, reason: &str) {
+pub(crate) fn skip(test: &str, reason: &str) {
     let reason = reason.replace('\n', " ");
     let _ = writeln!(std::io::stderr(), "SKIP {test}: {reason}");
     let Some(path) = std::env::var_os("PGDUMPD_SKIP_LOG") else { return };
