@@ -6,12 +6,14 @@ use serde_json::json;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::jobs::scheduled::{self, Order, Report, Setting};
 use crate::jobs::{Board, Open};
 use crate::model::backup::{Manifest, Trigger};
 use crate::model::project::Project;
 use crate::model::run::{Run, RunStatus};
+use crate::ops::notice::{self, Desk};
 use crate::ops::{World, deliver};
 use crate::process::{Cancel, CancelReason};
 use crate::units::{show_duration, show_size};
@@ -57,6 +59,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         exits.push(tell(common, order, &report, &mut answers));
     }
     signals.close();
+    let desk = Desk { settings: &settings, config_file: config::unusual(&common.config) };
+    notice::tell(&world, &desk)?;
     deliver::deliver(&world)?;
     if common.json {
         out::json(if args.all { &answers } else { &answers[..answers.len().min(1)] })?;

@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::project::{Project, Schedule};
 use crate::model::settings::Settings;
-use crate::schedule::{self, Missed};
+use crate::schedule::{self, Slots, Timing};
 
 /// A schedule whose time has come.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub(super) struct Due {
     /// The slot to run, unless all that was missed is too old.
     pub(super) slot: Option<DateTime<Utc>>,
     /// Slots before it that nobody was there for.
-    pub(super) missed: Option<Missed>,
+    pub(super) missed: Option<Slots>,
 }
 
 /// The queue of coming slots.
@@ -37,6 +37,8 @@ struct Entry {
     schedule: Arc<Schedule>,
     /// Everything up to here has its outcome.
     done_until: DateTime<Utc>,
+    /// Where an interval counts from: the slot it last started at.
+    last_start: DateTime<Utc>,
     delay: Duration,
 }
 
@@ -51,9 +53,12 @@ impl Agenda {
             let project = Arc::new(project.clone());
             for plan in &project.schedules {
                 let key = (project.name.clone(), plan.name.clone());
-                let done_until = last.get(&key).copied().filter(|last| *last <= now).unwrap_or(now);
+                let recorded = last.get(&key).copied().filter(|last| *last <= now);
+                let done_until = recorded.unwrap_or(now);
+                let last_start = recorded.unwrap_or_else(|| begin_soon(&plan.timing, now));
                 let delay = schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread);
-                agenda.entries.push(Entry { project: Arc::clone(&project), schedule: Arc::new(plan.clone()), done_until, delay });
+                let schedule = Arc::new(plan.clone());
+                agenda.entries.push(Entry { project: Arc::clone(&project), schedule, done_until, last_start, delay });
                 agenda.enqueue(agenda.entries.len() - 1);
             }
         }
@@ -81,8 +86,12 @@ impl Agenda {
             let entry = &mut self.entries[index];
             let until = now - TimeDelta::from_std(entry.delay).unwrap_or_default();
             let plan = &entry.schedule;
-            let found = schedule::catch_up(&plan.timing, plan.time_zone, Some(entry.done_until), until, entry.project.catch_up);
+            let (from, start) = (Some(entry.done_until), Some(entry.last_start));
+            let found = schedule::catch_up(&plan.timing, plan.time_zone, from, start, until, entry.project.catch_up);
             entry.done_until = until;
+            if let Some(slot) = found.run.or(found.missed.map(|missed| missed.last)) {
+                entry.last_start = slot;
+            }
             if found.run.is_some() || found.missed.is_some() {
                 due.push(Due {
                     project: Arc::clone(&entry.project),
@@ -113,9 +122,17 @@ impl Agenda {
     fn enqueue(&mut self, index: usize) {
         let entry = &self.entries[index];
         let plan = &entry.schedule;
-        let next = plan.timing.next_after(plan.time_zone, entry.done_until, Some(entry.done_until));
+        let next = plan.timing.next_after(plan.time_zone, entry.done_until, Some(entry.last_start));
         if let Some(next) = next {
             self.heap.push(Reverse((next + TimeDelta::from_std(entry.delay).unwrap_or_default(), index)));
         }
+    }
+}
+
+/// An interval that has never run begins within a second, as someone who has just set it up expects; a crontab line waits for its time.
+fn begin_soon(timing: &Timing, now: DateTime<Utc>) -> DateTime<Utc> {
+    match timing {
+        Timing::Every(interval) => now + TimeDelta::seconds(1) - TimeDelta::from_std(*interval).unwrap_or_default(),
+        Timing::Cron(_) => now,
     }
 }

@@ -5,19 +5,23 @@ use std::thread::JoinHandle;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::error::Result;
-use crate::model::settings::Settings;
-use crate::ops::{World, deliver, notice, reindex};
+use crate::ops::notice::{self, Desk};
+use crate::ops::{World, deliver, reindex};
 
 use super::systemd;
 
 /// How often stale projects are looked for.
 const STALE_EVERY: TimeDelta = TimeDelta::seconds(60);
 
+/// After a mail about runs, others gather for this long before the next: many projects within a minute are one mail.
+const TELL_EVERY: TimeDelta = TimeDelta::seconds(60);
+
 /// How often the diary is trimmed and the storages are read again.
 const UPKEEP_EVERY: TimeDelta = TimeDelta::hours(24);
 
 pub(super) struct Chores {
     heartbeat: DateTime<Utc>,
+    told: DateTime<Utc>,
     stale: DateTime<Utc>,
     upkeep: DateTime<Utc>,
     mail: Option<JoinHandle<()>>,
@@ -27,7 +31,7 @@ pub(super) struct Chores {
 impl Chores {
     pub(super) fn new(now: DateTime<Utc>) -> Self {
         let past = now - TimeDelta::days(1);
-        Self { heartbeat: past, stale: past, upkeep: now, mail: None, keeping: None }
+        Self { heartbeat: past, told: past, stale: past, upkeep: now, mail: None, keeping: None }
     }
 
     /// Delivers what is due in the outbox, beside the owner.
@@ -39,15 +43,23 @@ impl Chores {
     }
 
     /// One ring of the bell. A clock that went back makes everything due.
-    pub(super) fn tick(&mut self, world: &World, settings: &Settings) {
+    pub(super) fn tick(&mut self, world: &World, desk: &Desk<'_>) {
+        let settings = desk.settings;
         systemd::alive();
         let now = world.clock.now();
         let beat = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
         if due(&mut self.heartbeat, beat, now) {
             complain("the heartbeat can't be written", world.catalog.heartbeat(now));
         }
+        if now - self.told >= TELL_EVERY || now < self.told {
+            match notice::tell(world, desk) {
+                Ok(0) => {}
+                Ok(_) => self.told = now,
+                Err(failure) => tracing::error!("what happened can't be turned into mail: {failure}"),
+            }
+        }
         if due(&mut self.stale, STALE_EVERY, now) {
-            complain("stale projects can't be looked for", notice::stale(world, settings).map(|_| ()));
+            complain("stale projects can't be looked for", notice::stale(world, desk).map(|_| ()));
         }
         self.mail(world);
         if due(&mut self.upkeep, UPKEEP_EVERY, now) && free(&mut self.keeping) {
@@ -57,10 +69,11 @@ impl Chores {
     }
 
     /// Before the end: what waits in the outbox gets one more chance; what fails waits for the next start.
-    pub(super) fn last_words(&mut self, world: &World) {
+    pub(super) fn last_words(&mut self, world: &World, desk: &Desk<'_>) {
         for thread in [self.mail.take(), self.keeping.take()].into_iter().flatten() {
             drop(thread.join());
         }
+        complain("what happened can't be turned into mail", notice::tell(world, desk).map(|_| ()));
         complain("mail can't be delivered", deliver::deliver(world).map(|_| ()));
         complain("the last heartbeat can't be written", world.catalog.stopped(world.clock.now()));
     }

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, block_in_place};
 
+use crate::config;
 use crate::error::Result;
 use crate::jobs::Board;
 use crate::jobs::scheduled::{self, Order, Report, Setting};
@@ -16,6 +17,7 @@ use crate::model::backup::Trigger;
 use crate::model::run::{SlotOutcome, SlotRow};
 use crate::model::settings::Settings;
 use crate::ops::World;
+use crate::ops::notice::{self, Desk};
 use crate::process::{Cancel, CancelReason};
 
 use super::agenda::{Agenda, Due};
@@ -90,7 +92,7 @@ impl Owner {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 () = wake.notified() => {}
-                () = clockwork.bell.notified() => block_in_place(|| self.chores.tick(&self.world, &self.settings)),
+                () = clockwork.bell.notified() => block_in_place(|| self.tick()),
                 Some(Ok((order, report))) = self.jobs.join_next(), if !self.jobs.is_empty() => block_in_place(|| self.ended(&order, &report)),
                 asked = signals.asked.recv() => match asked {
                     Some(Asked::Reload) => block_in_place(|| reload::reload(self)),
@@ -118,6 +120,16 @@ impl Owner {
             self.take_on(due, now);
         }
         self.start_waiting();
+    }
+
+    fn tick(&mut self) {
+        let settings = Arc::clone(&self.settings);
+        self.chores.tick(&self.world, &desk(&settings, &self.config_file));
+    }
+
+    fn last_words(&mut self) {
+        let settings = Arc::clone(&self.settings);
+        self.chores.last_words(&self.world, &desk(&settings, &self.config_file));
     }
 
     fn until_next(&self) -> Duration {
@@ -216,7 +228,11 @@ impl Owner {
     fn ended(&mut self, order: &Order, report: &Report) {
         self.running.remove(&running_key(&queue::key(order)));
         self.record(order, report.outcome);
-        self.chores.mail(&self.world);
+        if let Some(plan) = &report.held
+            && let Err(failure) = notice::held(&self.world, &desk(&self.settings, &self.config_file), &order.project, plan)
+        {
+            tracing::error!(project = order.project.name, "the held prune can't be turned into mail: {failure}");
+        }
         systemd::status(&self.summary());
     }
 
@@ -253,7 +269,7 @@ impl Owner {
                 self.ended(&order, &report);
             }
         }
-        block_in_place(|| self.chores.last_words(&self.world));
+        block_in_place(|| self.last_words());
         tracing::info!("stopped");
     }
 
@@ -279,6 +295,10 @@ impl Owner {
             tracing::info!(project, schedule, %at, "next");
         }
     }
+}
+
+fn desk<'a>(settings: &'a Settings, config_file: &std::path::Path) -> Desk<'a> {
+    Desk { settings, config_file: config::unusual(config_file) }
 }
 
 fn order_for(due: &Due, slot: DateTime<Utc>, now: DateTime<Utc>) -> Order {

@@ -1,4 +1,4 @@
-//! What the start puts right after a crash, before anything is due: the index, orphans, cut-off runs, slots and untold failures.
+//! What the start puts right after a crash, before anything is due: the index, orphans, cut-off runs and slots.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -56,5 +56,5 @@ pub(super) fn repair(world: &World, settings: &Settings) -> Result<()> {
     if slots > 0 {
         tracing::warn!(slots, "slots were claimed when pgdumpd ended; recorded as interrupted");
     }
-    mend::tell_untold(world, settings)
+    Ok(())
 }

@@ -1,9 +1,8 @@
-//! Putting right what a crash cut off, outside a backup: lock → repair → notice.
+//! Putting right what a crash cut off, outside a backup: lock → repair.
 
 use crate::error::Result;
 use crate::model::project::Project;
-use crate::model::settings::Settings;
-use crate::ops::{World, mount, notice, prune, repair};
+use crate::ops::{World, mount, prune, repair};
 
 use super::hold;
 
@@ -17,17 +16,5 @@ pub fn mend(world: &World, project: &Project) -> Result<()> {
     }
     prune::resume(world, &project.name)?;
     drop(lock);
-    Ok(())
-}
-
-/// Turns ended runs that no notice was made of (a crash came between) into alerts and mail.
-pub fn tell_untold(world: &World, settings: &Settings) -> Result<()> {
-    for project in &settings.projects {
-        let untold = world.catalog.untold_runs(&project.name)?;
-        if !untold.is_empty() {
-            let runs: Vec<_> = untold.iter().collect();
-            notice::conclude(world, project, &runs, None)?;
-        }
-    }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The main job: lock → repair → backup (each database, with retries) → prune → notice.
+//! The main job: lock → repair → backup (each database, with retries) → prune. What happened is told from the catalog, by `notice`.
 //!
 //! Called by the daemon for a due slot and by `pgdumpd backup` by hand; both under the same lock, with the same consequences.
 
@@ -8,13 +8,13 @@ use chrono::{DateTime, Utc};
 
 use crate::error::{Cause, Failure, Result};
 use crate::lock::{Holder, ProjectLock};
-use crate::model::backup::{Manifest, RunId, Trigger};
+use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
 use crate::model::dump::{Content, DumpShape, Format};
 use crate::model::project::{Databases, Project};
 use crate::model::run::{Run, RunStatus, SlotOutcome};
 use crate::ops::backup::{self, Means, Request};
-use crate::ops::prune::{self, Pruned};
-use crate::ops::{World, mount, notice, repair, targets};
+use crate::ops::prune::{self, PrunePlan, Pruned};
+use crate::ops::{World, mount, repair, targets};
 use crate::postgres::connection::Access;
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
@@ -65,6 +65,8 @@ pub struct Report {
     pub runs: Vec<(Run, Option<Manifest>)>,
     /// What pruning did, where it was reached.
     pub pruned: Option<Result<Pruned>>,
+    /// The plan that waits for a person's word, where one does.
+    pub held: Option<PrunePlan>,
     /// Who held the project, where another did.
     pub held_by: Option<Holder>,
     /// Whether the job was ended before every database had its turn.
@@ -75,7 +77,7 @@ pub struct Report {
 
 /// Carries the order out. Never fails as a whole: what went wrong stands in the report, in the catalog and in the mail.
 pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
-    let mut report = Report { runs: Vec::new(), pruned: None, held_by: None, cut_short: false, outcome: SlotOutcome::Failed };
+    let mut report = Report { runs: Vec::new(), pruned: None, held: None, held_by: None, cut_short: false, outcome: SlotOutcome::Failed };
     match locked(world, order, setting, &mut report) {
         Ok(Some(holder)) => {
             report.outcome = SlotOutcome::SkippedLocked;
@@ -86,10 +88,6 @@ pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
         Err(failure) => fail_before(world, order, failure, &mut report),
     }
     report.outcome = if report.cut_short { SlotOutcome::Interrupted } else { outcome(&report.runs) };
-    let runs: Vec<&Run> = report.runs.iter().map(|(run, _)| run).collect();
-    if let Err(failure) = notice::conclude(world, &order.project, &runs, report.pruned.as_ref()) {
-        tracing::error!(project = order.project.name, "the outcome could not be turned into a notice: {failure}");
-    }
     report
 }
 
@@ -110,18 +108,22 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
     let job = Job { world, order, setting, storage, lock: &lock, clients: &clients, access: &access };
     job.backups(report)?;
     if report.runs.iter().any(|(_, manifest)| manifest.is_some()) && setting.cancel.reason().is_none() {
-        report.pruned = Some(prune_after(world, project, &report.runs));
+        let pruned = prune_after(world, project, report);
+        report.pruned = Some(pruned);
     }
     Ok(None)
 }
 
 /// Retention for those (database, selection) that got a good backup in this job; the others are left alone.
-fn prune_after(world: &World, project: &Project, runs: &[(Run, Option<Manifest>)]) -> Result<Pruned> {
+fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<Pruned> {
     let mut plan = prune::plan(world, project)?;
-    plan.only(|row| runs.iter().any(|(run, made)| made.is_some() && run.database == row.database && run.selection == row.selection));
+    let good = |row: &BackupRow| {
+        report.runs.iter().any(|(run, made)| made.is_some() && run.database == row.database && run.selection == row.selection)
+    };
+    plan.only(good);
     if let Some(why) = &plan.held {
         tracing::warn!(project = project.name, "pruning is held: {why}");
-        notice::held(world, project, &plan)?;
+        report.held = Some(plan);
         return Ok(Pruned::default());
     }
     let pruned = prune::carry_out(world, project, &plan)?;

@@ -123,17 +123,6 @@ impl Compression {
             Self::None | Self::Native => None,
         }
     }
-
-    /// The standard tool's command that writes the decompressed bytes to its output: `zstd -dc`.
-    #[must_use]
-    pub fn reader_command(self) -> Option<&'static str> {
-        match self {
-            Self::Zstd(_) => Some("zstd -dc"),
-            Self::Gzip(_) => Some("gzip -dc"),
-            Self::Bzip2(_) => Some("bzip2 -dc"),
-            Self::None | Self::Native => None,
-        }
-    }
 }
 
 /// What shapes one dump: everything on `pg_dump`'s command line that isn't about connecting.
@@ -219,6 +208,28 @@ impl fmt::Display for Selection {
     }
 }
 
+/// The line that restores an artifact with standard tools alone, typed in its folder, into a new and empty database; told by its name.
+#[must_use]
+pub fn restore_command(file: &str, content: Content) -> String {
+    let quoted = if file.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c)) { file.to_owned() } else { format!("'{file}'") };
+    let (stem, reader) = match file.rsplit_once('.') {
+        Some((stem, "zst")) => (stem, Some("zstd -dc")),
+        Some((stem, "gz")) => (stem, Some("gzip -dc")),
+        Some((stem, "bz2")) => (stem, Some("bzip2 -dc")),
+        _ => (file, None),
+    };
+    let restorer = match (content, stem.rsplit_once('.')) {
+        (Content::Globals, _) => "psql -X -d postgres",
+        (_, Some((_, "sql"))) => "psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE",
+        _ => "pg_restore -d NEW_DATABASE",
+    };
+    match reader {
+        Some(reader) => format!("{reader} {quoted} | {restorer}"),
+        None if restorer.starts_with("psql") => format!("{restorer} -f {quoted}"),
+        None => format!("{restorer} {quoted}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,5 +255,15 @@ mod tests {
         let without = DumpShape { exclude_tables: vec!["log".into()], ..DumpShape::default() }.selection();
         assert_ne!(full, schema);
         assert!(!without.is_full());
+    }
+
+    #[test]
+    fn restore_commands_are_the_lines_to_type() {
+        let full = |file| restore_command(file, Content::Full);
+        assert_eq!(full("a.dump.zst"), "zstd -dc a.dump.zst | pg_restore -d NEW_DATABASE");
+        assert_eq!(full("a.dump"), "pg_restore -d NEW_DATABASE a.dump");
+        assert_eq!(full("a.sql.gz"), "gzip -dc a.sql.gz | psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE");
+        assert_eq!(full("a%20b.tar"), "pg_restore -d NEW_DATABASE 'a%20b.tar'");
+        assert_eq!(restore_command("g.sql", Content::Globals), "psql -X -d postgres -f g.sql");
     }
 }

@@ -31,6 +31,20 @@ pub struct PrunePlan {
     fingerprint: String,
 }
 
+impl PrunePlan {
+    /// Removes only from those backups for which `allowed` says so; everything else stays.
+    pub fn only(&mut self, allowed: impl Fn(&BackupRow) -> bool) {
+        let backups = &self.backups;
+        self.plan.remove.retain(|(id, _)| backups.iter().any(|row| &row.id == id && allowed(row)));
+    }
+
+    /// The policy and zone the plan was made with, as one word.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+}
+
 /// What carrying out a plan did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Pruned {

@@ -48,7 +48,7 @@ fn mend(world: &World, storage: &dyn Storage, mut run: Run) -> Result<Mended> {
         run.size = staged.as_ref().map(|manifest| manifest.backup_size_bytes);
         run.rows = staged.as_ref().and_then(|manifest| manifest.total_rows);
     } else {
-        run.status = RunStatus::Interrupted;
+        run.status = RunStatus::Failed;
         run.failure = Some(
             Failure::new(Cause::Interrupted, "pgdumpd ended while this run was going on, without a chance to finish it")
                 .hint("the next slot runs as usual; to have a backup sooner, run it by hand"),

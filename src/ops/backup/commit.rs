@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, MANIFEST_FORMAT, Manifest, Structure};
-use crate::model::dump::{Compression, Content, Format};
+use crate::model::dump::{Compression, restore_command};
 use crate::model::project::Project;
 use crate::process::{self, Exit, Spec};
 use crate::storage::{Key, Pending, names};
@@ -120,37 +120,9 @@ fn describe(world: &World, means: Means<'_>, request: &Request, asked: Asked, du
         schema_version: observed.schema_version,
         dependencies: Vec::new(),
         options: shape.options.clone(),
-        restore_command: restore_command(&key.file, shape.content, shape.format, shape.compression),
+        restore_command: restore_command(&key.file, shape.content),
         made_on: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         pgdumpd_version: String::from(env!("CARGO_PKG_VERSION")),
         warnings: asked.warnings,
-    }
-}
-
-/// The line that restores the file with standard tools alone, from its own folder into a new, empty database.
-fn restore_command(file: &str, content: Content, format: Format, compression: Compression) -> String {
-    let restorer = match (content, format) {
-        (Content::Globals, _) => "psql -X -d postgres",
-        (_, Format::Plain) => "psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE",
-        (_, Format::Directory) => return format!("mkdir restore && tar -xf {file} -C restore && pg_restore -d NEW_DATABASE restore"),
-        (_, Format::Custom | Format::Tar) => "pg_restore -d NEW_DATABASE",
-    };
-    match compression.reader_command() {
-        Some(reader) => format!("{reader} {file} | {restorer}"),
-        None if restorer.starts_with("psql") => format!("{restorer} -f {file}"),
-        None => format!("{restorer} {file}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn restore_commands_are_the_lines_to_type() {
-        let zstd = Compression::Zstd(3);
-        assert_eq!(restore_command("a.dump.zst", Content::Full, Format::Custom, zstd), "zstd -dc a.dump.zst | pg_restore -d NEW_DATABASE");
-        assert_eq!(restore_command("a.dump", Content::Full, Format::Custom, Compression::Native), "pg_restore -d NEW_DATABASE a.dump");
-        assert_eq!(restore_command("a.sql", Content::Globals, Format::Plain, Compression::None), "psql -X -d postgres -f a.sql");
     }
 }

@@ -1,0 +1,221 @@
+//! The letters of an incident: it failed, it is too old, it works again.
+//!
+//! Their reader was woken by them: the cause first, then what is safe, what comes by itself, what to type, and the facts last.
+
+use super::page::{self, Page, command, count, ordinal, sentence, span, time};
+use super::{About, FailedDatabase, Failing, LastGood, Recovered, Stale, Told};
+use crate::notify::redact::Redactor;
+
+/// How much of `pg_dump`'s stderr a mail carries.
+const TAIL: usize = 12;
+
+impl Failing {
+    pub(super) fn headline(&self, redactor: &Redactor) -> String {
+        let project = &self.about.project;
+        let row = if self.in_row > 1 { format!(" ({} in a row)", ordinal(self.in_row)) } else { String::new() };
+        let cause = self.databases.first().map(|first| redactor.clean(&first.failure.message)).unwrap_or_default();
+        let more = match self.databases.len() {
+            0 | 1 => String::new(),
+            failed => format!("{failed} of {} databases: ", failed + self.fine.len()),
+        };
+        format!("FAILED {project}{row}: {more}{cause}")
+    }
+
+    pub(super) fn body(&self, redactor: &Redactor) -> String {
+        let mut page = Page::default();
+        self.opening(&mut page, redactor);
+        for database in &self.databases {
+            fall_back(&mut page, &self.about, &database.database, database.last_good.as_ref());
+        }
+        page.prose(&self.safe());
+        page.prose(&format!(
+            "{} This mail repeats every {} until a backup succeeds; then you get one more.",
+            page::next(&self.next, &self.about),
+            span(self.reminder)
+        ));
+        page.table("What to type", &self.commands());
+        restore(&mut page, self.databases.iter().filter_map(|database| database.last_good.as_ref()));
+        page.table("Facts", &self.facts());
+        for database in &self.databases {
+            if let Some(detail) = &database.failure.detail {
+                let whose = if self.databases.len() > 1 { format!(" for {}", database.database) } else { String::new() };
+                page.quote(&format!("The last words of the program that failed{whose}"), &redactor.clean(detail), TAIL);
+            }
+        }
+        page.finish()
+    }
+
+    fn opening(&self, page: &mut Page, redactor: &Redactor) {
+        let About { project, zone, now, .. } = &self.about;
+        let row = if self.in_row > 1 {
+            format!(", for the {} time in a row since {}", ordinal(self.in_row), time(self.since, *zone))
+        } else {
+            String::new()
+        };
+        let what = match self.databases.as_slice() {
+            [one] if one.selection != "full" => {
+                format!("No {} backup of {} in project {project} was made{row}.", one.selection, one.database)
+            }
+            [one] => format!("No backup of {} in project {project} was made{row}.", one.database),
+            several => {
+                format!(
+                    "{} of {} in project {project} got no backup{row}.",
+                    several.len(),
+                    count(several.len() + self.fine.len(), "database")
+                )
+            }
+        };
+        page.prose(&what);
+        for database in &self.databases {
+            let name = if self.databases.len() > 1 { format!("{}: ", database.database) } else { String::new() };
+            let hint = database.failure.hint.as_ref().map(|hint| format!(" {}", sentence(&redactor.clean(hint)))).unwrap_or_default();
+            page.prose(&format!("{name}{}{hint}", sentence(&redactor.clean(&database.failure.message))));
+        }
+        match &self.told {
+            Told::First => {}
+            Told::CauseChanged(before) => {
+                page.prose(&format!("The cause is a new one; before, it was: {}", sentence(&redactor.clean(before))));
+            }
+            Told::Reminder => {
+                page.prose(&format!("This is a reminder: it has been so for {}.", page::age(self.since, *now)));
+            }
+        }
+    }
+
+    fn safe(&self) -> String {
+        let fine = match self.fine.as_slice() {
+            [] => String::new(),
+            [one] => format!(" {one} was backed up in the same job."),
+            several => format!(" Backed up in the same job: {}.", several.join(", ")),
+        };
+        let older = if self.databases.iter().any(|database| database.last_good.is_some()) {
+            "The backups made before are untouched, and none is pruned until a new one succeeds."
+        } else {
+            "Nothing was deleted."
+        };
+        format!("{older} Nothing of the failed run was left under a backup's name.{fine}")
+    }
+
+    fn commands(&self) -> Vec<(&'static str, String)> {
+        let mut rows = Vec::new();
+        for database in &self.databases {
+            rows.push(("see more", command(&self.about, &["show", &database.run])));
+        }
+        rows.push(("try again now", command(&self.about, &["backup", &self.about.project])));
+        rows.push(("check the set-up", command(&self.about, &["doctor", &self.about.project])));
+        rows
+    }
+
+    fn facts(&self) -> Vec<(&'static str, String)> {
+        let zone = self.about.zone;
+        let version = self.server_version.as_ref().map(|version| format!(", PostgreSQL {version}")).unwrap_or_default();
+        let mut rows = vec![("server", format!("{}{version}", self.about.server))];
+        for FailedDatabase { database, selection, run, started_at, ended_at, attempts, .. } in &self.databases {
+            rows.push(("database", format!("{database}, {selection}, run {run}")));
+            let took = page::age(*started_at, *ended_at);
+            rows.push((
+                "started",
+                format!("{}, given up after {took} and {}", time(*started_at, zone), count(*attempts as usize, "attempt")),
+            ));
+        }
+        if let Some((at, schedule)) = &self.slot {
+            rows.push(("slot", format!("{}, schedule {schedule}", time(*at, zone))));
+        } else {
+            rows.push(("slot", String::from("none; it was started by hand")));
+        }
+        rows.push(("storage", self.about.storage.clone()));
+        let client = self.client.as_ref().map_or_else(|| String::from("no pg_dump found"), |version| format!("pg_dump {version}"));
+        rows.push(("versions", format!("pgdumpd {}, {client}", env!("CARGO_PKG_VERSION"))));
+        rows.push(("machine", self.about.machine.clone()));
+        rows
+    }
+}
+
+impl Stale {
+    pub(super) fn headline(&self) -> String {
+        match &self.last_good {
+            Some(backup) => format!(
+                "STALE {}: the last good backup of {} is {} old, {} allowed",
+                self.about.project,
+                self.database,
+                page::age(backup.taken_at, self.about.now),
+                span(self.allowed)
+            ),
+            None => format!("STALE {}: there is no good backup of {}", self.about.project, self.database),
+        }
+    }
+
+    pub(super) fn body(&self, redactor: &Redactor) -> String {
+        let About { project, .. } = &self.about;
+        let mut page = Page::default();
+        page.prose(&format!(
+            "Project {project} should always have a full backup of {} that is younger than {}, and has none.",
+            self.database,
+            span(self.allowed)
+        ));
+        if let Some(reason) = &self.reason {
+            page.prose(&sentence(&redactor.clean(reason)));
+        }
+        fall_back(&mut page, &self.about, &self.database, self.last_good.as_ref());
+        page.prose("What is stored is untouched. Schema-only and partial backups don't count here, however new they are.");
+        page.prose(&format!("{} This mail repeats every {}.", page::next(&self.next, &self.about), span(self.reminder)));
+        page.table(
+            "What to type",
+            &[
+                ("see what ran", command(&self.about, &["status", project])),
+                ("back up now", command(&self.about, &["backup", project])),
+                ("see what is due", command(&self.about, &["plan", project])),
+            ],
+        );
+        restore(&mut page, self.last_good.iter());
+        page.table("Facts", &place(&self.about));
+        page.finish()
+    }
+}
+
+impl Recovered {
+    pub(super) fn headline(&self) -> String {
+        let after = if self.failures > 0 { format!(" after {}", count(self.failures as usize, "failure")) } else { String::new() };
+        format!("OK {}: backups work again{after}", self.about.project)
+    }
+
+    pub(super) fn body(&self, redactor: &Redactor) -> String {
+        let About { project, zone, now, .. } = &self.about;
+        let mut page = Page::default();
+        page.prose(&format!(
+            "Project {project} has a good backup again. The trouble began at {} and lasted {}.",
+            time(self.since, *zone),
+            page::age(self.since, *now)
+        ));
+        page.prose(&format!("It was: {}", sentence(&redactor.clean(&self.was))));
+        for backup in &self.backups {
+            page.table(&format!("New backup of {}", backup.database), &page::fallback(backup, &self.about));
+        }
+        page.prose(&format!("{} There is nothing for you to do.", page::next(&self.next, &self.about).replace("next try", "next backup")));
+        page.table("Facts", &place(&self.about));
+        page.finish()
+    }
+}
+
+/// Where everything is, for letters without a run.
+pub(super) fn place(about: &About) -> Vec<(&'static str, String)> {
+    vec![
+        ("server", about.server.clone()),
+        ("storage", about.storage.clone()),
+        ("versions", format!("pgdumpd {}", env!("CARGO_PKG_VERSION"))),
+        ("machine", about.machine.clone()),
+    ]
+}
+
+fn fall_back(page: &mut Page, about: &About, database: &str, backup: Option<&LastGood>) {
+    match backup {
+        Some(backup) => page.table(&format!("The last good backup of {database}"), &page::fallback(backup, about)),
+        None => page.prose(&format!("There is no good backup of {database} to fall back on.")),
+    };
+}
+
+/// The lines that bring data back without pgdumpd, should it come to that.
+pub(super) fn restore<'a>(page: &mut Page, backups: impl Iterator<Item = &'a LastGood>) {
+    let lines: Vec<String> = backups.map(|backup| backup.restore.clone()).collect();
+    page.block("To restore the last good backup with standard tools, into a database that is there and empty", &lines);
+}

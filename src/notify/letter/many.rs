@@ -1,0 +1,78 @@
+//! One mail about many projects: what they share first, then a few lines each.
+//!
+//! Their own letters would have said more; the commands to learn it are given.
+
+use std::collections::BTreeMap;
+
+use super::Letter;
+use super::page::{self, Page, command, count};
+use crate::notify::redact::Redactor;
+
+pub(super) fn subject(letters: &[Letter]) -> String {
+    let number = |wanted: fn(&Letter) -> bool| letters.iter().filter(|letter| wanted(letter)).count();
+    let failed = number(|letter| matches!(letter, Letter::Failing(_)));
+    let stale = number(|letter| matches!(letter, Letter::Stale(_)));
+    let well = number(|letter| matches!(letter, Letter::Recovered(_)));
+    let parts: Vec<String> = [("FAILED", failed), ("STALE", stale), ("OK", well)]
+        .into_iter()
+        .filter(|(_, number)| *number > 0)
+        .map(|(word, number)| format!("{word} {}", count(number, "project")))
+        .collect();
+    format!("{}: {}", parts.join(", "), letters.iter().flat_map(Letter::projects).collect::<Vec<_>>().join(", "))
+}
+
+pub(super) fn body(letters: &[Letter], redactor: &Redactor) -> String {
+    let mut page = Page::default();
+    page.prose(&format!("{} have news from the same minute, so they share this mail.", count(letters.len(), "project")));
+    if let Some(shared) = shared_server(letters) {
+        page.prose(&shared);
+    }
+    for letter in letters {
+        page.block(&page::cut(&letter.headline(redactor), 200), &lines(letter));
+    }
+    if letters.iter().any(|letter| !matches!(letter, Letter::Recovered(_))) {
+        page.prose("The backups made before are untouched, and a project's are not pruned until a new one succeeds.");
+    }
+    page.finish()
+}
+
+/// Many projects on one server most likely share one cause.
+fn shared_server(letters: &[Letter]) -> Option<String> {
+    let mut servers: BTreeMap<&str, usize> = BTreeMap::new();
+    let failing = letters.iter().filter_map(|letter| if let Letter::Failing(facts) = letter { Some(facts) } else { None });
+    for facts in failing {
+        *servers.entry(facts.about.server.as_str()).or_default() += 1;
+    }
+    let (server, failed) = servers.into_iter().max_by_key(|(_, failed)| *failed)?;
+    (failed > 1).then(|| format!("{failed} of those that failed are on {server}: look there first."))
+}
+
+fn lines(letter: &Letter) -> Vec<String> {
+    match letter {
+        Letter::Failing(facts) => {
+            let about = &facts.about;
+            let mut lines = Vec::new();
+            for database in &facts.databases {
+                let last = database.last_good.as_ref().map_or_else(
+                    || String::from("no good backup to fall back on"),
+                    |backup| {
+                        format!("last good {}, {} ago", page::time(backup.taken_at, about.zone), page::age(backup.taken_at, about.now))
+                    },
+                );
+                lines.push(format!("{}: {last}", database.database));
+                lines.push(command(about, &["show", &database.run]));
+            }
+            lines.push(page::next(&facts.next, about));
+            lines
+        }
+        Letter::Stale(facts) => vec![page::next(&facts.next, &facts.about), command(&facts.about, &["status", &facts.about.project])],
+        Letter::Recovered(facts) => {
+            let about = &facts.about;
+            let new = |backup: &super::LastGood| {
+                format!("{}: {}, {}", backup.database, page::time(backup.taken_at, about.zone), page::size(backup.size))
+            };
+            facts.backups.iter().map(new).collect()
+        }
+        _ => Vec::new(),
+    }
+}

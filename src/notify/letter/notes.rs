@@ -1,0 +1,153 @@
+//! Letters that no run brought: a prune that waits for a yes, a rebuilt catalog, a damaged backup.
+
+use chrono::{DateTime, Utc};
+
+use super::failing::{place, restore};
+use super::page::{self, Page, command, count, sentence, size, time};
+use super::{About, LastGood};
+use crate::notify::redact::Redactor;
+
+/// A changed policy would remove more than half of a project's backups.
+#[derive(Debug, Clone)]
+pub struct HeldPrune {
+    /// The project.
+    pub about: About,
+    /// The old policy in words: `keep_daily 14, keep_monthly 12`.
+    pub before: String,
+    /// The new one.
+    pub after: String,
+    /// How many backups it would remove.
+    pub remove: usize,
+    /// How many would stay.
+    pub keep: usize,
+    /// How many bytes the removed ones hold.
+    pub bytes: u64,
+    /// When the oldest and the newest of them were taken.
+    pub range: Option<(DateTime<Utc>, DateTime<Utc>)>,
+}
+
+/// The catalog was lost, or unreadable, and has been made anew.
+#[derive(Debug, Clone)]
+pub struct Rebuilt {
+    /// Machine name.
+    pub machine: String,
+    /// Why: `the file was not there`, `the database disk image is malformed`.
+    pub reason: String,
+    /// Backups found in the storages.
+    pub backups: usize,
+    /// Projects they belong to.
+    pub projects: usize,
+    /// Where the unreadable one was put aside.
+    pub aside: Option<String>,
+}
+
+/// A stored backup that is not what its manifest says.
+#[derive(Debug, Clone)]
+pub struct Damaged {
+    /// The project.
+    pub about: About,
+    /// Which, and what it was proven to be before.
+    pub backup: LastGood,
+    /// What is wrong: `its SHA-256 is … instead of …`.
+    pub problem: String,
+    /// The newest backup of the same selection that is good.
+    pub last_good: Option<LastGood>,
+}
+
+impl HeldPrune {
+    pub(super) fn headline(&self) -> String {
+        format!("HELD {}: pruning would remove {} of {} backups", self.about.project, self.remove, self.remove + self.keep)
+    }
+
+    pub(super) fn body(&self) -> String {
+        let About { project, zone, .. } = &self.about;
+        let mut page = Page::default();
+        page.prose(&format!(
+            "The retention of project {project} was changed and would now remove {} of {}. Nothing was removed: a change that takes more \
+             than half waits for a yes.",
+            self.remove,
+            count(self.remove + self.keep, "backup"),
+        ));
+        let mut rows = vec![("before", self.before.clone()), ("now", self.after.clone()), ("would free", size(self.bytes))];
+        if let Some((oldest, newest)) = self.range {
+            rows.push(("would remove", format!("{} taken between {} and {}", self.remove, time(oldest, *zone), time(newest, *zone))));
+        }
+        rows.push(("would keep", count(self.keep, "backup")));
+        page.table("What the new policy does", &rows);
+        page.prose("Until then backups go on being made and none of this project is pruned, so watch the space.");
+        page.table(
+            "What to type",
+            &[
+                ("see each one", command(&self.about, &["prune", project, "--dry-run"])),
+                ("say yes", command(&self.about, &["prune", project, "--confirm"])),
+            ],
+        );
+        page.prose("If the change was a mistake, put the old values back into the configuration; that is all.");
+        page.table("Facts", &place(&self.about));
+        page.finish()
+    }
+}
+
+impl Rebuilt {
+    pub(super) fn headline(&self) -> String {
+        format!("REBUILT the catalog on {} from {}", self.machine, count(self.backups, "backup"))
+    }
+
+    pub(super) fn body(&self, redactor: &Redactor) -> String {
+        let mut page = Page::default();
+        page.prose(&format!("pgdumpd on {} had to make its catalog anew: {}", self.machine, sentence(&redactor.clean(&self.reason))));
+        page.prose(&format!(
+            "All backups are safe: the storages themselves say what they hold, and {} of {} were found there, with their proofs and pins. \
+             Schedules, retention and restores go on as before.",
+            count(self.backups, "backup"),
+            count(self.projects, "project"),
+        ));
+        page.prose(
+            "What only the catalog knew is lost: the diary of runs and slots, how often a project had failed in a row, and mails that had not \
+             gone out yet. A project that still fails is told anew.",
+        );
+        page.block("What to type", &[String::from("pgdumpd list"), String::from("pgdumpd status")]);
+        if let Some(aside) = &self.aside {
+            page.prose(&format!("The old file was put aside as {aside}. If the disk may be failing, look at the kernel's log."));
+        }
+        page.finish()
+    }
+}
+
+impl Damaged {
+    pub(super) fn headline(&self, redactor: &Redactor) -> String {
+        format!("DAMAGED {}: a backup of {}: {}", self.about.project, self.backup.database, redactor.clean(&self.problem))
+    }
+
+    pub(super) fn body(&self, redactor: &Redactor) -> String {
+        let about = &self.about;
+        let mut page = Page::default();
+        page.prose(&format!(
+            "A stored backup of {} in project {} is damaged: {}",
+            self.backup.database,
+            about.project,
+            redactor.clean(&self.problem)
+        ));
+        page.table("The damaged backup", &page::fallback(&self.backup, about));
+        page.prose(
+            "It stays where it is, counts as no backup from now on, and is never deleted by itself: parts of it may still be readable.",
+        );
+        match &self.last_good {
+            Some(good) => page.table(&format!("The newest good backup of {}", good.database), &page::fallback(good, about)),
+            None => page.prose("There is no other good backup of it. Make one now."),
+        };
+        page.table(
+            "What to type",
+            &[
+                ("back up now", command(about, &["backup", &about.project])),
+                ("check the others", command(about, &["verify", &about.project])),
+            ],
+        );
+        restore(&mut page, self.last_good.iter());
+        page.prose(
+            "Bytes that change by themselves mean a failing disk, a failing controller, or a hand in the folder: check that machine.",
+        );
+        page.table("Facts", &place(about));
+        page.finish()
+    }
+}

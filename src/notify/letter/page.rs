@@ -1,0 +1,278 @@
+//! Words, numbers and lines of a mail: times in two zones, sizes, ages, paragraphs wrapped for a terminal.
+//!
+//! Owns [`Page`], which a letter is written on. It knows nothing of backups but how a [`LastGood`] is described.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+
+use super::{About, LastGood, Next};
+use crate::model::backup::ProofLevel;
+
+/// Prose is wrapped at this many characters; commands and paths never are.
+const WIDTH: usize = 76;
+
+/// A mail's body in the making: paragraphs, commands and tables, one blank line between them.
+#[derive(Default)]
+pub(super) struct Page(String);
+
+impl Page {
+    /// Prose, wrapped.
+    pub(super) fn prose(&mut self, text: &str) -> &mut Self {
+        self.gap();
+        for line in wrap(text, WIDTH) {
+            self.line(&line);
+        }
+        self
+    }
+
+    /// A heading with lines right below it, each indented and kept whole.
+    pub(super) fn block(&mut self, heading: &str, lines: &[String]) -> &mut Self {
+        if lines.is_empty() {
+            return self;
+        }
+        self.gap();
+        self.line(heading);
+        for line in lines {
+            self.line(&format!("  {line}"));
+        }
+        self
+    }
+
+    /// A heading with `name  value` lines in two columns; long values go on below themselves.
+    pub(super) fn table(&mut self, heading: &str, rows: &[(&str, String)]) -> &mut Self {
+        let column = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let mut lines = Vec::new();
+        for (name, value) in rows {
+            for (at, part) in wrap(value, WIDTH - column - 4).iter().enumerate() {
+                let name = if at == 0 { name } else { "" };
+                lines.push(format!("{name:column$}  {part}"));
+            }
+        }
+        self.block(heading, &lines)
+    }
+
+    /// A program's own words, quoted as mail quotes.
+    pub(super) fn quote(&mut self, heading: &str, text: &str, last_lines: usize) -> &mut Self {
+        let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let from = lines.len().saturating_sub(last_lines);
+        let quoted: Vec<String> = lines[from..].iter().map(|line| format!("| {}", cut(&printable(line), 400))).collect();
+        self.block(heading, &quoted)
+    }
+
+    /// The finished text.
+    pub(super) fn finish(self) -> String {
+        self.0
+    }
+
+    fn gap(&mut self) {
+        if !self.0.is_empty() {
+            self.0.push('\n');
+        }
+    }
+
+    fn line(&mut self, line: &str) {
+        self.0.push_str(line.trim_end());
+        self.0.push('\n');
+    }
+}
+
+/// Control characters other than a tab would let a server draw on the reader's terminal.
+fn printable(line: &str) -> String {
+    line.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
+}
+
+/// Words in lines of at most `width` characters; a longer word stands alone on its line.
+pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    let mut used = 0;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if used > 0 && used + 1 + length > width {
+            lines.push(String::new());
+            used = 0;
+        }
+        if let Some(line) = lines.last_mut() {
+            if used > 0 {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += length;
+        }
+    }
+    lines
+}
+
+/// At most `most` characters, with `…` where something was left out.
+pub(super) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}…", text[..end].trim_end()),
+        None => text.to_owned(),
+    }
+}
+
+/// `1st`, `2nd`, `11th`.
+pub(super) fn ordinal(number: u32) -> String {
+    let ending = match (number % 10, number % 100) {
+        (1, rest) if rest != 11 => "st",
+        (2, rest) if rest != 12 => "nd",
+        (3, rest) if rest != 13 => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+/// `1 backup`, `2 backups`.
+pub(super) fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+/// `2026-11-21 02:15 CET (01:15 UTC)`, with the date in UTC where it is another one.
+pub(super) fn time(at: DateTime<Utc>, zone: Tz) -> String {
+    let local = at.with_timezone(&zone);
+    if zone == Tz::UTC {
+        return local.format("%Y-%m-%d %H:%M UTC").to_string();
+    }
+    let utc = if local.date_naive() == at.date_naive() { at.format("%H:%M UTC") } else { at.format("%Y-%m-%d %H:%M UTC") };
+    format!("{} ({utc})", local.format("%Y-%m-%d %H:%M %Z"))
+}
+
+/// `1 day 3 h`, `25 min`, `40 s`: two units at most.
+pub(super) fn span(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let units = [("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
+    let Some(first) = units.iter().position(|(_, unit)| seconds >= *unit) else { return String::from("0 s") };
+    let mut text = String::new();
+    let mut left = seconds;
+    for (name, unit) in units.iter().skip(first).take(2) {
+        let number = left / unit;
+        left %= unit;
+        if number > 0 {
+            let gap = if text.is_empty() { "" } else { " " };
+            let plural = if *name == "day" && number > 1 { "s" } else { "" };
+            // Writing to a String can't fail.
+            write!(text, "{gap}{number} {name}{plural}").ok();
+        }
+    }
+    text
+}
+
+/// The time from `then` to `now`; a backup from the future is zero old.
+pub(super) fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    span((now - then).to_std().unwrap_or_default())
+}
+
+/// `1.2 GiB`.
+pub(super) fn size(bytes: u64) -> String {
+    let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < units.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[unit]) }
+}
+
+/// A level of proof, for someone who never heard of levels.
+pub(super) fn proof(level: ProofLevel) -> &'static str {
+    match level {
+        ProofLevel::Whole => "complete when it was written; not read back since",
+        ProofLevel::Checksum => "its stored bytes were read back and are intact",
+        ProofLevel::Read => "pg_restore read it from beginning to end",
+        ProofLevel::Restored => "it was restored and its rows were counted",
+    }
+}
+
+/// What there is to fall back on.
+pub(super) fn fallback(backup: &LastGood, about: &About) -> Vec<(&'static str, String)> {
+    vec![
+        ("taken", format!("{}, {} ago", time(backup.taken_at, about.zone), age(backup.taken_at, about.now))),
+        ("size", size(backup.size)),
+        ("proof", format!("{} ({})", proof(backup.proof), time(backup.proven_at, about.zone))),
+        ("file", backup.file.clone()),
+    ]
+}
+
+/// What comes by itself, as a sentence.
+pub(super) fn next(next: &Next, about: &About) -> String {
+    match next {
+        Next::Slot { at, schedule } => {
+            format!("The next try is at {}, by schedule {schedule}.", time(*at, about.zone))
+        }
+        Next::Nothing(why) => format!("Nothing happens by itself: {why}."),
+    }
+}
+
+/// `pgdumpd VERB`, with the configuration file where it isn't at its usual place.
+pub(super) fn command(about: &About, words: &[&str]) -> String {
+    let mut line = String::from("pgdumpd");
+    if let Some(config) = &about.config {
+        line.push_str(" --config ");
+        line.push_str(&shell(config));
+    }
+    for word in words {
+        line.push(' ');
+        line.push_str(&shell(word));
+    }
+    line
+}
+
+/// A word as a POSIX shell takes it, so that a pasted line means what it says whatever a project is called.
+fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", super::single_line(word).replace('\'', "'\\''"))
+    }
+}
+
+/// Lower-case sentence to a sentence: a capital and a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    let text = super::single_line(text);
+    let mut characters = text.chars();
+    let Some(first) = characters.next() else { return text };
+    // `pg_dump ended…` keeps its name as it is written.
+    let keep = text.split(' ').next().is_some_and(|word| word.contains(['_', '.', '/', ':']) || word == "pgdumpd" || word == "psql");
+    let head = if keep { first.to_string() } else { first.to_uppercase().to_string() };
+    let stop = if text.ends_with(['.', '!', '?', '…']) { "" } else { "." };
+    format!("{head}{}{stop}", characters.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use chrono::TimeZone;
+
+    #[test]
+    fn numbers_and_times_are_words() {
+        let numbers = [1, 2, 3, 4, 11, 12, 13, 21, 101, 111];
+        assert_eq!(numbers.map(ordinal), ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "101st", "111th"]);
+        assert_eq!(
+            [0, 40, 60, 3_660, 90_061, 172_800].map(|s| span(Duration::from_secs(s))),
+            ["0 s", "40 s", "1 min", "1 h 1 min", "1 day 1 h", "2 days"]
+        );
+        assert_eq!([0, 1023, 1536, 1_288_490_189].map(size), ["0 bytes", "1023 bytes", "1.5 KiB", "1.2 GiB"]);
+        let at = Utc.with_ymd_and_hms(2026, 11, 20, 23, 15, 0).unwrap();
+        assert_eq!(time(at, Tz::Europe__Berlin), "2026-11-21 00:15 CET (2026-11-20 23:15 UTC)");
+        assert_eq!(time(at, Tz::UTC), "2026-11-20 23:15 UTC");
+    }
+
+    #[test]
+    fn a_pasted_command_means_what_it_says() {
+        assert_eq!(shell("shop"), "shop");
+        assert_eq!(shell("a b; rm -rf '~'"), "'a b; rm -rf '\\''~'\\'''");
+        assert_eq!(shell("$(x)\nrm"), "'$(x) rm'");
+    }
+
+    #[test]
+    fn a_server_cannot_draw_on_the_terminal() {
+        let mut page = Page::default();
+        page.quote("said", "a\u{1b}[2Jb\n\n  c", 5);
+        assert_eq!(page.finish(), "said\n  | a?[2Jb\n  |   c\n");
+    }
+}

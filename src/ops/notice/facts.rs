@@ -1,0 +1,217 @@
+//! Fills in what a letter says: gathers from the catalog what is still safe, what happens next and what was tried.
+
+use chrono::{DateTime, Utc};
+
+use crate::alert::{AlertKey, NoticeKind, Status};
+use crate::catalog::Writer;
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::BackupRow;
+use crate::model::dump::restore_command;
+use crate::model::project::{Project, Schedule};
+use crate::model::run::{Run, RunStatus};
+use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood, Letter, Next, Recovered, Stale, Told};
+
+use super::super::World;
+use super::super::prune::PrunePlan;
+use super::{Change, Desk};
+
+/// The letters of one project's changes, each with its incident's thread: failures in one, recoveries in one, stale databases one each.
+pub(super) fn letters(
+    world: &World,
+    tx: &Writer<'_>,
+    desk: &Desk<'_>,
+    project: &Project,
+    changes: &[Change],
+    runs: &[&Run],
+    now: DateTime<Utc>,
+) -> Result<Vec<(Letter, Option<String>)>> {
+    let about = about(world, desk, project, now);
+    let mut letters = Vec::new();
+    let failing: Vec<&Change> = changes.iter().filter(|change| is_failing(change)).collect();
+    if let Some(letter) = failing_letter(tx, project, &about, &failing, runs, now)? {
+        letters.push((Letter::Failing(letter), thread(&failing)));
+    }
+    let recovered: Vec<&Change> = changes.iter().filter(|change| change.kind == NoticeKind::Recovered).collect();
+    if let Some(letter) = recovered_letter(tx, project, &about, &recovered, now)? {
+        letters.push((Letter::Recovered(letter), thread(&recovered)));
+    }
+    for change in changes.iter().filter(|change| is_stale(change)) {
+        letters.push((Letter::Stale(stale_letter(tx, project, &about, change, now)?), thread(&[change])));
+    }
+    Ok(letters)
+}
+
+fn is_stale(change: &Change) -> bool {
+    change.kind == NoticeKind::Stale || (change.kind == NoticeKind::Reminder && change.after.status == Status::Stale && change.run.is_none())
+}
+
+fn is_failing(change: &Change) -> bool {
+    matches!(change.kind, NoticeKind::FirstFailure | NoticeKind::CauseChanged | NoticeKind::Reminder) && !is_stale(change)
+}
+
+fn thread(changes: &[&Change]) -> Option<String> {
+    changes.iter().find_map(|change| change.after.thread.clone().or_else(|| change.before.thread.clone())).map(|id| format!("<{id}>"))
+}
+
+fn failing_letter(
+    tx: &Writer<'_>,
+    project: &Project,
+    about: &About,
+    changes: &[&Change],
+    runs: &[&Run],
+    now: DateTime<Utc>,
+) -> Result<Option<Failing>> {
+    let Some(worst) = changes.iter().max_by_key(|change| change.after.failures_in_row) else { return Ok(None) };
+    let mut databases = Vec::new();
+    let mut slot = None;
+    for change in changes {
+        let run = match &change.run {
+            Some(run) => Some(run.clone()),
+            None => tx.last_run(&change.after.key)?,
+        };
+        let Some(run) = run else { continue };
+        slot = slot.or_else(|| Some((run.slot?, run.schedule.clone()?)));
+        databases.push(failed(tx, &run)?);
+    }
+    let fine = runs.iter().filter(|run| run.status == RunStatus::Completed).map(|run| run.database.clone()).collect();
+    Ok(Some(Failing {
+        about: about.clone(),
+        told: told(worst),
+        in_row: worst.after.failures_in_row,
+        since: worst.after.since,
+        databases,
+        fine,
+        slot,
+        next: next(tx, project, now)?,
+        reminder: project.notify.reminder,
+        client: None,
+        server_version: None,
+    }))
+}
+
+fn told(change: &Change) -> Told {
+    match change.kind {
+        NoticeKind::CauseChanged => Told::CauseChanged(change.before.message.clone().unwrap_or_default()),
+        NoticeKind::Reminder => Told::Reminder,
+        _ => Told::First,
+    }
+}
+
+fn failed(tx: &Writer<'_>, run: &Run) -> Result<FailedDatabase> {
+    let key = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
+    let unknown = || Failure::new(Cause::System, "the run ended without saying why");
+    Ok(FailedDatabase {
+        database: run.database.clone(),
+        selection: run.selection.to_string(),
+        run: run.id.to_string(),
+        failure: run.failure.clone().unwrap_or_else(unknown),
+        started_at: run.started_at,
+        ended_at: run.finished_at.unwrap_or(run.started_at),
+        attempts: run.attempts,
+        last_good: tx.newest_backup(&key)?.map(last_good),
+    })
+}
+
+fn last_good(row: BackupRow) -> LastGood {
+    LastGood {
+        restore: restore_command(&row.file, row.content),
+        file: format!("{}/{}", row.project, row.file),
+        database: row.database,
+        taken_at: row.started_at,
+        size: row.size,
+        proof: row.proof,
+        proven_at: row.proven_at,
+    }
+}
+
+fn recovered_letter(
+    tx: &Writer<'_>,
+    project: &Project,
+    about: &About,
+    changes: &[&Change],
+    now: DateTime<Utc>,
+) -> Result<Option<Recovered>> {
+    let Some(first) = changes.iter().min_by_key(|change| change.before.since) else { return Ok(None) };
+    let mut backups = Vec::new();
+    for change in changes {
+        backups.extend(tx.newest_backup(&change.after.key)?.map(last_good));
+    }
+    Ok(Some(Recovered {
+        about: about.clone(),
+        since: first.before.since,
+        failures: changes.iter().map(|change| change.before.failures_in_row).max().unwrap_or(0),
+        was: first.before.message.clone().unwrap_or_default(),
+        backups,
+        next: next(tx, project, now)?,
+    }))
+}
+
+fn stale_letter(tx: &Writer<'_>, project: &Project, about: &About, change: &Change, now: DateTime<Utc>) -> Result<Stale> {
+    let reason = match &change.after.message {
+        Some(message) => Some(format!("the last run failed: {message}")),
+        None if tx.is_paused(&project.name, now)? => Some(String::from("the project is paused")),
+        None => None,
+    };
+    Ok(Stale {
+        about: about.clone(),
+        database: change.after.key.database.clone(),
+        allowed: project.max_backup_age.unwrap_or_default(),
+        last_good: tx.newest_backup(&change.after.key)?.map(last_good),
+        reason,
+        next: next(tx, project, now)?,
+        reminder: project.notify.reminder,
+    })
+}
+
+fn next(tx: &Writer<'_>, project: &Project, now: DateTime<Utc>) -> Result<Next> {
+    if !project.enabled {
+        return Ok(Next::Nothing(String::from("the project is disabled")));
+    }
+    if tx.is_paused(&project.name, now)? {
+        return Ok(Next::Nothing(String::from("the project is paused")));
+    }
+    let mut soonest: Option<(DateTime<Utc>, &Schedule)> = None;
+    for plan in project.schedules.iter().filter(|plan| plan.enabled) {
+        let last = tx.last_slot(&project.name, &plan.name)?;
+        if let Some(at) = plan.timing.next_after(plan.time_zone, now, last) {
+            soonest = Some(soonest.map_or((at, plan), |known| if at < known.0 { (at, plan) } else { known }));
+        }
+    }
+    Ok(soonest.map_or_else(
+        || Next::Nothing(String::from("the project has no schedule")),
+        |(at, plan)| Next::Slot { at, schedule: plan.name.clone() },
+    ))
+}
+
+pub(super) fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan, now: DateTime<Utc>) -> HeldPrune {
+    let going: Vec<&BackupRow> = plan.backups.iter().filter(|row| plan.plan.removes(&row.id)).collect();
+    let times = going.iter().map(|row| row.started_at);
+    HeldPrune {
+        about: about(world, desk, project, now),
+        before: String::from("the retention agreed on before"),
+        after: project.retention.to_string(),
+        remove: going.len(),
+        keep: plan.plan.keep.len(),
+        bytes: going.iter().map(|row| row.size).sum(),
+        range: times.clone().min().zip(times.max()),
+    }
+}
+
+fn about(world: &World, desk: &Desk<'_>, project: &Project, now: DateTime<Utc>) -> About {
+    let place = world.storages.get(&project.storage).map(|storage| storage.place()).unwrap_or_default();
+    About {
+        project: project.name.clone(),
+        zone: project.time_zone,
+        now,
+        server: project.connection.server(),
+        machine: machine(),
+        storage: format!("{}, {place}", project.storage),
+        config: desk.config_file.as_ref().map(|path| path.display().to_string()),
+    }
+}
+
+/// The machine's name.
+pub(super) fn machine() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+

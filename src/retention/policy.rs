@@ -1,0 +1,94 @@
+//! The rules as they are configured, and their words.
+
+use std::fmt;
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use crate::units;
+
+/// What is kept, per project, database and selection. The rules add up; with none set (zero counts as unset) everything stays.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// The newest N.
+    pub keep_last: Option<u32>,
+    /// Everything this much older than the newest that isn't dated in the future.
+    pub keep_within: Option<Duration>,
+    /// The newest of each of the last N hours that have a backup.
+    pub keep_hourly: Option<u32>,
+    /// The newest of each of the last N days that have a backup.
+    pub keep_daily: Option<u32>,
+    /// The newest of each of the last N ISO weeks that have a backup.
+    pub keep_weekly: Option<u32>,
+    /// The newest of each of the last N months that have a backup.
+    pub keep_monthly: Option<u32>,
+    /// The newest of each of the last N years that have a backup.
+    pub keep_yearly: Option<u32>,
+    /// The newest N stay whatever the rules say. Default 1.
+    pub min_keep: u32,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            keep_last: None,
+            keep_within: None,
+            keep_hourly: None,
+            keep_daily: None,
+            keep_weekly: None,
+            keep_monthly: None,
+            keep_yearly: None,
+            min_keep: 1,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether no rule is set, so that nothing is ever removed.
+    #[must_use]
+    pub fn keeps_all(&self) -> bool {
+        self.within().is_none() && self.counts().iter().all(|(_, count)| *count == 0)
+    }
+
+    pub(super) fn within(&self) -> Option<Duration> {
+        self.keep_within.filter(|span| !span.is_zero())
+    }
+
+    /// The counting rules with their keys; zero is unset.
+    fn counts(&self) -> [(&'static str, u32); 6] {
+        let count = |rule: Option<u32>| rule.unwrap_or(0);
+        [
+            ("keep_last", count(self.keep_last)),
+            ("keep_hourly", count(self.keep_hourly)),
+            ("keep_daily", count(self.keep_daily)),
+            ("keep_weekly", count(self.keep_weekly)),
+            ("keep_monthly", count(self.keep_monthly)),
+            ("keep_yearly", count(self.keep_yearly)),
+        ]
+    }
+}
+
+/// The rules in one line: `keep_last=3 keep_daily=14 min_keep=1`, or `keep all`.
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.keeps_all() {
+            return f.write_str("keep all");
+        }
+        for (key, count) in self.counts() {
+            if count > 0 {
+                write!(f, "{key}={count} ")?;
+            }
+        }
+        if let Some(span) = self.within() {
+            write!(f, "keep_within={} ", units::show_duration(span).replace(' ', ""))?;
+        }
+        write!(f, "min_keep={}", self.min_keep)
+    }
+}
+
+/// A line that changes exactly when the policy or its zone does; stored to notice changes, and fit to be shown: old against new.
+#[must_use]
+pub fn policy_fingerprint(policy: &Policy, zone: Tz) -> String {
+    format!("{policy} {}", zone.name())
+}
