@@ -64,7 +64,10 @@ fn commands(program: &str, text: &str) -> Vec<(usize, String)> {
         let words: Vec<&str> = span.split_whitespace().collect();
         for pair in words.windows(2) {
             let command = pair[1].trim_end_matches([',', ';', ')']);
-            if pair[0] == program && command.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-') && !command.starts_with('-')
+            if pair[0] == program
+                && command != program
+                && command.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-')
+                && !command.starts_with('-')
             {
                 found.push((number, command.to_owned()));
             }
