@@ -1,5 +1,7 @@
 //! Mail over real connections: what arrives, and fault 40 (the server refuses, is busy, tarpits, or shows a bad certificate) case by case.
 
+#![cfg(test)]
+
 #[path = "support/smtp.rs"]
 mod smtp;
 
@@ -171,6 +173,8 @@ fn f40_one_refused_recipient_keeps_nobody_else_from_the_mail() {
     assert_eq!(names(&delivered.deferred), ["eve@example.org"]);
     assert_eq!(delivered.refused[1].answer, "550 5.1.1 no such user");
 
+    // An address that is none stays none, whatever is put right in the settings.
+    refused(send(&settings, &["nonsense"]));
     // As long as one of them may still take it, it is worth keeping.
     later(send(&settings, &["bob@example.org", "eve@example.org"]));
     refused(send(&settings, &["bob@example.org"]));
@@ -202,6 +206,10 @@ fn f40_a_silent_or_dripping_server_is_left_within_the_step() {
         assert!(begun.elapsed() < STEP * 2, "{stage} {deed:?}: {:?}", begun.elapsed());
         assert!(failure.message.contains("took longer than 800ms"), "{stage}: {failure}");
     }
+    let mute = Server::start(Script::default().with("greeting", Deed::Silence));
+    let begun = Instant::now();
+    let failure = later(send(&settings(&mute, SmtpSecurity::Tls), &["ann@example.org"]));
+    assert!(begun.elapsed() < STEP * 2 && failure.message.contains("for certificate"), "{failure}");
 }
 
 #[test]

@@ -121,7 +121,9 @@ impl Server {
                     tcp.shutdown(Shutdown::Both).ok();
                 }));
             }
-            sessions.into_iter().for_each(|session| session.join().unwrap());
+            for session in sessions {
+                session.join().unwrap();
+            }
         });
         Self { address, seen, stop, open, thread: Some(thread), folder }
     }
@@ -257,13 +259,13 @@ impl Session {
     }
 
     fn login(&mut self, line: &mut BufReader<Box<dyn Line>>, command: &str) -> Result<bool, Over> {
-        let given = if command.starts_with("AUTH PLAIN ") {
-            let bytes = unbase64(&command["AUTH PLAIN ".len()..]);
+        let given = if let Some(response) = command.strip_prefix("AUTH PLAIN ") {
+            let bytes = unbase64(response);
             bytes.split('\0').skip(1).collect::<Vec<_>>().join(" ")
         } else {
-            self.say(line, "334 VXNlcm5hbWU6\r\n")?;
+            say(line, "334 VXNlcm5hbWU6\r\n")?;
             let user = unbase64(&self.read(line)?);
-            self.say(line, "334 UGFzc3dvcmQ6\r\n")?;
+            say(line, "334 UGFzc3dvcmQ6\r\n")?;
             format!("{user} {}", unbase64(&self.read(line)?))
         };
         let taken = self.answer(line, "AUTH", "235 welcome")?;
@@ -279,7 +281,7 @@ impl Session {
         }
         let mut mail = String::new();
         loop {
-            let text = self.read_raw(line)?;
+            let text = read_raw(line)?;
             if text == ".\r\n" {
                 break;
             }
@@ -293,27 +295,19 @@ impl Session {
     }
 
     fn read(&mut self, line: &mut BufReader<Box<dyn Line>>) -> Result<String, Over> {
-        let text = self.read_raw(line)?.trim_end().to_owned();
+        let text = read_raw(line)?.trim_end().to_owned();
         let mark = if self.secure { "tls:" } else { "" };
         self.seen.lock().unwrap().commands.push(format!("{mark}{text}"));
         Ok(text)
-    }
-
-    fn read_raw(&mut self, line: &mut BufReader<Box<dyn Line>>) -> Result<String, Over> {
-        let mut bytes = Vec::new();
-        match line.read_until(b'\n', &mut bytes) {
-            Ok(0) | Err(_) => Err(Over),
-            Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        }
     }
 
     /// Answers as it should, or as the script says. Returns whether the answer was a yes.
     fn answer(&mut self, line: &mut BufReader<Box<dyn Line>>, stage: &str, right: &str) -> Result<bool, Over> {
         let right = format!("{right}\r\n");
         match self.script.deeds.get(stage).cloned() {
-            None => self.say(line, &right)?,
+            None => say(line, &right)?,
             Some(Deed::Answer(text)) => {
-                self.say(line, &format!("{text}\r\n"))?;
+                say(line, &format!("{text}\r\n"))?;
                 return Ok(text.starts_with(['2', '3']));
             }
             Some(Deed::Silence) => {
@@ -324,23 +318,31 @@ impl Session {
             Some(Deed::Drip(pause)) => {
                 for byte in right.bytes() {
                     std::thread::sleep(pause);
-                    self.say(line, &char::from(byte).to_string())?;
+                    say(line, &char::from(byte).to_string())?;
                 }
             }
             Some(Deed::Late(pause)) => {
                 std::thread::sleep(pause);
-                self.say(line, &right)?;
+                say(line, &right)?;
             }
             Some(Deed::Drop) => return Err(Over),
-            Some(Deed::Inject(more)) => self.say(line, &format!("{right}{more}"))?,
+            Some(Deed::Inject(more)) => say(line, &format!("{right}{more}"))?,
         }
         Ok(true)
     }
+}
 
-    fn say(&mut self, line: &mut BufReader<Box<dyn Line>>, text: &str) -> Result<(), Over> {
-        let out = line.get_mut();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|_| Over)
+fn read_raw(line: &mut BufReader<Box<dyn Line>>) -> Result<String, Over> {
+    let mut bytes = Vec::new();
+    match line.read_until(b'\n', &mut bytes) {
+        Ok(0) | Err(_) => Err(Over),
+        Ok(_) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
     }
+}
+
+fn say(line: &mut BufReader<Box<dyn Line>>, text: &str) -> Result<(), Over> {
+    let out = line.get_mut();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|_| Over)
 }
 
 fn unbase64(text: &str) -> String {

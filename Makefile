@@ -1,0 +1,36 @@
+# Each target installs what it needs first (tests/setup: Debian's apt, as root) and says what is missing where it can't.
+.PHONY: demo test quick lint bench breaks install setup
+.DEFAULT_GOAL := test
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+setup:
+	@tests/setup
+
+# See it: a throwaway PostgreSQL, a mail sink, two projects, backups on schedule, a failure mailed, one backup restored.
+demo: setup
+	@tests/demo
+
+# The whole suite: formatting, lints, every test. About 15 minutes from nothing on two cores.
+test: setup
+	@tests/suite all
+
+# Unit, property and snapshot tests, and the checks of the source tree; no server.
+quick: setup
+	@tests/suite quick
+
+lint: setup
+	@.ci/lint
+
+# Against pg_dump alone; writes docs/benchmarks.md.
+bench: setup
+	@benches/run
+
+# Applies each patch of tests/breaks, and expects its test to fail.
+breaks: setup
+	@tests/breaks/run
+
+install:
+	@cargo build --locked --release
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" packaging/install.sh

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Copies a built tree into place: binary, systemd unit, user, folders, sample configuration.
+#   PREFIX  where it lives (/usr/local)     DESTDIR  a root to build an image in (none: this machine)
+#   BINARY  what to install (the release build of this tree)
+# Into this machine (no DESTDIR) it also makes the user and the folders. It never overwrites a configuration and starts nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+prefix=${PREFIX:-/usr/local}
+root=${DESTDIR:-}
+root=${root%/}
+binary=${BINARY:-${CARGO_TARGET_DIR:-target}/release/pgdumpd}
+
+die() { echo "install.sh: $*" >&2; exit 1; }
+case $prefix in /*) ;; *) die "PREFIX must begin with /: $prefix" ;; esac
+[ -x "$binary" ] || die "there is no $binary: build it first with cargo build --locked --release"
+[ -f config/pgdumpd.toml ] || die "there is no config/pgdumpd.toml in this tree"
+
+put() { install -D -m "$1" "$2" "$root$3" || die "could not write $root$3"; }
+
+put 0755 "$binary" "$prefix/bin/pgdumpd"
+put 0644 systemd/pgdumpd.sysusers "$prefix/lib/sysusers.d/pgdumpd.conf"
+put 0644 systemd/pgdumpd.tmpfiles "$prefix/lib/tmpfiles.d/pgdumpd.conf"
+put 0644 config/pgdumpd.toml "$prefix/share/doc/pgdumpd/pgdumpd.toml"
+put 0644 README.md "$prefix/share/doc/pgdumpd/README.md"
+
+unit=$(mktemp)
+trap 'rm -f "$unit"' EXIT
+sed "s|^ExecStart=/usr/bin/|ExecStart=$prefix/bin/|" systemd/pgdumpd.service >"$unit"
+put 0644 "$unit" "$prefix/lib/systemd/system/pgdumpd.service"
+
+if [ -z "$root" ]; then
+  [ "$(id -u)" = 0 ] || die "making the user pgdumpd needs root"
+  systemd-sysusers "$prefix/lib/sysusers.d/pgdumpd.conf"
+  systemd-tmpfiles --create "$prefix/lib/tmpfiles.d/pgdumpd.conf"
+fi
+
+config=/etc/pgdumpd/pgdumpd.toml
+if [ -e "$root$config" ]; then
+  echo "kept $root$config"
+else
+  put 0640 config/pgdumpd.toml "$config"
+  [ -n "$root" ] || chgrp pgdumpd "$config"
+fi
+
+if [ -z "$root" ] && [ -d /run/systemd/system ]; then
+  systemctl daemon-reload
+fi
+echo "installed $root$prefix/bin/pgdumpd"
+[ -n "$root" ] || echo "next: edit $config, then pgdumpd check, then systemctl enable --now pgdumpd"
