@@ -233,6 +233,6 @@ fn elapsed(from: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
 fn thread_id(key: &AlertKey, began: DateTime<Utc>) -> String {
     let text = format!("{}\0{}\0{}\0{}", key.project, key.database, key.selection.0, began.timestamp_micros());
     let digest = Sha256::digest(text.as_bytes());
-    let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-    format!("incident.{hex}@pgdumpd")
+    let number = digest.iter().take(12).fold(0_u128, |number, byte| (number << 8) | u128::from(*byte));
+    format!("incident.{number:024x}@pgdumpd")
 }

@@ -1,1 +1,16 @@
-//! See the design.
+//! The catalog: an index of the storages that can be rebuilt from them, and the diary (runs, slots, alerts, outbox, audit).
+//!
+//! Every change is one transaction, and nobody keeps a copy of it in memory, so a command line beside a running daemon is safe. It records;
+//! it never decides. Verbs, jobs, daemon and command line all use it, in these words; SQL stays in `sqlite`.
+
+mod sqlite;
+mod words;
+
+pub use sqlite::{Catalog, Reader, Writer};
+pub use words::{
+    AuditEntry, BackupFilter, Heartbeat, KnownProject, Letter, LetterState, Page, Pause, ProjectTotals, RunFilter, SlotFilter, SlotKey,
+    Sort, Stage, UnfinishedRun,
+};
+
+#[cfg(test)]
+mod tests;

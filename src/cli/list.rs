@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use crate::catalog::{Listing, Sort};
+use crate::catalog::{BackupFilter, Page, Sort};
 use crate::error::Result;
 use crate::model::backup::BackupRow;
 use crate::model::settings::Settings;
@@ -21,10 +21,10 @@ pub(super) struct Args {
     database: Option<String>,
     /// At most this many
     #[arg(long, default_value_t = 50, value_name = "N")]
-    limit: usize,
+    limit: u32,
     /// Leave out this many first
     #[arg(long, default_value_t = 0, value_name = "N")]
-    offset: usize,
+    offset: u64,
     /// Order by date or by size, largest first
     #[arg(long, value_enum, default_value_t = SortBy::Date)]
     sort: SortBy,
@@ -40,12 +40,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
     let world = world::open(&settings)?;
     let sort = match args.sort {
-        SortBy::Date => Sort::Newest,
-        SortBy::Size => Sort::Largest,
+        SortBy::Date => Sort::Date,
+        SortBy::Size => Sort::Size,
     };
-    let listing =
-        Listing { project: args.project.clone(), database: args.database.clone(), sort, limit: args.limit, offset: args.offset };
-    let rows = world.catalog.list_backups(&listing)?;
+    let filter = BackupFilter { project: args.project.clone(), database: args.database.clone(), ..BackupFilter::default() };
+    let page = Page { limit: args.limit, offset: args.offset };
+    let rows = world.catalog.read(|reader| reader.backups(&filter, sort, page))?;
     if common.json {
         out::json(&rows)?;
         return Ok(Exit::Done);
@@ -60,8 +60,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         table.add_row(cells(row, zone, &settings));
     }
     out::show(&table);
-    if rows.len() == args.limit {
-        out::note(format!("the first {}; --offset {} shows the next", args.limit, args.offset + args.limit));
+    if rows.len() == args.limit as usize {
+        out::note(format!("the first {}; --offset {} shows the next", args.limit, args.offset + u64::from(args.limit)));
     }
     Ok(Exit::Done)
 }

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 
+use crate::catalog::Pause;
 use crate::error::{Cause, Failure, Result};
 use crate::units::parse_duration;
 
@@ -36,8 +37,9 @@ pub(super) fn pause(common: &Common, args: &PauseArgs) -> Result<Exit> {
     let world = world::open(&settings)?;
     let now = world.clock.now();
     let until = span.and_then(|span| TimeDelta::from_std(span).ok()).map(|span| now + span);
-    world.catalog.pause(&project.name, until, &args.reason)?;
-    world.catalog.audit("pause", &project.name, &args.reason)?;
+    let pause = Pause { project: project.name.clone(), since: now, until, reason: args.reason.clone() };
+    world.catalog.write(|writer| writer.pause(&pause))?;
+    world.audit("pause", Some(&project.name), &args.reason, "ok")?;
     if common.json {
         out::json(&serde_json::json!({ "project": project.name, "paused": true, "until": until }))?;
     } else {
@@ -51,8 +53,8 @@ pub(super) fn resume(common: &Common, args: &ResumeArgs) -> Result<Exit> {
     let settings = world::settings(common)?;
     let project = world::project(&settings, &args.project)?;
     let world = world::open(&settings)?;
-    let was = world.catalog.resume(&project.name)?;
-    world.catalog.audit("resume", &project.name, "")?;
+    let was = world.catalog.write(|writer| writer.resume(&project.name))?;
+    world.audit("resume", Some(&project.name), "", "ok")?;
     if common.json {
         out::json(&serde_json::json!({ "project": project.name, "paused": false }))?;
     } else if was {

@@ -26,8 +26,8 @@ pub(super) fn run(common: &Common, args: &Args, pinned: bool) -> Result<Exit> {
         manifest::unpin(storage.as_ref(), &key)?;
     }
     row.pinned = pinned;
-    world.catalog.put_backup(&row)?;
-    world.catalog.audit(if pinned { "pin" } else { "unpin" }, row.id.as_str(), &row.file)?;
+    world.catalog.write(|writer| writer.put_backup(&row))?;
+    world.audit(if pinned { "pin" } else { "unpin" }, Some(&row.project), &row.file, "ok")?;
     if common.json {
         out::json(&row)?;
     } else {

@@ -24,9 +24,9 @@ pub(super) fn settings(common: &Common) -> Result<Settings> {
 pub(super) fn open(settings: &Settings) -> Result<World> {
     right_user(settings)?;
     let world = World::open(settings, Clock::system())?;
-    if world.catalog.needs_reindex()? {
+    if let Some(why) = world.catalog.needs_reindex()? {
         let found = reindex::reindex(&world)?;
-        if let Some(why) = world.catalog.rebuilt_because()? {
+        if found.backups > 0 {
             out::note(format!("pgdumpd: {why}; rebuilt the index from {} manifests, the diary before is lost", found.backups));
         }
         for problem in &found.problems {

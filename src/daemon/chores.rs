@@ -4,9 +4,12 @@ use std::thread::JoinHandle;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::catalog::Heartbeat;
 use crate::error::Result;
 use crate::ops::notice::{self, Desk};
 use crate::ops::{World, deliver, reindex};
+
+use crate::process;
 
 use super::systemd;
 
@@ -20,6 +23,7 @@ const TELL_EVERY: TimeDelta = TimeDelta::seconds(60);
 const UPKEEP_EVERY: TimeDelta = TimeDelta::hours(24);
 
 pub(super) struct Chores {
+    started: DateTime<Utc>,
     heartbeat: DateTime<Utc>,
     told: DateTime<Utc>,
     stale: DateTime<Utc>,
@@ -31,7 +35,7 @@ pub(super) struct Chores {
 impl Chores {
     pub(super) fn new(now: DateTime<Utc>) -> Self {
         let past = now - TimeDelta::days(1);
-        Self { heartbeat: past, told: past, stale: past, upkeep: now, mail: None, keeping: None }
+        Self { started: now, heartbeat: past, told: past, stale: past, upkeep: now, mail: None, keeping: None }
     }
 
     /// Delivers what is due in the outbox, beside the owner.
@@ -49,7 +53,7 @@ impl Chores {
         let now = world.clock.now();
         let beat = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
         if due(&mut self.heartbeat, beat, now) {
-            complain("the heartbeat can't be written", world.catalog.heartbeat(now));
+            complain("the heartbeat can't be written", beat(world, self.started, now));
         }
         if now - self.told >= TELL_EVERY || now < self.told {
             match notice::tell(world, desk) {
@@ -75,13 +79,25 @@ impl Chores {
         }
         complain("what happened can't be turned into mail", notice::tell(world, desk).map(|_| ()));
         complain("mail can't be delivered", deliver::deliver(world).map(|_| ()));
-        complain("the last heartbeat can't be written", world.catalog.stopped(world.clock.now()));
+        complain("the last heartbeat can't be written", world.catalog.write(|writer| writer.remove_meta("heartbeat")));
     }
+}
+
+fn beat(world: &World, started_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<()> {
+    let heartbeat = Heartbeat {
+        at: now,
+        started_at,
+        process: process::own_identity(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        version: String::from(env!("CARGO_PKG_VERSION")),
+        running: Vec::new(),
+    };
+    world.catalog.write(|writer| writer.beat(&heartbeat))
 }
 
 fn upkeep(world: &World, diary: std::time::Duration) -> Result<()> {
     let before = world.clock.now() - TimeDelta::from_std(diary).unwrap_or(TimeDelta::days(400));
-    world.catalog.forget_before(before)?;
+    while world.catalog.write(|writer| writer.forget_before(before, 10_000))? > 0 {}
     reindex::reindex(world).map(|_| ())
 }
 

@@ -1,6 +1,6 @@
 //! The owner: the one task that knows what is due, waiting and running.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, block_in_place};
 
+use crate::catalog::SlotKey;
 use crate::config;
 use crate::error::Result;
 use crate::jobs::Board;
@@ -61,7 +62,7 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
     let wake = Arc::new(Notify::new());
     let now = world.clock.now();
     let mut owner = Owner {
-        agenda: Agenda::build(&settings, &world.catalog.last_slots()?, now),
+        agenda: Agenda::build(&settings, &world.catalog.read(|reader| reader.last_due())?, now),
         queue: Queue::default(),
         running: HashMap::new(),
         jobs: JoinSet::new(),
@@ -109,7 +110,7 @@ impl Owner {
         let now = self.world.clock.now();
         if now < self.last_look - STEP_BACK {
             tracing::warn!(from = %self.last_look, to = %now, "the clock went back; planning anew from here");
-            match self.world.catalog.last_slots() {
+            match self.world.catalog.read(|reader| reader.last_due()) {
                 Ok(last) => self.agenda = Agenda::build(&self.settings, &last, now),
                 Err(failure) => tracing::error!("the last slots can't be read: {failure}"),
             }
@@ -140,6 +141,13 @@ impl Owner {
 
     /// Records each due slot's claim or its reason not to run, in one transaction, and queues what was claimed here.
     fn take_on(&mut self, due: Vec<Due>, now: DateTime<Utc>) {
+        let paused: HashSet<String> = match self.world.catalog.read(|reader| reader.pauses()) {
+            Ok(pauses) => pauses.into_iter().map(|pause| pause.project).collect(),
+            Err(failure) => {
+                tracing::error!("pauses can't be read, so none holds: {failure}");
+                HashSet::new()
+            }
+        };
         let mut rows = Vec::new();
         let mut orders = Vec::new();
         for due in due {
@@ -156,24 +164,28 @@ impl Owner {
             }
             let Some(slot) = due.slot else { continue };
             let order = order_for(&due, slot, now);
-            let outcome = self.may_run(&order);
-            rows.push(SlotRow {
-                project: due.project.name.clone(),
-                schedule: due.schedule.name.clone(),
-                due_at: slot,
-                until: None,
-                count: 1,
-                recorded_at: now,
-                outcome,
-            });
-            if outcome == SlotOutcome::Claimed {
-                orders.push(order);
+            match self.may_run(&order, &paused) {
+                SlotOutcome::Claimed => orders.push(order),
+                outcome => rows.push(SlotRow {
+                    project: due.project.name.clone(),
+                    schedule: due.schedule.name.clone(),
+                    due_at: slot,
+                    until: None,
+                    count: 1,
+                    recorded_at: now,
+                    outcome,
+                }),
             }
         }
-        match self.world.catalog.claim_slots(&rows) {
+        let slots: Vec<SlotKey> = orders.iter().filter_map(slot_key).collect();
+        let claimed = self.world.catalog.write(|writer| {
+            rows.iter().try_for_each(|row| writer.record_slot(row).map(drop))?;
+            writer.claim_slots(&slots)
+        });
+        match claimed {
             Ok(claimed) => {
-                let ours = |order: &Order| order.slot.is_some_and(|slot| claimed.contains(&(queue::key(order), slot)));
-                orders.into_iter().filter(ours).for_each(|order| self.queue.push(order));
+                let ours = orders.into_iter().zip(claimed).filter(|(_, claimed)| *claimed);
+                ours.for_each(|(order, _)| self.queue.push(order));
             }
             Err(failure) => {
                 // A backup matters more than its diary: without the catalog the jobs run, and each says what it can't record.
@@ -183,14 +195,14 @@ impl Owner {
         }
     }
 
-    fn may_run(&self, order: &Order) -> SlotOutcome {
+    fn may_run(&self, order: &Order, paused: &HashSet<String>) -> SlotOutcome {
         let key = queue::key(order);
         let project = &order.project;
         let enabled = project.enabled && project.schedules.iter().any(|plan| Some(&plan.name) == order.schedule.as_ref() && plan.enabled);
         if !enabled {
             return SlotOutcome::SkippedDisabled;
         }
-        if self.world.catalog.is_paused(&project.name, self.world.clock.now()).unwrap_or(false) {
+        if paused.contains(&project.name) {
             return SlotOutcome::SkippedPaused;
         }
         let same_running = self.running_schedule(&key);
@@ -237,9 +249,9 @@ impl Owner {
     }
 
     fn record(&self, order: &Order, outcome: SlotOutcome) {
-        let (Some(schedule), Some(slot)) = (&order.schedule, order.slot) else { return };
-        if let Err(failure) = self.world.catalog.finish_slot(&order.project.name, schedule, slot, outcome) {
-            tracing::error!(project = order.project.name, %slot, "the slot's outcome can't be recorded: {failure}");
+        let Some(key) = slot_key(order) else { return };
+        if let Err(failure) = self.world.catalog.write(|writer| writer.finish_slot(&key, outcome)) {
+            tracing::error!(project = key.project, slot = %key.due_at, "the slot's outcome can't be recorded: {failure}");
         }
     }
 
@@ -299,6 +311,10 @@ impl Owner {
 
 fn desk<'a>(settings: &'a Settings, config_file: &std::path::Path) -> Desk<'a> {
     Desk { settings, config_file: config::unusual(config_file) }
+}
+
+fn slot_key(order: &Order) -> Option<SlotKey> {
+    Some(SlotKey { project: order.project.name.clone(), schedule: order.schedule.clone()?, due_at: order.slot? })
 }
 
 fn order_for(due: &Due, slot: DateTime<Utc>, now: DateTime<Utc>) -> Order {

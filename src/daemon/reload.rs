@@ -40,7 +40,7 @@ fn adopt(owner: &mut Owner, settings: Settings) {
     for line in effect(&owner.settings, &settings) {
         tracing::info!("configuration: {line}");
     }
-    match owner.world.catalog.last_slots() {
+    match owner.world.catalog.read(|reader| reader.last_due()) {
         Ok(last) => {
             owner.agenda = Agenda::build(&settings, &last, owner.world.clock.now());
             owner.world = World::around(&settings, owner.world.clock.clone(), owner.world.catalog.clone());
@@ -54,7 +54,7 @@ fn adopt(owner: &mut Owner, settings: Settings) {
 }
 
 fn remember(world: &World, words: &str) {
-    if let Err(failure) = world.catalog.set_meta(CONFIGURATION_PROBLEM, words) {
+    if let Err(failure) = world.catalog.write(|writer| writer.put_meta(CONFIGURATION_PROBLEM, words)) {
         tracing::error!("the catalog could not be told of the configuration's state: {failure}");
     }
 }

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::catalog::SlotKey;
 use crate::error::{Cause, Failure, Result};
 use crate::jobs::mend;
+use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::{World, reindex};
 
@@ -34,14 +36,15 @@ pub(super) fn alone(state_dir: &Path) -> Result<Alone> {
 
 /// Puts everything right that can be; what can't is logged and left for the next job of that project.
 pub(super) fn repair(world: &World, settings: &Settings) -> Result<()> {
-    if world.catalog.needs_reindex()? {
+    if let Some(why) = world.catalog.needs_reindex()? {
+        tracing::warn!("{why}");
         let found = reindex::reindex(world)?;
         tracing::info!(backups = found.backups, "indexed the storages");
         for problem in &found.problems {
             tracing::warn!("while indexing: {problem}");
         }
     }
-    let cut_off: BTreeSet<String> = world.catalog.unfinished_runs(None)?.into_iter().map(|run| run.project).collect();
+    let cut_off: BTreeSet<String> = world.catalog.read(|reader| reader.unfinished_runs())?.into_iter().map(|unfinished| unfinished.run.project).collect();
     for name in cut_off {
         match settings.project(&name) {
             Some(project) => {
@@ -52,9 +55,12 @@ pub(super) fn repair(world: &World, settings: &Settings) -> Result<()> {
             None => tracing::warn!(project = name, "a project that is no longer configured has a cut-off run"),
         }
     }
-    let slots = world.catalog.interrupt_claimed_slots()?;
-    if slots > 0 {
-        tracing::warn!(slots, "slots were claimed when pgdumpd ended; recorded as interrupted");
+    for slot in world.catalog.read(|reader| reader.unfinished_slots())? {
+        tracing::warn!(project = slot.project, schedule = slot.schedule, due = %slot.due_at, "this slot's job was cut off");
+        let key = SlotKey { project: slot.project, schedule: slot.schedule, due_at: slot.due_at };
+        world.catalog.write(|writer| writer.finish_slot(&key, SlotOutcome::Interrupted))?;
     }
+    let names = settings.projects.iter().map(|project| project.name.as_str());
+    world.catalog.write(|writer| writer.see_projects(names.clone()))?;
     Ok(())
 }

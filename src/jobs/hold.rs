@@ -43,7 +43,8 @@ pub(super) fn project(world: &World, project: &Project, storage: &Arc<dyn Storag
             holder.end_orphan(ORPHAN_GRACE);
         }
     }
-    for run in world.catalog.unfinished_runs(Some(&project.name))? {
+    let unfinished = world.catalog.read(|reader| reader.unfinished_runs())?;
+    for run in unfinished.iter().map(|unfinished| &unfinished.run).filter(|run| run.project == project.name) {
         if let Err(failure) = end_backend(project, &run.id) {
             tracing::warn!(project = project.name, run = %run.id, "the orphan's backend could not be looked for: {failure}");
         }

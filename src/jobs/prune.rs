@@ -22,6 +22,7 @@ pub fn run(world: &World, project: &Project, confirm: bool) -> Result<Pruned> {
     };
     let pruned = prune::carry_out(world, project, &plan);
     drop(lock);
-    world.catalog.audit("prune", &project.name, &format!("{} removed", pruned.as_ref().map_or(0, |done| done.removed.len())))?;
+    let outcome = pruned.as_ref().map_or_else(ToString::to_string, |done| format!("{} removed", done.removed.len()));
+    world.audit("prune", Some(&project.name), "by hand", &outcome)?;
     pruned
 }

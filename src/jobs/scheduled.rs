@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
+use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::lock::{Holder, ProjectLock};
 use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
@@ -144,7 +145,7 @@ fn fail_before(world: &World, order: &Order, failure: Failure, report: &mut Repo
             continue;
         }
         let mut run = new_run(world, order, &order.shape, &database);
-        if let Err(failure) = world.catalog.start_run(&run) {
+        if let Err(failure) = world.catalog.write(|writer| writer.start_run(&run)) {
             tracing::error!(project = order.project.name, "the catalog could not be told of a failed run: {failure}");
         }
         finish(world, &mut run, Err(&failure));
@@ -187,7 +188,7 @@ fn finish(world: &World, run: &mut Run, result: Result<&Manifest, &Failure>) {
             tracing::error!(run = %run.id, project = run.project, database = run.database, cause = %failure.cause, hint = failure.hint, "backup failed: {failure}");
         }
     }
-    if let Err(failure) = world.catalog.finish_run(run) {
+    if let Err(failure) = world.catalog.write(|writer| writer.finish_run(run)) {
         tracing::error!(run = %run.id, "the catalog could not be told how the run ended: {failure}");
     }
 }
@@ -257,7 +258,7 @@ impl Job<'_> {
 
     fn one(&self, shape: &DumpShape, database: &str, connect_to: &str) -> (Run, Option<Manifest>) {
         let mut run = new_run(self.world, self.order, shape, database);
-        if let Err(failure) = self.world.catalog.start_run(&run) {
+        if let Err(failure) = self.world.catalog.write(|writer| writer.start_run(&run)) {
             finish(self.world, &mut run, Err(&failure));
             return (run, None);
         }
@@ -299,7 +300,13 @@ impl Job<'_> {
     }
 
     fn expected(&self, run: &Run) -> Option<u64> {
-        let last = self.world.catalog.latest_backup(&run.project, Some(&run.database), Some(&run.selection));
+        let filter = BackupFilter {
+            project: Some(run.project.clone()),
+            database: Some(run.database.clone()),
+            selection: Some(run.selection.clone()),
+            ..BackupFilter::default()
+        };
+        let last = self.world.catalog.read(|reader| reader.latest_backup(&filter));
         last.ok().flatten().map(|backup| backup.uncompressed_size)
     }
 

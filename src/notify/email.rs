@@ -63,7 +63,7 @@ impl Parcel {
         }
         if to.is_empty() {
             let failure = Failure::new(Cause::Mail, format!("there is nobody to mail to: {:?} holds no mail address", message.to));
-            return Err(Undelivered::Later(failure.hint("set `to` in [smtp] or under the project's notify")));
+            return Err(Undelivered::Refused(failure.hint("set `to` in [smtp] or under the project's notify")));
         }
         let bytes = bytes(&from, &to, message).map_err(|why| {
             Undelivered::Refused(Failure::new(Cause::Mail, format!("the mail {:?} can't be written: {why}", message.subject)))
@@ -179,6 +179,7 @@ mod tests {
         let text = packed(&message);
         let head = text.split("\r\n\r\n").next().unwrap();
         assert!(!head.lines().any(|line| line.to_lowercase().starts_with("bcc")), "{head}");
+        assert!(head.contains("Subject: [pgdumpd] FAILED x Bcc: thief@example.org body\r\n"), "{head}");
         assert!(text.ends_with("one\r\n.\r\ntwo\r\n"), "{text}");
     }
 

@@ -87,3 +87,94 @@ fn together(to: BTreeSet<String>, mut letters: Vec<Waiting>) -> Option<Ready> {
     }
     Some(Ready { to, letter: Letter::Grouped(letters.into_iter().map(|letter| letter.letter).collect()), threads })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::notify::letter::Rebuilt;
+    use crate::notify::letter::tests::{failing, recovered, stale};
+    use chrono::{TimeDelta, TimeZone, Utc};
+
+    fn at(second: i64) -> DateTime<Utc> {
+        Utc.with_ymd_and_hms(2026, 11, 21, 1, 22, 0).unwrap() + TimeDelta::seconds(second)
+    }
+
+    fn waiting(to: &[&str], second: i64, thread: Option<&str>, letter: Letter) -> Waiting {
+        let to = to.iter().map(|address| String::from(*address)).collect();
+        Waiting { to, since: at(second), thread: thread.map(String::from), letter }
+    }
+
+    fn fails(project: &str) -> Letter {
+        Letter::Failing(failing(project))
+    }
+
+    #[test]
+    fn five_hundred_projects_in_one_minute_are_one_mail() {
+        let all = (0..500).map(|number| waiting(&["a@b.org"], number % 50, None, fails(&format!("p{number}")))).collect();
+        let (ready, rest) = gather(all, at(60));
+        assert_eq!((ready.len(), rest.len()), (1, 0));
+        assert_eq!(ready[0].letter.projects().len(), 500);
+        assert_eq!(ready[0].letter.event(), "grouped");
+    }
+
+    #[test]
+    fn nothing_goes_out_before_its_minute_is_over() {
+        let all = vec![waiting(&["a@b.org"], 0, None, fails("shop")), waiting(&["a@b.org"], 58, None, fails("crm"))];
+        let (ready, rest) = gather(all, at(59));
+        assert_eq!((ready.len(), rest.len()), (0, 2));
+        let (ready, rest) = gather(rest, at(60));
+        assert_eq!((ready.len(), rest.len()), (1, 0));
+    }
+
+    #[test]
+    fn a_clock_set_back_holds_no_mail() {
+        let (ready, _) = gather(vec![waiting(&["a@b.org"], 7200, None, fails("shop"))], at(0));
+        assert_eq!(ready.len(), 1);
+    }
+
+    #[test]
+    fn each_set_of_recipients_gets_its_own_mail_whatever_their_order() {
+        let all = vec![
+            waiting(&["a@b.org", "c@d.org"], 0, None, fails("shop")),
+            waiting(&["c@d.org", "a@b.org"], 1, None, fails("crm")),
+            waiting(&["a@b.org"], 2, None, fails("wiki")),
+        ];
+        let (ready, rest) = gather(all, at(70));
+        assert!(rest.is_empty());
+        let projects: Vec<_> = ready.iter().map(|mail| mail.letter.projects()).collect();
+        assert_eq!(projects, [vec![String::from("wiki")], vec![String::from("shop"), String::from("crm")]]);
+    }
+
+    #[test]
+    fn one_letter_goes_as_it_is_in_its_incident() {
+        let (ready, _) = gather(vec![waiting(&["a@b.org"], 0, Some("<1@h>"), Letter::Recovered(recovered("shop")))], at(60));
+        assert_eq!(ready[0].letter.event(), "recovered");
+        assert_eq!(ready[0].threads, ["<1@h>"]);
+    }
+
+    #[test]
+    fn a_shared_mail_answers_each_incident_once() {
+        let all = vec![
+            waiting(&["a@b.org"], 0, Some("<1@h>"), fails("shop")),
+            waiting(&["a@b.org"], 1, Some("<1@h>"), fails("crm")),
+            waiting(&["a@b.org"], 2, None, Letter::Stale(stale())),
+            waiting(&["a@b.org"], 3, Some("<2@h>"), fails("wiki")),
+        ];
+        let (ready, _) = gather(all, at(60));
+        assert_eq!(ready[0].threads, ["<1@h>", "<2@h>"]);
+    }
+
+    #[test]
+    fn what_is_no_incident_goes_alone_and_at_once() {
+        let note = Letter::Rebuilt(Rebuilt {
+            machine: String::from("backup1"),
+            reason: String::from("the file was not there"),
+            backups: 1,
+            projects: 1,
+            aside: None,
+        });
+        let (ready, rest) = gather(vec![waiting(&["a@b.org"], 0, None, note), waiting(&["a@b.org"], 0, None, fails("shop"))], at(1));
+        assert_eq!((ready.len(), rest.len()), (1, 1));
+        assert_eq!(ready[0].letter.event(), "rebuilt-catalog");
+    }
+}

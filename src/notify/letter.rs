@@ -277,7 +277,7 @@ impl Letter {
             Self::Recovered(facts) => vec![facts.about.project.clone()],
             Self::HeldPrune(facts) => vec![facts.about.project.clone()],
             Self::Damaged(facts) => vec![facts.about.project.clone()],
-            Self::Grouped(letters) => letters.iter().flat_map(Self::projects).collect(),
+            Self::Grouped(letters) => many::projects(letters),
             Self::Weekly(_) | Self::Rebuilt(_) => Vec::new(),
         }
     }
@@ -298,4 +298,4 @@ impl Letter {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

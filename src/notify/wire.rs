@@ -109,16 +109,10 @@ impl Stream {
         }
     }
 
-    fn both(&mut self) -> (&mut dyn ReadWrite, Instant) {
+    fn bytes(&mut self) -> &mut dyn ReadWrite {
         match self {
-            Self::Plain(socket) => {
-                let until = socket.until;
-                (socket, until)
-            }
-            Self::Tls(stream) => {
-                let until = stream.sock.until;
-                (stream.as_mut(), until)
-            }
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.as_mut(),
         }
     }
 }
@@ -184,7 +178,7 @@ impl Wire {
     pub(super) fn send(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.stream.socket().until = self.bounds.deadline();
         let bounds = self.bounds;
-        let (stream, _) = self.stream.both();
+        let stream = self.stream.bytes();
         stream.write_all(bytes).and_then(|()| stream.flush()).map_err(|error| bounds.fault(&error))
     }
 
@@ -221,11 +215,7 @@ impl Wire {
             }
             let bounds = self.bounds;
             let mut chunk = [0; 4096];
-            let (stream, until) = self.stream.both();
-            if Instant::now() >= until {
-                return Err(bounds.broken());
-            }
-            match stream.read(&mut chunk) {
+            match self.stream.bytes().read(&mut chunk) {
                 Ok(0) => return Err(Fault::Closed),
                 Ok(count) => self.unread.extend_from_slice(&chunk[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

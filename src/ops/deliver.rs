@@ -1,12 +1,21 @@
 //! Delivers the outbox: every message until it is accepted, or refused for good, which is shown and never forgotten silently.
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
 
+use crate::catalog::Letter;
 use crate::config::secret;
 use crate::error::Result;
-use crate::notify::{Message, Undelivered, email};
+use crate::notify::{Delivered as Accepted, Message, Undelivered, email};
 
 use super::World;
+
+/// Messages taken at once.
+const BATCH: u32 = 20;
+
+/// How long a message that was taken is nobody else's; longer than any conversation lasts.
+const LEASE: Duration = Duration::from_secs(600);
 
 /// What one round did.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -23,41 +32,44 @@ pub struct Delivered {
 pub fn deliver(world: &World) -> Result<Delivered> {
     let mut done = Delivered::default();
     let Some(smtp) = &world.smtp else { return Ok(done) };
-    let due = world.catalog.outbox_due(world.clock.now())?;
-    if due.is_empty() {
-        return Ok(done);
-    }
-    let password = match secret::read(&smtp.password) {
-        Ok(password) => password,
-        Err(failure) => {
-            tracing::error!("mail can't be sent: {failure}");
-            for item in &due {
-                let next = world.clock.now() + TimeDelta::seconds(60);
-                world.catalog.outbox_defer(item.id, next, &failure.message)?;
-            }
-            return Ok(Delivered { deferred: due.len(), ..done });
+    let password = secret::read(&smtp.password);
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    loop {
+        let batch = world.catalog.write(|writer| writer.take_letters::<Message>(BATCH, LEASE))?;
+        if batch.is_empty() {
+            return Ok(done);
         }
-    };
-    for item in due {
-        let message: Message = item.message;
-        match email::deliver(smtp, password.as_ref(), &message, world.clock.now()) {
-            Ok(()) => {
-                tracing::info!(to = message.to.join(", "), subject = message.subject, "mail sent");
-                world.catalog.outbox_delivered(item.id, world.clock.now())?;
-                done.sent += 1;
-            }
-            Err(Undelivered::Later(failure)) => {
-                let wait = crate::notify::retry_delay(item.attempts + 1);
-                tracing::warn!(subject = message.subject, "mail not sent yet: {failure}");
-                world.catalog.outbox_defer(item.id, world.clock.now() + wait, &failure.message)?;
-                done.deferred += 1;
-            }
-            Err(Undelivered::Refused(failure)) => {
-                tracing::error!(subject = message.subject, "mail refused for good: {failure}");
-                world.catalog.outbox_refuse(item.id, world.clock.now(), &failure.message)?;
-                done.refused += 1;
-            }
+        for letter in batch {
+            let answer = match &password {
+                Ok(password) => email::deliver(smtp, password.as_ref(), &hostname, &letter.message),
+                Err(failure) => Err(Undelivered::Later(failure.clone())),
+            };
+            settle(world, &letter, answer, &mut done)?;
         }
     }
-    Ok(done)
+}
+
+fn settle(world: &World, letter: &Letter<Message>, answer: Result<Accepted, Undelivered>, done: &mut Delivered) -> Result<()> {
+    let (to, subject) = (letter.message.to.join(", "), &letter.message.subject);
+    match answer {
+        Ok(accepted) => {
+            tracing::info!(to, subject, "mail sent");
+            for refusal in accepted.refused.iter().chain(&accepted.deferred) {
+                tracing::error!(address = refusal.address, "a recipient was not accepted: {}", refusal.answer);
+            }
+            done.sent += 1;
+            world.catalog.write(|writer| writer.letter_delivered(letter.id))
+        }
+        Err(Undelivered::Later(failure)) => {
+            tracing::warn!(to, subject, "mail not sent yet: {failure}");
+            done.deferred += 1;
+            let next = world.clock.now() + TimeDelta::from_std(email::retry_delay(letter.attempts)).unwrap_or(TimeDelta::hours(1));
+            world.catalog.write(|writer| writer.defer_letter(letter.id, next, &failure.message))
+        }
+        Err(Undelivered::Refused(failure)) => {
+            tracing::error!(to, subject, "mail refused for good: {failure}");
+            done.refused += 1;
+            world.catalog.write(|writer| writer.refuse_letter(letter.id, &failure.message))
+        }
+    }
 }

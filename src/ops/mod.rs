@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::catalog::Catalog;
+use crate::catalog::{AuditEntry, Catalog};
 use crate::clock::Clock;
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::Project;
@@ -38,7 +38,7 @@ pub struct World {
 impl World {
     /// Opens the catalog in the state directory and the configured storages (without touching their disks).
     pub fn open(settings: &Settings, clock: Clock) -> Result<Self> {
-        let catalog = Catalog::open(&settings.daemon.state_dir, clock.clone())?;
+        let catalog = Catalog::open(&settings.daemon.state_dir, &clock)?;
         Ok(Self::around(settings, clock, catalog))
     }
 
@@ -47,6 +47,19 @@ impl World {
     pub fn around(settings: &Settings, clock: Clock, catalog: Catalog) -> Self {
         let storages = settings.storages.iter().map(|(name, chosen)| (name.clone(), storage::open(name, chosen))).collect();
         Self { clock, catalog, storages: Arc::new(storages), smtp: settings.smtp.clone().map(Arc::new) }
+    }
+
+    /// Adds to the audit log, in the name of the user who runs this process.
+    pub fn audit(&self, action: &str, project: Option<&str>, subject: &str, outcome: &str) -> Result<()> {
+        let entry = AuditEntry {
+            at: self.clock.now(),
+            actor: format!("uid {}", rustix::process::geteuid().as_raw()),
+            action: action.to_owned(),
+            project: project.map(str::to_owned),
+            subject: subject.to_owned(),
+            outcome: outcome.to_owned(),
+        };
+        self.catalog.write(|writer| writer.append_audit(&entry))
     }
 
     /// The storage a project's backups go to.

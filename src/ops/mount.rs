@@ -11,7 +11,7 @@ use super::World;
 /// Makes sure that `storage` is the one the catalog remembers; marks it where neither knows of the other.
 pub fn ensure(world: &World, storage: &dyn Storage) -> Result<()> {
     let name = storage.name();
-    let remembered = world.catalog.meta(&remembered_key(name))?;
+    let remembered = world.catalog.read(|reader| reader.meta(&remembered_key(name)))?;
     match (storage.id()?, remembered) {
         (Some(found), Some(known)) if found == known => Ok(()),
         (Some(found), Some(known)) => Err(Failure::new(
@@ -19,12 +19,12 @@ pub fn ensure(world: &World, storage: &dyn Storage) -> Result<()> {
             format!("storage {name:?} carries the id {found}, but {known} was expected: another disk is mounted there"),
         )
         .hint(format!("mount the right disk, or accept this one with `pgdumpd doctor --accept-storage {name}`"))),
-        (Some(found), None) => world.catalog.set_meta(&remembered_key(name), &found),
+        (Some(found), None) => remember(world, name, &found),
         (None, Some(_)) => Err(Failure::new(Cause::NotMounted, format!("storage {name:?} has no marker file: not mounted?"))
             .hint(format!("mount it; if the disk was replaced by an empty one on purpose, run `pgdumpd doctor --accept-storage {name}`"))),
         (None, None) => {
             let id = storage.initialize()?;
-            world.catalog.set_meta(&remembered_key(name), &id)
+            remember(world, name, &id)
         }
     }
 }
@@ -35,8 +35,12 @@ pub fn accept(world: &World, storage: &dyn Storage) -> Result<String> {
         Some(id) => id,
         None => storage.initialize()?,
     };
-    world.catalog.set_meta(&remembered_key(storage.name()), &id)?;
+    remember(world, storage.name(), &id)?;
     Ok(id)
+}
+
+fn remember(world: &World, name: &str, id: &str) -> Result<()> {
+    world.catalog.write(|writer| writer.put_meta(&remembered_key(name), id))
 }
 
 fn remembered_key(name: &str) -> String {

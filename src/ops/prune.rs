@@ -60,7 +60,7 @@ pub struct Pruned {
 pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
     let storage = world.storage(project)?;
     let indexed: Vec<BackupRow> =
-        world.catalog.backups_of(&project.name)?.into_iter().filter(|row| row.storage == project.storage).collect();
+        world.catalog.read(|reader| reader.project_backups(&project.name))?.into_iter().filter(|row| row.storage == project.storage).collect();
     let there: HashSet<String> = storage.list(&project.name)?.into_iter().map(|entry| entry.key.file).collect();
     let (backups, absent): (Vec<_>, Vec<_>) =
         indexed.into_iter().partition(|row| there.contains(&row.file) && there.contains(&names::manifest_file(&row.file)));
@@ -72,7 +72,7 @@ pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
 
 /// A changed policy that would remove more than half of more than five backups waits for a person.
 fn held(world: &World, project: &Project, fingerprint: &str, plan: &Plan) -> Result<Option<String>> {
-    let agreed = world.catalog.meta(&agreed_key(&project.name))?;
+    let agreed = world.catalog.read(|reader| reader.meta(&agreed_key(&project.name)))?;
     if agreed.as_deref() == Some(fingerprint) || !retention::is_drastic(plan) {
         return Ok(None);
     }
@@ -86,7 +86,7 @@ fn held(world: &World, project: &Project, fingerprint: &str, plan: &Plan) -> Res
 
 /// A person agrees to the policy as it is now; the next prune carries it out.
 pub fn confirm(world: &World, plan: &PrunePlan) -> Result<()> {
-    world.catalog.set_meta(&agreed_key(&plan.project), &plan.fingerprint)
+    world.catalog.write(|writer| writer.put_meta(&agreed_key(&plan.project), &plan.fingerprint))
 }
 
 /// Removes what the plan removes. The caller holds the project's lock; a held plan is refused.
@@ -118,20 +118,20 @@ pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<P
 
 /// Removes one backup and everything beside it.
 pub fn remove(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
-    world.catalog.begin_removal(row)?;
+    world.catalog.write(|writer| writer.begin_removal(row))?;
     finish_removal(world, storage, row)
 }
 
 fn finish_removal(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
     let key = Key { project: row.project.clone(), file: row.file.clone() };
     manifest::remove(storage, &key)?;
-    world.catalog.end_removal(&row.id)
+    world.catalog.write(|writer| writer.end_removal(row))
 }
 
 /// Goes on with removals that a crash or a failing storage cut off.
 pub fn resume(world: &World, project: &str) -> Result<Vec<RunId>> {
     let mut done = Vec::new();
-    for row in world.catalog.unfinished_removals(project)? {
+    for row in world.catalog.read(|reader| reader.unfinished_removals(project))? {
         if let Some(storage) = world.storages.get(&row.storage) {
             finish_removal(world, storage.as_ref(), &row)?;
             done.push(row.id);

@@ -27,7 +27,7 @@ pub fn reindex(world: &World) -> Result<Reindexed> {
         match read {
             Ok(rows) => {
                 seen.backups += rows.len();
-                world.catalog.replace_storage(name, &rows)?;
+                world.catalog.write(|writer| writer.replace_storage(name, &rows))?;
             }
             Err(failure) => {
                 whole = false;
@@ -36,7 +36,7 @@ pub fn reindex(world: &World) -> Result<Reindexed> {
         }
     }
     if whole {
-        world.catalog.mark_indexed()?;
+        world.catalog.write(|writer| writer.reindexed())?;
     }
     Ok(seen)
 }

@@ -25,8 +25,10 @@ pub struct Mended {
 /// Mends every cut-off run of a project and sweeps its unfinished files.
 pub fn repair(world: &World, project: &str, storage: &dyn Storage) -> Result<Vec<Mended>> {
     let mut mended = Vec::new();
-    for run in world.catalog.unfinished_runs(Some(project))? {
-        mended.push(mend(world, storage, run)?);
+    for unfinished in world.catalog.read(|reader| reader.unfinished_runs())? {
+        if unfinished.run.project == project {
+            mended.push(mend(world, storage, unfinished.run)?);
+        }
     }
     let removed = storage.sweep(project, None)?;
     if !removed.is_empty() {
@@ -36,7 +38,7 @@ pub fn repair(world: &World, project: &str, storage: &dyn Storage) -> Result<Vec
 }
 
 fn mend(world: &World, storage: &dyn Storage, mut run: Run) -> Result<Mended> {
-    let staged = world.catalog.staged_manifest(&run.id)?;
+    let staged = world.catalog.read(|reader| reader.staged_manifest(&run.id))?;
     let removed = storage.sweep(&run.project, Some(run.id.as_str()))?;
     let rolled_forward = match &staged {
         Some(manifest) => roll_forward(world, storage, &run, manifest)?,
@@ -54,7 +56,7 @@ fn mend(world: &World, storage: &dyn Storage, mut run: Run) -> Result<Mended> {
                 .hint("the next slot runs as usual; to have a backup sooner, run it by hand"),
         );
     }
-    world.catalog.finish_run(&run)?;
+    world.catalog.write(|writer| writer.finish_run(&run))?;
     Ok(Mended { run, rolled_forward, removed })
 }
 
@@ -72,6 +74,7 @@ fn roll_forward(world: &World, storage: &dyn Storage, run: &Run, manifest: &Mani
     if manifest::read(storage, &key).is_err() {
         manifest::commit(storage, manifest, run.id.as_str())?;
     }
-    world.catalog.put_backup(&BackupRow::from_manifest(storage.name(), manifest, None, false))?;
+    let row = BackupRow::from_manifest(storage.name(), manifest, None, false);
+    world.catalog.write(|writer| writer.put_backup(&row))?;
     Ok(true)
 }

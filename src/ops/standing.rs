@@ -1,11 +1,15 @@
 //! How each project stands: the one answer behind `status` and the health check.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::alert::{Alert, Status};
+use crate::catalog::{BackupFilter, LetterState, Page, Reader};
 use crate::error::Result;
 use crate::model::backup::BackupRow;
+use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
 use crate::model::run::Run;
 use crate::model::settings::Settings;
@@ -72,20 +76,18 @@ pub struct ProjectStanding {
 /// Asks the catalog; touches neither servers nor storages.
 pub fn standing(world: &World, settings: &Settings) -> Result<Standing> {
     let now = world.clock.now();
-    let alerts = world.catalog.alerts()?;
+    let seen = world.catalog.read(|reader| look(reader))?;
     let mut projects = Vec::new();
     for project in &settings.projects {
-        projects.push(of_project(world, project, &alerts, now)?);
+        projects.push(of_project(project, &seen, now));
     }
     let mut problems = Vec::new();
-    if let Some(words) = world.catalog.meta(CONFIGURATION_PROBLEM)?.filter(|words| !words.is_empty()) {
+    if let Some(words) = seen.configuration.as_ref().filter(|words| !words.is_empty()) {
         problems.push(format!("the configuration file on disk is wrong and not in force: {words}"));
     }
-    for refused in world.catalog.outbox_refused()? {
-        problems.push(format!("a mail was refused for good: {}", refused.error));
-    }
-    let daemon = daemon(world, settings, now)?;
-    let orphaned = world.catalog.projects_with_backups()?.into_iter().filter(|name| settings.project(name).is_none()).collect();
+    problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
+    let daemon = daemon(settings, seen.heartbeat, now);
+    let orphaned = seen.with_backups.iter().filter(|name| settings.project(name).is_none()).cloned().collect();
     let healthy = problems.is_empty()
         && !matches!(daemon, DaemonStanding::Silent { .. })
         && projects.iter().all(|project| project.status == Status::Ok || !project.enabled);
@@ -95,16 +97,55 @@ pub fn standing(world: &World, settings: &Settings) -> Result<Standing> {
 /// Where the daemon notes that the file on disk isn't the one in force; empty where it is.
 pub const CONFIGURATION_PROBLEM: &str = "configuration-problem";
 
-fn daemon(world: &World, settings: &Settings, now: DateTime<Utc>) -> Result<DaemonStanding> {
-    let Some(heartbeat) = world.catalog.last_heartbeat()? else { return Ok(DaemonStanding::Stopped) };
-    let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
-    let silent = now - heartbeat > interval * BEATS_MISSED;
-    Ok(if silent { DaemonStanding::Silent { heartbeat } } else { DaemonStanding::Serving { heartbeat } })
+/// What the catalog says, all from one moment.
+struct Seen {
+    alerts: Vec<Alert>,
+    configuration: Option<String>,
+    refused: Vec<String>,
+    with_backups: Vec<String>,
+    heartbeat: Option<DateTime<Utc>>,
+    last_due: HashMap<(String, String), DateTime<Utc>>,
+    running: Vec<Run>,
+    paused: Vec<String>,
+    good: Vec<BackupRow>,
 }
 
-fn of_project(world: &World, project: &Project, alerts: &[Alert], now: DateTime<Utc>) -> Result<ProjectStanding> {
-    let alerts: Vec<Alert> =
-        alerts.iter().filter(|alert| alert.key.project == project.name && alert.status != Status::Ok).cloned().collect();
+fn look(reader: &Reader) -> Result<Seen> {
+    let refused = reader.letters::<serde_json::Value>(Some(LetterState::Refused), Page::first(20))?;
+    let mut good = Vec::new();
+    for (project, database) in reader.last_good_full()?.into_keys() {
+        let filter = BackupFilter {
+            project: Some(project),
+            database: Some(database),
+            selection: Some(Selection::full()),
+            undamaged: true,
+            ..BackupFilter::default()
+        };
+        good.extend(reader.latest_backup(&filter)?);
+    }
+    good.sort_by(|one, two| one.database.cmp(&two.database));
+    Ok(Seen {
+        alerts: reader.alerts()?,
+        configuration: reader.meta(CONFIGURATION_PROBLEM)?,
+        refused: refused.into_iter().filter_map(|letter| letter.error).collect(),
+        with_backups: reader.totals()?.into_iter().map(|totals| totals.project).collect(),
+        heartbeat: reader.heartbeat()?.map(|heartbeat| heartbeat.at),
+        last_due: reader.last_due()?,
+        running: reader.unfinished_runs()?.into_iter().map(|unfinished| unfinished.run).collect(),
+        paused: reader.pauses()?.into_iter().map(|pause| pause.project).collect(),
+        good,
+    })
+}
+
+fn daemon(settings: &Settings, heartbeat: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DaemonStanding {
+    let Some(heartbeat) = heartbeat else { return DaemonStanding::Stopped };
+    let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
+    if now - heartbeat > interval * BEATS_MISSED { DaemonStanding::Silent { heartbeat } } else { DaemonStanding::Serving { heartbeat } }
+}
+
+fn of_project(project: &Project, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
+    let of_this = |alert: &&Alert| alert.key.project == project.name && alert.status != Status::Ok;
+    let alerts: Vec<Alert> = seen.alerts.iter().filter(of_this).cloned().collect();
     let status = if alerts.iter().any(|alert| alert.status == Status::Failing) {
         Status::Failing
     } else if alerts.is_empty() {
@@ -113,21 +154,21 @@ fn of_project(world: &World, project: &Project, alerts: &[Alert], now: DateTime<
         Status::Stale
     };
     let next = project.schedules.iter().filter(|plan| plan.enabled).filter_map(|plan| {
-        let last = world.catalog.last_slot(&project.name, &plan.name).ok().flatten();
+        let last = seen.last_due.get(&(project.name.clone(), plan.name.clone())).copied();
         plan.timing.next_after(plan.time_zone, now, last)
     });
-    let mut last_good = world.catalog.newest_full(&project.name)?;
+    let mut last_good: Vec<BackupRow> = seen.good.iter().filter(|row| row.project == project.name).cloned().collect();
     if let Databases::Named(names) = &project.databases {
         last_good.retain(|row| names.contains(&row.database));
     }
-    Ok(ProjectStanding {
+    ProjectStanding {
         project: project.name.clone(),
         status,
         alerts,
         last_good,
-        running: world.catalog.unfinished_runs(Some(&project.name))?,
+        running: seen.running.iter().filter(|run| run.project == project.name).cloned().collect(),
         next: next.min(),
-        paused: world.catalog.is_paused(&project.name, now)?,
+        paused: seen.paused.contains(&project.name),
         enabled: project.enabled,
-    })
+    }
 }

@@ -53,6 +53,24 @@ pub struct Group {
     pub remove: usize,
 }
 
+impl Plan {
+    /// Whether it removes that backup.
+    #[must_use]
+    pub fn removes(&self, id: &RunId) -> bool {
+        self.remove.iter().any(|(removed, _)| removed == id)
+    }
+
+    /// `keep` or `remove`, and why, in words.
+    #[must_use]
+    pub fn verdict(&self, id: &RunId) -> (&'static str, String) {
+        if let Some((_, why)) = self.remove.iter().find(|(removed, _)| removed == id) {
+            return ("remove", why.to_string());
+        }
+        let reasons = self.keep.iter().find(|(kept, _)| kept == id).map(|(_, reasons)| reasons.as_slice()).unwrap_or_default();
+        ("keep", reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+}
+
 /// Decides about one project's backups, in whatever order they come.
 ///
 /// Backups compete within their database and selection only, and ad-hoc ones among themselves. Nothing is removed that is pinned,

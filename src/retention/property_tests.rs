@@ -9,7 +9,7 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 
 use super::tests::{DAY, backup};
-use super::{Plan, Policy, plan};
+use super::{Plan, Policy, plan, simulate};
 use crate::model::backup::{BackupRow, ProofLevel, RunId, Trigger};
 use crate::model::dump::Selection;
 
@@ -153,5 +153,19 @@ proptest! {
     fn future_dated_backups_push_nothing_out(policy in policy(), zone in zone(), backups in backups(), now in now()) {
         let past: Vec<BackupRow> = backups.iter().filter(|row| row.started_at <= now).cloned().collect();
         prop_assert_eq!(removed(&plan(&policy, zone, &backups, now)), removed(&plan(&policy, zone, &past, now)));
+    }
+
+    #[test]
+    fn a_simulation_ends_as_pruning_after_each_backup_would(policy in policy(), zone in zone(), backups in backups()) {
+        let mut slots: Vec<DateTime<Utc>> = backups.iter().map(|row| row.started_at).collect();
+        slots.sort_unstable();
+        slots.dedup();
+        let mut stored: Vec<BackupRow> = Vec::new();
+        for slot in &slots {
+            stored.push(backup(*slot));
+            stored = left(&stored, &plan(&policy, zone, &stored, *slot));
+        }
+        let simulated: Vec<DateTime<Utc>> = simulate(&policy, zone, &slots).into_iter().map(|(time, _)| time).collect();
+        prop_assert_eq!(simulated, stored.iter().rev().map(|row| row.started_at).collect::<Vec<_>>());
     }
 }

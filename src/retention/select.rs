@@ -62,7 +62,9 @@ pub(super) fn reasons(policy: &Policy, candidates: &[Candidate<'_>], now: DateTi
         }
     }
     if policy.keeps_all() {
-        reasons.iter_mut().for_each(|reasons| reasons.push(Reason::KeepAll));
+        for reasons in &mut reasons {
+            reasons.push(Reason::KeepAll);
+        }
         return reasons;
     }
     let mut keep = |index: usize, reason| reasons[index].push(reason);
@@ -96,7 +98,9 @@ fn keep_within(policy: &Policy, candidates: &[Candidate<'_>], counted: &[usize],
     let left_out = age(first) - age(first - 1);
     let before: Vec<usize> = (first..counted.len()).take_while(|position| age(*position) - left_out <= span).collect();
     if before.len() >= 2 {
-        before.into_iter().for_each(|position| keep(counted[position], Reason::WithinBeforeSilence));
+        for position in before {
+            keep(counted[position], Reason::WithinBeforeSilence);
+        }
     }
 }
 

@@ -14,20 +14,31 @@ pub fn simulate(policy: &Policy, zone: Tz, slots: &[DateTime<Utc>]) -> Vec<(Date
     let nameless = RunId(String::new());
     let mut slots = slots.to_vec();
     slots.sort_unstable();
-    let mut kept: Vec<Candidate<'_>> = Vec::new();
-    let mut why: Vec<Vec<Reason>> = Vec::new();
-    for slot in slots {
-        kept.insert(0, Candidate::imagined(&nameless, slot, zone));
-        if policy.keeps_all() {
-            continue;
+    let mut stored: Vec<Candidate<'_>> = Vec::new();
+    let mut prune_at = PRUNE_EVERY;
+    for slot in &slots {
+        stored.push(Candidate::imagined(&nameless, *slot, zone));
+        // What one prune would have removed, a later one removes as well: pruning in batches ends the same and costs far less.
+        if stored.len() >= prune_at && !policy.keeps_all() {
+            prune(policy, &mut stored, *slot);
+            prune_at = 2 * stored.len() + PRUNE_EVERY;
         }
-        let reasons = select::reasons(policy, &kept, slot);
-        let mut stays = reasons.iter().map(|reasons| !reasons.is_empty());
-        kept.retain(|_| stays.next().unwrap_or(true));
-        why = reasons.into_iter().filter(|reasons| !reasons.is_empty()).collect();
     }
-    if policy.keeps_all() {
-        why = vec![vec![Reason::KeepAll]; kept.len()];
-    }
-    kept.into_iter().map(|candidate| candidate.time).zip(why).collect()
+    let Some(now) = slots.last() else { return Vec::new() };
+    let why = prune(policy, &mut stored, *now);
+    stored.iter().rev().map(|candidate| candidate.time).zip(why).collect()
+}
+
+/// Backups between two prunes at least.
+const PRUNE_EVERY: usize = 16;
+
+/// Removes what no rule keeps from backups in order of time, and returns the reasons for the others, newest first.
+fn prune(policy: &Policy, stored: &mut Vec<Candidate<'_>>, now: DateTime<Utc>) -> Vec<Vec<Reason>> {
+    stored.reverse();
+    let mut reasons = select::reasons(policy, stored, now);
+    let mut stays = reasons.iter().map(|reasons| !reasons.is_empty());
+    stored.retain(|_| stays.next().unwrap_or(true));
+    stored.reverse();
+    reasons.retain(|reasons| !reasons.is_empty());
+    reasons
 }

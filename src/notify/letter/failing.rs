@@ -2,7 +2,7 @@
 //!
 //! Their reader was woken by them: the cause first, then what is safe, what comes by itself, what to type, and the facts last.
 
-use super::page::{self, Page, command, count, ordinal, sentence, span, time};
+use super::page::{self, Page, command, count, ordinal, sentence, span, stopped, time};
 use super::{About, FailedDatabase, Failing, LastGood, Recovered, Stale, Told};
 use crate::notify::redact::Redactor;
 
@@ -33,7 +33,7 @@ impl Failing {
             page::next(&self.next, &self.about),
             span(self.reminder)
         ));
-        page.table("What to type", &self.commands());
+        page.commands(&self.commands());
         restore(&mut page, self.databases.iter().filter_map(|database| database.last_good.as_ref()));
         page.table("Facts", &self.facts());
         for database in &self.databases {
@@ -53,28 +53,28 @@ impl Failing {
             String::new()
         };
         let what = match self.databases.as_slice() {
-            [one] if one.selection != "full" => {
-                format!("No {} backup of {} in project {project} was made{row}.", one.selection, one.database)
+            [one] => {
+                let kind = if one.selection == "full" { String::new() } else { format!("{} ", one.selection) };
+                let name = if one.database == *project { project.clone() } else { format!("{} in project {project}", one.database) };
+                format!("No {kind}backup of {name} was made{row}.")
             }
-            [one] => format!("No backup of {} in project {project} was made{row}.", one.database),
             several => {
-                format!(
-                    "{} of {} in project {project} got no backup{row}.",
-                    several.len(),
-                    count(several.len() + self.fine.len(), "database")
-                )
+                let all = count(several.len() + self.fine.len(), "database");
+                format!("{} of {all} in project {project} got no backup{row}.", several.len())
             }
         };
         page.prose(&what);
         for database in &self.databases {
             let name = if self.databases.len() > 1 { format!("{}: ", database.database) } else { String::new() };
             let hint = database.failure.hint.as_ref().map(|hint| format!(" {}", sentence(&redactor.clean(hint)))).unwrap_or_default();
-            page.prose(&format!("{name}{}{hint}", sentence(&redactor.clean(&database.failure.message))));
+            let message = redactor.clean(&database.failure.message);
+            let message = if name.is_empty() { sentence(&message) } else { stopped(&message) };
+            page.prose(&format!("{name}{message}{hint}"));
         }
         match &self.told {
             Told::First => {}
             Told::CauseChanged(before) => {
-                page.prose(&format!("The cause is a new one; before, it was: {}", sentence(&redactor.clean(before))));
+                page.prose(&format!("The cause is a new one; before, it was: {}", stopped(&redactor.clean(before))));
             }
             Told::Reminder => {
                 page.prose(&format!("This is a reminder: it has been so for {}.", page::age(self.since, *now)));
@@ -83,11 +83,7 @@ impl Failing {
     }
 
     fn safe(&self) -> String {
-        let fine = match self.fine.as_slice() {
-            [] => String::new(),
-            [one] => format!(" {one} was backed up in the same job."),
-            several => format!(" Backed up in the same job: {}.", several.join(", ")),
-        };
+        let fine = if self.fine.is_empty() { String::new() } else { format!(" Backed up in the same job: {}.", self.fine.join(", ")) };
         let older = if self.databases.iter().any(|database| database.last_good.is_some()) {
             "The backups made before are untouched, and none is pruned until a new one succeeds."
         } else {
@@ -135,13 +131,13 @@ impl Stale {
     pub(super) fn headline(&self) -> String {
         match &self.last_good {
             Some(backup) => format!(
-                "STALE {}: the last good backup of {} is {} old, {} allowed",
+                "STALE {}: the last good backup{} is {} old, {} allowed",
                 self.about.project,
-                self.database,
+                page::of(&self.database, &self.about),
                 page::age(backup.taken_at, self.about.now),
                 span(self.allowed)
             ),
-            None => format!("STALE {}: there is no good backup of {}", self.about.project, self.database),
+            None => format!("STALE {}: there is no good backup{}", self.about.project, page::of(&self.database, &self.about)),
         }
     }
 
@@ -149,8 +145,8 @@ impl Stale {
         let About { project, .. } = &self.about;
         let mut page = Page::default();
         page.prose(&format!(
-            "Project {project} should always have a full backup of {} that is younger than {}, and has none.",
-            self.database,
+            "Project {project} should always have a full backup{} that is younger than {}, and has none.",
+            page::of(&self.database, &self.about),
             span(self.allowed)
         ));
         if let Some(reason) = &self.reason {
@@ -159,14 +155,11 @@ impl Stale {
         fall_back(&mut page, &self.about, &self.database, self.last_good.as_ref());
         page.prose("What is stored is untouched. Schema-only and partial backups don't count here, however new they are.");
         page.prose(&format!("{} This mail repeats every {}.", page::next(&self.next, &self.about), span(self.reminder)));
-        page.table(
-            "What to type",
-            &[
-                ("see what ran", command(&self.about, &["status", project])),
-                ("back up now", command(&self.about, &["backup", project])),
-                ("see what is due", command(&self.about, &["plan", project])),
-            ],
-        );
+        page.commands(&[
+            ("see what ran", command(&self.about, &["status", project])),
+            ("back up now", command(&self.about, &["backup", project])),
+            ("see what is due", command(&self.about, &["plan", project])),
+        ]);
         restore(&mut page, self.last_good.iter());
         page.table("Facts", &place(&self.about));
         page.finish()
@@ -187,7 +180,7 @@ impl Recovered {
             time(self.since, *zone),
             page::age(self.since, *now)
         ));
-        page.prose(&format!("It was: {}", sentence(&redactor.clean(&self.was))));
+        page.prose(&format!("It was: {}", stopped(&redactor.clean(&self.was))));
         for backup in &self.backups {
             page.table(&format!("New backup of {}", backup.database), &page::fallback(backup, &self.about));
         }
@@ -217,5 +210,5 @@ fn fall_back(page: &mut Page, about: &About, database: &str, backup: Option<&Las
 /// The lines that bring data back without pgdumpd, should it come to that.
 pub(super) fn restore<'a>(page: &mut Page, backups: impl Iterator<Item = &'a LastGood>) {
     let lines: Vec<String> = backups.map(|backup| backup.restore.clone()).collect();
-    page.block("To restore the last good backup with standard tools, into a database that is there and empty", &lines);
+    page.block("To restore it with standard tools, into a database that is there and empty", &lines);
 }

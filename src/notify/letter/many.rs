@@ -2,7 +2,7 @@
 //!
 //! Their own letters would have said more; the commands to learn it are given.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Letter;
 use super::page::{self, Page, command, count};
@@ -18,12 +18,18 @@ pub(super) fn subject(letters: &[Letter]) -> String {
         .filter(|(_, number)| *number > 0)
         .map(|(word, number)| format!("{word} {}", count(number, "project")))
         .collect();
-    format!("{}: {}", parts.join(", "), letters.iter().flat_map(Letter::projects).collect::<Vec<_>>().join(", "))
+    format!("{}: {}", parts.join(", "), projects(letters).join(", "))
+}
+
+/// Each project once, in the order of the letters.
+pub(super) fn projects(letters: &[Letter]) -> Vec<String> {
+    let mut known = BTreeSet::new();
+    letters.iter().flat_map(Letter::projects).filter(|project| known.insert(project.clone())).collect()
 }
 
 pub(super) fn body(letters: &[Letter], redactor: &Redactor) -> String {
     let mut page = Page::default();
-    page.prose(&format!("{} have news from the same minute, so they share this mail.", count(letters.len(), "project")));
+    page.prose(&format!("{} had something to tell in the same minute and share this mail.", count(projects(letters).len(), "project")));
     if let Some(shared) = shared_server(letters) {
         page.prose(&shared);
     }

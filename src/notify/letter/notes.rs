@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::failing::{place, restore};
-use super::page::{self, Page, command, count, sentence, size, time};
+use super::page::{self, Page, command, count, size, stopped, time};
 use super::{About, LastGood};
 use crate::notify::redact::Redactor;
 
@@ -75,13 +75,10 @@ impl HeldPrune {
         rows.push(("would keep", count(self.keep, "backup")));
         page.table("What the new policy does", &rows);
         page.prose("Until then backups go on being made and none of this project is pruned, so watch the space.");
-        page.table(
-            "What to type",
-            &[
-                ("see each one", command(&self.about, &["prune", project, "--dry-run"])),
-                ("say yes", command(&self.about, &["prune", project, "--confirm"])),
-            ],
-        );
+        page.commands(&[
+            ("see each one", command(&self.about, &["prune", project, "--dry-run"])),
+            ("say yes", command(&self.about, &["prune", project, "--confirm"])),
+        ]);
         page.prose("If the change was a mistake, put the old values back into the configuration; that is all.");
         page.table("Facts", &place(&self.about));
         page.finish()
@@ -95,7 +92,7 @@ impl Rebuilt {
 
     pub(super) fn body(&self, redactor: &Redactor) -> String {
         let mut page = Page::default();
-        page.prose(&format!("pgdumpd on {} had to make its catalog anew: {}", self.machine, sentence(&redactor.clean(&self.reason))));
+        page.prose(&format!("pgdumpd on {} had to make its catalog anew: {}", self.machine, stopped(&redactor.clean(&self.reason))));
         page.prose(&format!(
             "All backups are safe: the storages themselves say what they hold, and {} of {} were found there, with their proofs and pins. \
              Schedules, retention and restores go on as before.",
@@ -116,17 +113,22 @@ impl Rebuilt {
 
 impl Damaged {
     pub(super) fn headline(&self, redactor: &Redactor) -> String {
-        format!("DAMAGED {}: a backup of {}: {}", self.about.project, self.backup.database, redactor.clean(&self.problem))
+        format!(
+            "DAMAGED {}: a backup{}: {}",
+            self.about.project,
+            page::of(&self.backup.database, &self.about),
+            redactor.clean(&self.problem)
+        )
     }
 
     pub(super) fn body(&self, redactor: &Redactor) -> String {
         let about = &self.about;
         let mut page = Page::default();
         page.prose(&format!(
-            "A stored backup of {} in project {} is damaged: {}",
-            self.backup.database,
+            "A stored backup{} in project {} is damaged: {}",
+            page::of(&self.backup.database, about),
             about.project,
-            redactor.clean(&self.problem)
+            stopped(&redactor.clean(&self.problem))
         ));
         page.table("The damaged backup", &page::fallback(&self.backup, about));
         page.prose(
@@ -136,13 +138,10 @@ impl Damaged {
             Some(good) => page.table(&format!("The newest good backup of {}", good.database), &page::fallback(good, about)),
             None => page.prose("There is no other good backup of it. Make one now."),
         };
-        page.table(
-            "What to type",
-            &[
-                ("back up now", command(about, &["backup", &about.project])),
-                ("check the others", command(about, &["verify", &about.project])),
-            ],
-        );
+        page.commands(&[
+            ("back up now", command(about, &["backup", &about.project])),
+            ("check the others", command(about, &["verify", &about.project])),
+        ]);
         restore(&mut page, self.last_good.iter());
         page.prose(
             "Bytes that change by themselves mean a failing disk, a failing controller, or a hand in the folder: check that machine.",

@@ -14,6 +14,9 @@ use crate::model::backup::ProofLevel;
 /// Prose is wrapped at this many characters; commands and paths never are.
 const WIDTH: usize = 76;
 
+/// A blank between a number and its unit, where no line may break; written as a plain blank.
+const JOINT: char = '\u{a0}';
+
 /// A mail's body in the making: paragraphs, commands and tables, one blank line between them.
 #[derive(Default)]
 pub(super) struct Page(String);
@@ -34,7 +37,9 @@ impl Page {
             return self;
         }
         self.gap();
-        self.line(heading);
+        for line in wrap(heading, WIDTH) {
+            self.line(&line);
+        }
         for line in lines {
             self.line(&format!("  {line}"));
         }
@@ -54,11 +59,18 @@ impl Page {
         self.block(heading, &lines)
     }
 
+    /// Lines to type in two columns, each whole however long.
+    pub(super) fn commands(&mut self, rows: &[(&str, String)]) -> &mut Self {
+        let column = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        let lines: Vec<String> = rows.iter().map(|(name, line)| format!("{name:column$}  {line}")).collect();
+        self.block("What to type", &lines)
+    }
+
     /// A program's own words, quoted as mail quotes.
     pub(super) fn quote(&mut self, heading: &str, text: &str, last_lines: usize) -> &mut Self {
         let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
         let from = lines.len().saturating_sub(last_lines);
-        let quoted: Vec<String> = lines[from..].iter().map(|line| format!("| {}", cut(&printable(line), 400))).collect();
+        let quoted: Vec<String> = lines[from..].iter().map(|line| format!("| {}", cut(line, 400))).collect();
         self.block(heading, &quoted)
     }
 
@@ -74,7 +86,7 @@ impl Page {
     }
 
     fn line(&mut self, line: &str) {
-        self.0.push_str(line.trim_end());
+        self.0.push_str(printable(line).replace(JOINT, " ").trim_end());
         self.0.push('\n');
     }
 }
@@ -88,7 +100,7 @@ fn printable(line: &str) -> String {
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut used = 0;
-    for word in text.split_whitespace() {
+    for word in text.split([' ', '\n', '\t']).filter(|word| !word.is_empty()) {
         let length = word.chars().count();
         if used > 0 && used + 1 + length > width {
             lines.push(String::new());
@@ -134,27 +146,29 @@ pub(super) fn count(number: usize, what: &str) -> String {
 pub(super) fn time(at: DateTime<Utc>, zone: Tz) -> String {
     let local = at.with_timezone(&zone);
     if zone == Tz::UTC {
-        return local.format("%Y-%m-%d %H:%M UTC").to_string();
+        return local.format("%Y-%m-%d %H:%M\u{a0}UTC").to_string();
     }
-    let utc = if local.date_naive() == at.date_naive() { at.format("%H:%M UTC") } else { at.format("%Y-%m-%d %H:%M UTC") };
-    format!("{} ({utc})", local.format("%Y-%m-%d %H:%M %Z"))
+    let utc = if local.date_naive() == at.date_naive() { at.format("%H:%M\u{a0}UTC") } else { at.format("%Y-%m-%d %H:%M\u{a0}UTC") };
+    format!("{} ({utc})", local.format("%Y-%m-%d %H:%M\u{a0}%Z"))
 }
 
-/// `1 day 3 h`, `25 min`, `40 s`: two units at most.
+/// `3 days 4 h`, `26 h`, `25 min`, `40 s`: two units at most, and hours up to two days, as people set them.
 pub(super) fn span(length: Duration) -> String {
     let seconds = length.as_secs();
     let units = [("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
-    let Some(first) = units.iter().position(|(_, unit)| seconds >= *unit) else { return String::from("0 s") };
+    let Some(first) = units.iter().position(|(name, unit)| seconds >= if *name == "day" { unit * 2 } else { *unit }) else {
+        return String::from("0 s");
+    };
     let mut text = String::new();
     let mut left = seconds;
     for (name, unit) in units.iter().skip(first).take(2) {
         let number = left / unit;
         left %= unit;
         if number > 0 {
-            let gap = if text.is_empty() { "" } else { " " };
+            let gap = if text.is_empty() { String::new() } else { String::from(JOINT) };
             let plural = if *name == "day" && number > 1 { "s" } else { "" };
             // Writing to a String can't fail.
-            write!(text, "{gap}{number} {name}{plural}").ok();
+            write!(text, "{gap}{number}{JOINT}{name}{plural}").ok();
         }
     }
     text
@@ -174,7 +188,7 @@ pub(super) fn size(bytes: u64) -> String {
         value /= 1024.0;
         unit += 1;
     }
-    if unit == 0 { format!("{bytes} bytes") } else { format!("{value:.1} {}", units[unit]) }
+    if unit == 0 { format!("{bytes}{JOINT}bytes") } else { format!("{value:.1}{JOINT}{}", units[unit]) }
 }
 
 /// A level of proof, for someone who never heard of levels.
@@ -195,6 +209,11 @@ pub(super) fn fallback(backup: &LastGood, about: &About) -> Vec<(&'static str, S
         ("proof", format!("{} ({})", proof(backup.proof), time(backup.proven_at, about.zone))),
         ("file", backup.file.clone()),
     ]
+}
+
+/// ` of DATABASE`, or nothing where it is called like its project and the sentence names that.
+pub(super) fn of(database: &str, about: &About) -> String {
+    if database == about.project { String::new() } else { format!(" of {database}") }
 }
 
 /// What comes by itself, as a sentence.
@@ -231,7 +250,13 @@ fn shell(word: &str) -> String {
     }
 }
 
-/// Lower-case sentence to a sentence: a capital and a full stop.
+/// A failure's sentence after a colon: it keeps its small letter and gets a full stop.
+pub(super) fn stopped(text: &str) -> String {
+    let text = super::single_line(text);
+    if text.ends_with(['.', '!', '?', '…']) { text } else { format!("{text}.") }
+}
+
+/// A failure's sentence on its own: a capital and a full stop.
 pub(super) fn sentence(text: &str) -> String {
     let text = super::single_line(text);
     let mut characters = text.chars();
@@ -239,8 +264,7 @@ pub(super) fn sentence(text: &str) -> String {
     // `pg_dump ended…` keeps its name as it is written.
     let keep = text.split(' ').next().is_some_and(|word| word.contains(['_', '.', '/', ':']) || word == "pgdumpd" || word == "psql");
     let head = if keep { first.to_string() } else { first.to_uppercase().to_string() };
-    let stop = if text.ends_with(['.', '!', '?', '…']) { "" } else { "." };
-    format!("{head}{}{stop}", characters.as_str())
+    stopped(&format!("{head}{}", characters.as_str()))
 }
 
 #[cfg(test)]
@@ -253,13 +277,19 @@ mod tests {
         let numbers = [1, 2, 3, 4, 11, 12, 13, 21, 101, 111];
         assert_eq!(numbers.map(ordinal), ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "101st", "111th"]);
         assert_eq!(
-            [0, 40, 60, 3_660, 90_061, 172_800].map(|s| span(Duration::from_secs(s))),
-            ["0 s", "40 s", "1 min", "1 h 1 min", "1 day 1 h", "2 days"]
+            [0, 40, 60, 3_660, 90_061, 172_800].map(|s| span(Duration::from_secs(s)).replace(JOINT, " ")),
+            ["0 s", "40 s", "1 min", "1 h 1 min", "25 h 1 min", "2 days"]
         );
-        assert_eq!([0, 1023, 1536, 1_288_490_189].map(size), ["0 bytes", "1023 bytes", "1.5 KiB", "1.2 GiB"]);
+        assert_eq!(
+            [0, 1023, 1536, 1_288_490_189].map(|bytes| size(bytes).replace(JOINT, " ")),
+            ["0 bytes", "1023 bytes", "1.5 KiB", "1.2 GiB"]
+        );
         let at = Utc.with_ymd_and_hms(2026, 11, 20, 23, 15, 0).unwrap();
-        assert_eq!(time(at, Tz::Europe__Berlin), "2026-11-21 00:15 CET (2026-11-20 23:15 UTC)");
-        assert_eq!(time(at, Tz::UTC), "2026-11-20 23:15 UTC");
+        assert_eq!(time(at, Tz::Europe__Berlin).replace(JOINT, " "), "2026-11-21 00:15 CET (2026-11-20 23:15 UTC)");
+        assert_eq!(time(at, Tz::UTC).replace(JOINT, " "), "2026-11-20 23:15 UTC");
+        let mut page = Page::default();
+        page.prose(&format!("{} {}", "x".repeat(WIDTH - 2), span(Duration::from_secs(7200))));
+        assert!(page.finish().ends_with("\n2 h\n"));
     }
 
     #[test]

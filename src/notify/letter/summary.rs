@@ -60,13 +60,13 @@ impl Weekly {
         let mut page = Page::default();
         let sum = |of: fn(&ProjectWeek) -> usize| self.projects.iter().map(of).sum::<usize>();
         page.prose(&format!(
-            "From {} to {} pgdumpd on {} made {} and failed {} times; {} were missed or skipped.",
+            "From {} to {} pgdumpd on {} made {}; failed runs: {}, slots missed or skipped: {}.",
             time(self.from, self.zone),
             time(self.until, self.zone),
             self.machine,
             count(sum(|project| project.good), "backup"),
             sum(|project| project.failed),
-            count(sum(|project| project.missed), "slot"),
+            sum(|project| project.missed),
         ));
         let trouble: Vec<String> = self
             .projects
@@ -78,7 +78,7 @@ impl Weekly {
         } else {
             page.block("To look at", &trouble);
         }
-        page.block("Each project: good, failed, missed; stored; newest good; last restored as a proof", &self.rows());
+        page.block("By project: good, failed, missed; stored; newest good; last proven restore", &self.rows());
         let free: Vec<String> = self.free.iter().map(|(name, bytes)| format!("{name}: {} free", size(*bytes))).collect();
         page.block("Storage", &free);
         page.prose("If this letter ever fails to come, pgdumpd or its mail is not working: look at `pgdumpd status`.");

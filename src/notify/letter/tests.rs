@@ -51,7 +51,7 @@ fn failed(database: &str, last_good: Option<LastGood>) -> FailedDatabase {
     }
 }
 
-fn failing(project: &str) -> Failing {
+pub(in crate::notify) fn failing(project: &str) -> Failing {
     Failing {
         about: about(project),
         told: Told::First,
@@ -67,7 +67,7 @@ fn failing(project: &str) -> Failing {
     }
 }
 
-fn recovered(project: &str) -> Recovered {
+pub(in crate::notify) fn recovered(project: &str) -> Recovered {
     Recovered {
         about: about(project),
         since: at(19, 1, 21),
@@ -78,7 +78,7 @@ fn recovered(project: &str) -> Recovered {
     }
 }
 
-fn stale() -> Stale {
+pub(in crate::notify) fn stale() -> Stale {
     Stale {
         about: about("shop"),
         database: String::from("shop"),
@@ -106,7 +106,50 @@ fn shown(letter: &Letter) -> String {
 
 #[test]
 fn first_failure() {
-    insta::assert_snapshot!(shown(&Letter::Failing(failing("shop"))), @"");
+    insta::assert_snapshot!(shown(&Letter::Failing(failing("shop"))), @r#"
+    [pgdumpd] FAILED shop: connection to db.internal:5432 failed: connection refused
+
+    No backup of shop was made.
+
+    Connection to db.internal:5432 failed: connection refused. Check that
+    PostgreSQL runs there and listens on that address.
+
+    The last good backup of shop
+      taken  2026-11-18 02:15 CET (01:15 UTC), 3 days ago
+      size   1.2 GiB
+      proof  it was restored and its rows were counted (2026-11-18 05:00 CET
+             (04:00 UTC))
+      file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
+
+    The backups made before are untouched, and none is pruned until a new one
+    succeeds. Nothing of the failed run was left under a backup's name.
+
+    The next try is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
+    This mail repeats every 24 h until a backup succeeds; then you get one more.
+
+    What to type
+      see more          pgdumpd show k7pq2msh
+      try again now     pgdumpd backup shop
+      check the set-up  pgdumpd doctor shop
+
+    To restore it with standard tools, into a database that is there and empty
+      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+
+    Facts
+      server    db.internal:5432, PostgreSQL 16.14
+      database  shop, full, run k7pq2msh
+      started   2026-11-21 02:15 CET (01:15 UTC), given up after 6 min and 3
+                attempts
+      slot      2026-11-21 02:15 CET (01:15 UTC), schedule nightly
+      storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0, pg_dump 17.10
+      machine   backup1
+
+    The last words of the program that failed
+      | pg_dump: error: connection to server at "db.internal" (10.0.0.7), port 5432 failed: Connection refused
+      | 	Is the server running on that host?
+      | pg_dump: detail: conninfo was host=db.internal password=*** user=backup
+    "#);
 }
 
 #[test]
@@ -118,7 +161,68 @@ fn change_of_cause_in_several_databases_without_a_backup() {
     facts.databases.push(failed("billing", None));
     facts.fine = vec![String::from("stock")];
     facts.about.config = Some(String::from("/srv/my backups.toml"));
-    insta::assert_snapshot!(shown(&Letter::Failing(facts)), @"");
+    insta::assert_snapshot!(shown(&Letter::Failing(facts)), @r#"
+    [pgdumpd] FAILED shop (3rd in a row): 2 of 3 databases: connection to db.internal:5432 failed: connection refused
+
+    2 of 3 databases in project shop got no backup, for the 3rd time in a row
+    since 2026-11-19 02:21 CET (01:21 UTC).
+
+    shop: connection to db.internal:5432 failed: connection refused. Check that
+    PostgreSQL runs there and listens on that address.
+
+    billing: connection to db.internal:5432 failed: connection refused. Check
+    that PostgreSQL runs there and listens on that address.
+
+    The cause is a new one; before, it was: no space left on device.
+
+    The last good backup of shop
+      taken  2026-11-18 02:15 CET (01:15 UTC), 3 days ago
+      size   1.2 GiB
+      proof  it was restored and its rows were counted (2026-11-18 05:00 CET
+             (04:00 UTC))
+      file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
+
+    There is no good backup of billing to fall back on.
+
+    The backups made before are untouched, and none is pruned until a new one
+    succeeds. Nothing of the failed run was left under a backup's name. Backed
+    up in the same job: stock.
+
+    The next try is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
+    This mail repeats every 24 h until a backup succeeds; then you get one more.
+
+    What to type
+      see more          pgdumpd --config '/srv/my backups.toml' show k7pq2msh
+      see more          pgdumpd --config '/srv/my backups.toml' show k7pq2mbi
+      try again now     pgdumpd --config '/srv/my backups.toml' backup shop
+      check the set-up  pgdumpd --config '/srv/my backups.toml' doctor shop
+
+    To restore it with standard tools, into a database that is there and empty
+      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+
+    Facts
+      server    db.internal:5432, PostgreSQL 16.14
+      database  shop, full, run k7pq2msh
+      started   2026-11-21 02:15 CET (01:15 UTC), given up after 6 min and 3
+                attempts
+      database  billing, full, run k7pq2mbi
+      started   2026-11-21 02:15 CET (01:15 UTC), given up after 6 min and 3
+                attempts
+      slot      2026-11-21 02:15 CET (01:15 UTC), schedule nightly
+      storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0, pg_dump 17.10
+      machine   backup1
+
+    The last words of the program that failed for shop
+      | pg_dump: error: connection to server at "db.internal" (10.0.0.7), port 5432 failed: Connection refused
+      | 	Is the server running on that host?
+      | pg_dump: detail: conninfo was host=db.internal password=*** user=backup
+
+    The last words of the program that failed for billing
+      | pg_dump: error: connection to server at "db.internal" (10.0.0.7), port 5432 failed: Connection refused
+      | 	Is the server running on that host?
+      | pg_dump: detail: conninfo was host=db.internal password=*** user=backup
+    "#);
 }
 
 #[test]
@@ -130,16 +234,120 @@ fn reminder() {
     facts.slot = None;
     facts.client = None;
     facts.next = Next::Nothing(String::from("the project has no schedule"));
-    insta::assert_snapshot!(shown(&Letter::Failing(facts)), @"");
+    insta::assert_snapshot!(shown(&Letter::Failing(facts)), @r#"
+    [pgdumpd] FAILED shop (3rd in a row): connection to db.internal:5432 failed: connection refused
+
+    No backup of shop was made, for the 3rd time in a row since 2026-11-19
+    02:21 CET (01:21 UTC).
+
+    Connection to db.internal:5432 failed: connection refused. Check that
+    PostgreSQL runs there and listens on that address.
+
+    This is a reminder: it has been so for 2 days.
+
+    The last good backup of shop
+      taken  2026-11-18 02:15 CET (01:15 UTC), 3 days ago
+      size   1.2 GiB
+      proof  it was restored and its rows were counted (2026-11-18 05:00 CET
+             (04:00 UTC))
+      file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
+
+    The backups made before are untouched, and none is pruned until a new one
+    succeeds. Nothing of the failed run was left under a backup's name.
+
+    Nothing happens by itself: the project has no schedule. This mail repeats
+    every 24 h until a backup succeeds; then you get one more.
+
+    What to type
+      see more          pgdumpd show k7pq2msh
+      try again now     pgdumpd backup shop
+      check the set-up  pgdumpd doctor shop
+
+    To restore it with standard tools, into a database that is there and empty
+      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+
+    Facts
+      server    db.internal:5432, PostgreSQL 16.14
+      database  shop, full, run k7pq2msh
+      started   2026-11-21 02:15 CET (01:15 UTC), given up after 6 min and 3
+                attempts
+      slot      none; it was started by hand
+      storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0, no pg_dump found
+      machine   backup1
+
+    The last words of the program that failed
+      | pg_dump: error: connection to server at "db.internal" (10.0.0.7), port 5432 failed: Connection refused
+      | 	Is the server running on that host?
+      | pg_dump: detail: conninfo was host=db.internal password=*** user=backup
+    "#);
 }
 
 #[test]
 fn too_old() {
-    insta::assert_snapshot!(shown(&Letter::Stale(stale())), @"");
+    insta::assert_snapshot!(shown(&Letter::Stale(stale())), @r"
+    [pgdumpd] STALE shop: the last good backup is 3 days old, 26 h allowed
+
+    Project shop should always have a full backup that is younger than 26 h, and
+    has none.
+
+    The project has been paused since 2026-11-18.
+
+    The last good backup of shop
+      taken  2026-11-18 02:15 CET (01:15 UTC), 3 days ago
+      size   1.2 GiB
+      proof  it was restored and its rows were counted (2026-11-18 05:00 CET
+             (04:00 UTC))
+      file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
+
+    What is stored is untouched. Schema-only and partial backups don't count
+    here, however new they are.
+
+    Nothing happens by itself: the project is paused. This mail repeats every
+    24 h.
+
+    What to type
+      see what ran     pgdumpd status shop
+      back up now      pgdumpd backup shop
+      see what is due  pgdumpd plan shop
+
+    To restore it with standard tools, into a database that is there and empty
+      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+
+    Facts
+      server    db.internal:5432
+      storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0
+      machine   backup1
+    ");
     let mut none = stale();
     none.last_good = None;
     none.reason = None;
-    insta::assert_snapshot!(shown(&Letter::Stale(none)), @"");
+    insta::assert_snapshot!(shown(&Letter::Stale(none)), @r"
+    [pgdumpd] STALE shop: there is no good backup
+
+    Project shop should always have a full backup that is younger than 26 h, and
+    has none.
+
+    There is no good backup of shop to fall back on.
+
+    What is stored is untouched. Schema-only and partial backups don't count
+    here, however new they are.
+
+    Nothing happens by itself: the project is paused. This mail repeats every
+    24 h.
+
+    What to type
+      see what ran     pgdumpd status shop
+      back up now      pgdumpd backup shop
+      see what is due  pgdumpd plan shop
+
+    Facts
+      server    db.internal:5432
+      storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0
+      machine   backup1
+    ");
 }
 
 #[test]
@@ -147,16 +355,16 @@ fn recovery() {
     insta::assert_snapshot!(shown(&Letter::Recovered(recovered("shop"))), @r"
     [pgdumpd] OK shop: backups work again after 3 failures
 
-    Project shop has a good backup again. The trouble began at 2026-11-19 02:21
-    CET (01:21 UTC) and lasted 2 days.
+    Project shop has a good backup again. The trouble began at 2026-11-19
+    02:21 CET (01:21 UTC) and lasted 2 days.
 
-    It was: Connection to db.internal:5432 failed: connection refused.
+    It was: connection to db.internal:5432 failed: connection refused.
 
     New backup of shop
       taken  2026-11-21 02:15 CET (01:15 UTC), 7 min ago
       size   1.2 GiB
-      proof  complete when it was written; not read back since (2026-11-21 02:20
-             CET (01:20 UTC))
+      proof  complete when it was written; not read back since (2026-11-21
+             02:20 CET (01:20 UTC))
       file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
 
     The next backup is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
@@ -177,7 +385,34 @@ fn many_at_once() {
     other.databases[0].last_good = None;
     let letters =
         vec![Letter::Failing(failing("shop")), Letter::Failing(other), Letter::Stale(stale()), Letter::Recovered(recovered("wiki"))];
-    insta::assert_snapshot!(shown(&Letter::Grouped(letters)), @"");
+    insta::assert_snapshot!(shown(&Letter::Grouped(letters)), @r"
+    [pgdumpd] FAILED 2 projects, STALE 1 project, OK 1 project: shop, crm, wiki
+
+    3 projects had something to tell in the same minute and share this mail.
+
+    2 of those that failed are on db.internal:5432: look there first.
+
+    FAILED shop: connection to db.internal:5432 failed: connection refused
+      shop: last good 2026-11-18 02:15 CET (01:15 UTC), 3 days ago
+      pgdumpd show k7pq2msh
+      The next try is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
+
+    FAILED crm (2nd in a row): connection to db.internal:5432 failed: connection
+    refused
+      shop: no good backup to fall back on
+      pgdumpd show k7pq2msh
+      The next try is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
+
+    STALE shop: the last good backup is 3 days old, 26 h allowed
+      Nothing happens by itself: the project is paused.
+      pgdumpd status shop
+
+    OK wiki: backups work again after 3 failures
+      shop: 2026-11-21 02:15 CET (01:15 UTC), 1.2 GiB
+
+    The backups made before are untouched, and a project's are not pruned until
+    a new one succeeds.
+    ");
 }
 
 #[test]
@@ -201,7 +436,26 @@ fn weekly_summary() {
         projects: vec![week("crm", None), week("shop", Some("failing since 2026-11-19: connection refused"))],
         free: vec![(String::from("main"), 512_000_000_000)],
     };
-    insta::assert_snapshot!(shown(&Letter::Weekly(facts)), @"");
+    insta::assert_snapshot!(shown(&Letter::Weekly(facts)), @r"
+    [pgdumpd] WEEK on backup1: 2 projects, 14 backups, 1 to look at
+
+    From 2026-11-14 08:00 CET (07:00 UTC) to 2026-11-21 08:00 CET (07:00 UTC)
+    pgdumpd on backup1 made 14 backups; failed runs: 1, slots missed or skipped:
+    0.
+
+    To look at
+      shop: failing since 2026-11-19: connection refused
+
+    By project: good, failed, missed; stored; newest good; last proven restore
+      shop  7, 1, 0; 25.2 GiB in 21; none; never
+      crm   7, 0, 0; 25.2 GiB in 21; 6 h ago; 6 days 3 h ago
+
+    Storage
+      main: 476.8 GiB free
+
+    If this letter ever fails to come, pgdumpd or its mail is not working: look
+    at `pgdumpd status`.
+    ");
 }
 
 #[test]
@@ -260,7 +514,7 @@ fn rebuilt_catalog() {
     insta::assert_snapshot!(shown(&Letter::Rebuilt(facts)), @r"
     [pgdumpd] REBUILT the catalog on backup1 from 412 backups
 
-    pgdumpd on backup1 had to make its catalog anew: The file was not a
+    pgdumpd on backup1 had to make its catalog anew: the file was not a
     database.
 
     All backups are safe: the storages themselves say what they hold, and 412
@@ -289,7 +543,45 @@ fn damaged_backup() {
         problem: String::from("its stored bytes have the SHA-256 1f3a… instead of 9b0c…"),
         last_good: Some(LastGood { taken_at: at(17, 1, 15), ..good("shop") }),
     };
-    insta::assert_snapshot!(shown(&Letter::Damaged(facts)), @"");
+    insta::assert_snapshot!(shown(&Letter::Damaged(facts)), @r"
+    [pgdumpd] DAMAGED shop: a backup: its stored bytes have the SHA-256 1f3a… instead of 9b0c…
+
+    A stored backup in project shop is damaged: its stored bytes have the
+    SHA-256 1f3a… instead of 9b0c…
+
+    The damaged backup
+      taken  2026-11-18 02:15 CET (01:15 UTC), 3 days ago
+      size   1.2 GiB
+      proof  complete when it was written; not read back since (2026-11-18
+             05:00 CET (04:00 UTC))
+      file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
+
+    It stays where it is, counts as no backup from now on, and is never deleted
+    by itself: parts of it may still be readable.
+
+    The newest good backup of shop
+      taken  2026-11-17 02:15 CET (01:15 UTC), 4 days ago
+      size   1.2 GiB
+      proof  it was restored and its rows were counted (2026-11-18 05:00 CET
+             (04:00 UTC))
+      file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
+
+    What to type
+      back up now       pgdumpd backup shop
+      check the others  pgdumpd verify shop
+
+    To restore it with standard tools, into a database that is there and empty
+      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+
+    Bytes that change by themselves mean a failing disk, a failing controller,
+    or a hand in the folder: check that machine.
+
+    Facts
+      server    db.internal:5432
+      storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0
+      machine   backup1
+    ");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::DatabaseProperties;
 use crate::model::dump::{Content, Selection};
@@ -50,7 +51,13 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
 
 /// Bytes that the next backup of this selection is expected to need, from its last one: 1.2 × its size; `None` without history.
 pub fn estimate(world: &World, project: &str, database: &str, selection: &Selection) -> Result<Option<u64>> {
-    let last = world.catalog.latest_backup(project, Some(database), Some(selection))?;
+    let filter = BackupFilter {
+        project: Some(project.to_owned()),
+        database: Some(database.to_owned()),
+        selection: Some(selection.clone()),
+        ..BackupFilter::default()
+    };
+    let last = world.catalog.read(|reader| reader.latest_backup(&filter))?;
     Ok(last.map(|backup| (backup.size as f64 * SPACE_FACTOR) as u64))
 }
 

@@ -38,7 +38,7 @@ pub(super) fn commit(
 ) -> Result<Manifest> {
     let unchecked = dumped.observed.structure == Structure::Unchecked;
     let manifest = describe(world, means, request, asked, dumped, key);
-    world.catalog.stage_manifest(&request.run, &manifest)?;
+    world.catalog.write(|writer| writer.stage_manifest(&request.run, &manifest))?;
     pending.commit()?;
     if unchecked && let Err(failure) = read_whole(means, &manifest, key) {
         means.storage.delete(key)?;
@@ -50,7 +50,7 @@ pub(super) fn commit(
         return Err(failure);
     }
     let row = BackupRow::from_manifest(means.storage.name(), &manifest, None, false);
-    if let Err(failure) = world.catalog.put_backup(&row) {
+    if let Err(failure) = world.catalog.write(|writer| writer.put_backup(&row)) {
         tracing::error!(run = %request.run, "the backup exists, but the catalog could not be told: {failure}; the next start will index it");
     }
     Ok(manifest)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Cause, Failure};
 use crate::postgres::session::Session;
-use crate::process::{Cancel, Identity};
+use crate::process::{Cancel, Identity, Signal};
 use crate::stream::gauge::Waiting;
 use crate::units::show_duration;
 
@@ -102,8 +102,17 @@ fn ask(request: &Request, session: &mut Session, seen: &mut Seen) {
 }
 
 fn end(target: &Identity, over: &Cancel) {
-    target.kill_group(Identity::TERM);
+    signal(target, Signal::TERM);
     if over.wait_timeout(GRACE).is_none() {
-        target.kill_group(Identity::KILL);
+        signal(target, Signal::KILL);
+    }
+}
+
+fn signal(target: &Identity, signal: Signal) {
+    // CONT after TERM: a stopped process takes its end only when it goes on.
+    for signal in [signal, Signal::CONT] {
+        if let Err(error) = target.kill_group(signal) {
+            tracing::warn!(pid = target.pid, "pg_dump could not be signalled: {error}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::alert::{AlertKey, NoticeKind, Status};
-use crate::catalog::Writer;
+use crate::catalog::{BackupFilter, Writer};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::BackupRow;
 use crate::model::dump::restore_command;
@@ -18,7 +18,7 @@ use super::{Change, Desk};
 /// The letters of one project's changes, each with its incident's thread: failures in one, recoveries in one, stale databases one each.
 pub(super) fn letters(
     world: &World,
-    tx: &Writer<'_>,
+    tx: &Writer,
     desk: &Desk<'_>,
     project: &Project,
     changes: &[Change],
@@ -54,7 +54,7 @@ fn thread(changes: &[&Change]) -> Option<String> {
 }
 
 fn failing_letter(
-    tx: &Writer<'_>,
+    tx: &Writer,
     project: &Project,
     about: &About,
     changes: &[&Change],
@@ -67,7 +67,10 @@ fn failing_letter(
     for change in changes {
         let run = match &change.run {
             Some(run) => Some(run.clone()),
-            None => tx.last_run(&change.after.key)?,
+            None => {
+                let key = &change.after.key;
+                tx.last_run(&key.project, &key.database, &key.selection)?
+            },
         };
         let Some(run) = run else { continue };
         slot = slot.or_else(|| Some((run.slot?, run.schedule.clone()?)));
@@ -97,7 +100,7 @@ fn told(change: &Change) -> Told {
     }
 }
 
-fn failed(tx: &Writer<'_>, run: &Run) -> Result<FailedDatabase> {
+fn failed(tx: &Writer, run: &Run) -> Result<FailedDatabase> {
     let key = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
     let unknown = || Failure::new(Cause::System, "the run ended without saying why");
     Ok(FailedDatabase {
@@ -108,8 +111,22 @@ fn failed(tx: &Writer<'_>, run: &Run) -> Result<FailedDatabase> {
         started_at: run.started_at,
         ended_at: run.finished_at.unwrap_or(run.started_at),
         attempts: run.attempts,
-        last_good: tx.newest_backup(&key)?.map(last_good),
+        last_good: newest(tx, &key)?.map(last_good),
     })
+}
+
+fn newest(tx: &Writer, key: &AlertKey) -> Result<Option<BackupRow>> {
+    tx.latest_backup(&BackupFilter {
+        project: Some(key.project.clone()),
+        database: Some(key.database.clone()),
+        selection: Some(key.selection.clone()),
+        undamaged: true,
+        ..BackupFilter::default()
+    })
+}
+
+fn is_paused(tx: &Writer, project: &Project) -> Result<bool> {
+    Ok(tx.pauses()?.iter().any(|pause| pause.project == project.name))
 }
 
 fn last_good(row: BackupRow) -> LastGood {
@@ -125,7 +142,7 @@ fn last_good(row: BackupRow) -> LastGood {
 }
 
 fn recovered_letter(
-    tx: &Writer<'_>,
+    tx: &Writer,
     project: &Project,
     about: &About,
     changes: &[&Change],
@@ -134,7 +151,7 @@ fn recovered_letter(
     let Some(first) = changes.iter().min_by_key(|change| change.before.since) else { return Ok(None) };
     let mut backups = Vec::new();
     for change in changes {
-        backups.extend(tx.newest_backup(&change.after.key)?.map(last_good));
+        backups.extend(newest(tx, &change.after.key)?.map(last_good));
     }
     Ok(Some(Recovered {
         about: about.clone(),
@@ -146,33 +163,34 @@ fn recovered_letter(
     }))
 }
 
-fn stale_letter(tx: &Writer<'_>, project: &Project, about: &About, change: &Change, now: DateTime<Utc>) -> Result<Stale> {
+fn stale_letter(tx: &Writer, project: &Project, about: &About, change: &Change, now: DateTime<Utc>) -> Result<Stale> {
     let reason = match &change.after.message {
         Some(message) => Some(format!("the last run failed: {message}")),
-        None if tx.is_paused(&project.name, now)? => Some(String::from("the project is paused")),
+        None if is_paused(tx, project)? => Some(String::from("the project is paused")),
         None => None,
     };
     Ok(Stale {
         about: about.clone(),
         database: change.after.key.database.clone(),
         allowed: project.max_backup_age.unwrap_or_default(),
-        last_good: tx.newest_backup(&change.after.key)?.map(last_good),
+        last_good: newest(tx, &change.after.key)?.map(last_good),
         reason,
         next: next(tx, project, now)?,
         reminder: project.notify.reminder,
     })
 }
 
-fn next(tx: &Writer<'_>, project: &Project, now: DateTime<Utc>) -> Result<Next> {
+fn next(tx: &Writer, project: &Project, now: DateTime<Utc>) -> Result<Next> {
     if !project.enabled {
         return Ok(Next::Nothing(String::from("the project is disabled")));
     }
-    if tx.is_paused(&project.name, now)? {
+    if is_paused(tx, project)? {
         return Ok(Next::Nothing(String::from("the project is paused")));
     }
+    let last_due = tx.last_due()?;
     let mut soonest: Option<(DateTime<Utc>, &Schedule)> = None;
     for plan in project.schedules.iter().filter(|plan| plan.enabled) {
-        let last = tx.last_slot(&project.name, &plan.name)?;
+        let last = last_due.get(&(project.name.clone(), plan.name.clone())).copied();
         if let Some(at) = plan.timing.next_after(plan.time_zone, now, last) {
             soonest = Some(soonest.map_or((at, plan), |known| if at < known.0 { (at, plan) } else { known }));
         }

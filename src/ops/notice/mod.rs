@@ -5,7 +5,7 @@
 
 mod facts;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -44,7 +44,7 @@ struct Change {
 
 /// Turns untold runs into alerts and mail; returns the number of mails queued.
 pub fn tell(world: &World, desk: &Desk<'_>) -> Result<usize> {
-    if world.catalog.untold_runs()?.is_empty() {
+    if world.catalog.read(|reader| reader.untold_runs())?.is_empty() {
         return Ok(0);
     }
     let now = world.clock.now();
@@ -70,14 +70,14 @@ fn by_project(runs: &[Run]) -> BTreeMap<&str, Vec<&Run>> {
     projects
 }
 
-fn changes_of(tx: &Writer<'_>, project: &Project, runs: &[&Run], now: DateTime<Utc>) -> Result<Vec<Change>> {
+fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>) -> Result<Vec<Change>> {
     let mut changes: BTreeMap<AlertKey, Change> = BTreeMap::new();
     for run in runs {
         let Some(event) = event_of(run) else { continue };
         let key = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
-        let before = tx.alert(&key)?.unwrap_or_else(|| Alert::new(key.clone(), now));
+        let before = known(tx, &key)?.unwrap_or_else(|| Alert::new(key.clone(), now));
         let (after, kind) = alert::decide(&before, &event, project.notify.reminder, run.finished_at.unwrap_or(now));
-        tx.put_alert(&after)?;
+        put(tx, &after)?;
         match kind {
             Some(kind) => drop(changes.insert(key, Change { before, after, kind, run: Some((*run).clone()) })),
             // A failure and its recovery in one round still tell the failure; a later quiet run changes nothing of that.
@@ -94,12 +94,21 @@ fn changes_of(tx: &Writer<'_>, project: &Project, runs: &[&Run], now: DateTime<U
     Ok(changes.into_values().collect())
 }
 
+fn known(tx: &Writer, key: &AlertKey) -> Result<Option<Alert>> {
+    tx.alert(&key.project, &key.database, &key.selection)
+}
+
+fn put(tx: &Writer, alert: &Alert) -> Result<()> {
+    let key = &alert.key;
+    tx.put_alert(&key.project, &key.database, &key.selection, alert)
+}
+
 /// A good run also ends the alert of a failure that struck before any database was known.
-fn settle_unnamed(tx: &Writer<'_>, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<()> {
+fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<()> {
     let key = AlertKey { project: project.name.clone(), database: String::from("*"), selection: run.selection.clone() };
-    if let Some(before) = tx.alert(&key)? {
+    if let Some(before) = known(tx, &key)? {
         let (after, _) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
-        tx.put_alert(&after)?;
+        put(tx, &after)?;
     }
     Ok(())
 }
@@ -116,7 +125,7 @@ fn event_of(run: &Run) -> Option<Event> {
 /// Looks for projects whose newest good full backup is too old, and for those that are fresh again; returns the number of mails queued.
 pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let now = world.clock.now();
-    let newest = world.catalog.newest_full()?;
+    let newest = world.catalog.read(|reader| reader.last_good_full())?;
     world.catalog.write(|tx| {
         let mut waiting = Vec::new();
         for project in desk.settings.projects.iter().filter(|project| project.enabled && project.max_backup_age.is_some()) {
@@ -124,12 +133,12 @@ pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
             for database in databases_of(project, &newest) {
                 let last_good_full = newest.get(&(project.name.clone(), database.clone())).copied();
                 let key = AlertKey { project: project.name.clone(), database, selection: Selection::full() };
-                let known = tx.alert(&key)?;
+                let known = known(tx, &key)?;
                 let before = known.clone().unwrap_or_else(|| Alert::new(key.clone(), now));
                 let event = Event::Tick { last_good_full, max_age: project.max_backup_age };
                 let (after, kind) = alert::decide(&before, &event, project.notify.reminder, now);
                 if known.as_ref() != Some(&after) {
-                    tx.put_alert(&after)?;
+                    put(tx, &after)?;
                 }
                 changes.extend(kind.map(|kind| Change { before, after, kind, run: None }));
             }
@@ -140,7 +149,7 @@ pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
 }
 
 /// The databases whose age counts: the named ones, and of an "all" project those that ever had a backup.
-fn databases_of(project: &Project, newest: &BTreeMap<(String, String), DateTime<Utc>>) -> BTreeSet<String> {
+fn databases_of(project: &Project, newest: &HashMap<(String, String), DateTime<Utc>>) -> BTreeSet<String> {
     match &project.databases {
         Databases::Named(names) => names.iter().cloned().collect(),
         _ => newest.keys().filter(|(name, _)| *name == project.name).map(|(_, database)| database.clone()).collect(),
@@ -150,20 +159,20 @@ fn databases_of(project: &Project, newest: &BTreeMap<(String, String), DateTime<
 /// Tells once that a changed retention waits for a person.
 pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan) -> Result<()> {
     let told = format!("held-told:{}", project.name);
-    if world.catalog.meta(&told)?.as_deref() == Some(plan.fingerprint()) {
+    if world.catalog.read(|reader| reader.meta(&told))?.as_deref() == Some(plan.fingerprint()) {
         return Ok(());
     }
     let now = world.clock.now();
     let letter = Letter::HeldPrune(facts::held(world, desk, project, plan, now));
     world.catalog.write(|tx| {
-        tx.set_meta(&told, plan.fingerprint())?;
-        queue(tx, vec![waiting(desk, project, letter, None, now)], now).map(|_| ())
+        tx.put_meta(&told, plan.fingerprint())?;
+        queue(tx, vec![waiting(desk, project, letter.clone(), None, now)], now).map(|_| ())
     })
 }
 
 fn letters(
     world: &World,
-    tx: &Writer<'_>,
+    tx: &Writer,
     desk: &Desk<'_>,
     project: &Project,
     changes: &[Change],
@@ -183,13 +192,13 @@ fn waiting(desk: &Desk<'_>, project: &Project, letter: Letter, thread: Option<St
 }
 
 /// Puts letters into the outbox, those to the same people as one mail.
-fn queue(tx: &Writer<'_>, waiting: Vec<Waiting>, now: DateTime<Utc>) -> Result<usize> {
+fn queue(tx: &Writer, waiting: Vec<Waiting>, now: DateTime<Utc>) -> Result<usize> {
     let (ready, _) = group::gather(waiting, now);
     let count = ready.len();
     for ready in ready.into_iter().filter(|ready| !ready.to.is_empty()) {
         let own_id = message_id(RunId::random().as_str(), &facts::machine());
         let envelope = Envelope { to: ready.to.into_iter().collect(), message_id: own_id, threads: ready.threads, written_at: now };
-        tx.enqueue(&ready.letter.message(&Redactor::default(), envelope), now)?;
+        tx.enqueue(&ready.letter.message(&Redactor::default(), envelope))?;
     }
     Ok(count)
 }

@@ -1,0 +1,196 @@
+//! The index of backups. The storages are the truth; what stands here can be rebuilt from them.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{OptionalExtension, Row, Statement, named_params, params};
+
+use super::value::{Time, Word, bind, bind_page, collect, conditions, count, int};
+use super::{Reader, Writer};
+use crate::catalog::{BackupFilter, Page, ProjectTotals, Sort};
+use crate::error::Result;
+use crate::model::backup::{BackupRow, RunId};
+use crate::model::dump::Selection;
+
+const COLUMNS: &str = "id, storage, project, database, content, selection, trigger, schedule, slot, started_at, finished_at, file, size, \
+                       uncompressed_size, sha256, tables, rows, pinned, proof, proven_at, damaged";
+
+impl Reader {
+    /// The backup of that id, in whichever storage.
+    pub fn backup(&self, id: &RunId) -> Result<Option<BackupRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM backups WHERE id = ?1");
+        self.ask("reading a backup", |db| db.prepare_cached(&sql)?.query_row([id.as_str()], backup).optional())
+    }
+
+    /// Backups whose id begins so, at most `limit`: more than one means that the prefix is too short.
+    pub fn backups_by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<BackupRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM backups WHERE id >= ?1 AND id < ?1 || char(1114111) ORDER BY id LIMIT ?2");
+        self.ask("finding a backup by its id", |db| db.prepare_cached(&sql)?.query_map(params![prefix, limit], backup)?.collect())
+    }
+
+    /// Backups with this file name, in whichever project.
+    pub fn backups_by_file(&self, file: &str) -> Result<Vec<BackupRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM backups WHERE file = ?1 ORDER BY started_at DESC");
+        self.ask("finding a backup by its file", |db| db.prepare_cached(&sql)?.query_map([file], backup)?.collect())
+    }
+
+    /// The newest backup that matches.
+    pub fn latest_backup(&self, filter: &BackupFilter) -> Result<Option<BackupRow>> {
+        Ok(self.backups(filter, Sort::Date, Page::first(1))?.pop())
+    }
+
+    /// Backups, newest or largest first.
+    pub fn backups(&self, filter: &BackupFilter, sort: Sort, page: Page) -> Result<Vec<BackupRow>> {
+        let order = match sort {
+            Sort::Date => "started_at",
+            Sort::Size => "size",
+        };
+        let sql = format!("SELECT {COLUMNS} FROM backups {} ORDER BY {order} DESC, rowid DESC LIMIT :limit OFFSET :offset", asked(filter));
+        self.ask("listing backups", |db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            bind_filter(&mut statement, filter)?;
+            bind_page(&mut statement, page)?;
+            collect(&mut statement, backup)
+        })
+    }
+
+    /// How many backups match.
+    pub fn count_backups(&self, filter: &BackupFilter) -> Result<u64> {
+        let sql = format!("SELECT count(*) FROM backups {}", asked(filter));
+        self.ask("counting backups", |db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            bind_filter(&mut statement, filter)?;
+            Ok(collect(&mut statement, |row| row.get(0))?.pop().map_or(0, count))
+        })
+    }
+
+    /// All backups of a project, newest first.
+    pub fn project_backups(&self, project: &str) -> Result<Vec<BackupRow>> {
+        let filter = BackupFilter { project: Some(project.to_owned()), ..BackupFilter::default() };
+        self.backups(&filter, Sort::Date, Page::all())
+    }
+
+    /// When the newest good full backup was started, for every (project, database).
+    pub fn last_good_full(&self) -> Result<HashMap<(String, String), DateTime<Utc>>> {
+        let sql = "SELECT project, database, max(started_at) FROM backups WHERE selection = 'full' AND damaged IS NULL \
+                   GROUP BY project, database";
+        self.ask("reading the newest backups", |db| {
+            let entry = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get::<_, Time>(2)?.0));
+            db.prepare_cached(sql)?.query_map([], entry)?.collect()
+        })
+    }
+
+    /// What each project's backups come to, by name.
+    pub fn totals(&self) -> Result<Vec<ProjectTotals>> {
+        let sql = "SELECT project, count(*), sum(size), max(started_at) FROM backups GROUP BY project ORDER BY project";
+        self.ask("adding up backups", |db| {
+            let totals = |row: &Row<'_>| {
+                Ok(ProjectTotals {
+                    project: row.get(0)?,
+                    backups: count(row.get(1)?),
+                    size: count(row.get(2)?),
+                    newest: row.get::<_, Time>(3)?.0,
+                })
+            };
+            db.prepare_cached(sql)?.query_map([], totals)?.collect()
+        })
+    }
+
+    /// Why the catalog was made anew, as long as the storages have not been indexed again.
+    pub fn rebuilt_because(&self) -> Result<Option<String>> {
+        self.meta("rebuilt_because")
+    }
+}
+
+impl Writer {
+    /// Adds a backup to the index, or brings its row up to date.
+    pub fn put_backup(&self, row: &BackupRow) -> Result<()> {
+        let sql = "INSERT OR REPLACE INTO backups VALUES (:id, :storage, :project, :database, :content, :selection, :trigger, :schedule, \
+                   :slot, :started_at, :finished_at, :file, :size, :uncompressed_size, :sha256, :tables, :rows, :pinned, :proof, \
+                   :proven_at, :damaged)";
+        self.ask("indexing a backup", |db| {
+            db.prepare_cached(sql)?
+                .execute(named_params! {
+                    ":id": row.id.as_str(), ":storage": row.storage, ":project": row.project, ":database": row.database,
+                    ":content": Word(row.content), ":selection": row.selection.0, ":trigger": Word(row.trigger),
+                    ":schedule": row.schedule, ":slot": row.slot.map(Time), ":started_at": Time(row.started_at),
+                    ":finished_at": Time(row.finished_at), ":file": row.file, ":size": int(row.size),
+                    ":uncompressed_size": int(row.uncompressed_size), ":sha256": row.sha256, ":tables": int(row.tables),
+                    ":rows": row.rows.map(int), ":pinned": row.pinned, ":proof": Word(row.proof), ":proven_at": Time(row.proven_at),
+                    ":damaged": row.damaged,
+                })
+                .map(drop)
+        })
+    }
+
+    /// Takes a backup out of the index.
+    pub fn remove_backup(&self, storage: &str, id: &RunId) -> Result<()> {
+        self.ask("removing a backup from the index", |db| {
+            db.prepare_cached("DELETE FROM backups WHERE storage = ?1 AND id = ?2")?.execute(params![storage, id.as_str()]).map(drop)
+        })
+    }
+
+    /// Puts what was found in a storage in place of everything the index has of it.
+    pub fn replace_storage(&self, storage: &str, rows: &[BackupRow]) -> Result<()> {
+        self.ask("clearing the index of a storage", |db| db.execute("DELETE FROM backups WHERE storage = ?1", [storage]).map(drop))?;
+        rows.iter().try_for_each(|row| self.put_backup(row))
+    }
+
+    /// Puts what was found of one project in a storage in place of what the index has of it.
+    pub fn replace_project(&self, storage: &str, project: &str, rows: &[BackupRow]) -> Result<()> {
+        self.ask("clearing the index of a project", |db| {
+            db.execute("DELETE FROM backups WHERE storage = ?1 AND project = ?2", [storage, project]).map(drop)
+        })?;
+        rows.iter().try_for_each(|row| self.put_backup(row))
+    }
+
+    /// Records that the storages have been indexed again.
+    pub fn reindexed(&self) -> Result<()> {
+        self.remove_meta("rebuilt_because")
+    }
+}
+
+fn asked(filter: &BackupFilter) -> String {
+    conditions(&[
+        ("storage = :storage", filter.storage.is_some()),
+        ("project = :project", filter.project.is_some()),
+        ("database = :database", filter.database.is_some()),
+        ("content = :content", filter.content.is_some()),
+        ("selection = :selection", filter.selection.is_some()),
+        ("damaged IS NULL", filter.undamaged),
+    ])
+}
+
+fn bind_filter(statement: &mut Statement<'_>, filter: &BackupFilter) -> rusqlite::Result<()> {
+    bind(statement, ":storage", &filter.storage)?;
+    bind(statement, ":project", &filter.project)?;
+    bind(statement, ":database", &filter.database)?;
+    bind(statement, ":content", &filter.content.map(Word))?;
+    bind(statement, ":selection", &filter.selection.as_ref().map(|selection| &selection.0))
+}
+
+fn backup(row: &Row<'_>) -> rusqlite::Result<BackupRow> {
+    Ok(BackupRow {
+        id: RunId(row.get(0)?),
+        storage: row.get(1)?,
+        project: row.get(2)?,
+        database: row.get(3)?,
+        content: row.get::<_, Word<_>>(4)?.0,
+        selection: Selection(row.get(5)?),
+        trigger: row.get::<_, Word<_>>(6)?.0,
+        schedule: row.get(7)?,
+        slot: row.get::<_, Option<Time>>(8)?.map(|time| time.0),
+        started_at: row.get::<_, Time>(9)?.0,
+        finished_at: row.get::<_, Time>(10)?.0,
+        file: row.get(11)?,
+        size: count(row.get(12)?),
+        uncompressed_size: count(row.get(13)?),
+        sha256: row.get(14)?,
+        tables: count(row.get(15)?),
+        rows: row.get::<_, Option<i64>>(16)?.map(count),
+        pinned: row.get(17)?,
+        proof: row.get::<_, Word<_>>(18)?.0,
+        proven_at: row.get::<_, Time>(19)?.0,
+        damaged: row.get(20)?,
+    })
+}

@@ -1,0 +1,136 @@
+//! Slots: claimed once, each with one outcome.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Row, params};
+
+use super::value::{Time, Word, bind, bind_page, collect, conditions, count};
+use super::{Reader, Writer};
+use crate::catalog::{Page, SlotFilter, SlotKey};
+use crate::error::Result;
+use crate::model::run::{SlotOutcome, SlotRow};
+
+const COLUMNS: &str = "project, schedule, due_at, until, count, recorded_at, outcome";
+
+/// Adds a row unless the slot has one, or lies within a range that has: ranges don't overlap, so the row before decides.
+const RECORD: &str = "INSERT INTO slots (project, schedule, due_at, until, count, recorded_at, outcome) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 \
+                      WHERE coalesce((SELECT until FROM slots WHERE project = ?1 AND schedule = ?2 AND due_at <= ?3 ORDER BY due_at DESC \
+                      LIMIT 1), -9223372036854775808) < ?3 ON CONFLICT DO NOTHING";
+
+/// The last due time only grows, also past what the diary forgets.
+const LAST: &str = "INSERT INTO last_due VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET due_at = max(due_at, excluded.due_at)";
+
+impl Reader {
+    /// The last slot that was claimed or recorded, for every (project, schedule).
+    pub fn last_due(&self) -> Result<HashMap<(String, String), DateTime<Utc>>> {
+        self.ask("reading the last slots", |db| {
+            let entry = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get::<_, Time>(2)?.0));
+            db.prepare_cached("SELECT project, schedule, due_at FROM last_due")?.query_map([], entry)?.collect()
+        })
+    }
+
+    /// Slots that were claimed and have no outcome yet, the oldest first.
+    pub fn unfinished_slots(&self) -> Result<Vec<SlotRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM slots WHERE outcome = 'claimed' ORDER BY due_at");
+        self.ask("listing unfinished slots", |db| db.prepare_cached(&sql)?.query_map([], slot)?.collect())
+    }
+
+    /// Slots, the latest first.
+    pub fn slots(&self, filter: &SlotFilter, page: Page) -> Result<Vec<SlotRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM slots {} ORDER BY due_at DESC LIMIT :limit OFFSET :offset", asked(filter));
+        self.ask("listing slots", |db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            bind_filter(&mut statement, filter)?;
+            bind_page(&mut statement, page)?;
+            collect(&mut statement, slot)
+        })
+    }
+
+    /// How many slots ended how; a range counts as many as it stands for.
+    pub fn slot_counts(&self, filter: &SlotFilter) -> Result<HashMap<SlotOutcome, u64>> {
+        let sql = format!("SELECT outcome, sum(count) FROM slots {} GROUP BY outcome", asked(filter));
+        self.ask("counting slots", |db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            bind_filter(&mut statement, filter)?;
+            let counts = collect(&mut statement, |row| Ok((row.get::<_, Word<_>>(0)?.0, count(row.get(1)?))))?;
+            Ok(counts.into_iter().collect())
+        })
+    }
+}
+
+impl Writer {
+    /// Claims slots; the answers, in the same order, say which were claimed now and by nobody before.
+    pub fn claim_slots(&self, slots: &[SlotKey]) -> Result<Vec<bool>> {
+        let recorded_at = self.now();
+        slots
+            .iter()
+            .map(|slot| {
+                self.record_slot(&SlotRow {
+                    project: slot.project.clone(),
+                    schedule: slot.schedule.clone(),
+                    due_at: slot.due_at,
+                    until: None,
+                    count: 1,
+                    recorded_at,
+                    outcome: SlotOutcome::Claimed,
+                })
+            })
+            .collect()
+    }
+
+    /// Records a slot that isn't run, or a range of them. `false` where the slot has a row already, which stays.
+    pub fn record_slot(&self, slot: &SlotRow) -> Result<bool> {
+        self.ask("recording a slot", |db| {
+            let (due_at, until) = (Time(slot.due_at), slot.until.map(Time));
+            let added = db.prepare_cached(RECORD)?.execute(params![
+                slot.project,
+                slot.schedule,
+                due_at,
+                until,
+                slot.count,
+                Time(slot.recorded_at),
+                Word(slot.outcome)
+            ])?;
+            db.prepare_cached(LAST)?.execute(params![slot.project, slot.schedule, until.unwrap_or(due_at)])?;
+            Ok(added > 0)
+        })
+    }
+
+    /// Records what became of a claimed slot.
+    pub fn finish_slot(&self, slot: &SlotKey, outcome: SlotOutcome) -> Result<()> {
+        self.ask("recording a slot's outcome", |db| {
+            db.prepare_cached("UPDATE slots SET outcome = ?4 WHERE project = ?1 AND schedule = ?2 AND due_at = ?3")?
+                .execute(params![slot.project, slot.schedule, Time(slot.due_at), Word(outcome)])
+                .map(drop)
+        })
+    }
+}
+
+fn asked(filter: &SlotFilter) -> String {
+    conditions(&[
+        ("project = :project", filter.project.is_some()),
+        ("schedule = :schedule", filter.schedule.is_some()),
+        ("outcome = :outcome", filter.outcome.is_some()),
+        ("due_at >= :since", filter.since.is_some()),
+    ])
+}
+
+fn bind_filter(statement: &mut rusqlite::Statement<'_>, filter: &SlotFilter) -> rusqlite::Result<()> {
+    bind(statement, ":project", &filter.project)?;
+    bind(statement, ":schedule", &filter.schedule)?;
+    bind(statement, ":outcome", &filter.outcome.map(Word))?;
+    bind(statement, ":since", &filter.since.map(Time))
+}
+
+fn slot(row: &Row<'_>) -> rusqlite::Result<SlotRow> {
+    Ok(SlotRow {
+        project: row.get(0)?,
+        schedule: row.get(1)?,
+        due_at: row.get::<_, Time>(2)?.0,
+        until: row.get::<_, Option<Time>>(3)?.map(|time| time.0),
+        count: row.get(4)?,
+        recorded_at: row.get::<_, Time>(5)?.0,
+        outcome: row.get::<_, Word<_>>(6)?.0,
+    })
+}

@@ -1,0 +1,288 @@
+//! Each method once, on a real file. Faults are in `tests/catalog.rs`.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::*;
+use crate::clock::Clock;
+use crate::error::{Cause, Failure};
+use crate::model::backup::{BackupRow, ProofLevel, RunId, Trigger};
+use crate::model::dump::{Content, Selection};
+use crate::model::run::{Run, RunStatus, SlotOutcome, SlotRow};
+use crate::process::own_identity;
+
+fn noon() -> DateTime<Utc> {
+    DateTime::from_timestamp(1_795_000_000, 123_456_000).unwrap()
+}
+
+fn minutes(count: i64) -> TimeDelta {
+    TimeDelta::minutes(count)
+}
+
+fn catalog() -> (tempfile::TempDir, Clock, Catalog) {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::manual(noon());
+    let catalog = Catalog::open(folder.path(), &clock).unwrap();
+    (folder, clock, catalog)
+}
+
+fn run(id: &str, started_at: DateTime<Utc>) -> Run {
+    Run {
+        id: RunId(id.into()),
+        project: "shop".into(),
+        database: "shop".into(),
+        content: Content::Full,
+        selection: Selection::full(),
+        trigger: Trigger::Scheduled,
+        schedule: Some("nightly".into()),
+        slot: Some(started_at),
+        started_at,
+        finished_at: None,
+        status: RunStatus::Running,
+        attempts: 1,
+        failure: None,
+        size: None,
+        rows: None,
+    }
+}
+
+fn backup(id: &str, project: &str, started_at: DateTime<Utc>, size: u64) -> BackupRow {
+    BackupRow {
+        id: RunId(id.into()),
+        storage: "main".into(),
+        project: project.into(),
+        database: "shop".into(),
+        content: Content::Full,
+        selection: Selection::full(),
+        trigger: Trigger::Scheduled,
+        schedule: None,
+        slot: None,
+        started_at,
+        finished_at: started_at + minutes(1),
+        file: format!("{id}.dump.zst"),
+        size,
+        uncompressed_size: size * 4,
+        sha256: "00".repeat(32),
+        tables: 3,
+        rows: Some(1000),
+        pinned: false,
+        proof: ProofLevel::Whole,
+        proven_at: started_at + minutes(1),
+        damaged: None,
+    }
+}
+
+fn slot(schedule: &str, due_at: DateTime<Utc>) -> SlotKey {
+    SlotKey { project: "shop".into(), schedule: schedule.into(), due_at }
+}
+
+#[test]
+fn a_run_is_followed_from_start_to_end() {
+    let (_folder, _clock, catalog) = catalog();
+    let mut run = run("aaaa", noon());
+    catalog.write(|tx| tx.start_run(&run)).unwrap();
+    let child = own_identity();
+    catalog.write(|tx| tx.set_child(&run.id, child).and_then(|()| tx.set_stage(&run.id, Stage::Streaming))).unwrap();
+    let unfinished = catalog.read(Reader::unfinished_runs).unwrap();
+    assert_eq!(unfinished, [UnfinishedRun { run: run.clone(), stage: Stage::Streaming, owner: own_identity(), child }]);
+
+    run.status = RunStatus::Failed;
+    run.finished_at = Some(noon() + minutes(2));
+    run.failure = Some(Failure::new(Cause::DumpKilled, "pg_dump was ended by signal 9 (SIGKILL)").detail("last words"));
+    catalog.write(|tx| tx.finish_run(&run)).unwrap();
+    assert!(catalog.read(Reader::unfinished_runs).unwrap().is_empty());
+    assert_eq!(catalog.read(|tx| tx.run(&run.id)).unwrap().as_ref(), Some(&run));
+    assert_eq!(catalog.read(|tx| tx.last_run("shop", "shop", &Selection::full())).unwrap(), Some(run));
+}
+
+#[test]
+fn runs_are_listed_by_filter_and_page_latest_first() {
+    let (_folder, _clock, catalog) = catalog();
+    catalog
+        .write(|tx| {
+            (0..10).try_for_each(|number| {
+                let status = if number % 2 == 0 { RunStatus::Completed } else { RunStatus::Failed };
+                tx.finish_run(&Run { status, ..run(&format!("r{number}"), noon() + minutes(number)) })
+            })
+        })
+        .unwrap();
+    let failed = RunFilter { status: Some(RunStatus::Failed), project: Some("shop".into()), ..RunFilter::default() };
+    let page = catalog.read(|tx| tx.runs(&failed, Page { limit: 2, offset: 1 })).unwrap();
+    assert_eq!(page.iter().map(|run| run.id.as_str()).collect::<Vec<_>>(), ["r7", "r5"]);
+    assert!(catalog.read(|tx| tx.runs(&RunFilter { database: Some("x".into()), ..failed.clone() }, Page::all())).unwrap().is_empty());
+}
+
+#[test]
+fn a_slot_is_claimed_once_and_a_missed_range_covers_its_slots() {
+    let (_folder, _clock, catalog) = catalog();
+    let slots = [slot("nightly", noon()), slot("schema", noon())];
+    assert_eq!(catalog.write(|tx| tx.claim_slots(&slots)).unwrap(), [true, true]);
+    let again = [slot("nightly", noon()), slot("nightly", noon() + minutes(60))];
+    assert_eq!(catalog.write(|tx| tx.claim_slots(&again)).unwrap(), [false, true]);
+
+    let missed = SlotRow {
+        project: "shop".into(),
+        schedule: "schema".into(),
+        due_at: noon() + minutes(60),
+        until: Some(noon() + minutes(240)),
+        count: 4,
+        recorded_at: noon() + minutes(250),
+        outcome: SlotOutcome::Missed,
+    };
+    assert!(catalog.write(|tx| tx.record_slot(&missed)).unwrap());
+    assert!(!catalog.write(|tx| tx.record_slot(&missed)).unwrap(), "recorded twice");
+    let around = [60, 120, 240, 300].map(|offset| slot("schema", noon() + minutes(offset)));
+    assert_eq!(catalog.write(|tx| tx.claim_slots(&around)).unwrap(), [false, false, false, true]);
+    let last = catalog.read(Reader::last_due).unwrap();
+    assert_eq!(last[&("shop".into(), "schema".into())], noon() + minutes(300));
+
+    catalog.write(|tx| tx.finish_slot(&slots[0], SlotOutcome::Ok)).unwrap();
+    let unfinished = catalog.read(Reader::unfinished_slots).unwrap();
+    assert_eq!(unfinished.len(), 3);
+    let counts = catalog.read(|tx| tx.slot_counts(&SlotFilter::default())).unwrap();
+    assert_eq!(counts, [(SlotOutcome::Claimed, 3), (SlotOutcome::Ok, 1), (SlotOutcome::Missed, 4)].into());
+    let schema = SlotFilter { schedule: Some("schema".into()), since: Some(noon() + minutes(1)), ..SlotFilter::default() };
+    let listed = catalog.read(|tx| tx.slots(&schema, Page::first(10))).unwrap();
+    assert_eq!(listed.iter().map(|slot| slot.outcome).collect::<Vec<_>>(), [SlotOutcome::Claimed, SlotOutcome::Missed]);
+    assert_eq!(listed[1], missed);
+}
+
+#[test]
+fn backups_are_found_by_prefix_file_filter_and_order() {
+    let (_folder, _clock, catalog) = catalog();
+    let rows = [
+        backup("abc1", "shop", noon(), 300),
+        BackupRow { content: Content::Schema, selection: Selection("schema".into()), ..backup("abc2", "shop", noon() + minutes(1), 100) },
+        BackupRow { damaged: Some("checksum".into()), pinned: true, ..backup("abd3", "shop", noon() + minutes(2), 200) },
+        backup("xyz4", "shop-staging", noon() + minutes(3), 50),
+    ];
+    catalog.write(|tx| rows.iter().try_for_each(|row| tx.put_backup(row))).unwrap();
+    let ids = |rows: Vec<BackupRow>| rows.into_iter().map(|row| row.id.0).collect::<Vec<_>>();
+    assert_eq!(ids(catalog.read(|tx| tx.backups_by_prefix("abc", 10)).unwrap()), ["abc1", "abc2"]);
+    assert!(catalog.read(|tx| tx.backups_by_prefix("%", 10)).unwrap().is_empty());
+    assert_eq!(catalog.read(|tx| tx.backups_by_file("abd3.dump.zst")).unwrap(), [rows[2].clone()]);
+    let shop = BackupFilter { project: Some("shop".into()), ..BackupFilter::default() };
+    assert_eq!(ids(catalog.read(|tx| tx.backups(&shop, Sort::Date, Page::all())).unwrap()), ["abd3", "abc2", "abc1"], "of shop alone");
+    assert_eq!(ids(catalog.read(|tx| tx.backups(&shop, Sort::Size, Page { limit: 1, offset: 1 })).unwrap()), ["abd3"]);
+    let good = BackupFilter { undamaged: true, content: Some(Content::Full), ..shop };
+    assert_eq!(catalog.read(|tx| tx.latest_backup(&good)).unwrap(), Some(rows[0].clone()));
+    assert_eq!(catalog.read(|tx| tx.count_backups(&BackupFilter::default())).unwrap(), 4);
+    assert_eq!(catalog.read(Reader::last_good_full).unwrap()[&("shop".into(), "shop".into())], noon());
+    let totals = catalog.read(Reader::totals).unwrap();
+    assert_eq!(totals[0], ProjectTotals { project: "shop".into(), backups: 3, size: 600, newest: noon() + minutes(2) });
+
+    catalog.write(|tx| tx.remove_backup("main", &rows[0].id)).unwrap();
+    let elsewhere = BackupRow { storage: "other".into(), ..rows[1].clone() };
+    catalog.write(|tx| tx.put_backup(&elsewhere).and_then(|()| tx.replace_storage("main", &rows[3..]))).unwrap();
+    assert_eq!(ids(catalog.read(|tx| tx.backups(&BackupFilter::default(), Sort::Date, Page::all())).unwrap()), ["xyz4", "abc2"]);
+}
+
+#[test]
+fn a_failed_transaction_leaves_nothing() {
+    let (_folder, _clock, catalog) = catalog();
+    let outcome = catalog.write(|tx| {
+        tx.finish_run(&run("aaaa", noon()))?;
+        tx.enqueue(&"mail")?;
+        Err::<(), _>(Failure::new(Cause::System, "on purpose"))
+    });
+    assert_eq!(outcome.unwrap_err().message, "on purpose");
+    assert_eq!(catalog.read(|tx| tx.run(&RunId("aaaa".into()))).unwrap(), None);
+    assert!(catalog.read(|tx| tx.letters::<String>(None, Page::all())).unwrap().is_empty());
+    catalog.write(|tx| tx.enqueue(&"mail").map(drop)).unwrap();
+}
+
+#[test]
+fn a_letter_is_lent_deferred_delivered_or_refused() {
+    let (_folder, clock, catalog) = catalog();
+    let lease = Duration::from_secs(120);
+    catalog.write(|tx| ["one", "two", "three"].iter().try_for_each(|text| tx.enqueue(text).map(drop))).unwrap();
+    let taken = catalog.write(|tx| tx.take_letters::<String>(10, lease)).unwrap();
+    assert_eq!(taken.iter().map(|letter| letter.message.as_str()).collect::<Vec<_>>(), ["one", "two", "three"]);
+    assert!(catalog.write(|tx| tx.take_letters::<String>(10, lease)).unwrap().is_empty(), "lent twice");
+    catalog
+        .write(|tx| {
+            tx.letter_delivered(taken[0].id)?;
+            tx.refuse_letter(taken[1].id, "550 no such user")?;
+            tx.defer_letter(taken[2].id, noon() + minutes(30), "421 later")
+        })
+        .unwrap();
+    assert_eq!(catalog.read(Reader::next_letter).unwrap(), Some(noon() + minutes(30)));
+    let refused = catalog.read(|tx| tx.letters::<String>(Some(LetterState::Refused), Page::all())).unwrap();
+    assert_eq!((refused[0].message.as_str(), refused[0].error.as_deref(), refused[0].attempts), ("two", Some("550 no such user"), 1));
+    clock.advance(minutes(31));
+    let later = catalog.write(|tx| tx.take_letters::<String>(10, lease)).unwrap();
+    assert_eq!((later.len(), later[0].message.as_str(), later[0].error.as_deref()), (1, "three", Some("421 later")));
+}
+
+#[test]
+fn alerts_notes_pauses_projects_audit_and_heartbeat_are_kept() {
+    let (_folder, clock, catalog) = catalog();
+    let full = Selection::full();
+    catalog.write(|tx| tx.put_alert("shop", "shop", &full, &("failing", 3))).unwrap();
+    assert_eq!(catalog.read(|tx| tx.alert::<(String, u32)>("shop", "shop", &full)).unwrap(), Some(("failing".into(), 3)));
+    assert_eq!(catalog.read(Reader::alerts::<(String, u32)>).unwrap().len(), 1);
+    catalog.write(|tx| tx.remove_alert("shop", "shop", &full)).unwrap();
+    assert_eq!(catalog.read(|tx| tx.alert::<(String, u32)>("shop", "shop", &full)).unwrap(), None);
+
+    let pause = Pause { project: "shop".into(), since: noon(), until: Some(noon() + minutes(10)), reason: "move".into() };
+    catalog.write(|tx| tx.pause(&pause)).unwrap();
+    assert_eq!(catalog.read(Reader::pauses).unwrap(), [pause]);
+    clock.advance(minutes(10));
+    assert!(catalog.read(Reader::pauses).unwrap().is_empty(), "a pause outlived its end");
+    assert!(catalog.write(|tx| tx.resume("shop")).unwrap());
+
+    catalog.write(|tx| tx.see_projects(&["shop", "blog"])).unwrap();
+    clock.advance(minutes(1));
+    catalog.write(|tx| tx.see_projects(&["shop"])).unwrap();
+    let known = catalog.read(Reader::known_projects).unwrap();
+    assert_eq!((known[0].name.as_str(), known[0].removed_at), ("blog", Some(noon() + minutes(11))));
+    assert_eq!((known[1].first_seen, known[1].removed_at), (noon() + minutes(10), None));
+    catalog.write(|tx| tx.see_projects(&["blog", "shop"])).unwrap();
+    assert_eq!(catalog.read(Reader::known_projects).unwrap()[0].removed_at, None);
+
+    let entry = AuditEntry {
+        at: noon(),
+        actor: "root".into(),
+        action: "pin".into(),
+        project: Some("shop".into()),
+        subject: "abc".into(),
+        outcome: "ok".into(),
+    };
+    catalog.write(|tx| tx.append_audit(&entry)).unwrap();
+    assert_eq!(catalog.read(|tx| tx.audit(Some("shop"), Page::first(5))).unwrap(), [entry]);
+    assert!(catalog.read(|tx| tx.audit(Some("blog"), Page::first(5))).unwrap().is_empty());
+    let beat = Heartbeat {
+        at: noon(),
+        started_at: noon(),
+        process: own_identity(),
+        host: "db1".into(),
+        version: "0.1.0".into(),
+        running: vec![RunId("aaaa".into())],
+    };
+    catalog.write(|tx| tx.beat(&beat)).unwrap();
+    assert_eq!(catalog.read(Reader::heartbeat).unwrap(), Some(beat));
+}
+
+#[test]
+fn forgetting_spares_what_is_unfinished_and_the_last_due_time() {
+    let (_folder, clock, catalog) = catalog();
+    catalog
+        .write(|tx| {
+            tx.start_run(&run("going", noon()))?;
+            tx.finish_run(&Run { status: RunStatus::Completed, ..run("done", noon()) })?;
+            tx.claim_slots(&[slot("a", noon()), slot("b", noon())])?;
+            tx.finish_slot(&slot("a", noon()), SlotOutcome::Ok)?;
+            let id = tx.enqueue(&"old")?;
+            tx.letter_delivered(id)?;
+            tx.enqueue(&"waiting").map(drop)
+        })
+        .unwrap();
+    clock.advance(minutes(60));
+    let forget = || catalog.write(|tx| tx.forget_before(noon() + minutes(1), 1)).unwrap();
+    assert_eq!((forget(), forget()), (3, 0));
+    assert_eq!(catalog.read(Reader::unfinished_runs).unwrap().len(), 1);
+    assert_eq!(catalog.read(Reader::unfinished_slots).unwrap().len(), 1);
+    assert_eq!(catalog.read(|tx| tx.letters::<String>(None, Page::all())).unwrap().len(), 1);
+    assert_eq!(catalog.read(Reader::last_due).unwrap().len(), 2);
+}
