@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::config::secret;
 use crate::error::{Cause, Failure, Result};
 use crate::notify::probe;
+use crate::ops::secret;
 
 use super::exit::Exit;
 use super::{Common, out, world};
@@ -30,7 +30,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Failure::new(Cause::Configuration, "there is no [smtp] in the configuration, so nothing is ever mailed")
             .hint("add [smtp] with host, from and to")
     })?;
-    let password = secret::read(&smtp.password)?;
+    let password = secret(&smtp.password)?;
     let steps = probe::probe(smtp, password.as_ref(), Clock::system().now());
     let good = steps.iter().all(|step| step.ok);
     if common.json {

@@ -37,15 +37,15 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     let mut session =
         Session::open(means.clients.newest(), means.access, Some(&request.connect_to), &name, &project.limits, means.cancel)?;
     let server = session.server().clone();
-    let client = means.clients.for_server(server.version_num)?.clone();
+    let client = means.clients.for_server(server.version_num)?;
     let mut warnings = Vec::new();
     standby(means, &server, &mut session, &mut warnings)?;
     if request.shape.content != Content::Globals {
         rights(&mut session, request)?;
     }
     server_lock(means, request, &mut session, &mut warnings)?;
-    let database_size = session.database_size()?;
-    let properties = session.properties()?;
+    let database_size = Some(session.database_size()?);
+    let properties = Some(session.properties()?);
     Ok(Asked { session, client, server, database_size, properties, started_at: world.clock.now(), warnings })
 }
 
@@ -89,7 +89,7 @@ fn standby(means: Means<'_>, server: &Server, session: &mut Session, warnings: &
         return Ok(());
     }
     match means.project.standby {
-        Standby::Refuse => Err(Failure::new(Cause::Configuration, format!("{}:{} is a standby, and this project refuses standbys", server.host, server.port))
+        Standby::Refuse => Err(Failure::new(Cause::Configuration, format!("{} is a standby, and this project refuses standbys", server.reached))
             .hint("point the connection at the primary, or set standby = \"as-is\"")),
         Standby::AsIs => {
             warnings.push(String::from("dumped from a standby"));
@@ -109,15 +109,15 @@ fn rights(session: &mut Session, request: &Request) -> Result<()> {
     if let Some(first) = hidden.first() {
         return Err(Failure::new(
             Cause::RowSecurity,
-            format!("row security on {first}{} hides rows from the role {:?}", and_more(hidden.len()), session.server().user),
+            format!("row security on {first}{} hides rows from the role {:?}", and_more(hidden.len()), session.server().role),
         )
-        .hint(format!("let a role dump that sees every row: ALTER ROLE \"{}\" BYPASSRLS", session.server().user)));
+        .hint(format!("let a role dump that sees every row: ALTER ROLE \"{}\" BYPASSRLS", session.server().role)));
     }
     let unreadable = session.unreadable(&request.shape)?;
     if let Some(first) = unreadable.first() {
         return Err(Failure::new(
             Cause::Permission,
-            format!("the role {:?} can't read {}{}", session.server().user, first.object, and_more(unreadable.len())),
+            format!("the role {:?} can't read {}{}", session.server().role, first.object, and_more(unreadable.len())),
         )
         .hint(first.remedy.clone()));
     }
