@@ -1,1 +1,3 @@
 //! See the design.
+
+pub mod archive;
