@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config;
 use crate::daemon::reaper;
 
 use self::exit::Exit;
@@ -40,7 +41,7 @@ struct Cli {
 #[derive(Debug, clap::Args)]
 struct Common {
     /// The configuration file.
-    #[arg(long, global = true, env = "PGDUMPD_CONFIG", default_value = "/etc/pgdumpd/pgdumpd.toml", value_name = "FILE")]
+    #[arg(long, global = true, env = "PGDUMPD_CONFIG", default_value = config::USUAL_FILE, value_name = "FILE")]
     config: PathBuf,
     /// Answer in JSON, for programs.
     #[arg(long, global = true)]

@@ -25,7 +25,7 @@ mod tests;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use toml::de::{DeTable, DeValue};
@@ -53,6 +53,15 @@ pub fn load(path: &Path, env: Lookup<'_>) -> Result<Settings, Vec<Problem>> {
     check::secrets(&reading, mode, path, env);
     check::real_paths(&reading);
     reading.finish()
+}
+
+/// Where the file is looked for unless someone says otherwise.
+pub const USUAL_FILE: &str = "/etc/pgdumpd/pgdumpd.toml";
+
+/// The file's path where it isn't the usual one: then it belongs into every line to type.
+#[must_use]
+pub fn unusual(file: &Path) -> Option<PathBuf> {
+    (file != Path::new(USUAL_FILE)).then(|| file.to_path_buf())
 }
 
 /// Reads and checks a text as if it were the file of that name; touches no other file.

@@ -3,12 +3,16 @@
 //! Everything goes through PostgreSQL's own programs, so that the check and the dump follow the same rules of libpq. It never decides
 //! whether a backup is made, kept or trusted; the verbs do.
 
+pub mod archive;
 pub mod connection;
 pub mod dump;
 pub mod options;
+mod pattern;
 mod peer;
 mod psql;
+pub mod replay;
+pub mod rights;
 pub mod session;
 mod target;
 pub mod version;
-pub mod archive;
+pub mod watch;
