@@ -67,9 +67,8 @@ impl Psql {
         }
         let (before, after) = if guard { ("savepoint pgdumpd;\n", "rollback to savepoint pgdumpd;\n") } else { ("", "") };
         let marker = &self.marker;
-        let text = format!(
-            "{before}{statement}\n;\n\\echo {marker} :ERROR :SQLSTATE\n\\echo :LAST_ERROR_MESSAGE\n{after}\\echo {marker} end\n"
-        );
+        let text =
+            format!("{before}{statement}\n;\n\\echo {marker} :ERROR :SQLSTATE\n\\echo :LAST_ERROR_MESSAGE\n{after}\\echo {marker} end\n");
         let written = self.stdin.as_mut().is_some_and(|stdin| stdin.write_all(text.as_bytes()).and_then(|()| stdin.flush()).is_ok());
         self.broken = true;
         let answer = if written { self.answer(limit)? } else { return Err(self.ended()) };
@@ -148,6 +147,20 @@ impl Psql {
         self.lost(last_line(&stderr)).detail(stderr)
     }
 
+    /// Ends its input and gives it this long to carry out what it was told to do after it.
+    pub(super) fn finish(mut self, grace: Duration) {
+        self.end(grace);
+    }
+
+    /// The end of its input ends psql; one that hangs in a dead network doesn't notice and is ended.
+    fn end(&mut self, grace: Duration) {
+        drop(self.stdin.take());
+        drop(self.lines.take());
+        if self.child.wait_timeout(grace).is_none() {
+            self.child.terminate(Duration::from_millis(500));
+        }
+    }
+
     fn lost(&self, why: &str) -> Failure {
         let stderr = self.child.stderr_tail();
         let cause = match sqlstate_in(&stderr).map(cause_of) {
@@ -160,13 +173,7 @@ impl Psql {
 
 impl Drop for Psql {
     fn drop(&mut self) {
-        // The end of its input ends psql; one that hangs in a dead network doesn't notice and is ended.
-        drop(self.stdin.take());
-        drop(self.lines.take());
-        let grace = if self.broken { Duration::from_millis(50) } else { Duration::from_secs(2) };
-        if self.child.wait_timeout(grace).is_none() {
-            self.child.terminate(Duration::from_millis(500));
-        }
+        self.end(if self.broken { Duration::from_millis(50) } else { Duration::from_secs(2) });
         if let Some(reader) = self.reader.take() {
             drop(reader.join());
         }

@@ -16,13 +16,13 @@ use crate::process::{self, Exit, Input, Output, Spec};
 
 /// Folders whose children are one folder per major version, and the path from there to the programs.
 const FAMILIES: [(&str, &str, &str); 7] = [
-    ("/usr/lib/postgresql", "", "bin"),            // Debian, Ubuntu
-    ("/usr", "pgsql-", "bin"),                     // Red Hat and the PGDG packages
-    ("/usr/libexec", "postgresql", ""),            // Alpine
-    ("/opt/homebrew/opt", "postgresql@", "bin"),   // Homebrew
-    ("/usr/local/opt", "postgresql@", "bin"),      // Homebrew on Intel
-    ("/opt/homebrew/opt", "libpq", "bin"),         // Homebrew, clients alone
-    ("/Library/PostgreSQL", "", "bin"),            // EDB's installer
+    ("/usr/lib/postgresql", "", "bin"),          // Debian, Ubuntu
+    ("/usr", "pgsql-", "bin"),                   // Red Hat and the PGDG packages
+    ("/usr/libexec", "postgresql", ""),          // Alpine
+    ("/opt/homebrew/opt", "postgresql@", "bin"), // Homebrew
+    ("/usr/local/opt", "postgresql@", "bin"),    // Homebrew on Intel
+    ("/opt/homebrew/opt", "libpq", "bin"),       // Homebrew, clients alone
+    ("/Library/PostgreSQL", "", "bin"),          // EDB's installer
 ];
 
 /// Longest wait for `pg_dump --version`.
@@ -135,9 +135,11 @@ impl Clients {
     /// Fails with [`Cause::ServerTooNew`], naming both versions, where the server's major is above every client's (`pg_dump` would refuse).
     pub fn for_server(&self, version_num: u32) -> Result<Client> {
         let server = major(version_num);
-        let best = self.0.iter().filter(|client| client.major() >= server).min_by_key(|client| {
-            (client.major(), std::cmp::Reverse(client.version_num))
-        });
+        let best = self
+            .0
+            .iter()
+            .filter(|client| client.major() >= server)
+            .min_by_key(|client| (client.major(), std::cmp::Reverse(client.version_num)));
         best.cloned().ok_or_else(|| {
             let newest = self.newest();
             let message = format!(
