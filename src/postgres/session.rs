@@ -116,6 +116,11 @@ impl Session {
         &self.server
     }
 
+    /// Whether the server still answers on this session.
+    pub fn is_alive(&mut self) -> bool {
+        self.ask::<bool>("select to_json(true)").unwrap_or(false)
+    }
+
     /// The databases that allow connections and aren't templates, by name; without those a failed DROP DATABASE left behind.
     pub fn databases(&mut self) -> Result<Vec<String>> {
         self.ask(

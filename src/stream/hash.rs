@@ -77,6 +77,13 @@ impl<R: Read> Read for Hashing<R> {
     }
 }
 
+/// SHA-256 of everything a reader gives, lower-case hexadecimal.
+pub fn sha256(source: impl Read) -> crate::error::Result<String> {
+    let mut hashing = Hashing::new(source);
+    io::copy(&mut hashing, &mut io::sink()).map_err(|error| crate::error::Failure::storage("reading back", &error))?;
+    Ok(hashing.into_parts().1.hex())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
