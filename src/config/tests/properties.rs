@@ -96,7 +96,8 @@ proptest! {
     #[test]
     fn no_secret_is_ever_printed(secret in "[A-Z]{12,20}", broken in any::<bool>()) {
         // Percent-encoded in the URL, so that neither form may appear.
-        let encoded: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded: Vec<String> = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let encoded = encoded.concat();
         let tail = if broken { "retension = 1\nstorage = [\"x\"]\n" } else { "" };
         let texts = [
             shop(tail).replace("backup@", &format!("backup:{encoded}@")),
