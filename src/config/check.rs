@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::daemon::StorageDraft;
 use super::env::Lookup;
-use super::project::{Draft, quoted};
+use super::project::Draft;
 use super::report::{Place, Trouble};
+use super::values::quoted;
 use super::{Reading, secret, timing};
 use crate::model::project::{PasswordSource, Project};
 use crate::model::settings::{Daemon, StorageSettings};
@@ -26,15 +28,17 @@ pub(super) fn across(
     duplicates(drafts);
     let paths: Vec<(String, PathBuf)> = storages.iter().map(|(name, draft)| (name.clone(), path_of(draft))).collect();
     overlaps(storages, &paths, &daemon.state_dir);
+    // Ten thousand projects have few different times.
+    let mut known = BTreeMap::new();
     for (draft, project) in drafts.iter().zip(projects) {
         if let Some(project) = project {
-            age(draft, project);
+            age(draft, project, &mut known);
         }
     }
 }
 
 /// A limit of age that even a daemon in the best of health can't keep.
-fn age(draft: &Draft, project: &Project) {
+fn age(draft: &Draft, project: &Project, known: &mut BTreeMap<String, Option<Duration>>) {
     let Some(limit) = project.max_backup_age else { return };
     if !project.enabled || project.schedules.is_empty() {
         return;
@@ -46,7 +50,8 @@ fn age(draft: &Draft, project: &Project) {
         return;
     }
     let timings: Vec<_> = full.iter().map(|schedule| (&schedule.timing, schedule.time_zone)).collect();
-    if let Some(wait) = timing::longest_wait(&timings).filter(|wait| *wait > limit) {
+    let longest = *known.entry(format!("{timings:?}")).or_insert_with(|| timing::longest_wait(&timings));
+    if let Some(wait) = longest.filter(|wait| *wait > limit) {
         let (limit, wait) = (units::show_duration(limit), units::show_duration(wait));
         place.warning(
             Trouble::new(format!("{limit} is shorter than the longest wait between two full backups, {wait}"))

@@ -102,15 +102,10 @@ fn storage_of(table: &DeTable<'_>, place: &Place) -> Option<StorageDraft> {
     };
     defaults(&STORAGE, place, &mut apply);
     walk(&STORAGE, table, place, &mut apply);
-    match path {
-        Some(path) => Some(StorageDraft { settings: StorageSettings::Local { path, reserve }, place: at }),
-        None => {
-            if !told {
-                place.problem(Trouble::new("path is missing").hint("name the folder that backups go to: path = \"/var/backups/pgdumpd\""));
-            }
-            None
-        }
+    if path.is_none() && !told {
+        place.problem(Trouble::new("path is missing").hint("name the folder that backups go to: path = \"/var/backups/pgdumpd\""));
     }
+    path.map(|path| StorageDraft { settings: StorageSettings::Local { path, reserve }, place: at })
 }
 
 /// `[smtp]` as far as it could be read, and where its password comes from.

@@ -51,7 +51,7 @@ fn unknown(section: &Section, place: &Place, name: &str) {
     let mut trouble = Trouble::new("unknown key");
     let home = SECTIONS.iter().find(|other| other.key(name).is_some());
     trouble = match (home, near) {
-        (Some(home), _) => trouble.hint(format!("{name} belongs into {}", home.header)),
+        (Some(home), _) => trouble.hint(format!("{name} belongs in {}", home.header)),
         (None, None) => {
             let names: Vec<&str> = section.keys().map(|key| key.name).collect();
             trouble.hint(format!("{} knows {}", section.header, names.join(", ")))
@@ -76,7 +76,9 @@ impl<'v> Item<'v> {
 
     /// Tells that the value has the wrong type.
     pub(super) fn wrong_type<T>(&self) -> Option<T> {
-        self.wrong(format!("wrong type, {}", self.type_words()));
+        // A variable is always text: what it lacks is the right form.
+        let why = if self.place.is_variable() { String::from("wrong value") } else { format!("wrong type, {}", self.type_words()) };
+        self.wrong(why);
         None
     }
 
@@ -149,14 +151,12 @@ impl<'v> Item<'v> {
         Some(duration)
     }
 
-    /// A duration, or `Some(None)` for `"none"`.
-    pub(super) fn duration_or_none(&self) -> Option<Option<Duration>> {
-        if let DeValue::String(text) = self.value
-            && text == "none"
-        {
-            return Some(None);
+    /// Sets a duration, or `None` for `"none"`.
+    pub(super) fn duration_or_none(&self, target: &mut Option<Duration>) {
+        match self.value {
+            DeValue::String(text) if text == "none" => *target = None,
+            _ => set(target, self.duration().map(Some)),
         }
-        self.duration().map(Some)
     }
 
     /// A size in bytes.
@@ -197,14 +197,12 @@ impl<'v> Item<'v> {
 
     pub(super) fn email(&self) -> Option<String> {
         let text = self.text()?;
-        match text.parse::<lettre::Address>() {
-            Ok(_) => Some(text.to_owned()),
-            Err(_) => {
-                let expected = Kind::Email.expected();
-                self.place.problem(Trouble::new(format!("{text:?} is not a mail address")).expected(expected));
-                None
-            }
+        if text.parse::<lettre::Address>().is_ok() {
+            return Some(text.to_owned());
         }
+        let expected = Kind::Email.expected();
+        self.place.problem(Trouble::new(format!("{text:?} is not a mail address")).expected(expected));
+        None
     }
 
     /// One of the words of [`Kind::Words`], as its index.

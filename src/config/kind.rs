@@ -69,7 +69,7 @@ impl Kind {
             Self::DurationOrNone => "a duration of a second or more, such as \"26h\", or \"none\"",
             Self::Durations => "a list of durations such as [\"1 min\", \"5 min\"]",
             Self::Size => "a size such as \"2 GiB\" or \"500 MB\"",
-            Self::Path => "an absolute path such as \"/var/lib/pgdumpd\"",
+            Self::Path => "a path that begins with / and is free of ..",
             Self::Zone => "a time zone such as \"Europe/Berlin\"",
             Self::Email => "a mail address such as \"oncall@example.org\"",
             Self::Emails => "a list of mail addresses such as [\"oncall@example.org\"]",

@@ -18,6 +18,7 @@ pub mod secret;
 mod shape;
 mod timing;
 mod url;
+mod values;
 
 #[cfg(test)]
 mod tests;
@@ -105,12 +106,15 @@ impl Reading {
         let report = Report::new(file, text);
         let place = Place::whole(&report);
         let (table, errors) = DeTable::parse_recoverable(text);
+        let reading = Self::walk(Rc::clone(&report), table.get_ref(), env);
+        // What was read from a broken line is guessed: only the syntax is told of it.
+        report.forget_lines(errors.iter().filter_map(toml::de::Error::span));
         for error in &errors {
             // Only the message: the error's own display would quote the line, and with it perhaps a password.
             let place = error.span().map_or_else(|| place.clone(), |span| place.at(&span));
             place.problem(Trouble::new(format!("not TOML: {}", error.message().trim())));
         }
-        Self::walk(report, table.get_ref(), env)
+        reading
     }
 
     fn walk(report: Rc<Report>, table: &DeTable<'_>, env: Lookup<'_>) -> Self {

@@ -1,16 +1,16 @@
 //! Reads `[defaults]` and `[[project]]`: a project starts as a copy of the defaults, then its own keys overrule them.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::item::{Item, defaults, set, shown, walk};
-use super::keys::{Key, LIMITS, PROJECT, RETENTION};
+use super::keys::{Key, LIMITS, PROJECT};
 use super::kind::Kind;
 use super::report::{Place, Trouble, nearest};
 use super::schedule::{self, ScheduleDraft};
+use super::values::{databases, globs, project_name, quoted, retention, standby, storage};
 use super::{connection, secret, shape};
 use crate::model::dump::DumpShape;
 use crate::model::project::{Connection, Databases, Limits, Notify, PasswordSource, Project, Standby};
@@ -44,6 +44,8 @@ pub(super) struct Draft {
     time_zone: Option<Tz>,
     spread: Duration,
     pub(super) shape: DumpShape,
+    /// Where this table itself shapes the dump.
+    shaped: Vec<(&'static str, Place)>,
     schedules: Vec<ScheduleDraft>,
     /// The keys of this table itself, without those that came from the defaults.
     own: Vec<&'static str>,
@@ -59,7 +61,7 @@ impl Draft {
         if let Some(table) = table {
             draft.read(table);
             if let Some((name, _)) = table.get_key_value("name") {
-                place.key("name").at(&name.span()).problem(Trouble::new("a name belongs into [[project]]"));
+                place.key("name").at(&name.span()).problem(Trouble::new("a name belongs in [[project]]"));
                 draft.name = None;
             }
         }
@@ -70,7 +72,8 @@ impl Draft {
     pub(super) fn project(base: &Self, table: &DeTable<'_>, file: &Place, number: usize) -> Self {
         let name = table.get("name").and_then(|name| name.get_ref().as_str());
         let title = name.map_or_else(|| format!("project {number}"), |name| format!("project {}", quoted(name)));
-        let mut draft = Self { place: file.within(&title), own: Vec::new(), exclude_at: None, age_at: None, ..base.clone() };
+        let mut draft =
+            Self { place: file.within(&title), own: Vec::new(), shaped: Vec::new(), exclude_at: None, age_at: None, ..base.clone() };
         draft.read(table);
         draft
     }
@@ -111,7 +114,7 @@ impl Draft {
             "storage" => set(&mut self.storage, storage(item).map(Some)),
             "retention" => set(&mut self.retention, retention(item)),
             "max_backup_age" => {
-                set(&mut self.max_backup_age, item.duration_or_none());
+                item.duration_or_none(&mut self.max_backup_age);
                 self.age_at = Some(item.place.clone());
             }
             "limits" => {
@@ -133,6 +136,7 @@ impl Draft {
                 if !shape::apply(&mut self.shape, key, item) {
                     super::unread(key, item);
                 }
+                self.shaped.push((key.name, item.place.clone()));
             }
         }
     }
@@ -141,7 +145,7 @@ impl Draft {
         match key.name {
             "lock_wait" => set(&mut self.limits.lock_wait, item.duration()),
             "no_progress" => set(&mut self.limits.no_progress, item.duration()),
-            "total" => set(&mut self.limits.total, item.duration_or_none()),
+            "total" => item.duration_or_none(&mut self.limits.total),
             "connect" => set(&mut self.limits.connect, item.duration()),
             "retries" => set(&mut self.limits.retries, item.list(Kind::Interval, Item::duration)),
             _ => super::unread(key, item),
@@ -177,6 +181,7 @@ impl Draft {
             time_zone: None,
             spread: Duration::ZERO,
             shape: DumpShape::default(),
+            shaped: Vec::new(),
             schedules: Vec::new(),
             own: Vec::new(),
         }
@@ -203,7 +208,10 @@ impl Draft {
                     .hint("say how the server is reached: connection = \"postgresql://user@host/database\""),
             );
         }
-        shape::check(&self.shape, &self.place);
+        shape::check(&self.shape, &self.place, &self.shaped);
+        if self.schedules.is_empty() && self.enabled {
+            self.place.warning(Trouble::new("has no schedule, so it is backed up by hand only").hint("add a [[project.schedule]]"));
+        }
         let databases = self.databases_of();
         let storage = self.storage_of(around);
         let time_zone = self.time_zone.unwrap_or(around.time_zone);
@@ -281,158 +289,4 @@ impl Draft {
             }
         }
     }
-}
-
-/// A text between quotes, shortened, control characters escaped.
-pub(super) fn quoted(text: &str) -> String {
-    format!("{:?}", text.chars().take(80).collect::<String>())
-}
-
-/// Percent-encoded in the storage, so its length is counted as it will stand there.
-fn project_name(item: &Item<'_>) -> Option<String> {
-    const LONGEST: usize = 80;
-    let name = item.name()?;
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    let length: usize = name.bytes().map(|byte| if plain(byte) { 1 } else { 3 }).sum();
-    if length > LONGEST {
-        item.place.problem(Trouble::new(format!(
-            "the name is too long: {length} bytes once percent-encoded for its folder, of at most {LONGEST}"
-        )));
-        return None;
-    }
-    Some(name)
-}
-
-fn databases(item: &Item<'_>) -> Option<Databases> {
-    if let DeValue::String(text) = item.value {
-        if text == "all" {
-            return Some(Databases::All { exclude: Vec::new() });
-        }
-        item.wrong(format!("unknown value {}", shown(text)));
-        return None;
-    }
-    let names = item.names()?;
-    let mut seen = BTreeMap::new();
-    for name in &names {
-        if seen.insert(name, ()).is_some() {
-            item.place.problem(Trouble::new(format!("{} stands here twice", quoted(name))));
-        }
-    }
-    if let DeValue::Array(array) = item.value
-        && array.is_empty()
-    {
-        item.wrong("names no database");
-        return None;
-    }
-    Some(Databases::Named(names))
-}
-
-fn globs(item: &Item<'_>) -> Option<Vec<String>> {
-    item.list(Kind::Text, |item| {
-        let glob = item.name()?;
-        match globset::Glob::new(&glob) {
-            Ok(_) => Some(glob),
-            Err(error) => {
-                item.place.problem(Trouble::new(format!("bad glob {}: {}", quoted(&glob), error.kind())));
-                None
-            }
-        }
-    })
-}
-
-fn storage(item: &Item<'_>) -> Option<(String, Place)> {
-    let names = item.names()?;
-    match names.as_slice() {
-        [one] => Some((one.clone(), item.place.clone())),
-        [] => {
-            item.wrong("names no storage");
-            None
-        }
-        _ => {
-            item.place.problem(
-                Trouble::new(format!("names {} storages, and pgdumpd writes to one", names.len()))
-                    .hint("copy the storage's folder elsewhere by other means, or make a second project"),
-            );
-            None
-        }
-    }
-}
-
-fn standby(item: &Item<'_>) -> Option<Standby> {
-    if let DeValue::Table(table) = item.value {
-        let mut found = None;
-        for (name, value) in table {
-            let inner =
-                Item { place: item.place.key(&shown(name.get_ref())).at(&name.span()), value: value.get_ref(), kind: Kind::Interval };
-            if name.get_ref() == "pause_replay" {
-                found = Some(inner.duration()?);
-            } else {
-                inner.place.problem(Trouble::new("unknown key").suggest(Some(String::from("pause_replay"))));
-            }
-        }
-        if found.is_none() {
-            item.wrong("says nothing");
-        }
-        return found.map(Standby::PauseReplay);
-    }
-    match item.text()? {
-        "as-is" => Some(Standby::AsIs),
-        "refuse" => Some(Standby::Refuse),
-        other => {
-            item.wrong(format!("unknown value {}", shown(other)));
-            None
-        }
-    }
-}
-
-/// The policy, which must keep something if it says anything.
-fn retention(item: &Item<'_>) -> Option<Policy> {
-    let table = item.table()?;
-    let mut policy = Policy::default();
-    let mut said = 0;
-    let mut kept = 0;
-    walk(&RETENTION, table, &item.place, |key, item| {
-        if key.name == "keep_within" {
-            said += 1;
-            kept += 1;
-            set(&mut policy.keep_within, item.duration().map(Some));
-            return;
-        }
-        if key.name == "min_keep" {
-            set(&mut policy.min_keep, min_keep(item));
-            return;
-        }
-        let count: Option<u32> = item.count();
-        said += 1;
-        // A wrong value has been told already; it must not look like a zero.
-        kept += usize::from(count != Some(0));
-        let target = match key.name {
-            "keep_last" => &mut policy.keep_last,
-            "keep_hourly" => &mut policy.keep_hourly,
-            "keep_daily" => &mut policy.keep_daily,
-            "keep_weekly" => &mut policy.keep_weekly,
-            "keep_monthly" => &mut policy.keep_monthly,
-            "keep_yearly" => &mut policy.keep_yearly,
-            _ => return super::unread(key, item),
-        };
-        set(target, count.map(Some));
-    });
-    if said > 0 && kept == 0 {
-        item.place.problem(
-            Trouble::new("every rule is zero, which counts as unset and would keep everything")
-                .hint("give one rule a number, or leave retention out to keep everything"),
-        );
-        return None;
-    }
-    Some(policy)
-}
-
-fn min_keep(item: &Item<'_>) -> Option<u32> {
-    if let DeValue::Integer(number) = item.value
-        && number.as_str() == "0"
-    {
-        item.place.problem(Trouble::new("0 would let the last backup go").expected("1 or more"));
-        return None;
-    }
-    item.count()
 }

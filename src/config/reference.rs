@@ -14,11 +14,16 @@ pub fn reference() -> String {
          [config/pgdumpd.toml](../config/pgdumpd.toml) is a commented example. This page is generated from the program.\n",
     );
     for section in SECTIONS {
-        text.push_str(&format!("\n## `{}`\n\n{}\n\n", section.header, section.doc));
-        text.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
-        for key in section.keys() {
-            text.push_str(&row(key));
-        }
+        let rows: Vec<String> = section.keys().map(row).collect();
+        let parts = [
+            "\n## `",
+            section.header,
+            "`\n\n",
+            section.doc,
+            "\n\n| key | value | default | meaning |\n|---|---|---|---|\n",
+            &rows.concat(),
+        ];
+        text.push_str(&parts.concat());
         text.push_str(&variables(section));
     }
     text

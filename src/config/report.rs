@@ -68,6 +68,12 @@ impl Report {
         (sorted(&self.problems), sorted(&self.warnings))
     }
 
+    /// Drops the problems of the lines in which these spans begin.
+    pub(super) fn forget_lines(&self, spans: impl Iterator<Item = Range<usize>>) {
+        let lines: Vec<usize> = spans.map(|span| self.line(span.start)).collect();
+        self.problems.borrow_mut().retain(|problem| problem.line.is_none_or(|line| !lines.contains(&line)));
+    }
+
     fn line(&self, offset: usize) -> usize {
         self.lines.partition_point(|start| *start <= offset).max(1)
     }

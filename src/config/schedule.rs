@@ -8,8 +8,8 @@ use toml::de::{DeTable, DeValue};
 use super::item::{Item, set, walk};
 use super::keys::{Key, SCHEDULE};
 use super::kind::Kind;
-use super::project::quoted;
 use super::report::{Place, Trouble};
+use super::values::quoted;
 use super::{shape, timing};
 use crate::model::dump::DumpShape;
 use crate::model::project::Schedule;
@@ -26,7 +26,7 @@ pub(super) struct ScheduleDraft {
     spread: Option<Duration>,
     /// The shaping keys over an empty shape, and which of them were written.
     shape: DumpShape,
-    shaped: Vec<&'static str>,
+    shaped: Vec<(&'static str, Place)>,
 }
 
 /// The schedules of one list.
@@ -74,7 +74,7 @@ impl ScheduleDraft {
             "every" => set(&mut self.timing, item.duration().map(|span| Some(Timing::Every(span)))),
             "time_zone" => set(&mut self.time_zone, item.zone().map(Some)),
             "spread" => set(&mut self.spread, item.duration().map(Some)),
-            _ if shape::apply(&mut self.shape, key, item) => self.shaped.push(key.name),
+            _ if shape::apply(&mut self.shape, key, item) => self.shaped.push((key.name, item.place.clone())),
             _ => super::unread(key, item),
         }
     }
@@ -83,7 +83,7 @@ impl ScheduleDraft {
     fn shape_over(&self, project: &DumpShape) -> DumpShape {
         let mut shape = project.clone();
         let own = &self.shape;
-        for name in &self.shaped {
+        for (name, _) in &self.shaped {
             match *name {
                 "content" => shape.content = own.content,
                 "format" => shape.format = own.format,
@@ -114,7 +114,7 @@ pub(super) fn finish(drafts: &[ScheduleDraft], base: &DumpShape, zone: Tz, sprea
         names.push(name.clone());
         let shape = draft.shape_over(base);
         if !draft.shaped.is_empty() {
-            shape::check(&shape, &draft.place);
+            shape::check(&shape, &draft.place, &draft.shaped);
         }
         let Some(timing) = draft.timing.clone() else { continue };
         schedules.push(Schedule {

@@ -23,17 +23,21 @@ pub(super) fn apply(shape: &mut DumpShape, key: &Key, item: &Item<'_>) -> bool {
     true
 }
 
-/// Tells combinations that pg_dump refuses, or takes and half ignores.
-pub(super) fn check(shape: &DumpShape, place: &Place) {
+/// Tells combinations that `pg_dump` refuses, or takes and half ignores. `written` holds the places of the keys, where they have one.
+pub(super) fn check(shape: &DumpShape, place: &Place, written: &[(&'static str, Place)]) {
+    let at = |name: &str| match written.iter().find(|(key, _)| *key == name) {
+        Some((_, place)) => place.clone(),
+        None => place.key(name),
+    };
     if shape.jobs > 1 && shape.format != Format::Directory {
-        place.key("jobs").problem(Trouble::new("more than one job needs format = \"directory\""));
+        at("jobs").problem(Trouble::new("more than one job needs format = \"directory\""));
     }
     if shape.compression == Compression::Native && matches!(shape.format, Format::Plain | Format::Tar) {
         let why = format!("native compression needs the custom or directory format, not {}", shape.format.word());
-        place.key("compression").problem(Trouble::new(why));
+        at("compression").problem(Trouble::new(why));
     }
     if !shape.include_tables.is_empty() && !shape.include_schemas.is_empty() {
-        place.key("schemas").problem(
+        at("schemas").problem(
             Trouble::new("has no effect beside tables, pg_dump ignores it")
                 .hint("write the schema into each pattern: tables = [\"sales.*\"]"),
         );

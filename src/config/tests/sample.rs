@@ -44,13 +44,13 @@ fn the_sample_has_every_key_and_no_other() {
         found.extend(table.keys().map(|name| (section.header, name.get_ref().to_string())));
     };
     take(&DAEMON, root["daemon"].get_ref());
-    take(&STORAGE, root["storage"]["main"].get_ref());
+    take(&STORAGE, root["storage"].get_ref()["main"].get_ref());
     take(&SMTP, root["smtp"].get_ref());
     take(&PROJECT, root["defaults"].get_ref());
-    take(&LIMITS, root["defaults"]["limits"].get_ref());
-    take(&PROJECT, root["project"][0].get_ref());
-    take(&RETENTION, root["project"][0]["retention"].get_ref());
-    for schedule in root["project"][0]["schedule"].get_ref().as_array().unwrap() {
+    take(&LIMITS, root["defaults"].get_ref()["limits"].get_ref());
+    take(&PROJECT, root["project"].get_ref()[0].get_ref());
+    take(&RETENTION, root["project"].get_ref()[0].get_ref()["retention"].get_ref());
+    for schedule in root["project"].get_ref()[0].get_ref()["schedule"].get_ref().as_array().unwrap() {
         take(&SCHEDULE, schedule.get_ref());
     }
     let schedule_keys: Vec<&str> = SCHEDULE.keys().map(|key| key.name).collect();

@@ -108,7 +108,11 @@ fn secrets_are_looked_at_when_the_file_is_read_with_the_other_problems() {
     };
     let text = format!("{HEAD}{}{}bad = 1\n", project("a", &open), project("b", &folder.path().join("none")));
     let path = file(&folder, "pgdumpd.toml", &text, 0o644);
-    insta::assert_snapshot!(loaded(&path), @"");
+    insta::assert_snapshot!(loaded(&path), @r#"
+        /pgdumpd.toml:10: project "a": password: secret /open can be read by others (mode 0644); chmod 600 /open
+        /pgdumpd.toml:14: project "b": password: secret /none can't be read: No such file or directory (os error 2); make the file, readable for the user that pgdumpd runs as
+        /pgdumpd.toml:15: project "b": bad: unknown key; [[project]] knows name, description, enabled, connection, password, databases, exclude_databases, globals, storage, retention, max_backup_age, limits, to, reminder, catch_up, server_lock, standby, pg_bin_dir, compression_workers, content, format, compression, jobs, tables, exclude_tables, schemas, exclude_schemas, exclude_table_data, options, time_zone, spread, schedule
+    "#);
     let good = file(&folder, "good", "pw", 0o600);
     let path = file(&folder, "pgdumpd.toml", &format!("{HEAD}{}", project("a", &good)), 0o644);
     assert_eq!(loaded(&path), "accepted");
@@ -119,7 +123,7 @@ fn a_file_with_a_password_in_it_must_be_private() {
     let folder = TempDir::new().unwrap();
     let text = format!("{HEAD}[[project]]\nname = \"a\"\nconnection = \"postgresql://u:pw@db/x\"\n");
     let path = file(&folder, "pgdumpd.toml", &text, 0o640);
-    insta::assert_snapshot!(loaded(&path), @"");
+    insta::assert_snapshot!(loaded(&path), @r#"/pgdumpd.toml:9: project "a": connection: a password stands here, and others can read this file (mode 0640); chmod 600 /pgdumpd.toml"#);
     file(&folder, "pgdumpd.toml", &text, 0o600);
     assert_eq!(loaded(&path), "accepted");
 }
@@ -127,10 +131,10 @@ fn a_file_with_a_password_in_it_must_be_private() {
 #[test]
 fn a_file_that_cannot_be_read_says_so() {
     let folder = TempDir::new().unwrap();
-    insta::assert_snapshot!(loaded(&folder.path().join("none.toml")), @"");
+    insta::assert_snapshot!(loaded(&folder.path().join("none.toml")), @r"/none.toml: can't be read: No such file or directory (os error 2); name another file with --config or PGDUMPD_CONFIG");
     let path = folder.path().join("binary.toml");
     fs::write(&path, b"[daemon]\n\xff").unwrap();
-    insta::assert_snapshot!(loaded(&path), @"");
+    insta::assert_snapshot!(loaded(&path), @r"/binary.toml: line 2 is not UTF-8");
 }
 
 #[test]
@@ -141,5 +145,5 @@ fn storages_that_links_bring_together_overlap() {
     std::os::unix::fs::symlink(&real, folder.path().join("link")).unwrap();
     let text = format!("[storage.a]\npath = {:?}\n[storage.b]\npath = {:?}\n", real, folder.path().join("link"));
     let path = file(&folder, "pgdumpd.toml", &text, 0o600);
-    insta::assert_snapshot!(loaded(&path), @"");
+    insta::assert_snapshot!(loaded(&path), @r#"/pgdumpd.toml:4: storage.b.path: is the folder of storage "a"; each storage needs a folder of its own"#);
 }
