@@ -21,6 +21,7 @@ use crate::storage::{self, Storage};
 
 pub mod backup;
 pub mod deliver;
+pub mod examine;
 pub mod mount;
 pub mod notice;
 pub mod prune;

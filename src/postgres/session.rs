@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -114,6 +115,11 @@ impl Session {
     #[must_use]
     pub fn server(&self) -> &Server {
         &self.server
+    }
+
+    /// The server's wall clock.
+    pub fn clock(&mut self) -> Result<DateTime<Utc>> {
+        self.ask("select to_json(to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))")
     }
 
     /// Whether the server still answers on this session.
