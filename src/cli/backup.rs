@@ -63,7 +63,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     notice::tell(&world, &desk)?;
     deliver::deliver(&world)?;
     if common.json {
-        out::json(if args.all { &answers } else { &answers[..answers.len().min(1)] })?;
+        match answers.as_slice() {
+            [only] if !args.all => out::json(only)?,
+            several => out::json(&several)?,
+        }
     }
     Ok(if cancel.reason().is_some() { interrupted(&signals) } else { together(&exits) })
 }
