@@ -145,10 +145,14 @@ fn encode(name: &str) -> String {
         if is_plain(byte) && !(at == 0 && matches!(byte, b'.' | b'-')) {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            encoded.extend(['%', hex_digit(byte >> 4), hex_digit(byte & 15)]);
         }
     }
     encoded
+}
+
+fn hex_digit(value: u8) -> char {
+    char::from(b"0123456789ABCDEF"[usize::from(value)])
 }
 
 fn is_plain(byte: u8) -> bool {

@@ -142,11 +142,11 @@ struct Writeback {
 
 impl Writeback {
     fn start(file: Arc<File>) -> io::Result<Self> {
-        let (nudges, nudged) = sync_channel(1);
+        let (nudges, inbox) = sync_channel(1);
         let error = Arc::new(Mutex::new(None));
         let found = Arc::clone(&error);
         let thread = std::thread::Builder::new().name(String::from("writeback")).stack_size(64 * 1024).spawn(move || {
-            while nudged.recv().is_ok() {
+            while inbox.recv().is_ok() {
                 if let Err(error) = file.sync_data() {
                     found.lock().get_or_insert(error);
                 }
