@@ -108,14 +108,12 @@ fn carry_out(world: &World, order: &Order, cancel: &Cancel) -> Report {
 }
 
 fn tell(common: &Common, order: &Order, report: &Report, answers: &mut Vec<serde_json::Value>) -> Exit {
-    if let Some(holder) = &report.held_by {
-        let failure = Failure::new(Cause::Locked, format!("project {:?} is locked by {holder}", order.project.name))
-            .hint("wait for it to end; `pgdumpd status` shows what it does");
+    if let Some(failure) = &report.held_by {
         if common.json {
             answers.push(json!({ "success": false, "project": order.project.name, "error": failure }));
             return Exit::Locked;
         }
-        return out::failure(common, &failure);
+        return out::failure(common, failure);
     }
     let mut exits = Vec::new();
     let mut runs = Vec::new();

@@ -26,7 +26,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let row = pick::backup(&world, &args.backup)?;
     let storage = world.storages.get(&row.storage).ok_or_else(|| missing_storage(&row.storage))?;
     let key = Key { project: row.project.clone(), file: row.file.clone() };
-    let manifest = manifest::read(storage.as_ref(), &key)?;
+    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
     if common.json {
         out::json(&manifest)?;
         return Ok(Exit::Done);

@@ -116,6 +116,10 @@ impl Storage for Memory {
         &self.name
     }
 
+    fn place(&self) -> String {
+        String::from("memory")
+    }
+
     fn id(&self) -> Result<Option<String>> {
         Ok(self.shared.contents.lock().id.clone())
     }

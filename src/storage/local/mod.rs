@@ -107,6 +107,10 @@ impl Storage for Local {
         &self.name
     }
 
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
     fn id(&self) -> Result<Option<String>> {
         match Folder::root(&self.path)? {
             Some(root) => Ok(self.marker(&root)?.map(|marker| marker.id)),
