@@ -149,7 +149,7 @@ impl<W> Lines<W> {
         let Self { chunks, compressor, verdicts } = self;
         drop((chunks, compressor));
         let until = Instant::now() + LETTING_GO;
-        while !matches!(verdicts.recv_deadline(until), Err(_)) {}
+        while verdicts.recv_deadline(until).is_ok() {}
     }
 }
 
