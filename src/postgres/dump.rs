@@ -94,9 +94,8 @@ impl Dump<'_> {
         let mut args = vec![format!("--format={}", self.shape.format.word())];
         let native = self.shape.compression == Compression::Native;
         match self.shape.format {
-            Format::Custom if !native => args.push(String::from("--compress=0")),
             // Compressed twice it would only cost time.
-            Format::Directory if !native => args.push(String::from("--compress=0")),
+            Format::Custom | Format::Directory if !native => args.push(String::from("--compress=0")),
             // Natively it is pg_dump's default: custom and directory are compressed, plain and tar are not.
             _ => {}
         }
