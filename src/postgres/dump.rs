@@ -71,9 +71,9 @@ impl Dump<'_> {
             spec.args.push("--no-role-passwords".into());
         }
         // Without it pg_dumpall looks for a database called postgres or template1, which need not let the role in.
-        let mut database = OsString::from("--database=");
-        database.push(self.database);
-        spec.args.push(database);
+        // Like every name there, it is read as a connection string where it looks like one, so it is always made one.
+        let database = self.database.replace('\\', "\\\\").replace('\'', "\\'");
+        spec.args.push(format!("--database=dbname='{database}'").into());
         spec
     }
 

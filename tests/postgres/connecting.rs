@@ -200,11 +200,11 @@ fn an_immediate_stop_is_a_lost_connection_and_a_terminated_session_a_shutdown() 
 fn globals_are_dumped_with_passwords_or_without() {
     let cluster = Cluster::start();
     cluster.psql("create role admin login superuser password 'x'; create role plain login");
-    cluster.psql("create database \"od=d\"");
+    cluster.psql("create database \"od='d\"");
     let limits = limits();
     let (client, run, shape) = (client(), RunId("test".into()), DumpShape::default());
     for (role, passwords) in [("admin", true), ("plain", false)] {
-        let access = access(&cluster.url_as(role, "od=d"));
+        let access = access(&cluster.url_as(role, "od='d"));
         let mut session = open(&access, None).unwrap();
         assert_eq!(session.reads_role_passwords().unwrap(), passwords);
         let server = session.server();

@@ -39,9 +39,9 @@ fn f09_who_blocks_the_dump_and_whom_it_blocks_are_named() {
     let run = RunId("test".into());
     let watch = session.watch(&run).unwrap();
     assert_eq!((watch.blocked_by.len(), watch.blocking.len()), (1, 1), "{watch:?}");
-    let (blocker, blocked) = (&watch.blocked_by[0], &watch.blocking[0]);
+    let (blocker, victim_seen) = (&watch.blocked_by[0], &watch.blocking[0]);
     assert_eq!((blocker.user.as_deref(), blocker.relation.as_deref()), (Some("postgres"), Some("public.zz")));
-    assert_eq!((blocker.application_name.as_deref(), blocked.relation.as_deref()), (Some("migration"), Some("public.aa")));
+    assert_eq!((blocker.application_name.as_deref(), victim_seen.relation.as_deref()), (Some("migration"), Some("public.aa")));
     assert!(blocker.seconds.is_some_and(|seconds| (0.0..60.0).contains(&seconds)), "{blocker:?}");
     assert!(blocker.to_string().contains("of postgres (migration) on public.zz"), "{blocker}");
     end(&cluster, victim);
