@@ -172,6 +172,14 @@ fn f13_a_role_with_short_time_outs_is_dumped_and_watched() {
     cluster.psql("create table big as select n, repeat('x', 100) as t from generate_series(1, 400000) n");
     let access = access(&cluster.url_as("hasty", "postgres"));
     let mut session = open(&access, None).unwrap();
+    let mut holder = cluster.psql_command("postgres");
+    let slow = ["begin", "lock table pg_database in access exclusive mode", "select pg_sleep(1)", "commit"];
+    let mut holder = holder.args(slow.iter().flat_map(|statement| ["-c", statement])).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(400));
+    let started = Instant::now();
+    session.databases().unwrap();
+    assert!(started.elapsed() > Duration::from_millis(150), "too fast to prove anything");
+    holder.wait().unwrap();
     session.try_server_lock("shop", "postgres").unwrap();
     let started = Instant::now();
     let finished = dump(&access, &session, &DumpShape::default());

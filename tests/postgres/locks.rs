@@ -32,11 +32,12 @@ fn f09_who_blocks_the_dump_and_whom_it_blocks_are_named() {
     let access = access(&cluster.url_as("watcher", "postgres"));
     let mut session = open(&access, None).unwrap();
     assert_eq!(session.try_server_lock("shop", "postgres").unwrap(), ServerLock::Held);
+    let run = RunId("test".into());
+    assert!(session.watch(&run).unwrap().blocked_by.is_empty());
     let mut child = process::spawn(&dump_command(&access, &session, &DumpShape::default())).unwrap();
     cluster.wait_until("exists (select from pg_locks where relation = 'zz'::regclass and not granted)");
     let victim = holding(&cluster, "alter table aa add column m int");
     cluster.wait_until("exists (select from pg_locks where relation = 'aa'::regclass and not granted)");
-    let run = RunId("test".into());
     let watch = session.watch(&run).unwrap();
     assert_eq!((watch.blocked_by.len(), watch.blocking.len()), (1, 1), "{watch:?}");
     let (blocker, victim_seen) = (&watch.blocked_by[0], &watch.blocking[0]);

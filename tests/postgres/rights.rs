@@ -43,8 +43,8 @@ fn what_a_selection_leaves_out_need_not_be_readable() {
     let cluster = Cluster::start();
     cluster.psql("create role reader login; create schema \"S\"; create schema two; create schema three;
         create table public.a (n int); create table public.b (n serial); create table \"S\".a (n int); create table two.a (n int);
-        create table two.\"x.y\" (n int); create table three.only_here (n int); select lo_create(1);
-        grant usage on schema \"S\", two to reader; grant select on public.a, two.\"x.y\" to reader; alter role reader set search_path = two, public");
+        create table two.\"x.y\" (n int); create table three.dup (n int); create table two.dup (n int); select lo_create(1);
+        grant usage on schema \"S\", two to reader; grant select on public.a, two.dup, two.\"x.y\" to reader; alter role reader set search_path = two, public");
     let access = access(&cluster.url_as("reader", "postgres"));
     let mut session = open(&access, None).unwrap();
     let list = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<String>>();
@@ -57,7 +57,8 @@ fn what_a_selection_leaves_out_need_not_be_readable() {
         (tables(&["two.x?y"]), true),
         (tables(&["public.?"]), false),
         (tables(&["public.b"]), false),
-        (tables(&["a"]), false), // two.a hides public.a on the role's search path
+        (tables(&["a"]), false),  // two.a hides public.a on the role's search path
+        (tables(&["dup"]), true), // three.dup is not on the path
         (DumpShape { exclude_tables: list(&["public.b"]), ..tables(&["public.*"]) }, false), // the sequence matches by itself
         (DumpShape { exclude_tables: list(&["public.b*"]), ..tables(&["public.*"]) }, true),
         (DumpShape { include_schemas: list(&["public"]), ..DumpShape::default() }, false),
