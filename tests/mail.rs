@@ -173,6 +173,9 @@ fn f40_one_refused_recipient_keeps_nobody_else_from_the_mail() {
     assert_eq!(names(&delivered.deferred), ["eve@example.org"]);
     assert_eq!(delivered.refused[1].answer, "550 5.1.1 no such user");
 
+    assert_eq!(message(&["x@y.org"]).for_deferred(&delivered).map(|rest| rest.to), Some(vec![String::from("eve@example.org")]));
+    assert_eq!(message(&["x@y.org"]).for_deferred(&Delivered::default()), None);
+
     // An address that is none stays none, whatever is put right in the settings.
     refused(send(&settings, &["nonsense"]));
     // As long as one of them may still take it, it is worth keeping.

@@ -2,6 +2,7 @@
 
 mod backup;
 mod check;
+mod doctor;
 mod exit;
 mod list;
 mod logging;
@@ -10,6 +11,7 @@ mod out;
 mod pause;
 mod pick;
 mod pin;
+mod plan;
 mod progress;
 mod prune;
 mod serve;
@@ -22,6 +24,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::config;
 use crate::daemon::reaper;
 
 use self::exit::Exit;
@@ -40,7 +43,7 @@ struct Cli {
 #[derive(Debug, clap::Args)]
 struct Common {
     /// The configuration file.
-    #[arg(long, global = true, env = "PGDUMPD_CONFIG", default_value = "/etc/pgdumpd/pgdumpd.toml", value_name = "FILE")]
+    #[arg(long, global = true, env = "PGDUMPD_CONFIG", default_value = config::USUAL_FILE, value_name = "FILE")]
     config: PathBuf,
     /// Answer in JSON, for programs.
     #[arg(long, global = true)]
@@ -78,6 +81,10 @@ enum Verb {
     Resume(pause::ResumeArgs),
     /// Check the configuration file
     Check(check::Args),
+    /// Find what would fail tonight: clients, logins, rights, space, mail
+    Doctor(doctor::Args),
+    /// Print the coming slots, and what the retention would keep
+    Plan(plan::Args),
     /// Say how each project stands; not zero where one is failing or stale
     Status(status::Args),
     /// Try out the mail settings
@@ -115,6 +122,8 @@ pub fn main() -> ExitCode {
         Verb::Pause(args) => pause::pause(common, &args),
         Verb::Resume(args) => pause::resume(common, &args),
         Verb::Check(args) => check::run(common, &args),
+        Verb::Doctor(args) => doctor::run(common, &args),
+        Verb::Plan(args) => plan::run(common, &args),
         Verb::Status(args) => status::run(common, &args),
         Verb::Notify(args) => notify::run(common, &args),
     };

@@ -1,11 +1,15 @@
 //! `pgdumpd notify test`
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::clock::Clock;
-use crate::config::secret;
 use crate::error::{Cause, Failure, Result};
-use crate::notify::probe;
+use crate::model::backup::RunId;
+use crate::model::settings::Smtp;
+use crate::notify::letter::message_id;
+use crate::notify::{Message, probe};
+use crate::ops::secret;
 
 use super::exit::Exit;
 use super::{Common, out, world};
@@ -30,8 +34,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Failure::new(Cause::Configuration, "there is no [smtp] in the configuration, so nothing is ever mailed")
             .hint("add [smtp] with host, from and to")
     })?;
-    let password = secret::read(&smtp.password)?;
-    let steps = probe::probe(smtp, password.as_ref(), Clock::system().now());
+    let password = secret(&smtp.password)?;
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let steps = probe::probe(smtp, password.as_ref(), &hostname, &trial(smtp, &hostname, Clock::system().now()));
     let good = steps.iter().all(|step| step.ok);
     if common.json {
         out::json(&json!({ "success": good, "steps": steps }))?;
@@ -44,4 +49,21 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         }
     }
     Ok(if good { Exit::Done } else { Exit::Failed })
+}
+
+fn trial(smtp: &Smtp, hostname: &str, now: DateTime<Utc>) -> Message {
+    Message {
+        to: smtp.to.clone(),
+        subject: format!("[pgdumpd] test from {hostname}"),
+        body: format!(
+            "This is the test mail that `pgdumpd notify test` sends from {hostname}.\n\n\
+             If you can read it, failures of your backups will reach you the same way.\n"
+        ),
+        message_id: message_id(RunId::random().as_str(), hostname),
+        written_at: now,
+        in_reply_to: None,
+        references: Vec::new(),
+        event: String::from("test"),
+        projects: Vec::new(),
+    }
 }

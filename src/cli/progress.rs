@@ -28,7 +28,7 @@ fn bar(board: &Board, over: &Cancel) {
     let unknown = style("{prefix} {spinner} {bytes}, {bytes_per_sec}");
     while over.wait_timeout(DRAW).is_none() {
         let Some(current) = board.current().into_iter().next() else { continue };
-        let moved = current.gauge.archive_bytes();
+        let moved = current.gauge.snapshot().archive_bytes;
         bar.set_prefix(name(&current));
         match current.expected.filter(|expected| *expected >= moved) {
             Some(expected) => {
@@ -50,7 +50,7 @@ fn lines(board: &Board, over: &Cancel) {
     let mut before = 0;
     while over.wait_timeout(PLAIN_EVERY).is_none() {
         for current in board.current() {
-            let moved = current.gauge.archive_bytes();
+            let moved = current.gauge.snapshot().archive_bytes;
             let rate = moved.saturating_sub(before) / PLAIN_EVERY.as_secs();
             let of = current.expected.map(|expected| format!(" of about {}", show_size(expected))).unwrap_or_default();
             out::note(format!("{}: {}{of}, {}/s", name(&current), show_size(moved), show_size(rate)));

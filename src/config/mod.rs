@@ -1,1 +1,202 @@
-//! See the design.
+//! The configuration: a TOML file and the environment, read into [`Settings`] with every default filled in, or all their problems at once.
+//!
+//! Owns the file's syntax, the table of keys and where secrets come from. It never connects, starts or writes anything.
+
+mod check;
+mod connection;
+mod daemon;
+pub mod env;
+mod item;
+mod keys;
+mod keywords;
+mod kind;
+mod project;
+mod reference;
+mod report;
+mod schedule;
+pub mod secret;
+mod shape;
+mod timing;
+mod url;
+mod values;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use toml::de::{DeTable, DeValue};
+
+pub use crate::model::settings::{Problem, Settings};
+use env::Lookup;
+use item::{Item, shown};
+use keys::Key;
+use kind::Kind;
+pub use reference::reference;
+use report::{Place, Report, Trouble, nearest};
+
+/// A file for 10 000 projects has about 5 MB; what is larger is not a configuration.
+const LONGEST: u64 = 64 * 1024 * 1024;
+
+/// Reads and checks the file, and looks at the secrets it names (that they are there and private; their values aren't kept).
+pub fn load(path: &Path, env: Lookup<'_>) -> Result<Settings, Vec<Problem>> {
+    let file = path.display().to_string();
+    let (text, mode) = read(path).map_err(|trouble| {
+        let report = Report::new(&file, "");
+        Place::whole(&report).problem(trouble);
+        report.finish().0
+    })?;
+    let reading = Reading::new(&file, &text, env);
+    check::secrets(&reading, mode, path, env);
+    check::real_paths(&reading);
+    reading.finish()
+}
+
+/// Where the file is looked for unless someone says otherwise.
+pub const USUAL_FILE: &str = "/etc/pgdumpd/pgdumpd.toml";
+
+/// The file's path where it isn't the usual one: then it belongs into every line to type.
+#[must_use]
+pub fn unusual(file: &Path) -> Option<PathBuf> {
+    (file != Path::new(USUAL_FILE)).then(|| file.to_path_buf())
+}
+
+/// Reads and checks a text as if it were the file of that name; touches no other file.
+pub fn parse(text: &str, file: &str, env: Lookup<'_>) -> Result<Settings, Vec<Problem>> {
+    Reading::new(file, text, env).finish()
+}
+
+/// The text, and the mode of the file it is from.
+fn read(path: &Path) -> Result<(String, u32), Trouble> {
+    let failed =
+        |error: std::io::Error| Trouble::new(format!("can't be read: {error}")).hint("name another file with --config or PGDUMPD_CONFIG");
+    let file = File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.mode();
+    let mut bytes = Vec::new();
+    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LONGEST {
+        return Err(Trouble::new(format!("is larger than {LONGEST} bytes")));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok((text, mode)),
+        Err(error) => {
+            let good = error.utf8_error().valid_up_to();
+            let line = error.as_bytes().iter().take(good).filter(|byte| **byte == b'\n').count() + 1;
+            Err(Trouble::new(format!("line {line} is not UTF-8")))
+        }
+    }
+}
+
+/// A text read as far as possible, with everything that is wrong with it.
+struct Reading {
+    report: Rc<Report>,
+    settings: Settings,
+    storages: std::collections::BTreeMap<String, daemon::StorageDraft>,
+    secrets: Vec<secret::Named>,
+    /// Set where a section is so wrong that `settings` lacks it; a problem has then been told.
+    broken: bool,
+}
+
+impl Reading {
+    fn new(file: &str, text: &str, env: Lookup<'_>) -> Self {
+        let report = Report::new(file, text);
+        let place = Place::whole(&report);
+        let (table, errors) = DeTable::parse_recoverable(text);
+        let reading = Self::walk(Rc::clone(&report), table.get_ref(), env);
+        // What was read from a broken line is guessed: only the syntax is told of it.
+        report.forget_lines(errors.iter().filter_map(toml::de::Error::span));
+        for error in &errors {
+            // Only the message: the error's own display would quote the line, and with it perhaps a password.
+            let place = error.span().map_or_else(|| place.clone(), |span| place.at(&span));
+            place.problem(Trouble::new(format!("not TOML: {}", error.message().trim())));
+        }
+        reading
+    }
+
+    fn walk(report: Rc<Report>, table: &DeTable<'_>, env: Lookup<'_>) -> Self {
+        let place = Place::whole(&report);
+        let sections = sections(table, &place);
+        let section = |name: &str| sections.iter().find(|item| item.0 == name).map(|item| &item.1);
+        let daemon = daemon::daemon(section("daemon").and_then(Item::table), &report, env);
+        let storages = daemon::storages(section("storage"));
+        let smtp = daemon::smtp(section("smtp"), &report, env);
+        let base = project::Draft::base(&place, section("defaults").and_then(Item::table));
+        let drafts = projects(section("project"), &base, &place);
+
+        let names: Vec<&str> = match section("storage").map(|item| item.value) {
+            Some(DeValue::Table(table)) => table.keys().map(|name| name.get_ref().as_ref()).collect(),
+            _ => Vec::new(),
+        };
+        let around = project::Around { storages: &names, time_zone: daemon.time_zone };
+        let finished: Vec<_> = drafts.iter().map(|draft| draft.finish(&around)).collect();
+        let mut secrets: Vec<secret::Named> = drafts.iter().filter_map(|draft| draft.password.clone()).collect();
+        secrets.extend(smtp.as_ref().and_then(|draft| draft.password.clone()));
+        check::across(&place, &daemon, &storages, &drafts, &finished);
+        if smtp.is_none() && section("smtp").is_none() {
+            place.warning(Trouble::new("there is no [smtp], so nobody is told when a backup fails").hint("add [smtp]"));
+        }
+        let broken = finished.iter().any(Option::is_none);
+        let settings = Settings {
+            daemon,
+            storages: storages.iter().map(|(name, draft)| (name.clone(), draft.settings.clone())).collect(),
+            smtp: smtp.and_then(|draft| draft.settings()),
+            projects: finished.into_iter().flatten().collect(),
+            warnings: Vec::new(),
+        };
+        Self { report, settings, storages, secrets, broken }
+    }
+
+    fn finish(self) -> Result<Settings, Vec<Problem>> {
+        let (mut problems, warnings) = self.report.finish();
+        if problems.is_empty() && self.broken {
+            // Can't happen: whatever drops a project tells why. If it did, a silent loss would be worse than this.
+            Place::whole(&self.report).problem(Trouble::new("a project could not be read"));
+            problems = self.report.finish().0;
+        }
+        if problems.is_empty() { Ok(Settings { warnings, ..self.settings }) } else { Err(problems) }
+    }
+}
+
+/// The top-level tables, the unknown ones told.
+fn sections<'v>(table: &'v DeTable<'v>, place: &Place) -> Vec<(&'v str, Item<'v>)> {
+    const KNOWN: [&str; 5] = ["daemon", "storage", "smtp", "defaults", "project"];
+    let mut sections = Vec::new();
+    for (name, value) in table {
+        let text: &str = name.get_ref();
+        let here = place.key(&shown(text)).at(&name.span());
+        if KNOWN.contains(&text) {
+            sections.push((text, Item { place: here, value: value.get_ref(), kind: Kind::Section }));
+        } else {
+            here.problem(match nearest(text, KNOWN.into_iter()) {
+                Some(near) => Trouble::new("unknown section").suggest(Some(near)),
+                None => Trouble::new("unknown section").hint("there are [daemon], [storage.NAME], [smtp], [defaults] and [[project]]"),
+            });
+        }
+    }
+    sections
+}
+
+fn projects(item: Option<&Item<'_>>, base: &project::Draft, place: &Place) -> Vec<project::Draft> {
+    let Some(item) = item else { return Vec::new() };
+    let DeValue::Array(array) = item.value else {
+        item.place.problem(Trouble::new("is one table, and a list of them is expected").hint("write [[project]] with two brackets"));
+        return Vec::new();
+    };
+    let mut drafts = Vec::new();
+    for (at, value) in array.iter().enumerate() {
+        let element = Item { place: place.key("project").at(&value.span()), value: value.get_ref(), kind: Kind::Section };
+        if let Some(table) = element.table() {
+            drafts.push(project::Draft::project(base, table, &place.at(&value.span()), at + 1));
+        }
+    }
+    drafts
+}
+
+/// A key of the table that no reader took: a mistake of ours, told as one.
+fn unread(key: &Key, item: &Item<'_>) {
+    item.place.problem(Trouble::new(format!("pgdumpd knows {} but doesn't read it; please report this", key.name)));
+}

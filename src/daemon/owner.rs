@@ -300,7 +300,7 @@ impl Owner {
     fn tell(&self) {
         tracing::info!("state: {}", self.summary());
         for current in self.board.current() {
-            let moved = current.gauge.archive_bytes();
+            let moved = current.gauge.snapshot().archive_bytes;
             tracing::info!(run = %current.run, project = current.project, database = current.database, since = %current.since, bytes = moved, "in flight");
         }
         for (project, schedule, at) in self.agenda.upcoming(10) {

@@ -2,8 +2,6 @@
 //!
 //! `waitpid(-1)` in the daemon itself would race the runtime's waits for its own children.
 
-use std::path::PathBuf;
-
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, wait};
 use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -19,10 +17,10 @@ pub fn is_needed() -> bool {
 
 /// Runs this program again as a child with the same arguments, until it ends; returns its exit code.
 pub fn run(arguments: Vec<std::ffi::OsString>) -> Result<u8> {
-    let program: PathBuf = std::env::current_exe().map_err(|error| Failure::new(Cause::System, format!("finding this program: {error}")))?;
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGQUIT, SIGCHLD])
         .map_err(|error| Failure::new(Cause::System, format!("signal handlers can't be installed: {error}")))?;
-    let daemon = process::spawn_self(program, arguments)?;
+    let daemon = process::spawn_self(arguments)?;
+    let daemon = i32::try_from(daemon).ok().and_then(Pid::from_raw).ok_or_else(|| Failure::new(Cause::System, "the daemon has no number"))?;
     for signal in signals.forever() {
         if signal == SIGCHLD {
             if let Some(code) = reap(daemon) {

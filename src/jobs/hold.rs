@@ -7,9 +7,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::lock::{Acquired, Holder, ProjectLock};
 use crate::model::project::Project;
 use crate::ops::World;
-use crate::postgres::connection::Access;
 use crate::postgres::session::Session;
-use crate::postgres::version::Clients;
 use crate::process::Cancel;
 use crate::storage::Storage;
 
@@ -45,7 +43,7 @@ pub(super) fn project(world: &World, project: &Project, storage: &Arc<dyn Storag
     }
     let unfinished = world.catalog.read(|reader| reader.unfinished_runs())?;
     for run in unfinished.iter().map(|unfinished| &unfinished.run).filter(|run| run.project == project.name) {
-        if let Err(failure) = end_backend(project, &run.id) {
+        if let Err(failure) = end_backend(world, project, &run.id) {
             tracing::warn!(project = project.name, run = %run.id, "the orphan's backend could not be looked for: {failure}");
         }
     }
@@ -55,9 +53,9 @@ pub(super) fn project(world: &World, project: &Project, storage: &Arc<dyn Storag
     })
 }
 
-fn end_backend(project: &Project, run: &crate::model::backup::RunId) -> Result<()> {
-    let clients = Clients::find(project.pg_bin_dir.as_deref())?;
-    let access = Access::new(&project.connection, &project.limits)?;
+fn end_backend(world: &World, project: &Project, run: &crate::model::backup::RunId) -> Result<()> {
+    let clients = world.clients(project)?;
+    let access = world.access(project)?;
     let mut session = Session::open(clients.newest(), &access, None, "pgdumpd", &project.limits, &Cancel::new())?;
     session.terminate(run).map(|_| ())
 }

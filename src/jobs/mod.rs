@@ -31,7 +31,7 @@ pub struct Current {
     /// Archive bytes expected, from the last backup of this selection.
     pub expected: Option<u64>,
     /// How far it is.
-    pub gauge: Arc<Gauge>,
+    pub gauge: Gauge,
 }
 
 impl Board {

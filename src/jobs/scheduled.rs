@@ -104,8 +104,8 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
         tracing::warn!(run = %mended.run.id, project = project.name, rolled_forward = mended.rolled_forward, "mended a run that was cut off");
     }
     prune::resume(world, &project.name)?;
-    let clients = Clients::find(project.pg_bin_dir.as_deref())?;
-    let access = Access::new(&project.connection, &project.limits)?;
+    let clients = world.clients(project)?;
+    let access = world.access(project)?;
     let job = Job { world, order, setting, storage, lock: &lock, clients: &clients, access: &access };
     job.backups(report)?;
     if report.runs.iter().any(|(_, manifest)| manifest.is_some()) && setting.cancel.reason().is_none() {
@@ -138,7 +138,7 @@ fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<
 fn fail_before(world: &World, order: &Order, failure: Failure, report: &mut Report) {
     let databases = match &order.project.databases {
         Databases::Named(names) => names.clone(),
-        _ => vec![order.project.connection.database().unwrap_or_else(|| String::from(ANY_DATABASE))],
+        _ => vec![String::from(ANY_DATABASE)],
     };
     for database in databases {
         if report.runs.iter().any(|(run, _)| run.database == database) {
@@ -248,6 +248,9 @@ impl Job<'_> {
         if let Databases::Named(names) = &self.order.project.databases {
             return Ok(names.clone());
         }
+        if let (Databases::FromConnection, Some(named)) = (&self.order.project.databases, self.access.database()) {
+            return Ok(vec![named]);
+        }
         let project = &self.order.project;
         self.retrying(|_| {
             let mut session =
@@ -262,14 +265,14 @@ impl Job<'_> {
             finish(self.world, &mut run, Err(&failure));
             return (run, None);
         }
-        let gauge = Arc::new(Gauge::default());
+        let gauge = Gauge::new();
         self.setting.board.put(Current {
             run: run.id.clone(),
             project: run.project.clone(),
             database: run.database.clone(),
             since: run.started_at,
             expected: self.expected(&run),
-            gauge: Arc::clone(&gauge),
+            gauge: gauge.clone(),
         });
         let request = Request {
             run: run.id.clone(),
@@ -291,7 +294,6 @@ impl Job<'_> {
         };
         let result = self.retrying(|attempt| {
             run.attempts = attempt;
-            gauge.reset();
             backup::backup(self.world, means, &request)
         });
         self.setting.board.take(&run.id);

@@ -108,6 +108,8 @@ pub enum PasswordSource {
     Libpq,
     /// The first line of a file that only its owner can read.
     File(PathBuf),
+    /// The first line of a file that a `_FILE` variable named: its mode is the deployment's business.
+    Mounted(PathBuf),
     /// An environment variable's value.
     Env(String),
     /// The first line that a command prints.

@@ -1,10 +1,12 @@
-//! The daemon's own settings, every default already filled in.
+//! The daemon's own settings, every default already filled in, and what was found wrong with the file they came from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use serde::Serialize;
 
 use super::project::{PasswordSource, Project};
 
@@ -19,6 +21,8 @@ pub struct Settings {
     pub smtp: Option<Smtp>,
     /// `[[project]]`, in the file's order.
     pub projects: Vec<Project>,
+    /// What is allowed but most likely not meant, in the file's order.
+    pub warnings: Vec<Problem>,
 }
 
 impl Settings {
@@ -108,4 +112,48 @@ pub enum SmtpSecurity {
     Tls,
     /// No protection.
     None,
+}
+
+/// Something wrong, or doubtful, at one place of the configuration. Never holds a secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The file's name, or `environment`.
+    pub file: String,
+    /// Line in the file, from 1; `None` where no single line is at fault.
+    pub line: Option<usize>,
+    /// The project, and schedule, it stands in: `project "shop": schedule "nightly"`.
+    pub section: Option<String>,
+    /// The key with the tables around it (`daemon.max_parallel`, `retention.keep_daily`), or the variable's name.
+    pub key: Option<String>,
+    /// What is wrong, a lowercase clause.
+    pub message: String,
+    /// What would have been right: `a duration such as "26h"`.
+    pub expected: Option<String>,
+    /// The nearest valid name.
+    pub suggestion: Option<String>,
+    /// What to do about it, a clause or a line to type.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        for part in [&self.section, &self.key].into_iter().flatten() {
+            write!(f, ": {part}")?;
+        }
+        write!(f, ": {}", self.message)?;
+        if let Some(expected) = &self.expected {
+            write!(f, "; expected {expected}")?;
+        }
+        if let Some(name) = &self.suggestion {
+            write!(f, "; did you mean {name}?")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "; {hint}")?;
+        }
+        Ok(())
+    }
 }

@@ -46,6 +46,15 @@ pub struct Message {
     pub projects: Vec<String>,
 }
 
+impl Message {
+    /// The mail to keep for the recipients that were put off, if any; those who have it don't get it again.
+    #[must_use]
+    pub fn for_deferred(&self, delivered: &Delivered) -> Option<Self> {
+        let to: Vec<String> = delivered.deferred.iter().map(|refusal| refusal.address.clone()).collect();
+        (!to.is_empty()).then(|| Self { to, ..self.clone() })
+    }
+}
+
 /// A recipient that the server did not take, and what it answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {

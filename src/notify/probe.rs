@@ -1,6 +1,6 @@
 //! `notify test`: the same conversation as a delivery, told step by step.
 //!
-//! It sends a real mail, because only that proves that mail arrives. The command line prints the steps.
+//! `probe` sends a real mail, because only that proves that mail arrives; `knock` stops before, for `doctor`. The command line prints the steps.
 
 use secrecy::SecretString;
 use serde::Serialize;
@@ -20,6 +20,15 @@ pub struct Step {
     pub ok: bool,
     /// The server's answer, or what failed, why and what to do.
     pub detail: String,
+}
+
+/// Goes as far as authentication without sending anything; mail would most likely work where all steps are `ok`.
+#[must_use]
+pub fn knock(smtp: &Smtp, password: Option<&SecretString>, hostname: &str) -> Vec<Step> {
+    let mut walk = Walk { smtp, password, hostname, steps: Vec::new() };
+    // How it ended stands in the last step.
+    walk.knock().ok();
+    walk.steps
 }
 
 /// Sends `message` and tells every step up to the last one reached; mail works where all of them are `ok`.

@@ -78,6 +78,14 @@ impl Walk<'_> {
         Ok(delivered)
     }
 
+    /// As far as one can go without a mail: to the end of the authentication, then QUIT.
+    pub(super) fn knock(&mut self) -> Result<(), Undelivered> {
+        let mut talk = self.open()?;
+        self.log_in(&mut talk)?;
+        talk.quit();
+        Ok(())
+    }
+
     /// From the name to a greeted server, in TLS where the settings say so.
     fn open(&mut self) -> Result<Conversation, Undelivered> {
         let smtp = self.smtp;

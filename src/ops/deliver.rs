@@ -5,11 +5,10 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::catalog::Letter;
-use crate::config::secret;
 use crate::error::Result;
 use crate::notify::{Delivered as Accepted, Message, Undelivered, email};
 
-use super::World;
+use super::{World, secret};
 
 /// Messages taken at once.
 const BATCH: u32 = 20;
@@ -32,7 +31,7 @@ pub struct Delivered {
 pub fn deliver(world: &World) -> Result<Delivered> {
     let mut done = Delivered::default();
     let Some(smtp) = &world.smtp else { return Ok(done) };
-    let password = secret::read(&smtp.password);
+    let password = secret(&smtp.password);
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     loop {
         let batch = world.catalog.write(|writer| writer.take_letters::<Message>(BATCH, LEASE))?;

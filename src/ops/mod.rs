@@ -4,16 +4,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
 
 use crate::catalog::{AuditEntry, Catalog};
 use crate::clock::Clock;
+use crate::config;
 use crate::error::{Cause, Failure, Result};
-use crate::model::project::Project;
+use crate::model::project::{PasswordSource, Project};
 use crate::model::settings::{Settings, Smtp};
+use crate::postgres::connection::Access;
+use crate::postgres::version::Clients;
+use crate::process::{self, Exit, Spec};
 use crate::storage::{self, Storage};
 
 pub mod backup;
 pub mod deliver;
+pub mod examine;
 pub mod mount;
 pub mod notice;
 pub mod prune;
@@ -62,10 +70,42 @@ impl World {
         self.catalog.write(|writer| writer.append_audit(&entry))
     }
 
+    /// How the project's server is reached, with its password read now.
+    pub fn access(&self, project: &Project) -> Result<Access> {
+        let password = secret(&project.connection.password)?;
+        Access::with(&project.connection.target, password, project.limits.connect, &|name| std::env::var_os(name))
+    }
+
+    /// The PostgreSQL clients that the project may use.
+    pub fn clients(&self, project: &Project) -> Result<Clients> {
+        Clients::find(project.pg_bin_dir.as_deref(), &|name| std::env::var(name).ok())
+    }
+
     /// The storage a project's backups go to.
     pub fn storage(&self, project: &Project) -> Result<&Arc<dyn Storage>> {
         self.storages.get(&project.storage).ok_or_else(|| {
             Failure::new(Cause::Configuration, format!("project {:?} names the storage {:?}, which is not configured", project.name, project.storage))
         })
     }
+}
+
+/// Longest time for a command that prints a secret.
+const SECRET_COMMAND: Duration = Duration::from_secs(30);
+
+/// The secret itself, read at the last moment; `None` means it is left to libpq.
+pub fn secret(source: &PasswordSource) -> Result<Option<SecretString>> {
+    config::secret::read(source, &printed)
+}
+
+/// What a command prints.
+fn printed(command: &[String]) -> Result<String> {
+    let (program, arguments) = command.split_first().ok_or_else(|| Failure::new(Cause::Secret, "the command for the secret is empty"))?;
+    let mut spec = Spec::new(program);
+    spec.args = arguments.iter().map(Into::into).collect();
+    spec.env = std::env::vars_os().collect();
+    let finished = process::run(&spec, &[], SECRET_COMMAND, 64 * 1024)?;
+    if finished.exit != Exit::Code(0) {
+        return Err(Failure::new(Cause::Secret, format!("the command {program} for the secret ended with {}", finished.exit)).detail(finished.stderr));
+    }
+    String::from_utf8(finished.stdout).map_err(|_| Failure::new(Cause::Secret, format!("the command {program} printed something that isn't UTF-8")))
 }

@@ -1,1 +1,18 @@
-//! See the design.
+//! The PostgreSQL edge: which clients are installed, how they reach a server, what is asked of it, and the dump's command line.
+//!
+//! Everything goes through PostgreSQL's own programs, so that the check and the dump follow the same rules of libpq. It never decides
+//! whether a backup is made, kept or trusted; the verbs do.
+
+pub mod archive;
+pub mod connection;
+pub mod dump;
+pub mod options;
+mod pattern;
+mod peer;
+mod psql;
+pub mod replay;
+pub mod rights;
+pub mod session;
+mod target;
+pub mod version;
+pub mod watch;

@@ -22,7 +22,7 @@ pub use cancel::{Cancel, CancelReason, Stalled};
 pub use child::Child;
 pub use exit::Exit;
 pub use identity::{Identity, Signal, identity, own_identity};
-pub use run::{Finished, run};
+pub use run::{Finished, run, run_fed};
 pub use stderr::LineHook;
 
 use crate::error::{Cause, Failure, Result};
@@ -91,6 +91,16 @@ pub fn spawn_watched(spec: &Spec, hook: Option<LineHook>) -> Result<Child> {
     let mut command = command(spec)?;
     let child = command.spawn().map_err(|error| not_started(spec, &error))?;
     Child::adopt(child, spec.name(), hook)
+}
+
+/// Starts this very program again with the same environment, input and output, in its own process group: the daemon below a reaper.
+pub fn spawn_self(arguments: impl IntoIterator<Item = OsString>) -> Result<u32> {
+    let program = std::env::current_exe().map_err(|error| Failure::new(Cause::System, format!("finding this program's file: {error}")))?;
+    let spec = Spec::new(program);
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that starts children")]
+    let mut command = Command::new(&spec.program);
+    let child = command.args(arguments).process_group(0).spawn().map_err(|error| not_started(&spec, &error))?;
+    Ok(child.id())
 }
 
 fn command(spec: &Spec) -> Result<Command> {

@@ -48,6 +48,23 @@ pub fn run(spec: &Spec, input: &[u8], limit: Duration, cap: usize) -> Result<Fin
     }
 }
 
+/// Runs a program that reads everything from `source` and whose output is not wanted. Fails if it is not done within `limit`.
+pub fn run_fed(spec: &Spec, source: &mut dyn Read, limit: Duration) -> Result<Finished> {
+    let deadline = Instant::now() + limit;
+    let mut child = spawn(&Spec { stdin: Input::Piped, stdout: Output::Null, ..spec.clone() })?;
+    if let Some(mut stdin) = child.take_stdin()
+        && let Err(error) = std::io::copy(source, &mut stdin)
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        child.terminate(GRACE);
+        return Err(Failure::new(Cause::Storage, format!("feeding {}: {error}", child.name())));
+    }
+    match child.wait_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Some(exit) => Ok(Finished { exit, stdout: Vec::new(), stderr: child.stderr_tail() }),
+        None => Err(too_late(&mut child, limit)),
+    }
+}
+
 fn too_late(child: &mut Child, limit: Duration) -> Failure {
     child.terminate(GRACE);
     let message = format!("{} was not done within {} and was ended", child.name(), format_duration(limit));

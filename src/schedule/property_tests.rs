@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use chrono::{DateTime, NaiveDate, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, NaiveDate, Offset, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use proptest::prelude::*;
 
@@ -37,6 +37,16 @@ fn instant() -> impl Strategy<Value = DateTime<Utc>> {
     (-3_786_912_000_i64..4_102_444_800).prop_map(|second| DateTime::from_timestamp(second, 0).unwrap())
 }
 
+/// An instant and its zone, two times in three within two days before a clock change of that zone.
+fn zoned_instant() -> impl Strategy<Value = (Tz, DateTime<Utc>)> {
+    let offset = |zone: Tz, time: DateTime<Utc>| time.with_timezone(&zone).offset().fix();
+    (zone(), instant(), 0_u8..3, 0_i64..172_800).prop_map(move |(zone, start, near, before)| {
+        let steps = (0..800).map(|half_day| start + TimeDelta::hours(12 * half_day));
+        let change = steps.skip(1).find(|time| near > 0 && offset(zone, *time) != offset(zone, *time - TimeDelta::hours(12)));
+        (zone, change.map_or(start, |change| change - TimeDelta::seconds(before)))
+    })
+}
+
 fn field(min: u32, max: u32) -> impl Strategy<Value = String> {
     prop_oneof![
         3 => Just(String::from("*")),
@@ -59,7 +69,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
     #[test]
-    fn slots_are_strictly_later_on_whole_seconds_and_skip_nothing(line in line(), zone in zone(), start in instant(), nanos in 0_u32..999_999_999) {
+    fn slots_are_strictly_later_on_whole_seconds_and_skip_nothing(line in line(), (zone, start) in zoned_instant(), nanos in 0_u32..999_999_999) {
         let timing = cron(&line);
         let mut after = start + TimeDelta::nanoseconds(i64::from(nanos));
         for _ in 0..20 {
@@ -75,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn the_hour_star_has_no_hole_and_no_double(minute in 0_u32..60, step in prop_oneof![Just(60_u32), Just(30), Just(20), Just(15)], zone in zone(), start in instant()) {
+    fn the_hour_star_has_no_hole_and_no_double(minute in 0_u32..60, step in prop_oneof![Just(60_u32), Just(30), Just(20), Just(15)], (zone, start) in zoned_instant()) {
         let line = if step == 60 { format!("{minute} * * * *") } else { format!("*/{step} * * * *") };
         let timing = cron(&line);
         let mut after = timing.next_after(zone, start, None).unwrap();
@@ -87,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn every_matching_reading_of_the_hour_star_is_a_slot(minute in 0_u32..60, hours in 1_u32..12, zone in zone(), start in instant()) {
+    fn every_matching_reading_of_the_hour_star_is_a_slot(minute in 0_u32..60, hours in 1_u32..12, (zone, start) in zoned_instant()) {
         let timing = cron(&format!("{minute} */{hours} * * *"));
         let mut after = start;
         for _ in 0..72 {
@@ -124,6 +134,30 @@ proptest! {
         prop_assert!((39..=41).contains(&slots.len()), "{zone}: {} slots", slots.len());
     }
 
+    /// Against the definition: the first pass of every matching reading is a slot, and every other slot is the end of a skip.
+    #[test]
+    fn fixed_hours_come_once_per_reading_or_at_the_end_of_a_skip(minute in 0_u32..60, hours in (0_u32..24, 0_u32..24), (zone, start) in zoned_instant()) {
+        let timing = cron(&format!("{minute} {},{} * * *", hours.0, hours.1));
+        let matches = |time: DateTime<Utc>| {
+            let local = time.with_timezone(&zone);
+            let first = zone.from_local_datetime(&local.naive_local()).earliest().map(|time| time.to_utc());
+            local.minute() == minute && [hours.0, hours.1].contains(&local.hour()) && local.second() == 0 && first == Some(time)
+        };
+        let end = start + TimeDelta::days(3);
+        let mut after = start;
+        let mut slots = Vec::new();
+        while let Some(slot) = timing.next_after(zone, after, None).filter(|slot| *slot <= end) {
+            let offset = |time: DateTime<Utc>| time.with_timezone(&zone).offset().fix().local_minus_utc();
+            prop_assert!(matches(slot) || offset(slot) > offset(slot - TimeDelta::seconds(1)), "{zone} {slot}");
+            slots.push(slot);
+            after = slot;
+        }
+        for ahead in 1..=3 * 1440 {
+            let minute = DateTime::from_timestamp((start.timestamp().div_euclid(60) + ahead) * 60, 0).unwrap();
+            prop_assert!(minute > end || !matches(minute) || slots.contains(&minute), "{zone} {minute}");
+        }
+    }
+
     #[test]
     fn intervals_stay_on_their_grid(seconds in 1_u64..1_000_000, start in instant(), ahead in -10_000_000_i64..10_000_000, millis in 0_i64..1000) {
         let timing = Timing::Every(Duration::from_secs(seconds));
@@ -135,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn spans_are_counted_as_walked(line in line(), zone in zone(), from in instant(), hours in 1_i64..200, limit in 1_usize..40) {
+    fn spans_are_counted_as_walked(line in line(), (zone, from) in zoned_instant(), hours in 1_i64..200, limit in 1_usize..40) {
         let timing = cron(&line);
         let to = from + TimeDelta::hours(hours);
         let mut all = Vec::new();

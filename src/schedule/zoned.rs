@@ -108,13 +108,8 @@ fn next_fixed(cron: &Cron, clock: WallClock, after: NaiveDateTime) -> Option<Nai
         if instant > after {
             return Some(instant);
         }
-        // Either `after` is the slot itself, or it lies in the second pass of a repeat: go on behind the readings that had a first pass.
-        let behind = reading.checked_add_signed(TimeDelta::seconds(1))?;
-        let shown = after.checked_add_signed(clock.offset(instant))?;
-        reading = cron.first_reading(match clock.change(instant, after) {
-            Some(change) if change.new < change.old => behind.max(shown.min(change.at.checked_add_signed(change.old)?)),
-            _ => behind,
-        })?;
+        // Either `after` is the slot itself, or it lies in a second pass, whose readings have all had their first.
+        reading = cron.first_reading(reading.checked_add_signed(TimeDelta::seconds(1))?)?;
     }
 }
 

@@ -1,1 +1,15 @@
-//! See the design.
+//! Moving a dump's bytes: source, tap, compression, SHA-256, sink, each on its own thread and in flat memory.
+//!
+//! It knows nothing of PostgreSQL or storages: a source is a `Read`, a sink a `Write`, and what passes is shown to an [`Observe`]r.
+//! It never decides whether a backup counts; `ops::backup` does, from what [`pump`] returns.
+
+pub mod compress;
+pub mod gauge;
+pub mod hash;
+pub mod observe;
+pub mod pump;
+
+pub use compress::decompress;
+pub use gauge::{Gauge, Reading, Waiting};
+pub use observe::{Blind, Observe};
+pub use pump::{Done, PumpError, Pumped, Side, enlarge_pipe, pump};

@@ -8,7 +8,9 @@ use crate::model::backup::DatabaseProperties;
 use crate::model::dump::{Content, Selection};
 use crate::model::project::Standby;
 use crate::postgres::dump::application_name;
-use crate::postgres::session::{Server, ServerLock, Session};
+use crate::postgres::replay::ReplayPause;
+use crate::postgres::session::{Server, Session};
+use crate::postgres::watch::ServerLock;
 use crate::postgres::version::Client;
 use crate::units::show_size;
 
@@ -27,6 +29,8 @@ pub(super) struct Asked {
     pub(super) properties: Option<DatabaseProperties>,
     pub(super) started_at: DateTime<Utc>,
     pub(super) warnings: Vec<String>,
+    /// Keeps a standby's replay paused until the run is over; also resumes it when this process is killed.
+    pub(super) replay: Option<ReplayPause>,
 }
 
 /// Asks everything, in the order in which an answer makes the next question pointless.
@@ -37,16 +41,16 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     let mut session =
         Session::open(means.clients.newest(), means.access, Some(&request.connect_to), &name, &project.limits, means.cancel)?;
     let server = session.server().clone();
-    let client = means.clients.for_server(server.version_num)?.clone();
+    let client = means.clients.for_server(server.version_num)?;
     let mut warnings = Vec::new();
-    standby(means, &server, &mut session, &mut warnings)?;
+    let replay = standby(means, &server, &client, request, &mut warnings)?;
     if request.shape.content != Content::Globals {
         rights(&mut session, request)?;
     }
     server_lock(means, request, &mut session, &mut warnings)?;
-    let database_size = session.database_size()?;
-    let properties = session.properties()?;
-    Ok(Asked { session, client, server, database_size, properties, started_at: world.clock.now(), warnings })
+    let database_size = Some(session.database_size()?);
+    let properties = Some(session.properties()?);
+    Ok(Asked { session, client, server, database_size, properties, started_at: world.clock.now(), warnings, replay })
 }
 
 /// Bytes that the next backup of this selection is expected to need, from its last one: 1.2 × its size; `None` without history.
@@ -84,21 +88,28 @@ fn no_space(means: Means<'_>, free: u64, needed: u64) -> Failure {
     .hint("free some space, move the storage to a larger disk, or lower the retention and run `pgdumpd prune`")
 }
 
-fn standby(means: Means<'_>, server: &Server, session: &mut Session, warnings: &mut Vec<String>) -> Result<()> {
+fn standby(
+    means: Means<'_>,
+    server: &Server,
+    client: &Client,
+    request: &Request,
+    warnings: &mut Vec<String>,
+) -> Result<Option<ReplayPause>> {
     if !server.standby {
-        return Ok(());
+        return Ok(None);
     }
     match means.project.standby {
-        Standby::Refuse => Err(Failure::new(Cause::Configuration, format!("{}:{} is a standby, and this project refuses standbys", server.host, server.port))
+        Standby::Refuse => Err(Failure::new(Cause::Configuration, format!("{} is a standby, and this project refuses standbys", server.reached))
             .hint("point the connection at the primary, or set standby = \"as-is\"")),
         Standby::AsIs => {
             warnings.push(String::from("dumped from a standby"));
-            Ok(())
+            Ok(None)
         }
         Standby::PauseReplay(longest) => {
-            session.pause_replay(longest)?;
-            warnings.push(String::from("dumped from a standby with replay paused"));
-            Ok(())
+            let paused = ReplayPause::begin(client, means.access, server, &application_name(&request.run), longest)?;
+            let words = if paused.is_some() { "dumped from a standby with replay paused" } else { "dumped from a standby whose replay was paused already" };
+            warnings.push(String::from(words));
+            Ok(paused)
         }
     }
 }
@@ -109,17 +120,17 @@ fn rights(session: &mut Session, request: &Request) -> Result<()> {
     if let Some(first) = hidden.first() {
         return Err(Failure::new(
             Cause::RowSecurity,
-            format!("row security on {first}{} hides rows from the role {:?}", and_more(hidden.len()), session.server().user),
+            format!("row security on {first}{} hides rows from the role {:?}", and_more(hidden.len()), session.server().role),
         )
-        .hint(format!("let a role dump that sees every row: ALTER ROLE \"{}\" BYPASSRLS", session.server().user)));
+        .hint(format!("let a role dump that sees every row: ALTER ROLE \"{}\" BYPASSRLS", session.server().role)));
     }
     let unreadable = session.unreadable(&request.shape)?;
     if let Some(first) = unreadable.first() {
         return Err(Failure::new(
             Cause::Permission,
-            format!("the role {:?} can't read {}{}", session.server().user, first.object, and_more(unreadable.len())),
+            format!("the role {:?} can't read {first}{}", session.server().role, and_more(unreadable.len())),
         )
-        .hint(first.remedy.clone()));
+        .hint(first.grant.clone()));
     }
     Ok(())
 }
@@ -134,12 +145,14 @@ fn server_lock(means: Means<'_>, request: &Request, session: &mut Session, warni
     }
     match session.try_server_lock(&means.project.name, &request.database)? {
         ServerLock::Held => Ok(()),
-        ServerLock::HeldByPgdumpd { run, since } => {
-            Err(Failure::new(Cause::Locked, format!("another pgdumpd (run {run}) is dumping {:?} of this project since {since}", request.database))
+        ServerLock::HeldByPgdumpd(other) => {
+            let from = other.address.map(|address| format!(" from {address}")).unwrap_or_default();
+            let words = format!("another pgdumpd (run {}{from}) is dumping {:?} of this project", other.run, request.database);
+            Err(Failure::new(Cause::Locked, words)
                 .hint("two hosts seem to have the same project; leave it to one, or wait for the other to end"))
         }
-        ServerLock::HeldByOther { who } => {
-            warnings.push(format!("the server lock is held by {who}, which is no pgdumpd"));
+        ServerLock::HeldByOther { pid, application_name } => {
+            warnings.push(format!("the server lock is held by process {pid} ({application_name}), which is no pgdumpd"));
             Ok(())
         }
         ServerLock::Unavailable(why) => {

@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::dump::{Compression, Content, Format};
+use crate::model::dump::{Content, Format};
 use crate::postgres::archive::{Observed, Tap};
 use crate::model::project::Limits;
-use crate::postgres::dump as pg;
+use crate::postgres::dump::Dump;
+use crate::postgres::options;
 use crate::postgres::session::Session;
-use crate::process::{self, Cancel, CancelReason, Child, Exit, Spec};
+use crate::process::{self, Cancel, CancelReason, Child, Exit, Output, Spec};
 use crate::storage::Pending;
-use crate::stream::{self, PumpError, Pumped, Side};
+use crate::stream::{self, Done, PumpError, Pumped, Side};
 use crate::units::show_duration;
 
 use super::before::Asked;
@@ -32,8 +33,13 @@ pub(super) struct Dumped {
     pub(super) pumped: Pumped,
 }
 
-/// Runs `pg_dump` into `sink`. On success it exited 0 and the archive was whole; on failure its process group and its backend are gone.
-pub(super) fn stream(means: Means<'_>, request: &Request, asked: &mut Asked, sink: &mut dyn Pending) -> Result<Dumped> {
+/// Runs `pg_dump` into `sink` and gives that back, whole but not committed. On success it exited 0 and the archive was whole; on failure its process group and its backend are gone.
+pub(super) fn stream(
+    means: Means<'_>,
+    request: &Request,
+    asked: &mut Asked,
+    sink: Box<dyn Pending>,
+) -> Result<(Dumped, Box<dyn Pending>)> {
     let spec = command(means, request, asked)?;
     let began = Instant::now();
     let mut child = process::spawn(&spec)?;
@@ -47,17 +53,30 @@ pub(super) fn stream(means: Means<'_>, request: &Request, asked: &mut Asked, sin
 }
 
 fn command(means: Means<'_>, request: &Request, asked: &Asked) -> Result<Spec> {
-    let limits = &means.project.limits;
-    let mut spec = if request.shape.content == Content::Globals {
-        pg::globals_command(&asked.client, means.access, &asked.server, &request.run)?
-    } else {
-        pg::command(&asked.client, means.access, &asked.server, &request.connect_to, &request.shape, limits, &request.run)?
+    let dump = Dump {
+        client: &asked.client,
+        access: means.access,
+        server: Some(&asked.server),
+        database: &request.connect_to,
+        shape: &request.shape,
+        limits: &means.project.limits,
+        run: &request.run,
+        scratch: None,
     };
+    let mut spec = if request.shape.content == Content::Globals { dump.globals_command(asked.server.superuser) } else { dump.command() };
+    spec.stdout = Output::Piped;
     spec.inherit.push(means.lock.inheritable());
     Ok(spec)
 }
 
-fn run(means: Means<'_>, request: &Request, asked: &mut Asked, sink: &mut dyn Pending, child: &mut Child, began: Instant) -> Result<Dumped> {
+fn run(
+    means: Means<'_>,
+    request: &Request,
+    asked: &mut Asked,
+    sink: Box<dyn Pending>,
+    child: &mut Child,
+    began: Instant,
+) -> Result<(Dumped, Box<dyn Pending>)> {
     let source = child.take_stdout().ok_or_else(|| Failure::new(Cause::System, "pg_dump was started without an output to read"))?;
     stream::enlarge_pipe(&source);
     let mut tap = tap_for(request);
@@ -75,18 +94,20 @@ fn run(means: Means<'_>, request: &Request, asked: &mut Asked, sink: &mut dyn Pe
     asked.warnings.extend(seen.warnings.iter().cloned());
     let exit = if pumped.is_ok() { child.wait_timeout(AFTER_EOF) } else { None };
     let exit = exit.unwrap_or_else(|| child.terminate(GRACE));
-    let pumped = judge(means, asked, pumped, &seen, exit, child, began)?;
-    Ok(Dumped { observed: tap.finish()?, pumped })
+    let Done { pumped, sink } = judge(means, asked, pumped, &seen, exit, child, began)?;
+    let mut observed = tap.finish()?;
+    if options::breaks_row_counting(&request.shape.options) {
+        observed.tables.iter_mut().for_each(|table| table.rows = None);
+    }
+    Ok((Dumped { observed, pumped }, sink))
 }
 
 fn tap_for(request: &Request) -> Tap {
-    let countable = pg::rows_countable(&request.shape.options);
     match (request.shape.content, request.shape.format) {
         (Content::Globals, _) => Tap::globals(),
-        (_, Format::Custom | Format::Directory) if request.shape.compression == Compression::Native => Tap::custom_native(),
-        (_, Format::Custom | Format::Directory) => Tap::custom(countable),
-        (_, Format::Plain) => Tap::plain(countable),
-        (_, Format::Tar) => Tap::tar(countable),
+        (_, Format::Custom) => Tap::custom(),
+        (_, Format::Plain) => Tap::plain(),
+        (_, Format::Tar | Format::Directory) => Tap::tar(),
     }
 }
 
@@ -96,12 +117,12 @@ fn tap_for(request: &Request) -> Tap {
 fn judge(
     means: Means<'_>,
     asked: &mut Asked,
-    pumped: Result<Pumped, PumpError>,
+    pumped: Result<Done<Box<dyn Pending>>, PumpError>,
     seen: &Seen,
     exit: Exit,
     child: &Child,
     began: Instant,
-) -> Result<Pumped> {
+) -> Result<Done<Box<dyn Pending>>> {
     let tail = child.stderr_tail();
     if let Some(reason) = means.cancel.reason() {
         return Err(Failure::new(Cause::Interrupted, format!("the dump was ended: {reason}")));

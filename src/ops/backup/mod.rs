@@ -62,24 +62,15 @@ pub struct Means<'a> {
     /// Ends the run early.
     pub cancel: &'a Cancel,
     /// How far it is, for whoever watches.
-    pub gauge: &'a Arc<Gauge>,
+    pub gauge: &'a Gauge,
 }
 
 /// Makes one backup, or fails with nothing left behind under a final name. The caller holds the project's lock and has recorded the run.
 pub fn backup(world: &World, means: Means<'_>, request: &Request) -> Result<Manifest> {
     let mut asked = before::ask(world, means, request)?;
     let key = commit::artifact_key(means.project, request, asked.started_at);
-    let mut pending = means.storage.begin(&key, request.run.as_str())?;
-    let dumped = match dump::stream(means, request, &mut asked, pending.as_mut()) {
-        Ok(dumped) => dumped,
-        Err(failure) => {
-            // The failure of the dump is what is told; an abort that fails leaves debris that the next sweep removes.
-            if let Err(abort) = pending.abort() {
-                tracing::warn!(run = %request.run, "the unfinished artifact could not be removed: {abort}");
-            }
-            return Err(failure);
-        }
-    };
+    let pending = means.storage.begin(&key, request.run.as_str())?;
+    let (dumped, pending) = dump::stream(means, request, &mut asked, pending)?;
     refuse_if_cancelled(means.cancel)?;
     commit::commit(world, means, request, asked, dumped, &key, pending)
 }

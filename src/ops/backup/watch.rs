@@ -66,12 +66,12 @@ fn bound_passed(means: Means<'_>, began: Instant, seen: &Seen) -> Option<Failure
                 .hint("raise limits.total, or find out what slowed it down"),
         );
     }
-    let still = means.gauge.still_for();
-    if still < limits.no_progress {
+    let reading = means.gauge.snapshot();
+    if reading.still_for < limits.no_progress {
         return None;
     }
     let span = show_duration(limits.no_progress);
-    Some(match means.gauge.waiting() {
+    Some(match reading.waiting {
         Waiting::OnSink => Failure::new(Cause::Storage, format!("storage {:?} took no byte for {span}", means.storage.name()))
             .hint("the destination is stalled: look at the disk or the network file system"),
         _ => {

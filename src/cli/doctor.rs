@@ -1,0 +1,66 @@
+//! `pgdumpd doctor`
+
+use serde_json::json;
+
+use crate::error::Result;
+use crate::model::project::Project;
+use crate::ops::examine::{self, Finding, Level};
+use crate::ops::mount;
+
+use super::exit::Exit;
+use super::{Common, out, world};
+
+/// Find what would fail tonight.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only this project, besides the machine
+    project: Option<String>,
+    /// Take the disk that is mounted now as this storage, after it was replaced on purpose
+    #[arg(long, value_name = "STORAGE")]
+    accept_storage: Option<String>,
+}
+
+pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    let settings = world::settings(common)?;
+    let chosen: Vec<&Project> = match &args.project {
+        Some(name) => vec![world::project(&settings, name)?],
+        None => settings.projects.iter().filter(|project| project.enabled).collect(),
+    };
+    let world = world::open(&settings)?;
+    if let Some(name) = &args.accept_storage {
+        let storage = world.storages.get(name).ok_or_else(|| super::show::missing_storage(name))?;
+        let id = mount::accept(&world, storage.as_ref())?;
+        world.audit("accept-storage", None, name, &id)?;
+    }
+    let mut findings = examine::machine(&world, &settings);
+    if !common.json {
+        findings.iter().for_each(print);
+    }
+    for project in chosen {
+        let found = examine::project(&world, project);
+        if !common.json {
+            found.iter().for_each(print);
+        }
+        findings.extend(found);
+    }
+    let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Fine);
+    if common.json {
+        out::json(&json!({ "success": worst < Level::Problem, "findings": findings }))?;
+    } else {
+        let count = |level| findings.iter().filter(|finding| finding.level == level).count();
+        out::say(format!("{} problems, {} warnings", count(Level::Problem), count(Level::Warning)));
+    }
+    Ok(if worst == Level::Problem { Exit::Failed } else { Exit::Done })
+}
+
+fn print(finding: &Finding) {
+    let word = match finding.level {
+        Level::Fine => "fine   ",
+        Level::Warning => "warning",
+        Level::Problem => "PROBLEM",
+    };
+    out::say(format!("{word} {}: {}", finding.about, finding.words));
+    if let Some(hint) = finding.hint.as_ref().filter(|hint| !hint.is_empty()) {
+        out::say(format!("        {hint}"));
+    }
+}

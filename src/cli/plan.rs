@@ -1,0 +1,141 @@
+//! `pgdumpd plan`
+
+use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
+use serde::Serialize;
+
+use crate::error::{Cause, Failure, Result};
+use crate::model::project::{Project, Schedule};
+use crate::retention;
+use crate::schedule;
+
+use super::exit::Exit;
+use super::{Common, out, world};
+
+/// Slots printed of one schedule unless --count says otherwise.
+const COUNT: usize = 5;
+
+/// Most slots that retention is simulated over.
+const MOST: usize = 100_000;
+
+/// Print the coming slots, and what the retention would keep.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Only this project
+    project: Option<String>,
+    /// From this time on (`2026-03-28`, `2026-03-28 23:00`), in the schedule's zone; now without it
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Up to this time; all slots in between are printed
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Slots of each schedule
+    #[arg(long, default_value_t = COUNT, value_name = "N")]
+    count: usize,
+    /// Also: which of the coming backups the retention would still keep after this many days
+    #[arg(long, value_name = "N")]
+    days: Option<u32>,
+}
+
+/// The coming slots of one schedule.
+#[derive(Debug, Serialize)]
+struct Coming {
+    project: String,
+    schedule: String,
+    enabled: bool,
+    time_zone: String,
+    slots: Vec<DateTime<Utc>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kept: Option<Vec<Kept>>,
+}
+
+/// One backup that would still be there.
+#[derive(Debug, Serialize)]
+struct Kept {
+    slot: DateTime<Utc>,
+    why: String,
+}
+
+pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    let settings = world::settings(common)?;
+    let chosen: Vec<&Project> = match &args.project {
+        Some(name) => vec![world::project(&settings, name)?],
+        None => settings.projects.iter().collect(),
+    };
+    let now = crate::clock::Clock::system().now();
+    let mut plans = Vec::new();
+    for project in chosen {
+        for plan in &project.schedules {
+            plans.push((coming(project, plan, args, now)?, plan.time_zone));
+        }
+        if project.schedules.is_empty() && !common.json {
+            out::say(format!("{}: by hand only", project.name));
+        }
+    }
+    if common.json {
+        out::json(&plans.iter().map(|(plan, _)| plan).collect::<Vec<_>>())?;
+        return Ok(Exit::Done);
+    }
+    plans.iter().for_each(|(plan, zone)| print(plan, *zone, args));
+    Ok(Exit::Done)
+}
+
+fn coming(project: &Project, plan: &Schedule, args: &Args, now: DateTime<Utc>) -> Result<Coming> {
+    let from = args.from.as_deref().map(|text| time(text, plan.time_zone)).transpose()?.unwrap_or(now);
+    let to = args.to.as_deref().map(|text| time(text, plan.time_zone)).transpose()?;
+    let delay = TimeDelta::from_std(schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread)).unwrap_or_default();
+    let slots = slots(plan, from, to, if to.is_some() { MOST } else { args.count });
+    let kept = args.days.map(|days| kept(project, plan, from, days));
+    Ok(Coming {
+        project: project.name.clone(),
+        schedule: plan.name.clone(),
+        enabled: project.enabled && plan.enabled,
+        time_zone: plan.time_zone.name().to_owned(),
+        slots: slots.into_iter().map(|slot| slot + delay).collect(),
+        kept,
+    })
+}
+
+fn slots(plan: &Schedule, from: DateTime<Utc>, to: Option<DateTime<Utc>>, most: usize) -> Vec<DateTime<Utc>> {
+    let start = Some(from);
+    let next = |after: &DateTime<Utc>| plan.timing.next_after(plan.time_zone, *after, start);
+    std::iter::successors(next(&from), next).take_while(|slot| to.is_none_or(|to| *slot <= to)).take(most).collect()
+}
+
+fn kept(project: &Project, plan: &Schedule, from: DateTime<Utc>, days: u32) -> Vec<Kept> {
+    let until = from + TimeDelta::days(i64::from(days));
+    let all = slots(plan, from, Some(until), MOST);
+    retention::simulate(&project.retention, project.time_zone, &all)
+        .into_iter()
+        .map(|(slot, reasons)| Kept { slot, why: reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ") })
+        .collect()
+}
+
+fn print(plan: &Coming, zone: Tz, args: &Args) {
+    let off = if plan.enabled { "" } else { " (disabled)" };
+    out::say(format!("{} / {} in {}{off}", plan.project, plan.schedule, plan.time_zone));
+    for slot in &plan.slots {
+        out::say(format!("  {}", slot.with_timezone(&zone).format("%a %Y-%m-%d %H:%M:%S %Z")));
+    }
+    let (Some(kept), Some(days)) = (&plan.kept, args.days) else { return };
+    out::say(format!("  after {days} days the retention would keep {}:", kept.len()));
+    for kept in kept {
+        out::say(format!("    {}  {}", out::when(kept.slot, zone), kept.why));
+    }
+}
+
+/// A local time as people write it; one that a clock change skips or repeats is taken as the earlier.
+fn time(text: &str, zone: Tz) -> Result<DateTime<Utc>> {
+    if let Ok(exact) = DateTime::parse_from_rfc3339(text) {
+        return Ok(exact.to_utc());
+    }
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().and_then(|day| day.and_hms_opt(0, 0, 0));
+    let local = day
+        .or_else(|| NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M").ok())
+        .or_else(|| NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").ok());
+    let found = local.and_then(|local| zone.from_local_datetime(&local).earliest());
+    found.map(|time| time.to_utc()).ok_or_else(|| {
+        Failure::new(Cause::Configuration, format!("{text:?} is no time in {}", zone.name()))
+            .hint("write it as 2026-03-28, 2026-03-28 23:00, or 2026-03-28T22:00:00Z")
+    })
+}

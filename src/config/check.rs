@@ -1,0 +1,134 @@
+//! Checks across the whole file: what no single key can know.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::daemon::StorageDraft;
+use super::env::Lookup;
+use super::project::Draft;
+use super::report::{Place, Trouble};
+use super::values::quoted;
+use super::{Reading, secret, timing};
+use crate::model::project::{PasswordSource, Project};
+use crate::model::settings::{Daemon, StorageSettings};
+use crate::units;
+
+/// Duplicate names, overlapping folders, and what is most likely not meant.
+pub(super) fn across(
+    file: &Place,
+    daemon: &Daemon,
+    storages: &BTreeMap<String, StorageDraft>,
+    drafts: &[Draft],
+    projects: &[Option<Project>],
+) {
+    if drafts.is_empty() {
+        file.warning(Trouble::new("there is no [[project]], so nothing is backed up"));
+    }
+    duplicates(drafts);
+    let paths: Vec<(String, PathBuf)> = storages.iter().map(|(name, draft)| (name.clone(), path_of(draft))).collect();
+    overlaps(storages, &paths, &daemon.state_dir);
+    // Ten thousand projects have few different times.
+    let mut known = BTreeMap::new();
+    for (draft, project) in drafts.iter().zip(projects) {
+        if let Some(project) = project {
+            age(draft, project, &mut known);
+        }
+    }
+}
+
+/// A limit of age that even a daemon in the best of health can't keep.
+fn age(draft: &Draft, project: &Project, known: &mut BTreeMap<String, Option<Duration>>) {
+    let Some(limit) = project.max_backup_age else { return };
+    if !project.enabled || project.schedules.is_empty() {
+        return;
+    }
+    let place = &draft.age_at.clone().unwrap_or_else(|| draft.place.key("max_backup_age"));
+    let full: Vec<_> = project.schedules.iter().filter(|schedule| schedule.enabled && schedule.selection().is_full()).collect();
+    if full.is_empty() {
+        place.warning(Trouble::new("no schedule makes a full backup, so the project will be told as stale"));
+        return;
+    }
+    let timings: Vec<_> = full.iter().map(|schedule| (&schedule.timing, schedule.time_zone)).collect();
+    let longest = *known.entry(format!("{timings:?}")).or_insert_with(|| timing::longest_wait(&timings));
+    if let Some(wait) = longest.filter(|wait| *wait > limit) {
+        let (limit, wait) = (units::show_duration(limit), units::show_duration(wait));
+        place.warning(
+            Trouble::new(format!("{limit} is shorter than the longest wait between two full backups, {wait}"))
+                .hint("the project would be told as stale again and again; allow more, also for the dump itself"),
+        );
+    }
+}
+
+/// Two projects whose folders would be one, also where a file system ignores case.
+fn duplicates(drafts: &[Draft]) {
+    let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+    for draft in drafts {
+        let Some(name) = &draft.name else { continue };
+        match seen.get(&name.to_lowercase()) {
+            Some(other) if *other == name => draft.place.problem(Trouble::new("a second project of this name").hint("names are unique")),
+            Some(other) => draft.place.problem(
+                Trouble::new(format!("the name differs from {} only in upper and lower case", quoted(other)))
+                    .hint("their folders would be one where a file system ignores case"),
+            ),
+            None => {
+                seen.insert(name.to_lowercase(), name);
+            }
+        }
+    }
+}
+
+fn path_of(draft: &StorageDraft) -> PathBuf {
+    let StorageSettings::Local { path, .. } = &draft.settings;
+    path.clone()
+}
+
+/// Storages within one another, or mixed with the catalog.
+fn overlaps(storages: &BTreeMap<String, StorageDraft>, paths: &[(String, PathBuf)], state_dir: &Path) {
+    for (at, (name, path)) in paths.iter().enumerate() {
+        let Some(draft) = storages.get(name) else { continue };
+        for (other, theirs) in paths.iter().take(at) {
+            if path.starts_with(theirs) || theirs.starts_with(path) {
+                let how = if path == theirs { "is the folder" } else { "overlaps the folder" };
+                draft
+                    .place
+                    .problem(Trouble::new(format!("{how} of storage {}", quoted(other))).hint("each storage needs a folder of its own"));
+            }
+        }
+        if path.starts_with(state_dir) || state_dir.starts_with(path) {
+            draft.place.problem(
+                Trouble::new("overlaps daemon.state_dir").hint("keep backups and catalog apart, so that losing one spares the other"),
+            );
+        }
+    }
+}
+
+/// The same for the folders that links lead to, where the written ones don't overlap.
+pub(super) fn real_paths(reading: &Reading) {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let written: Vec<(String, PathBuf)> = reading.storages.iter().map(|(name, draft)| (name.clone(), path_of(draft))).collect();
+    let paths: Vec<(String, PathBuf)> = written.iter().map(|(name, path)| (name.clone(), real(path))).collect();
+    let state_dir = real(&reading.settings.daemon.state_dir);
+    if paths != written || state_dir != reading.settings.daemon.state_dir {
+        overlaps(&reading.storages, &paths, &state_dir);
+    }
+}
+
+/// Every secret once: there, readable and private; and the file itself private where it holds one.
+pub(super) fn secrets(reading: &Reading, mode: u32, path: &Path, env: Lookup<'_>) {
+    let mut told_file = false;
+    for named in &reading.secrets {
+        if !matches!(named.source, PasswordSource::Inline(_)) {
+            if let Err(failure) = secret::check(&named.source, env) {
+                secret::tell(&named.place, failure);
+            }
+        } else if mode & 0o077 != 0 && !told_file {
+            told_file = true;
+            let mode = mode & 0o7777;
+            named.place.problem(
+                Trouble::new(format!("a password stands here, and others can read this file (mode {mode:04o})"))
+                    .hint(format!("chmod 600 {}", path.display())),
+            );
+        }
+    }
+}

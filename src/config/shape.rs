@@ -1,0 +1,104 @@
+//! Reads the keys that shape a dump, which a project has and a schedule may overrule.
+
+use super::item::{Item, set, shown};
+use super::keys::Key;
+use super::report::{Place, Trouble, nearest};
+use crate::model::dump::{Compression, Content, DumpShape, Format};
+
+/// Sets the key's value; `false` where it is no key of a shape.
+pub(super) fn apply(shape: &mut DumpShape, key: &Key, item: &Item<'_>) -> bool {
+    match key.name {
+        "content" => set(&mut shape.content, pick(item, &[Content::Full, Content::Schema, Content::Data])),
+        "format" => set(&mut shape.format, pick(item, &[Format::Custom, Format::Plain, Format::Tar, Format::Directory])),
+        "compression" => set(&mut shape.compression, compression(item)),
+        "jobs" => set(&mut shape.jobs, item.count()),
+        "tables" => set(&mut shape.include_tables, item.names()),
+        "exclude_tables" => set(&mut shape.exclude_tables, item.names()),
+        "schemas" => set(&mut shape.include_schemas, item.names()),
+        "exclude_schemas" => set(&mut shape.exclude_schemas, item.names()),
+        "exclude_table_data" => set(&mut shape.exclude_table_data, item.names()),
+        "options" => set(&mut shape.options, options(item)),
+        _ => return false,
+    }
+    true
+}
+
+/// Tells combinations that `pg_dump` refuses, or takes and half ignores. `written` holds the places of the keys, where they have one.
+pub(super) fn check(shape: &DumpShape, place: &Place, written: &[(&'static str, Place)]) {
+    let at = |name: &str| match written.iter().find(|(key, _)| *key == name) {
+        Some((_, place)) => place.clone(),
+        None => place.key(name),
+    };
+    if shape.jobs > 1 && shape.format != Format::Directory {
+        at("jobs").problem(Trouble::new("more than one job needs format = \"directory\""));
+    }
+    if shape.compression == Compression::Native && matches!(shape.format, Format::Plain | Format::Tar) {
+        let why = format!("native compression needs the custom or directory format, not {}", shape.format.word());
+        at("compression").problem(Trouble::new(why));
+    }
+    if !shape.include_tables.is_empty() && !shape.include_schemas.is_empty() {
+        at("schemas").problem(
+            Trouble::new("has no effect beside tables, pg_dump ignores it")
+                .hint("write the schema into each pattern: tables = [\"sales.*\"]"),
+        );
+    }
+}
+
+fn pick<T: Copy>(item: &Item<'_>, values: &[T]) -> Option<T> {
+    item.word().and_then(|at| values.get(at).copied())
+}
+
+/// `zstd`, `zstd:9`, `none`, …
+fn compression(item: &Item<'_>) -> Option<Compression> {
+    let text = item.text()?;
+    let (name, level) = text.split_once(':').map_or((text, None), |(name, level)| (name, Some(level)));
+    let limits = match name {
+        "zstd" => Some((3, 19)),
+        "gzip" => Some((6, 9)),
+        "bzip2" => Some((9, 9)),
+        "none" | "native" => None,
+        _ => {
+            let near = nearest(name, ["zstd", "gzip", "bzip2", "none", "native"].into_iter());
+            let trouble = Trouble::new(format!("unknown compression {}", shown(text)));
+            item.place.problem(trouble.expected(item.kind.expected()).suggest(near));
+            return None;
+        }
+    };
+    let level = match (limits, level) {
+        (Some((default, _)), None) => default,
+        (None, None) => 0,
+        (Some((_, highest)), Some(level)) => match level.parse::<u32>() {
+            Ok(level) if (1..=highest).contains(&level) => level,
+            _ => {
+                item.place.problem(Trouble::new(format!("{name} has no level {}", shown(level))).expected(format!("1 to {highest}")));
+                return None;
+            }
+        },
+        (None, Some(_)) => {
+            item.wrong(format!("{name} has no levels"));
+            return None;
+        }
+    };
+    Some(match name {
+        "zstd" => Compression::Zstd(level.cast_signed()),
+        "gzip" => Compression::Gzip(level),
+        "bzip2" => Compression::Bzip2(level),
+        "native" => Compression::Native,
+        _ => Compression::None,
+    })
+}
+
+/// Only the form is checked here; which options are allowed is decided where `pg_dump` is called.
+fn options(item: &Item<'_>) -> Option<Vec<String>> {
+    item.list(super::kind::Kind::Text, |item| {
+        let option = item.name()?;
+        if option.starts_with("--") && option.len() > 2 {
+            return Some(option);
+        }
+        item.place.problem(
+            Trouble::new(format!("{} is not a long option", shown(&option)))
+                .hint("write one word each: \"--no-comments\", \"--rows-per-insert=100\""),
+        );
+        None
+    })
+}

@@ -1,0 +1,209 @@
+//! The letters beside those of a single incident.
+
+use super::*;
+
+#[test]
+fn many_at_once() {
+    let mut other = failing("crm");
+    other.in_row = 2;
+    other.databases[0].last_good = None;
+    let letters =
+        vec![Letter::Failing(failing("shop")), Letter::Failing(other), Letter::Stale(stale()), Letter::Recovered(recovered("wiki"))];
+    insta::assert_snapshot!(shown(&Letter::Grouped(letters)), @r"
+    [pgdumpd] FAILED 2 projects, STALE 1 project, OK 1 project: shop, crm, wiki
+
+    3 projects had something to tell in the same minute and share this mail.
+
+    2 of those that failed are on db.internal:5432: look there first.
+
+    FAILED shop: connection to db.internal:5432 failed: connection refused
+      shop: last good 2026-11-18 02:15 CET (01:15 UTC), 3 days ago
+      pgdumpd show k7pq2msh
+      The next try is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
+
+    FAILED crm (2nd in a row): connection to db.internal:5432 failed: connection
+    refused
+      shop: no good backup to fall back on
+      pgdumpd show k7pq2msh
+      The next try is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
+
+    STALE shop: the last good backup is 3 days old, 26 h allowed
+      Nothing happens by itself: the project is paused.
+      pgdumpd status shop
+
+    OK wiki: backups work again after 3 failures
+      shop: 2026-11-21 02:15 CET (01:15 UTC), 1.2 GiB
+
+    The backups made before are untouched, and a project's are not pruned until
+    a new one succeeds.
+    ");
+}
+
+#[test]
+fn weekly_summary() {
+    let week = |project: &str, trouble: Option<&str>| ProjectWeek {
+        project: String::from(project),
+        good: 7,
+        failed: usize::from(trouble.is_some()),
+        missed: 0,
+        backups: 21,
+        bytes: 27_058_293_969,
+        newest: trouble.is_none().then(|| Duration::from_secs(21_600)),
+        drilled: trouble.is_none().then(|| at(15, 4, 0)),
+        trouble: trouble.map(String::from),
+    };
+    let facts = Weekly {
+        zone: Tz::Europe__Berlin,
+        from: at(14, 7, 0),
+        until: at(21, 7, 0),
+        machine: String::from("backup1"),
+        projects: vec![week("crm", None), week("shop", Some("failing since 2026-11-19: connection refused"))],
+        free: vec![(String::from("main"), 512_000_000_000)],
+    };
+    insta::assert_snapshot!(shown(&Letter::Weekly(facts)), @r"
+    [pgdumpd] WEEK on backup1: 2 projects, 14 backups, 1 to look at
+
+    From 2026-11-14 08:00 CET (07:00 UTC) to 2026-11-21 08:00 CET (07:00 UTC)
+    pgdumpd on backup1 made 14 backups; failed runs: 1, slots missed or skipped:
+    0.
+
+    To look at
+      shop: failing since 2026-11-19: connection refused
+
+    By project: good, failed, missed; stored; newest good; last proven restore
+      shop  7, 1, 0; 25.2 GiB in 21; none; never
+      crm   7, 0, 0; 25.2 GiB in 21; 6 h ago; 6 days 3 h ago
+
+    Storage
+      main: 476.8 GiB free
+
+    If this letter ever fails to come, pgdumpd or its mail is not working: look
+    at `pgdumpd status`.
+    ");
+}
+
+#[test]
+fn held_prune() {
+    let facts = HeldPrune {
+        about: about("shop"),
+        before: String::from("keep_daily 14, keep_monthly 12"),
+        after: String::from("keep_last 3"),
+        remove: 23,
+        keep: 3,
+        bytes: 29_000_000_000,
+        range: Some((at(1, 1, 15), at(17, 1, 15))),
+    };
+    insta::assert_snapshot!(shown(&Letter::HeldPrune(facts)), @r"
+    [pgdumpd] HELD shop: pruning would remove 23 of 26 backups
+
+    The retention of project shop was changed and would now remove 23 of 26
+    backups. Nothing was removed: a change that takes more than half waits for a
+    yes.
+
+    What the new policy does
+      before        keep_daily 14, keep_monthly 12
+      now           keep_last 3
+      would free    27.0 GiB
+      would remove  23 taken between 2026-11-01 02:15 CET (01:15 UTC) and
+                    2026-11-17 02:15 CET (01:15 UTC)
+      would keep    3 backups
+
+    Until then backups go on being made and none of this project is pruned, so
+    watch the space.
+
+    What to type
+      see each one  pgdumpd prune shop --dry-run
+      say yes       pgdumpd prune shop --confirm
+
+    If the change was a mistake, put the old values back into the configuration;
+    that is all.
+
+    Facts
+      server    db.internal:5432
+      storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0
+      machine   backup1
+    ");
+}
+
+#[test]
+fn rebuilt_catalog() {
+    let facts = Rebuilt {
+        machine: String::from("backup1"),
+        reason: String::from("the file was not a database"),
+        backups: 412,
+        projects: 9,
+        aside: Some(String::from("/var/lib/pgdumpd/catalog.db.damaged-20261121T012200Z")),
+    };
+    insta::assert_snapshot!(shown(&Letter::Rebuilt(facts)), @r"
+    [pgdumpd] REBUILT the catalog on backup1 from 412 backups
+
+    pgdumpd on backup1 had to make its catalog anew: the file was not a
+    database.
+
+    All backups are safe: the storages themselves say what they hold, and 412
+    backups of 9 projects were found there, with their proofs and pins.
+    Schedules, retention and restores go on as before.
+
+    What only the catalog knew is lost: the diary of runs and slots, how often a
+    project had failed in a row, and mails that had not gone out yet. A project
+    that still fails is told anew.
+
+    What to type
+      pgdumpd list
+      pgdumpd status
+
+    The old file was put aside as
+    /var/lib/pgdumpd/catalog.db.damaged-20261121T012200Z. If the disk may be
+    failing, look at the kernel's log.
+    ");
+}
+
+#[test]
+fn damaged_backup() {
+    let facts = Damaged {
+        about: about("shop"),
+        backup: LastGood { proof: ProofLevel::Whole, ..good("shop") },
+        problem: String::from("its stored bytes have the SHA-256 1f3a… instead of 9b0c…"),
+        last_good: Some(LastGood { taken_at: at(17, 1, 15), ..good("shop") }),
+    };
+    insta::assert_snapshot!(shown(&Letter::Damaged(facts)), @r"
+    [pgdumpd] DAMAGED shop: a backup: its stored bytes have the SHA-256 1f3a… instead of 9b0c…
+
+    A stored backup in project shop is damaged: its stored bytes have the
+    SHA-256 1f3a… instead of 9b0c…
+
+    The damaged backup
+      taken  2026-11-18 02:15 CET (01:15 UTC), 3 days ago
+      size   1.2 GiB
+      proof  complete when it was written; not read back since (2026-11-18
+             05:00 CET (04:00 UTC))
+      file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
+
+    It stays where it is, counts as no backup from now on, and is never deleted
+    by itself: parts of it may still be readable.
+
+    The newest good backup of shop
+      taken  2026-11-17 02:15 CET (01:15 UTC), 4 days ago
+      size   1.2 GiB
+      proof  it was restored and its rows were counted (2026-11-18 05:00 CET
+             (04:00 UTC))
+      file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
+
+    What to type
+      back up now       pgdumpd backup shop
+      check the others  pgdumpd verify shop
+
+    To restore it with standard tools, into a database that is there and empty
+      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+
+    Bytes that change by themselves mean a failing disk, a failing controller,
+    or a hand in the folder: check that machine.
+
+    Facts
+      server    db.internal:5432
+      storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0
+      machine   backup1
+    ");
+}

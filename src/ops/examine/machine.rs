@@ -1,0 +1,98 @@
+//! This machine: the state directory, the storages, mail.
+
+use std::path::Path;
+
+use crate::error::{Cause, Failure};
+use crate::model::settings::{Settings, Smtp, StorageSettings};
+use crate::notify::probe;
+use crate::storage::Storage;
+use crate::units::show_size;
+
+use super::super::{World, mount, secret};
+use super::Finding;
+
+/// Folders that the shipped unit lets the service write to.
+const UNIT_PATHS: [&str; 2] = ["/var/lib/pgdumpd", "/var/backups/pgdumpd"];
+
+pub(super) fn look(world: &World, settings: &Settings) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = settings
+        .warnings
+        .iter()
+        .map(|warning| Finding::warning("configuration", warning.to_string(), warning.hint.clone().unwrap_or_default()))
+        .collect();
+    findings.push(state(&settings.daemon.state_dir));
+    for (name, chosen) in &settings.storages {
+        if let Some(storage) = world.storages.get(name) {
+            findings.extend(storage_findings(world, storage.as_ref(), chosen));
+        }
+    }
+    findings.push(settings.smtp.as_ref().map_or_else(nothing_mailed, mail));
+    findings
+}
+
+fn state(folder: &Path) -> Finding {
+    let about = "state directory";
+    match rustix::fs::statvfs(folder) {
+        Ok(found) => {
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            if free < 64 * 1024 * 1024 {
+                let words = format!("{} has only {} free", folder.display(), show_size(free));
+                return Finding::warning(about, words, "the catalog and the outbox live there; free some space");
+            }
+            Finding::fine(about, format!("{}, {} free", folder.display(), show_size(free)))
+        }
+        Err(error) => Finding::problem(
+            about,
+            &Failure::new(Cause::System, format!("{} can't be looked at: {error}", folder.display()))
+                .hint("make it, and give it to the user that runs pgdumpd"),
+        ),
+    }
+}
+
+fn storage_findings(world: &World, storage: &dyn Storage, chosen: &StorageSettings) -> Vec<Finding> {
+    let about = format!("storage {:?}", storage.name());
+    let mut findings = Vec::new();
+    if let Err(failure) = mount::ensure(world, storage) {
+        return vec![Finding::problem(&about, &failure)];
+    }
+    match storage.free_space() {
+        Ok(Some(0)) => findings.push(Finding::problem(
+            &about,
+            &Failure::new(Cause::Space, format!("{} has nothing free beyond its reserve", storage.place())).hint("free some space"),
+        )),
+        Ok(Some(free)) => findings.push(Finding::fine(&about, format!("{}, {} free beyond its reserve", storage.place(), show_size(free)))),
+        Ok(None) => findings.push(Finding::fine(&about, storage.place())),
+        Err(failure) => findings.push(Finding::problem(&about, &failure)),
+    }
+    let StorageSettings::Local { path, .. } = chosen;
+    if Path::new("/run/systemd/system").is_dir() && !UNIT_PATHS.iter().any(|known| path.starts_with(known)) {
+        let line = format!("ReadWritePaths={}", path.display());
+        findings.push(Finding::warning(
+            &about,
+            format!("{} is outside the folders that the shipped unit may write to", path.display()),
+            format!("run `systemctl edit pgdumpd` and add: [Service] {line}"),
+        ));
+    }
+    findings
+}
+
+fn nothing_mailed() -> Finding {
+    Finding::warning("mail", "there is no [smtp], so nobody is told of failures", "add [smtp] with host, from and to")
+}
+
+fn mail(smtp: &Smtp) -> Finding {
+    let about = "mail";
+    let password = match secret(&smtp.password) {
+        Ok(password) => password,
+        Err(failure) => return Finding::problem(about, &failure),
+    };
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let steps = probe::knock(smtp, password.as_ref(), &hostname);
+    match steps.iter().find(|step| !step.ok) {
+        None => Finding::fine(about, format!("{} greets us and lets us in; `pgdumpd notify test` sends a mail", smtp.host)),
+        Some(step) => Finding::problem(
+            about,
+            &Failure::new(Cause::Mail, format!("{} failed at {}: {}", smtp.host, step.name, step.detail)).hint("mend [smtp], then run `pgdumpd notify test`"),
+        ),
+    }
+}

@@ -1,0 +1,65 @@
+//! Finds what would fail tonight, on this machine and on each project's server, without changing anything.
+//!
+//! Called by `doctor`. Each finding says what was looked at, how it is, and what to do where it isn't right.
+
+mod machine;
+mod server;
+
+use serde::Serialize;
+
+use crate::error::Failure;
+use crate::model::project::Project;
+use crate::model::settings::Settings;
+
+use super::World;
+
+/// How something was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// As it should be.
+    Fine,
+    /// Works, but someone should look at it.
+    Warning,
+    /// Would fail.
+    Problem,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How it was found.
+    pub level: Level,
+    /// What was looked at: `storage "main"`, `project "shop"`.
+    pub about: String,
+    /// How it is, a lowercase clause.
+    pub words: String,
+    /// What to do, where something is to be done.
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    fn fine(about: &str, words: impl Into<String>) -> Self {
+        Self { level: Level::Fine, about: about.to_owned(), words: words.into(), hint: None }
+    }
+
+    fn warning(about: &str, words: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { level: Level::Warning, about: about.to_owned(), words: words.into(), hint: Some(hint.into()) }
+    }
+
+    fn problem(about: &str, failure: &Failure) -> Self {
+        Self { level: Level::Problem, about: about.to_owned(), words: failure.message.clone(), hint: failure.hint.clone() }
+    }
+}
+
+/// Looks at the machine: state directory, storages, mail, the service's sandbox.
+#[must_use]
+pub fn machine(world: &World, settings: &Settings) -> Vec<Finding> {
+    machine::look(world, settings)
+}
+
+/// Looks at one project: clients, login, clock, and for each database its rights and the space it needs.
+#[must_use]
+pub fn project(world: &World, project: &Project) -> Vec<Finding> {
+    server::look(world, project)
+}

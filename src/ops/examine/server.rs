@@ -1,0 +1,114 @@
+//! One project's server: the client for it, the login, the clock, and for each database what the role can't read and the space.
+
+use chrono::TimeDelta;
+
+use crate::error::{Failure, Result};
+use crate::model::dump::{Content, DumpShape};
+use crate::model::project::Project;
+use crate::postgres::connection::Access;
+use crate::postgres::session::Session;
+use crate::postgres::version::{self, Clients};
+use crate::process::Cancel;
+use crate::units::show_size;
+
+use super::super::{World, backup, targets};
+use super::Finding;
+
+/// A server's clock that differs by more than this makes times in reports misleading.
+const CLOCKS_APART: TimeDelta = TimeDelta::seconds(30);
+
+pub(super) fn look(world: &World, project: &Project) -> Vec<Finding> {
+    let about = format!("project {:?}", project.name);
+    let mut findings = Vec::new();
+    if let Err(failure) = examine(world, project, &about, &mut findings) {
+        findings.push(Finding::problem(&about, &failure));
+    }
+    if project.schedules.is_empty() {
+        findings.push(Finding::warning(&about, "it has no schedule, so it is backed up by hand only", "add [[project.schedule]]"));
+    }
+    findings
+}
+
+fn examine(world: &World, project: &Project, about: &str, findings: &mut Vec<Finding>) -> Result<()> {
+    let clients = world.clients(project)?;
+    let access = world.access(project)?;
+    let mut session = open(project, &clients, &access, None)?;
+    let server = session.server().clone();
+    let client = clients.for_server(server.version_num)?;
+    findings.push(Finding::fine(
+        about,
+        format!("{} answers as {:?}: PostgreSQL {}, dumped by {}", server.reached, server.role, server.version, version::show(client.version_num)),
+    ));
+    if let Some(fixed) = client.has_known_holes() {
+        findings.push(Finding::warning(
+            about,
+            format!("pg_dump {} has known security holes", version::show(client.version_num)),
+            format!("upgrade the PostgreSQL client to {fixed} or newer"),
+        ));
+    }
+    let apart = session.clock()? - world.clock.now();
+    if apart.abs() > CLOCKS_APART {
+        let words = format!("the server's clock is {} s away from this machine's", apart.num_seconds());
+        findings.push(Finding::warning(about, words, "let both follow NTP"));
+    }
+    for database in targets::databases(project, &mut session)? {
+        let about = format!("{about}, database {database:?}");
+        match look_inside(world, project, &clients, &access, &database) {
+            Ok(mut more) => {
+                more.iter_mut().for_each(|finding| finding.about.clone_from(&about));
+                findings.extend(more);
+            }
+            Err(failure) => findings.push(Finding::problem(&about, &failure)),
+        }
+    }
+    Ok(())
+}
+
+fn open(project: &Project, clients: &Clients, access: &Access, database: Option<&str>) -> Result<Session> {
+    Session::open(clients.newest(), access, database, "pgdumpd", &project.limits, &Cancel::new())
+}
+
+fn look_inside(world: &World, project: &Project, clients: &Clients, access: &Access, database: &str) -> Result<Vec<Finding>> {
+    let mut session = open(project, clients, access, Some(database))?;
+    let mut findings = Vec::new();
+    let shapes = project.schedules.iter().map(|plan| &plan.shape).chain([&project.shape]);
+    let full = shapes.clone().find(|shape| shape.content == Content::Full).unwrap_or(&project.shape);
+    rights(&mut session, full, &mut findings)?;
+    findings.push(space(world, project, &mut session, database, full)?);
+    Ok(findings)
+}
+
+fn rights(session: &mut Session, shape: &DumpShape, findings: &mut Vec<Finding>) -> Result<()> {
+    for hidden in session.row_security(shape)? {
+        let failure = Failure::new(crate::error::Cause::RowSecurity, format!("row security on {hidden} would hide rows"));
+        findings.push(Finding::problem("", &failure.hint(format!("ALTER ROLE \"{}\" BYPASSRLS", session.server().role))));
+    }
+    for unreadable in session.unreadable(shape)? {
+        let failure = Failure::new(crate::error::Cause::Permission, format!("the role can't read {unreadable}"));
+        findings.push(Finding::problem("", &failure.hint(unreadable.grant.clone())));
+    }
+    Ok(())
+}
+
+fn space(world: &World, project: &Project, session: &mut Session, database: &str, shape: &DumpShape) -> Result<Finding> {
+    let size = session.database_size()?;
+    let free = world.storage(project)?.free_space()?;
+    let needed = backup::estimate(world, &project.name, database, &shape.selection())?;
+    Ok(match (free, needed) {
+        (Some(free), Some(needed)) if free < needed => Finding::problem(
+            "",
+            &Failure::new(
+                crate::error::Cause::Space,
+                format!("{} on the server; the next backup needs about {}, and {} are free", show_size(size), show_size(needed), show_size(free)),
+            )
+            .hint("free some space, or lower the retention"),
+        ),
+        (Some(free), None) if free < size => Finding::warning(
+            "",
+            format!("{} on the server, no backup yet to estimate from, and {} are free", show_size(size), show_size(free)),
+            "a compressed dump is usually much smaller than the database; watch the first one",
+        ),
+        (_, Some(needed)) => Finding::fine("", format!("{} on the server; the next backup needs about {}", show_size(size), show_size(needed))),
+        (_, None) => Finding::fine("", format!("{} on the server; no backup yet", show_size(size))),
+    })
+}

@@ -1,0 +1,175 @@
+//! What `pg_dump` writes, watched while it passes: is it whole, and what is in it?
+//!
+//! Owns the [`Tap`] and the parsers of archives ([`toc`] for headers and tables of contents). It never keeps data, never changes a byte
+//! and needs bounded memory, whatever comes. The dump stream shows it every byte; `ops::backup` asks for [`Observed`] at the end.
+
+mod copy_text;
+mod custom;
+mod decode;
+mod fingerprint;
+mod plain;
+mod sql;
+mod tar;
+pub mod toc;
+
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::{Structure, TableEntry};
+use crate::stream::Observe;
+
+/// A new frame is worth its few bytes only after this much archive.
+const FRAME_EVERY: u64 = 4 * 1024 * 1024;
+/// With every this many bytes per byte of [`FRAME_EVERY`], frames become rarer, so that their list stays short in archives of any size.
+const FRAMES_ABOUT: u64 = 16 * 1024;
+
+/// What a tap saw in an archive that is whole, or that it could not judge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// Whole, or unchecked.
+    pub structure: Structure,
+    /// Why it is unchecked, as half a sentence: `the archive's version 1.99 is unknown`.
+    pub unchecked: Option<String>,
+    /// Tables with data, in the archive's order.
+    pub tables: Vec<TableEntry>,
+    /// Number of large objects.
+    pub large_objects: u64,
+    /// SHA-256 over the schema's definitions, without ids, owners and times: equal for equal schemas. Unknown for plain dumps.
+    pub schema_version: Option<String>,
+    /// The archive's header, where the format has one.
+    pub header: Option<toc::Header>,
+    /// Entries in its table of contents.
+    pub entries: u64,
+    /// Bytes seen.
+    pub bytes: u64,
+}
+
+impl Observed {
+    fn unchecked(bytes: u64, why: impl Into<String>) -> Self {
+        Self {
+            structure: Structure::Unchecked,
+            unchecked: Some(why.into()),
+            tables: Vec::new(),
+            large_objects: 0,
+            schema_version: None,
+            header: None,
+            entries: 0,
+            bytes,
+        }
+    }
+}
+
+/// Watches one dump pass by.
+#[derive(Debug)]
+pub struct Tap(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Custom(Box<custom::Watch>),
+    Plain(Box<plain::Watch>),
+    Tar(Box<tar::Watch>),
+    Opaque(u64),
+}
+
+impl Tap {
+    /// For `pg_dump -Fc` into a pipe. Rows are counted with `-Z0`; with any other compression they stay unknown, and a table's bytes
+    /// are its compressed ones.
+    #[must_use]
+    pub fn custom() -> Self {
+        Self(Kind::Custom(Box::default()))
+    }
+
+    /// For `pg_dump -Fp`.
+    #[must_use]
+    pub fn plain() -> Self {
+        Self(Kind::Plain(Box::new(plain::Watch::new(plain::DATABASE_END))))
+    }
+
+    /// For `pg_dumpall`, `--globals-only` or not.
+    #[must_use]
+    pub fn globals() -> Self {
+        Self(Kind::Plain(Box::new(plain::Watch::new(plain::CLUSTER_END))))
+    }
+
+    /// For `pg_dump -Ft`, and for a directory dump packed into one tar.
+    #[must_use]
+    pub fn tar() -> Self {
+        Self(Kind::Tar(Box::default()))
+    }
+
+    /// For anything else: counts bytes and promises nothing.
+    #[must_use]
+    pub fn opaque() -> Self {
+        Self(Kind::Opaque(0))
+    }
+
+    /// What was seen, after the last byte. An archive that isn't whole is an error that names what is missing and where it ended.
+    pub fn finish(self) -> Result<Observed> {
+        match self.0 {
+            Kind::Custom(watch) => watch.finish(),
+            Kind::Plain(watch) => watch.finish(),
+            Kind::Tar(watch) => watch.finish(),
+            Kind::Opaque(bytes) => Ok(Observed::unchecked(bytes, "nobody looked inside")),
+        }
+    }
+}
+
+impl Observe for Tap {
+    fn observe(&mut self, chunk: &[u8], cuts: &mut Vec<usize>) -> Result<()> {
+        match &mut self.0 {
+            Kind::Custom(watch) => watch.observe(chunk, cuts),
+            Kind::Plain(watch) => {
+                watch.observe(chunk);
+                Ok(())
+            }
+            Kind::Tar(watch) => watch.observe(chunk, cuts),
+            Kind::Opaque(bytes) => {
+                *bytes += chunk.len() as u64;
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Why reading an archive can't go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It breaks the rules of its version at this offset.
+    Broken {
+        /// What is wrong, as half a sentence.
+        what: String,
+        /// Offset in the archive, bytes.
+        at: u64,
+    },
+    /// It is beyond what this parser knows or is ready to hold in memory; nothing is said about it.
+    Beyond(String),
+}
+
+impl From<Trouble> for Failure {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Broken { what, at } => incomplete(format!("the archive is broken at byte {at}: {what}")),
+            Trouble::Beyond(why) => Self::new(Cause::ArchiveIncomplete, format!("the archive can't be read: {why}"))
+                .hint("read it with the pg_restore of the PostgreSQL release that wrote it"),
+        }
+    }
+}
+
+fn incomplete(message: impl Into<String>) -> Failure {
+    Failure::new(Cause::ArchiveIncomplete, message)
+        .hint("the dump is not kept; run the backup again, and if it repeats, look at pg_dump's messages and at the server's log")
+}
+
+/// Decides where frames begin: at starts of data, not too close together.
+#[derive(Debug, Default)]
+struct Cutter {
+    last: u64,
+}
+
+impl Cutter {
+    /// Data starts at `offset` of the archive, which is `at` within the present chunk.
+    fn data_starts(&mut self, offset: u64, at: usize, cuts: &mut Vec<usize>) {
+        if offset.saturating_sub(self.last) >= FRAME_EVERY.max(offset / FRAMES_ABOUT) {
+            self.last = offset;
+            cuts.push(at);
+        }
+    }
+}

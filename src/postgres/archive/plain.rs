@@ -1,0 +1,261 @@
+//! A plain dump passing by: a script that must end with `pg_dump`'s closing comment.
+//!
+//! Without that comment psql would restore a cut script "successfully". Tables, rows and bytes come from the script's COPY sections;
+//! where it has INSERT commands instead, rows are unknown. Keeps the last few hundred bytes and one statement.
+
+use super::sql::{Event, Lexer};
+use super::{Observed, incomplete};
+use crate::error::Result;
+use crate::model::backup::{Structure, TableEntry};
+
+/// The closing comment of `pg_dump`.
+pub(super) const DATABASE_END: &str = "PostgreSQL database dump complete";
+/// The closing comment of `pg_dumpall`.
+pub(super) const CLUSTER_END: &str = "PostgreSQL database cluster dump complete";
+
+/// The end of the script that is kept; the longest known trailer, with its `\unrestrict` line, has 150 bytes.
+const KEPT: usize = 1024;
+
+/// The watch over one plain dump.
+#[derive(Debug)]
+pub(super) struct Watch {
+    end: &'static str,
+    lexer: Lexer,
+    data: Option<Data>,
+    tables: Vec<TableEntry>,
+    /// Whether the last table was only announced by its comment so far.
+    announced: bool,
+    tail: Vec<u8>,
+    bytes: u64,
+}
+
+/// A COPY section.
+#[derive(Debug, Default)]
+struct Data {
+    rows: u64,
+    bytes: u64,
+    line: Line,
+}
+
+/// How much of a line has been seen, as far as its end mark is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Line {
+    /// The rest of the COPY statement's own line.
+    #[default]
+    Statement,
+    Begin,
+    Backslash,
+    Dot,
+    Row,
+}
+
+impl Watch {
+    pub(super) fn new(end: &'static str) -> Self {
+        Self { end, lexer: Lexer::default(), data: None, tables: Vec::new(), announced: false, tail: Vec::new(), bytes: 0 }
+    }
+
+    pub(super) fn observe(&mut self, chunk: &[u8]) {
+        self.bytes += chunk.len() as u64;
+        self.keep_tail(chunk);
+        let mut rest = chunk;
+        while !rest.is_empty() {
+            let used = if let Some(data) = &mut self.data {
+                let (used, ended) = data.read(rest);
+                if ended {
+                    self.end_data();
+                }
+                used
+            } else {
+                let (used, event) = self.lexer.read(rest);
+                match event {
+                    Some(Event::Comment(text)) => self.comment(&text),
+                    Some(Event::Copy(statement)) => self.copy(&statement),
+                    None => {}
+                }
+                used
+            };
+            rest = rest.get(used..).unwrap_or_default();
+        }
+    }
+
+    fn keep_tail(&mut self, chunk: &[u8]) {
+        let new = chunk.get(chunk.len().saturating_sub(KEPT)..).unwrap_or_default();
+        let old = self.tail.len().saturating_sub(KEPT - new.len());
+        self.tail.drain(..old);
+        self.tail.extend_from_slice(new);
+    }
+
+    /// `-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: o` announces a table, however its rows are written.
+    fn comment(&mut self, text: &[u8]) {
+        let text = String::from_utf8_lossy(text);
+        let Some(text) = text.strip_prefix(" Data for Name: ") else { return };
+        if let Some((name, rest)) = text.split_once("; Type: TABLE DATA; Schema: ")
+            && let Some((schema, _)) = rest.split_once("; Owner: ")
+        {
+            self.tables.push(TableEntry { schema: schema.to_owned(), name: name.to_owned(), rows: None, bytes: 0, dump_id: None });
+            self.announced = true;
+        }
+    }
+
+    fn copy(&mut self, statement: &[u8]) {
+        let statement = String::from_utf8_lossy(statement);
+        if !statement.ends_with(" FROM stdin") {
+            return;
+        }
+        self.data = Some(Data::default());
+        // Names in comments have their line breaks replaced; those in the statement are exact.
+        let names = statement.strip_prefix("COPY ").and_then(names);
+        match (names, self.announced, self.tables.last_mut()) {
+            (Some((schema, name)), true, Some(table)) => (table.schema, table.name) = (schema, name),
+            (Some((schema, name)), ..) => self.tables.push(TableEntry { schema, name, rows: None, bytes: 0, dump_id: None }),
+            (None, true, Some(_)) => {}
+            (None, ..) => {
+                self.tables.push(TableEntry { schema: String::new(), name: statement.into_owned(), rows: None, bytes: 0, dump_id: None });
+            }
+        }
+        self.announced = false;
+    }
+
+    fn end_data(&mut self) {
+        if let (Some(data), Some(table)) = (self.data.take(), self.tables.last_mut()) {
+            (table.rows, table.bytes) = (Some(data.rows), data.bytes);
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Result<Observed> {
+        if self.bytes == 0 {
+            return Err(incomplete("the dump is empty: nothing was written"));
+        }
+        if self.data.is_some() {
+            let table = self.tables.last().map_or_else(String::new, |table| format!(" of table {}.{}", table.schema, table.name));
+            return Err(incomplete(format!("the dump ends at byte {} inside the data{table}", self.bytes)));
+        }
+        if !has_trailer(&self.tail, self.end) {
+            return Err(incomplete(format!("the dump ends at byte {} without its closing comment \"{}\"", self.bytes, self.end)));
+        }
+        if !self.lexer.is_outside_quotes() {
+            // The closing comment is there, so what was misread is the script; then its figures can't be trusted either.
+            self.tables.iter_mut().for_each(|table| table.rows = None);
+        }
+        Ok(Observed {
+            structure: Structure::Whole,
+            unchecked: None,
+            tables: self.tables,
+            large_objects: 0,
+            schema_version: None,
+            header: None,
+            entries: 0,
+            bytes: self.bytes,
+        })
+    }
+}
+
+impl Data {
+    /// Reads data; returns how many bytes it took, and whether the end mark was the last of them.
+    fn read(&mut self, bytes: &[u8]) -> (usize, bool) {
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..)
+            && let Some(&byte) = rest.first()
+        {
+            match (self.line, byte) {
+                (Line::Begin, b'\\') => (self.line, at) = (Line::Backslash, at + 1),
+                (Line::Backslash, b'.') => (self.line, at) = (Line::Dot, at + 1),
+                (Line::Dot, b'\n') => return (at + 1, true),
+                (line, _) => {
+                    let newline = memchr::memchr(b'\n', rest);
+                    let used = newline.map_or(rest.len(), |newline| newline + 1);
+                    at += used;
+                    if line != Line::Statement {
+                        // The bytes of a line's beginning that was held back count as well.
+                        self.bytes += used as u64 + u64::from(line == Line::Backslash) + 2 * u64::from(line == Line::Dot);
+                        self.rows += u64::from(newline.is_some());
+                    }
+                    self.line = match (newline, line) {
+                        (Some(_), _) => Line::Begin,
+                        (None, Line::Statement) => Line::Statement,
+                        (None, _) => Line::Row,
+                    };
+                }
+            }
+        }
+        (at, false)
+    }
+}
+
+/// Schema and table of `public."my table" (id, name) FROM stdin`.
+fn names(text: &str) -> Option<(String, String)> {
+    let (schema, rest) = identifier(text)?;
+    let (name, _) = identifier(rest.strip_prefix('.')?)?;
+    Some((schema, name))
+}
+
+/// One identifier, unquoted, and what follows it.
+fn identifier(text: &str) -> Option<(String, &str)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(|letter: char| matches!(letter, '.' | ' ' | '('))?;
+        return text.split_at_checked(end).map(|(name, rest)| (name.to_owned(), rest));
+    };
+    let mut name = String::new();
+    let mut rest = quoted;
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, after)),
+        }
+    }
+}
+
+/// Whether a script's last bytes are the closing comment, perhaps followed by the `\unrestrict` line of newer releases.
+fn has_trailer(tail: &[u8], end: &str) -> bool {
+    let tail = tail.trim_ascii_end();
+    let tail = match tail.iter().rposition(|&byte| byte == b'\n') {
+        Some(newline) if tail.get(newline + 1..).is_some_and(|line| line.starts_with(b"\\unrestrict ")) => {
+            tail.get(..newline).unwrap_or_default().trim_ascii_end()
+        }
+        _ => tail,
+    };
+    tail.ends_with(format!("\n--\n-- {end}\n--").as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCRIPT: &str = concat!(
+        "--\n-- PostgreSQL database dump\n--\n\n\\restrict abc'\n\nSET x = 'y';\n",
+        "--\n-- Data for Name: a\"; Type: TABLE DATA; Schema: public; Owner: o\n--\n\n",
+        "COPY public.\"a\"\"\n\" (id) FROM stdin;\n1\n\\\\.\n\\N\n\\.\n\n\n",
+        "--\n-- Data for Name: b; Type: TABLE DATA; Schema: s; Owner: o\n--\n\nINSERT INTO s.b VALUES ('x\n\\.\n');\n\n",
+        "COPY s.c FROM stdin;\n\\.\n\n\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc'\n\n"
+    );
+
+    fn watch(script: &str, size: usize) -> Result<Observed> {
+        let mut watch = Watch::new(DATABASE_END);
+        script.as_bytes().chunks(size).for_each(|piece| watch.observe(piece));
+        watch.finish()
+    }
+
+    #[test]
+    fn tables_are_counted_however_the_script_is_cut() {
+        for size in 1..80 {
+            let seen = watch(SCRIPT, size).unwrap();
+            let tables: Vec<_> = seen.tables.iter().map(|table| (table.name.as_str(), table.rows, table.bytes)).collect();
+            assert_eq!(tables, [("a\"\n", Some(3), 9), ("b", None, 0), ("c", Some(0), 0)], "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn a_script_cut_anywhere_is_incomplete() {
+        let complete = SCRIPT.find("complete\n--").unwrap() + "complete\n--".len();
+        for end in 0..complete {
+            assert!(watch(&SCRIPT[..end], 7).is_err(), "cut at {end}");
+        }
+        // What remains of the file after that is blank, or the key that psql doesn't miss at the end of its input.
+        assert!(watch(&SCRIPT[..complete], 7).is_ok());
+    }
+}

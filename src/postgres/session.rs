@@ -1,0 +1,220 @@
+//! The one session of a run: what the server is, what it holds, and what the run must know before and during the dump.
+//!
+//! Owns [`Session`] and [`Server`]. Questions go through psql, answers come as JSON. It never decides what a finding means for the run.
+//! Rights, watching and the server lock stand in their own files; verbs and `doctor` call it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::connection::{Access, HostPort};
+use super::psql::Psql;
+use super::{peer, version};
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::DatabaseProperties;
+use crate::model::project::Limits;
+use crate::process::{self, Cancel, Exit};
+
+/// Longest wait for an answer once connected; the server's own `statement_timeout` for our questions is a little shorter.
+const ANSWER: Duration = Duration::from_secs(60);
+
+/// What the first question finds out. The settings make the session immune to the role's and the database's own: no time-out ends it
+/// while it waits beside the dump, and no function or operator in a schema of the search path can stand in for the system's.
+const HELLO: &str = "select pg_catalog.json_build_object(
+  'host', :'HOST', 'port', :'PORT', 'database', pg_catalog.current_database(), 'role', current_user,
+  'version', pg_catalog.current_setting('server_version'), 'version_num', pg_catalog.current_setting('server_version_num')::int4,
+  'standby', pg_catalog.pg_is_in_recovery(),
+  'superuser', (select r.rolsuper from pg_catalog.pg_roles r where r.rolname OPERATOR(pg_catalog.=) current_user),
+  'settings', (select pg_catalog.count(pg_catalog.set_config(w.name, w.value, false))
+     from (values ('search_path', 'pg_catalog'), ('client_encoding', 'UTF8'), ('statement_timeout', '50s'), ('lock_timeout', '5s'),
+       ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'), ('transaction_timeout', '0'),
+       ('standard_conforming_strings', 'on'), ('datestyle', 'ISO')) w (name, value)
+     where w.name OPERATOR(pg_catalog.=) any (array(select s.name from pg_catalog.pg_settings s))))";
+
+/// The server that a session reached, and the role there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// As it says itself: `15.18 (Debian 15.18-0+deb12u1)`.
+    pub version: String,
+    /// The same as a number: 150018.
+    pub version_num: u32,
+    /// Host and port reached; the dump is pinned to it.
+    pub reached: HostPort,
+    /// Whether it is a standby (in recovery).
+    pub standby: bool,
+    /// The database connected to.
+    pub database: String,
+    /// The role in effect.
+    pub role: String,
+    /// Whether the role is a superuser.
+    pub superuser: bool,
+    /// The cluster's identifier, the same on a primary and its standbys; `None` where the role may not read it.
+    pub system_identifier: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Hello {
+    host: String,
+    port: String,
+    database: String,
+    role: String,
+    version: String,
+    version_num: u32,
+    standby: bool,
+    superuser: bool,
+}
+
+/// An open session. Dropping it ends it, and releases the server lock with it.
+#[derive(Debug)]
+pub struct Session {
+    psql: Psql,
+    server: Server,
+    /// Whether a transaction is open (the server lock is held in it).
+    pub(super) in_transaction: bool,
+    pub(super) application_name: String,
+}
+
+impl Session {
+    /// Connects and asks who is there. `database` overrules the target's own.
+    ///
+    /// Every failure to connect is [`Cause::Connection`], with libpq's reason and a hint by whether the server answers at all.
+    pub fn open(
+        client: &version::Client,
+        access: &Access,
+        database: Option<&str>,
+        application_name: &str,
+        limits: &Limits,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let spec = access.spec(client, client.psql(), database, application_name, None);
+        let mut psql = Psql::start(spec, access.place(), cancel)?;
+        let limit = limits.connect + Duration::from_secs(5);
+        let answer = psql.ask(HELLO, false, limit).map_err(|failure| with_hint(failure, client, access, database));
+        let hello: Hello = decode(&answer?)?;
+        let port = hello.port.parse().unwrap_or(5432);
+        let address = peer::address(psql.pid(), port).map(|address| address.to_string());
+        let server = Server {
+            version: hello.version,
+            version_num: hello.version_num,
+            reached: HostPort { host: hello.host, port, address },
+            standby: hello.standby,
+            database: hello.database,
+            role: hello.role,
+            superuser: hello.superuser,
+            system_identifier: None,
+        };
+        let mut session = Self { psql, server, in_transaction: false, application_name: application_name.to_owned() };
+        session.server.system_identifier = session.system_identifier()?;
+        Ok(session)
+    }
+
+    /// What was found when connecting.
+    #[must_use]
+    pub fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The server's wall clock.
+    pub fn clock(&mut self) -> Result<DateTime<Utc>> {
+        self.ask("select to_json(to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))")
+    }
+
+    /// Whether the server still answers on this session.
+    pub fn is_alive(&mut self) -> bool {
+        self.ask::<bool>("select to_json(true)").unwrap_or(false)
+    }
+
+    /// The databases that allow connections and aren't templates, by name; without those a failed DROP DATABASE left behind.
+    pub fn databases(&mut self) -> Result<Vec<String>> {
+        self.ask(
+            "select coalesce(json_agg(datname order by datname), '[]') from pg_database
+             where datallowconn and not datistemplate and datconnlimit <> -2",
+        )
+    }
+
+    /// Size of the connected database on the server, bytes.
+    pub fn database_size(&mut self) -> Result<u64> {
+        self.ask("select to_json(pg_database_size(current_database()))")
+    }
+
+    /// What CREATE DATABASE needs to make the connected database's like.
+    pub fn properties(&mut self) -> Result<DatabaseProperties> {
+        let (provider, locale) = match self.server.version_num {
+            170_000.. => ("datlocprovider", "datlocale"),
+            150_000.. => ("datlocprovider", "daticulocale"),
+            _ => ("null", "null"),
+        };
+        self.ask(&format!(
+            "select json_build_object('owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding),
+               'collate', datcollate, 'ctype', datctype, 'icu_locale', {locale}, 'locale_provider', {provider})
+             from pg_database where datname = current_database()"
+        ))
+    }
+
+    /// Asks one statement that answers with one JSON value.
+    pub(super) fn ask<T: DeserializeOwned>(&mut self, statement: &str) -> Result<T> {
+        decode(&self.psql.ask(statement, self.in_transaction, ANSWER)?)
+    }
+
+    /// Runs one statement for its effect, outside of any savepoint.
+    pub(super) fn tell(&mut self, statement: &str) -> Result<()> {
+        self.psql.ask(statement, false, ANSWER).map(drop)
+    }
+
+    /// Managed servers may keep it from the role; then it stays unknown.
+    fn system_identifier(&mut self) -> Result<Option<String>> {
+        match self.ask("select to_json(system_identifier::text) from pg_control_system()") {
+            Ok(id) => Ok(Some(id)),
+            Err(failure) if matches!(failure.cause, Cause::Permission | Cause::Query) => Ok(None),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+fn decode<T: DeserializeOwned>(answer: &str) -> Result<T> {
+    serde_json::from_str(answer)
+        .map_err(|error| Failure::new(Cause::Query, format!("the server's answer can't be understood: {error}")).detail(answer))
+}
+
+/// SQL text of a string, whatever it holds; PostgreSQL text has no zero byte.
+pub(super) fn literal(text: &str) -> String {
+    let text = text.replace('\0', "\u{fffd}").replace('\\', "\\\\").replace('\'', "''");
+    format!("E'{text}'")
+}
+
+/// Adds what to look at, by whether the server answers at all (`pg_isready`'s exit status).
+fn with_hint(failure: Failure, client: &version::Client, access: &Access, database: Option<&str>) -> Failure {
+    if failure.cause != Cause::Connection || failure.hint.is_some() {
+        return failure;
+    }
+    let program = client.dir().join("pg_isready");
+    let hint = match answers(client, access, database, &program) {
+        Some(Exit::Code(0)) => {
+            "the server answers: check role, password, database name, TLS settings, pg_hba.conf and its connection limits"
+        }
+        Some(Exit::Code(1)) => "the server answers but takes no connections now: it is starting, stopping or recovering",
+        Some(Exit::Code(2)) => "nothing answers there: check host, port, DNS and firewall, and whether the server runs",
+        _ => "check the connection's parameters, and try them with psql",
+    };
+    failure.hint(hint)
+}
+
+fn answers(client: &version::Client, access: &Access, database: Option<&str>, program: &Path) -> Option<Exit> {
+    let mut spec = access.spec(client, program, database, "pgdumpd", None);
+    spec.args.extend(["-q", "-t", "3"].map(Into::into));
+    process::run(&spec, &[], Duration::from_secs(10), 4096).ok().map(|finished| finished.exit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_keep_quotes_and_backslashes_inside() {
+        assert_eq!(literal(r"a'b\c"), r"E'a''b\\c'");
+        assert_eq!(literal("'; drop table x; --"), "E'''; drop table x; --'");
+    }
+}
