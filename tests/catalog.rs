@@ -1,12 +1,14 @@
 //! What befalls a catalog: other processes, deletion, garbage, a full disk, SIGKILL.
 
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "all of this file is a test, its helpers included")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use pgdumpd::catalog::{BackupFilter, Catalog, Page, Reader, SlotKey, Sort};
+use pgdumpd::catalog::{BackupFilter, Catalog, Page, Reader, SlotKey, Sort, Writer};
 use pgdumpd::clock::Clock;
 use pgdumpd::error::Cause;
 use pgdumpd::model::backup::{BackupRow, ProofLevel, RunId, Trigger};
@@ -50,8 +52,7 @@ fn part_played_in_another_process() {
     match std::env::var("PART").unwrap().as_str() {
         "claim" => {
             let catalog = open(&folder);
-            let claimed =
-                slots().chunks(50).map(|some| catalog.write(|tx| tx.claim_slots(some)).unwrap()).flatten().filter(|won| *won).count();
+            let claimed = slots().chunks(50).flat_map(|some| catalog.write(|tx| tx.claim_slots(some)).unwrap()).filter(|won| *won).count();
             println!("claimed {claimed}");
         }
         "write" => {
@@ -112,7 +113,7 @@ fn f34_a_catalog_deleted_while_open_is_made_anew_and_said_so() {
     let folder = tempfile::tempdir().unwrap();
     let (one, two) = (open(folder.path()), open(folder.path()));
     assert!(one.needs_reindex().unwrap().unwrap().starts_with("there was no catalog at "));
-    one.write(|tx| tx.reindexed()).unwrap();
+    one.write(Writer::reindexed).unwrap();
     assert_eq!(two.needs_reindex().unwrap(), None);
     keep(&one, "before");
     assert!(note(&two, "before").is_some());

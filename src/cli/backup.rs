@@ -63,7 +63,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     notice::tell(&world, &desk)?;
     deliver::deliver(&world)?;
     if common.json {
-        out::json(if args.all { &answers } else { &answers[..answers.len().min(1)] })?;
+        match answers.as_slice() {
+            [only] if !args.all => out::json(only)?,
+            several => out::json(&several)?,
+        }
     }
     Ok(if cancel.reason().is_some() { interrupted(&signals) } else { together(&exits) })
 }
@@ -105,14 +108,12 @@ fn carry_out(world: &World, order: &Order, cancel: &Cancel) -> Report {
 }
 
 fn tell(common: &Common, order: &Order, report: &Report, answers: &mut Vec<serde_json::Value>) -> Exit {
-    if let Some(holder) = &report.held_by {
-        let failure = Failure::new(Cause::Locked, format!("project {:?} is locked by {holder}", order.project.name))
-            .hint("wait for it to end; `pgdumpd status` shows what it does");
+    if let Some(failure) = &report.held_by {
         if common.json {
             answers.push(json!({ "success": false, "project": order.project.name, "error": failure }));
             return Exit::Locked;
         }
-        return out::failure(common, &failure);
+        return out::failure(common, failure);
     }
     let mut exits = Vec::new();
     let mut runs = Vec::new();

@@ -2,7 +2,6 @@
 
 use crate::error::Result;
 use crate::manifest;
-use crate::storage::Key;
 
 use super::exit::Exit;
 use super::{Common, out, pick, world};
@@ -19,11 +18,10 @@ pub(super) fn run(common: &Common, args: &Args, pinned: bool) -> Result<Exit> {
     let world = world::open(&settings)?;
     let mut row = pick::backup(&world, &args.backup)?;
     let storage = world.storages.get(&row.storage).ok_or_else(|| super::show::missing_storage(&row.storage))?;
-    let key = Key { project: row.project.clone(), file: row.file.clone() };
     if pinned {
-        manifest::pin(storage.as_ref(), &key)?;
+        manifest::pin(storage.as_ref(), &row.project, &row.file)?;
     } else {
-        manifest::unpin(storage.as_ref(), &key)?;
+        manifest::unpin(storage.as_ref(), &row.project, &row.file)?;
     }
     row.pinned = pinned;
     world.catalog.write(|writer| writer.put_backup(&row))?;

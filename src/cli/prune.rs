@@ -5,7 +5,6 @@ use serde_json::json;
 use crate::error::Result;
 use crate::jobs::prune;
 use crate::model::project::Project;
-use crate::ops::World;
 use crate::ops::prune::{self as verb, PrunePlan};
 use crate::units::show_size;
 

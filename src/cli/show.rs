@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::manifest;
 use crate::model::backup::Manifest;
 use crate::ops::World;
-use crate::storage::Key;
+use crate::storage::{Key, names};
 use crate::units::{show_duration, show_size};
 
 use super::exit::Exit;
@@ -26,7 +26,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let row = pick::backup(&world, &args.backup)?;
     let storage = world.storages.get(&row.storage).ok_or_else(|| missing_storage(&row.storage))?;
     let key = Key { project: row.project.clone(), file: row.file.clone() };
-    let manifest = manifest::read(storage.as_ref(), &key)?;
+    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
     if common.json {
         out::json(&manifest)?;
         return Ok(Exit::Done);
@@ -66,7 +66,8 @@ pub(super) fn missing_storage(name: &str) -> crate::error::Failure {
 }
 
 fn place(world: &World, storage: &str, key: &Key) -> String {
-    world.storages.get(storage).and_then(|storage| storage.path_of(key)).map_or_else(|| key.file.clone(), |path| path.display().to_string())
+    let root = world.storages.get(storage).map(|storage| storage.place()).unwrap_or_default();
+    format!("{root}/{}/{}", names::project_folder(&key.project).unwrap_or_else(|_| key.project.clone()), key.file)
 }
 
 fn tables(manifest: &Manifest) {

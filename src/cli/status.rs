@@ -36,9 +36,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 
 fn daemon(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
     match standing {
-        DaemonStanding::Serving { heartbeat } => format!("the daemon is serving (last sign of life {})", show_age(now - *heartbeat)),
+        DaemonStanding::Serving { heartbeat } => format!("the daemon is serving (last sign of life {})", age(now, *heartbeat)),
         DaemonStanding::Silent { heartbeat } => {
-            format!("the daemon has been SILENT: its last sign of life was {}; look at its log and restart it", show_age(now - *heartbeat))
+            format!("the daemon has been SILENT: its last sign of life was {}; look at its log and restart it", age(now, *heartbeat))
         }
         DaemonStanding::Stopped => String::from("the daemon is not running; nothing is backed up by itself"),
     }
@@ -91,7 +91,7 @@ fn last_good(project: &ProjectStanding, now: DateTime<Utc>) -> String {
         || String::from("none"),
         |row| {
             let more = if project.last_good.len() > 1 { format!(" (oldest of {} databases)", project.last_good.len()) } else { String::new() };
-            format!("{} {}, {}{more}", row.id, show_age(now - row.started_at), show_size(row.size))
+            format!("{} {}, {}{more}", row.id, age(now, row.started_at), show_size(row.size))
         },
     )
 }
@@ -105,4 +105,8 @@ fn notes(project: &ProjectStanding) -> String {
         notes.push(format!("dumping {}", run.database));
     }
     notes.join(", ")
+}
+
+fn age(now: DateTime<Utc>, then: DateTime<Utc>) -> String {
+    show_age((now - then).to_std().unwrap_or_default())
 }

@@ -51,8 +51,8 @@ impl Chores {
         let settings = desk.settings;
         systemd::alive();
         let now = world.clock.now();
-        let beat = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
-        if due(&mut self.heartbeat, beat, now) {
+        let pace = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
+        if due(&mut self.heartbeat, pace, now) {
             complain("the heartbeat can't be written", beat(world, self.started, now));
         }
         if now - self.told >= TELL_EVERY || now < self.told {

@@ -28,7 +28,7 @@ pub fn run(arguments: Vec<std::ffi::OsString>) -> Result<u8> {
             }
         } else if let Some(signal) = Signal::from_named_raw(signal) {
             // The daemon may have ended a moment ago; its SIGCHLD is then on its way.
-            drop(kill_process(daemon, signal));
+            let _gone = kill_process(daemon, signal);
         }
     }
     Ok(1)

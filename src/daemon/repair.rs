@@ -60,7 +60,7 @@ pub(super) fn repair(world: &World, settings: &Settings) -> Result<()> {
         let key = SlotKey { project: slot.project, schedule: slot.schedule, due_at: slot.due_at };
         world.catalog.write(|writer| writer.finish_slot(&key, SlotOutcome::Interrupted))?;
     }
-    let names = settings.projects.iter().map(|project| project.name.as_str());
-    world.catalog.write(|writer| writer.see_projects(names.clone()))?;
+    let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
+    world.catalog.write(|writer| writer.see_projects(&names))?;
     Ok(())
 }

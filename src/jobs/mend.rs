@@ -10,7 +10,7 @@ use super::hold;
 pub fn mend(world: &World, project: &Project) -> Result<()> {
     let storage = world.storage(project)?;
     mount::ensure(world, storage.as_ref())?;
-    let lock = hold::project(world, project, storage)?.or_held()?;
+    let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
     for mended in repair::repair(world, &project.name, storage.as_ref())? {
         tracing::warn!(run = %mended.run.id, project = project.name, rolled_forward = mended.rolled_forward, "mended a run that was cut off");
     }

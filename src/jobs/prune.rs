@@ -11,7 +11,7 @@ use super::hold;
 pub fn run(world: &World, project: &Project, confirm: bool) -> Result<Pruned> {
     let storage = world.storage(project)?;
     mount::ensure(world, storage.as_ref())?;
-    let lock = hold::project(world, project, storage)?.or_held()?;
+    let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
     prune::resume(world, &project.name)?;
     let plan = prune::plan(world, project)?;
     let plan = if confirm {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
-use crate::lock::{Holder, ProjectLock};
+use crate::lock::{Holder, ProjectLock, Refused};
 use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
 use crate::model::dump::{Content, DumpShape, Format};
 use crate::model::project::{Databases, Project};
@@ -69,7 +69,7 @@ pub struct Report {
     /// The plan that waits for a person's word, where one does.
     pub held: Option<PrunePlan>,
     /// Who held the project, where another did.
-    pub held_by: Option<Holder>,
+    pub held_by: Option<Failure>,
     /// Whether the job was ended before every database had its turn.
     pub cut_short: bool,
     /// What the slot's row says.
@@ -82,7 +82,7 @@ pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
     match locked(world, order, setting, &mut report) {
         Ok(Some(holder)) => {
             report.outcome = SlotOutcome::SkippedLocked;
-            report.held_by = Some(holder);
+            report.held_by = Some(Refused::Held(holder).failure(&order.project.name));
             return report;
         }
         Ok(None) => {}
@@ -92,7 +92,7 @@ pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
     report
 }
 
-fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Report) -> Result<Option<Holder>> {
+fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Report) -> Result<Option<Option<Holder>>> {
     let project = &order.project;
     let storage = world.storage(project)?;
     mount::ensure(world, storage.as_ref())?;

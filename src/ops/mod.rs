@@ -53,7 +53,7 @@ impl World {
     /// The same over a catalog that is already open; used when the configuration is read again.
     #[must_use]
     pub fn around(settings: &Settings, clock: Clock, catalog: Catalog) -> Self {
-        let storages = settings.storages.iter().map(|(name, chosen)| (name.clone(), storage::open(name, chosen))).collect();
+        let storages = settings.storages.iter().map(|(name, chosen)| (name.clone(), storage::open(name, chosen, &clock))).collect();
         Self { clock, catalog, storages: Arc::new(storages), smtp: settings.smtp.clone().map(Arc::new) }
     }
 

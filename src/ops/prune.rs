@@ -123,8 +123,8 @@ pub fn remove(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<(
 }
 
 fn finish_removal(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
-    let key = Key { project: row.project.clone(), file: row.file.clone() };
-    manifest::remove(storage, &key)?;
+    manifest::delete(storage, &row.project, &row.file)?;
+    storage.delete(&Key { project: row.project.clone(), file: row.file.clone() })?;
     world.catalog.write(|writer| writer.end_removal(row))
 }
 

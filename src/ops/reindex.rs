@@ -47,7 +47,7 @@ fn read_storage(name: &str, storage: &dyn Storage, seen: &mut Reindexed) -> Resu
         let scan = manifest::scan(storage, &project)?;
         seen.unknown.extend(scan.unknown.iter().map(|file| format!("{name}/{project}/{file}")));
         seen.problems.extend(scan.problems);
-        rows.extend(scan.backups.iter().map(|found| BackupRow::from_manifest(name, &found.manifest, found.proof.as_ref(), found.pinned)));
+        rows.extend(scan.backups.iter().map(|found| found.row(name)));
     }
     Ok(rows)
 }

@@ -71,8 +71,8 @@ fn roll_forward(world: &World, storage: &dyn Storage, run: &Run, manifest: &Mani
         storage.delete(&key)?;
         return Ok(false);
     }
-    if manifest::read(storage, &key).is_err() {
-        manifest::commit(storage, manifest, run.id.as_str())?;
+    if manifest::read(storage, &manifest::key(&run.project, &manifest.backup_file)).is_err() {
+        manifest::commit(storage, manifest)?;
     }
     let row = BackupRow::from_manifest(storage.name(), manifest, None, false);
     world.catalog.write(|writer| writer.put_backup(&row))?;

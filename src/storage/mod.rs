@@ -2,12 +2,33 @@
 //!
 //! A storage knows names and bytes, not what they mean; deciding what to write or delete is the verbs' work.
 
+pub mod names;
+
+#[cfg(test)]
+mod conformance;
+mod local;
+mod memory;
+
 use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::ops::Range;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::error::Result;
+pub use local::Local;
+pub use memory::Memory;
+
+use crate::clock::Clock;
+use crate::error::{Cause, Failure, Result};
+use crate::model::settings::StorageSettings;
+
+/// The storage that settings describe. Nothing is touched yet.
+#[must_use]
+pub fn open(name: &str, settings: &StorageSettings, clock: &Clock) -> Arc<dyn Storage> {
+    match settings {
+        StorageSettings::Local { path, reserve } => Arc::new(Local::new(name, path, *reserve, clock)),
+    }
+}
 
 /// A file of a project: the raw project name (encoded by the storage) and a safe file name made by `storage::names`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,4 +88,23 @@ pub trait Storage: Send + Sync + Debug {
     fn place(&self) -> String;
     /// Where the project's lock file lies; the folder is made if missing.
     fn lock_file(&self, project: &str) -> Result<PathBuf>;
+}
+
+/// Lets only such keys pass as pgdumpd makes: a file name from outside that isn't one of those is refused, not corrected.
+fn checked(key: &Key) -> Result<&Key> {
+    if names::is_safe(&key.file) {
+        return Ok(key);
+    }
+    Err(Failure::new(Cause::UnsafePath, format!("{:?} is no file name of a backup", key.file)))
+}
+
+/// What the names of unfinished files begin with: those of one run, or of all.
+fn unfinished_prefix(run: Option<&str>) -> Result<String> {
+    match run {
+        None => Ok(format!("{}tmp-", names::OWN)),
+        Some(run) if !run.is_empty() && run.len() <= 64 && run.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Ok(format!("{}tmp-{run}-", names::OWN))
+        }
+        Some(run) => Err(Failure::new(Cause::UnsafePath, format!("{run:?} is no id of a run"))),
+    }
 }

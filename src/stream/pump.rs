@@ -205,8 +205,12 @@ fn feed<W>(lines: &Lines<W>, observer: &mut dyn Observe, stop: &(dyn Fn() -> boo
                 Ok(Err(error)) => return Err(error),
                 Ok(Ok(_)) | Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
             },
+            // The reading thread gives up silently only when what comes after it has failed, which says why.
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(PumpError::from_io(Side::Source, &io::Error::other("the reading thread ended early")));
+                return Err(match lines.verdicts.recv_timeout(LETTING_GO) {
+                    Ok(Err(error)) => error,
+                    _ => PumpError::from_io(Side::Source, &io::Error::other("the reading thread ended early")),
+                });
             }
         }
     }

@@ -92,11 +92,9 @@ CREATE INDEX backups_by_time ON backups (started_at);
 CREATE INDEX backups_by_size ON backups (size);
 CREATE INDEX backups_by_content ON backups (content, started_at);
 CREATE INDEX backups_by_content_size ON backups (content, size);
-CREATE INDEX backups_by_project ON backups (project, started_at);
-CREATE INDEX backups_by_project_size ON backups (project, size);
+CREATE INDEX backups_by_project ON backups (project, started_at, size);
 CREATE INDEX backups_by_database ON backups (project, database, started_at);
 CREATE INDEX backups_by_file ON backups (file);
-CREATE INDEX backups_by_storage ON backups (storage, project);
 CREATE INDEX backups_good_full ON backups (project, database, started_at) WHERE selection = 'full' AND damaged IS NULL;
 
 CREATE TABLE removals (id TEXT NOT NULL, storage TEXT NOT NULL, project TEXT NOT NULL, backup TEXT NOT NULL, PRIMARY KEY (id, storage)) WITHOUT ROWID;

@@ -147,3 +147,15 @@ fn storages_that_links_bring_together_overlap() {
     let path = file(&folder, "pgdumpd.toml", &text, 0o600);
     insta::assert_snapshot!(loaded(&path), @r#"/pgdumpd.toml:4: storage.b.path: is the folder of storage "a"; each storage needs a folder of its own"#);
 }
+
+#[test]
+fn the_sample_works_once_its_password_file_exists() {
+    let folder = TempDir::new().unwrap();
+    let password = folder.path().join("shop-password");
+    let sample = include_str!("../../../config/pgdumpd.toml").replace("/etc/pgdumpd/shop-password", password.to_str().unwrap());
+    let path = file(&folder, "pgdumpd.toml", &sample, 0o644);
+    let refused = loaded(&path);
+    assert!(refused.contains("password: secret /shop-password can't be read") && refused.lines().count() == 1, "{refused}");
+    file(&folder, "shop-password", "pw\n", 0o600);
+    assert_eq!(loaded(&path), "accepted");
+}

@@ -44,7 +44,7 @@ pub(super) fn commit(
         means.storage.delete(key)?;
         return Err(failure);
     }
-    if let Err(failure) = manifest::commit(means.storage.as_ref(), &manifest, request.run.as_str()) {
+    if let Err(failure) = manifest::commit(means.storage.as_ref(), &manifest) {
         // Without its manifest the artifact is no backup; it must not stay under a final name.
         means.storage.delete(key)?;
         return Err(failure);

@@ -24,6 +24,9 @@ const AFTER_EOF: Duration = Duration::from_secs(60);
 /// How long an unwanted `pg_dump` has between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// The number of the lock's descriptor in `pg_dump`; it never uses it.
+const LOCK_FD: i32 = 9;
+
 /// How long a new connection may take that only ends a backend.
 const QUICK: Duration = Duration::from_secs(5);
 
@@ -43,7 +46,7 @@ pub(super) fn stream(
     let spec = command(means, request, asked)?;
     let began = Instant::now();
     let mut child = process::spawn(&spec)?;
-    means.lock.note(&child.identity())?;
+    means.lock.note(Some(child.identity()))?;
     let result = run(means, request, asked, sink, &mut child, began);
     if result.is_err() {
         child.terminate(GRACE);
@@ -65,7 +68,8 @@ fn command(means: Means<'_>, request: &Request, asked: &Asked) -> Result<Spec> {
     };
     let mut spec = if request.shape.content == Content::Globals { dump.globals_command(asked.server.superuser) } else { dump.command() };
     spec.stdout = Output::Piped;
-    spec.inherit.push(means.lock.inheritable());
+    // The child keeps the project's lock for as long as it lives, even where this process is gone.
+    spec.inherit.push((means.lock.fd(), LOCK_FD));
     Ok(spec)
 }
 

@@ -51,7 +51,7 @@ mod tests {
         for size in 1..=text.len() {
             let mut count = CopyText::default();
             text.chunks(size).for_each(|piece| count.take(piece));
-            assert_eq!(count.rows(), Some((2, 13)), "pieces of {size}");
+            assert_eq!(count.rows(), Some((2, 12)), "pieces of {size}");
         }
     }
 

@@ -42,7 +42,9 @@ impl Fingerprint {
 fn is_schema(entry: &Entry) -> bool {
     let of_large_object = entry.tag.starts_with("LARGE OBJECT");
     match entry.desc.as_str() {
-        "ENCODING" | "STDSTRINGS" | "SEARCHPATH" | "BLOB" | "BLOB METADATA" | "BLOBS" | "STATISTICS DATA" => false,
+        "ENCODING" | "STDSTRINGS" | "SEARCHPATH" | "BLOB" | "BLOB METADATA" | "BLOBS" | "STATISTICS DATA" | "MATERIALIZED VIEW DATA" => {
+            false
+        }
         "COMMENT" | "ACL" | "SECURITY LABEL" => !of_large_object,
         _ => entry.section != Section::Data,
     }

@@ -231,6 +231,7 @@ mod tests {
         "--\n-- Data for Name: a\"; Type: TABLE DATA; Schema: public; Owner: o\n--\n\n",
         "COPY public.\"a\"\"\n\" (id) FROM stdin;\n1\n\\\\.\n\\N\n\\.\n\n\n",
         "--\n-- Data for Name: b; Type: TABLE DATA; Schema: s; Owner: o\n--\n\nINSERT INTO s.b VALUES ('x\n\\.\n');\n\n",
+        "--\n-- Data for Name: c; Type: TABLE DATA; Schema: s; Owner: o\n--\n\n",
         "COPY s.c FROM stdin;\n\\.\n\n\n--\n-- PostgreSQL database dump complete\n--\n\n\\unrestrict abc'\n\n"
     );
 

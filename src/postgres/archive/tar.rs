@@ -64,6 +64,8 @@ struct Contents {
 #[derive(Debug)]
 struct Announced {
     file: String,
+    /// Further names it may have.
+    others: Vec<String>,
     /// Set for a table's rows: the table, and whether they are COPY text.
     table: Option<(TableEntry, bool)>,
 }
@@ -198,13 +200,12 @@ impl Contents {
             return Err(incomplete("the tar archive has no complete table of contents (toc.dat)"));
         }
         let mut tables = Vec::new();
-        for Announced { file, table } in std::mem::take(&mut self.announced) {
-            let (text, compressed) = match self.members.get(&file) {
-                Some(text) => (text, false),
-                None => match COMPRESSED.iter().find_map(|ending| self.members.get(&format!("{file}{ending}"))) {
-                    Some(text) => (text, true),
-                    None => return Err(incomplete(format!("the tar archive lacks its member {file}{}", of_table(table.as_ref())))),
-                },
+        for Announced { file, others, table } in std::mem::take(&mut self.announced) {
+            let plain = std::iter::once(&file).chain(&others).find_map(|name| self.members.get(name));
+            let compressed = plain.is_none();
+            let packed = || COMPRESSED.iter().find_map(|ending| self.members.get(&format!("{file}{ending}")));
+            let Some(text) = plain.or_else(packed) else {
+                return Err(incomplete(format!("the tar archive lacks its member {file}{}", of_table(table.as_ref()))));
             };
             let Some((mut entry, copy)) = table else { continue };
             (entry.rows, entry.bytes) = (None, text.bytes());
@@ -241,7 +242,12 @@ fn announce(entry: Entry) -> Option<Announced> {
             TableEntry { schema: entry.namespace.unwrap_or_default(), name: entry.tag, rows: None, bytes: 0, dump_id: Some(entry.dump_id) };
         (table, entry.copy_stmt.is_some())
     });
-    Some(Announced { file, table })
+    // The tar format's large objects are listed in a member whose name differs from the announced one (`pg_backup_tar.c`).
+    let others = match entry.desc.as_str() {
+        "BLOBS" => vec![String::from("blobs.toc"), format!("blobs_{}.toc", entry.dump_id)],
+        _ => Vec::new(),
+    };
+    Some(Announced { file, others, table })
 }
 
 /// A member's base name and size, from a header whose checksum is right.

@@ -1,1 +1,0 @@
-//! Manifests, proofs and pins in a storage.
