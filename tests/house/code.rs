@@ -3,8 +3,13 @@
 use crate::report;
 use crate::tree;
 
-/// Lines above which a file has two subjects.
+/// Lines above which a file has two subjects; tables of cases may run longer.
 const LONGEST_FILE: usize = 400;
+const LONGEST_TEST_FILE: usize = 500;
+
+fn is_test(file: &str) -> bool {
+    file.contains("tests")
+}
 
 fn rust_files() -> Vec<(String, String)> {
     let mut found = tree::files("src", "rs");
@@ -13,11 +18,11 @@ fn rust_files() -> Vec<(String, String)> {
 }
 
 #[test]
-fn no_file_is_longer_than_400_lines() {
+fn no_file_is_longer_than_it_may() {
     let findings: Vec<String> = rust_files()
         .iter()
         .map(|(file, text)| (file, text.lines().count()))
-        .filter(|(_, lines)| *lines > LONGEST_FILE)
+        .filter(|(file, lines)| *lines > if is_test(file) { LONGEST_TEST_FILE } else { LONGEST_FILE })
         .map(|(file, lines)| format!("{file}: {lines} lines"))
         .collect();
     report("files that became a folder's worth", &findings);
@@ -45,7 +50,7 @@ fn nothing_is_left_for_later_or_silenced() {
 fn every_module_says_what_it_is() {
     let findings: Vec<String> = rust_files()
         .into_iter()
-        .filter(|(_, text)| !text.starts_with("//!"))
+        .filter(|(file, text)| !file.ends_with("/tests.rs") && !text.starts_with("//!"))
         .map(|(file, _)| format!("{file}: no `//!` at its top"))
         .collect();
     report("modules without a word about themselves", &findings);
