@@ -15,8 +15,11 @@ use super::{Common, out};
 pub(super) fn settings(common: &Common) -> Result<Settings> {
     config::load(&common.config, &|name| std::env::var(name).ok()).map_err(|problems| {
         let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Failure::new(Cause::Configuration, format!("the configuration has {} problem{}", words.len(), if words.len() == 1 { "" } else { "s" }))
-            .hint(words.join("\n  "))
+        Failure::new(
+            Cause::Configuration,
+            format!("the configuration has {} problem{}", words.len(), if words.len() == 1 { "" } else { "s" }),
+        )
+        .hint(words.join("\n  "))
     })
 }
 

@@ -157,7 +157,7 @@ impl Owner {
                     schedule: due.schedule.name.clone(),
                     due_at: missed.first,
                     until: Some(missed.last),
-                    count: u32::try_from(missed.count).unwrap_or(u32::MAX),
+                    count: missed.count,
                     recorded_at: now,
                     outcome: SlotOutcome::Missed,
                 });
@@ -207,7 +207,11 @@ impl Owner {
         }
         let same_running = self.running_schedule(&key);
         if same_running || self.queue.holds(&key) {
-            tracing::warn!(project = project.name, schedule = order.schedule, "the last run of this schedule is still going; this slot is skipped");
+            tracing::warn!(
+                project = project.name,
+                schedule = order.schedule,
+                "the last run of this schedule is still going; this slot is skipped"
+            );
             return SlotOutcome::SkippedOverrun;
         }
         SlotOutcome::Claimed

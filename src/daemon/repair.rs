@@ -44,7 +44,8 @@ pub(super) fn repair(world: &World, settings: &Settings) -> Result<()> {
             tracing::warn!("while indexing: {problem}");
         }
     }
-    let cut_off: BTreeSet<String> = world.catalog.read(|reader| reader.unfinished_runs())?.into_iter().map(|unfinished| unfinished.run.project).collect();
+    let cut_off: BTreeSet<String> =
+        world.catalog.read(|reader| reader.unfinished_runs())?.into_iter().map(|unfinished| unfinished.run.project).collect();
     for name in cut_off {
         match settings.project(&name) {
             Some(project) => {

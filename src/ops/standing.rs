@@ -76,7 +76,7 @@ pub struct ProjectStanding {
 /// Asks the catalog; touches neither servers nor storages.
 pub fn standing(world: &World, settings: &Settings) -> Result<Standing> {
     let now = world.clock.now();
-    let seen = world.catalog.read(|reader| look(reader))?;
+    let seen = world.catalog.read(look)?;
     let mut projects = Vec::new();
     for project in &settings.projects {
         projects.push(of_project(project, &seen, now));
