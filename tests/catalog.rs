@@ -297,6 +297,7 @@ fn questions_to_a_large_catalog_are_timed() {
     let page = |filter: BackupFilter, sort| catalog.read(|tx| tx.backups(&filter, sort, Page::first(50))).unwrap().len();
     let project = || BackupFilter { project: Some("project-7".into()), ..BackupFilter::default() };
     let full = || BackupFilter { content: Some(Content::Full), ..BackupFilter::default() };
+    assert_eq!(timed("first page by date, just after indexing", &|| page(BackupFilter::default(), Sort::Date)), 50);
     assert_eq!(timed("first page by date", &|| page(BackupFilter::default(), Sort::Date)), 50);
     assert_eq!(timed("first page by size", &|| page(BackupFilter::default(), Sort::Size)), 50);
     assert_eq!(timed("first page of a project by size", &|| page(project(), Sort::Size)), 50);
@@ -310,5 +311,10 @@ fn questions_to_a_large_catalog_are_timed() {
     timed("every project whole", &|| {
         (0..100).map(|number| catalog.read(|tx| tx.project_backups(&format!("project-{number}"))).unwrap().len()).sum()
     });
+    let again = timed("first page by date, opened anew", &|| {
+        let opened = open(folder.path());
+        opened.read(|tx| tx.backups(&BackupFilter::default(), Sort::Date, Page::first(50))).unwrap().len()
+    });
+    assert_eq!(again, 50);
     timed("claiming", &|| catalog.write(|tx| tx.claim_slots(&slots())).unwrap().len());
 }

@@ -8,3 +8,15 @@ mod support;
 
 #[path = "postgres/connecting.rs"]
 mod connecting;
+#[path = "postgres/locks.rs"]
+mod locks;
+#[path = "postgres/network.rs"]
+mod network;
+#[path = "postgres/rights.rs"]
+mod rights;
+#[path = "postgres/secrets.rs"]
+mod secrets;
+#[path = "postgres/standby.rs"]
+mod standby;
+#[path = "postgres/tls.rs"]
+mod tls;

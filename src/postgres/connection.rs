@@ -104,7 +104,7 @@ pub struct Access {
 impl Access {
     /// Access to `target` with this password, or with what libpq finds by itself. `connect` bounds the wait for a connection, all hosts
     /// together. A password that stands in the target or in `PGPASSWORD` is moved to the descriptor.
-    pub fn with(target: &Target, password: Option<SecretString>, connect: Duration, env: Env<'_>) -> Result<Self> {
+    pub fn new(target: &Target, password: Option<SecretString>, connect: Duration, env: Env<'_>) -> Result<Self> {
         let (target, inside) = target::without_password(target);
         if target::names(&target, "sslpassword") {
             return Err(Failure::new(Cause::Configuration, "sslpassword in the connection would be readable in the process list")

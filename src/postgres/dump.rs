@@ -71,9 +71,9 @@ impl Dump<'_> {
             spec.args.push("--no-role-passwords".into());
         }
         // Without it pg_dumpall looks for a database called postgres or template1, which need not let the role in.
-        let mut database = OsString::from("--database=");
-        database.push(self.database);
-        spec.args.push(database);
+        // Like every name there, it is read as a connection string where it looks like one, so it is always made one.
+        let database = self.database.replace('\\', "\\\\").replace('\'', "\\'");
+        spec.args.push(format!("--database=dbname='{database}'").into());
         spec
     }
 
@@ -94,9 +94,8 @@ impl Dump<'_> {
         let mut args = vec![format!("--format={}", self.shape.format.word())];
         let native = self.shape.compression == Compression::Native;
         match self.shape.format {
-            Format::Custom if !native => args.push(String::from("--compress=0")),
             // Compressed twice it would only cost time.
-            Format::Directory if !native => args.push(String::from("--compress=0")),
+            Format::Custom | Format::Directory if !native => args.push(String::from("--compress=0")),
             // Natively it is pg_dump's default: custom and directory are compressed, plain and tar are not.
             _ => {}
         }

@@ -165,7 +165,8 @@ pub(super) fn extend(target: &Target, extra: &BTreeMap<String, String>) -> Strin
             };
             for (key, value) in extra {
                 text.push_str(mark);
-                text.push_str(&format!("{key}={}", utf8_percent_encode(value, ESCAPED)));
+                text.extend([key.as_str(), "="]);
+                text.extend(utf8_percent_encode(value, ESCAPED));
                 mark = "&";
             }
             text

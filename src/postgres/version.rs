@@ -44,7 +44,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// The major version: 15, or 906 for 9.6.
+    /// The major version: 15, or 9 for all releases before 10.
     #[must_use]
     pub fn major(&self) -> u32 {
         major(self.version_num)
@@ -134,14 +134,10 @@ impl Clients {
     ///
     /// Fails with [`Cause::ServerTooNew`], naming both versions, where the server's major is above every client's (`pg_dump` would refuse).
     pub fn for_server(&self, version_num: u32) -> Result<Client> {
-        let server = major(version_num);
-        let best = self
-            .0
-            .iter()
-            .filter(|client| client.major() >= server)
-            .min_by_key(|client| (client.major(), std::cmp::Reverse(client.version_num)));
+        let usable = self.0.iter().filter(|client| series(client.version_num) >= series(version_num));
+        let best = usable.min_by_key(|client| (series(client.version_num), std::cmp::Reverse(client.version_num)));
         best.cloned().ok_or_else(|| {
-            let newest = self.newest();
+            let (newest, server) = (self.newest(), major(version_num));
             let message = format!(
                 "the server is PostgreSQL {}, newer than every installed pg_dump (the newest is {} in {})",
                 show(version_num),
@@ -155,10 +151,15 @@ impl Clients {
     }
 }
 
-/// The major version of a `server_version_num`: 15 for 150018, 906 for 90624.
+/// The first number of a `server_version_num`: 15 for 150018, 9 for 90624.
 #[must_use]
 pub fn major(version_num: u32) -> u32 {
-    if version_num >= 100_000 { version_num / 10_000 } else { version_num / 100 }
+    version_num / 10_000
+}
+
+/// The number of the release series' first release: before 10 the first two numbers made the major version.
+fn series(version_num: u32) -> u32 {
+    version_num - version_num % if version_num >= 100_000 { 10_000 } else { 100 }
 }
 
 /// A `server_version_num` as people write it: `15.18`, `9.6.24`.

@@ -21,13 +21,13 @@ pub(super) enum Encoder<W: Write> {
 }
 
 impl<W: Write> Encoder<W> {
-    /// `workers` above one are further threads of zstd's own; other algorithms have none.
+    /// `workers` as in `zstd -T`: 0 compresses on this very thread, 1 and more on threads of zstd's own; other algorithms have none.
     pub(super) fn new(compression: Compression, workers: u32, out: W) -> io::Result<Self> {
         Ok(match compression {
             Compression::Zstd(level) => {
                 let mut encoder = ZstdEncoder::new(level)?;
                 encoder.set_parameter(CParameter::ChecksumFlag(true))?;
-                if workers > 1 {
+                if workers >= 1 {
                     encoder.set_parameter(CParameter::NbWorkers(workers))?;
                 }
                 Self::Zstd { encoder, out, buffer: vec![0; OUT].into_boxed_slice() }

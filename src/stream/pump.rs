@@ -98,8 +98,8 @@ pub fn enlarge_pipe(pipe: impl AsFd) -> Option<usize> {
 
 /// Moves everything from `source` to `sink`; every byte is shown to `observer` before it is compressed.
 ///
-/// `workers` above one are further zstd threads. `stop` is looked at every 20 ms and honoured within 100 ms, even while the source
-/// or the sink blocks; the caller then ends whatever feeds the source, which lets the reading thread end too.
+/// `workers` as in `zstd -T`: 0 is smallest (13 MB resident in all at level 3), 1 is faster and packs better (49 MB), each further one
+/// costs more. `stop` is looked at every 20 ms and honoured within 100 ms, even while the source or the sink blocks; the caller then ends whatever feeds the source, which lets the reading thread end too.
 pub fn pump<W: Write + Send + 'static>(
     source: Box<dyn Read + Send>,
     observer: &mut dyn Observe,
@@ -149,7 +149,7 @@ impl<W> Lines<W> {
         let Self { chunks, compressor, verdicts } = self;
         drop((chunks, compressor));
         let until = Instant::now() + LETTING_GO;
-        while !matches!(verdicts.recv_deadline(until), Err(_)) {}
+        while verdicts.recv_deadline(until).is_ok() {}
     }
 }
 

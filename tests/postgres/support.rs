@@ -1,5 +1,6 @@
 //! What the tests of the PostgreSQL edge share.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::time::Duration;
 
@@ -8,10 +9,10 @@ use pgdumpd::model::backup::RunId;
 use pgdumpd::model::dump::DumpShape;
 use pgdumpd::model::project::{Limits, Target};
 use pgdumpd::postgres::connection::Access;
-use pgdumpd::postgres::dump::{Dump, application_name};
+use pgdumpd::postgres::dump::Dump;
 use pgdumpd::postgres::session::Session;
 use pgdumpd::postgres::version::{Client, Clients};
-use pgdumpd::process::{self, Cancel, Finished};
+use pgdumpd::process::{self, Cancel, Finished, Spec};
 use secrecy::SecretString;
 
 /// Only what finding programs needs.
@@ -28,31 +29,34 @@ pub(crate) fn limits() -> Limits {
 }
 
 pub(crate) fn access(url: &str) -> Access {
-    Access::with(&Target::Url(url.to_owned()), None, limits().connect, &bare_env).unwrap()
+    Access::new(&Target::Url(url.to_owned()), None, limits().connect, &bare_env).unwrap()
 }
 
 pub(crate) fn access_with(target: &Target, password: &str) -> Access {
-    Access::with(target, Some(SecretString::from(password)), limits().connect, &bare_env).unwrap()
+    Access::new(target, Some(SecretString::from(password)), limits().connect, &bare_env).unwrap()
+}
+
+pub(crate) fn keywords(pairs: &[(&str, &str)]) -> Target {
+    Target::Keywords(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>())
 }
 
 pub(crate) fn open(access: &Access, database: Option<&str>) -> Result<Session> {
-    Session::open(&client(), access, database, "pgdumpd/test", &limits(), &Cancel::new())
+    open_as("pgdumpd/session", access, database)
+}
+
+pub(crate) fn open_as(name: &str, access: &Access, database: Option<&str>) -> Result<Session> {
+    Session::open(&client(), access, database, name, &limits(), &Cancel::new())
+}
+
+/// The `pg_dump` of the run `test` for the session's database.
+pub(crate) fn dump_command(access: &Access, session: &Session, shape: &DumpShape) -> Spec {
+    let (client, limits, run) = (client(), limits(), RunId("test".into()));
+    let server = session.server();
+    Dump { client: &client, access, server: Some(server), database: &server.database, shape, limits: &limits, run: &run, scratch: None }
+        .command()
 }
 
 /// Dumps the session's database and waits for the end.
 pub(crate) fn dump(access: &Access, session: &Session, shape: &DumpShape) -> Finished {
-    let (client, limits, run) = (client(), limits(), RunId("test".into()));
-    let server = session.server();
-    let dump = Dump {
-        client: &client,
-        access,
-        server: Some(server),
-        database: &server.database,
-        shape,
-        limits: &limits,
-        run: &run,
-        scratch: None,
-    };
-    assert_eq!(application_name(&run), "pgdumpd/test");
-    process::run(&dump.command(), &[], Duration::from_secs(60), 64 << 20).unwrap()
+    process::run(&dump_command(access, session, shape), &[], Duration::from_secs(60), 64 << 20).unwrap()
 }

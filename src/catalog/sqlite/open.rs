@@ -133,7 +133,11 @@ impl Shared {
         let mut connection = Connection::open_with_flags(&self.path, flags).map_err(trouble)?;
         connection.busy_timeout(BUSY).map_err(trouble)?;
         connection.set_prepared_statement_cache_capacity(64);
-        connection.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA trusted_schema = OFF;").map_err(trouble)?;
+        connection
+            .execute_batch(
+                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA journal_size_limit = 67108864; PRAGMA trusted_schema = OFF;",
+            )
+            .map_err(trouble)?;
         let foreign = |what: String| Trouble::Other(Failure::new(Cause::Catalog, what).hint("set state_dir to a folder of its own"));
         match schema::prepare(&mut connection).map_err(trouble)? {
             Prepared::Ready => {}

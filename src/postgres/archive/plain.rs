@@ -192,7 +192,7 @@ fn names(text: &str) -> Option<(String, String)> {
 /// One identifier, unquoted, and what follows it.
 fn identifier(text: &str) -> Option<(String, &str)> {
     let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find(|letter: char| matches!(letter, '.' | ' ' | '('))?;
+        let end = text.find(['.', ' ', '('])?;
         return text.split_at_checked(end).map(|(name, rest)| (name.to_owned(), rest));
     };
     let mut name = String::new();

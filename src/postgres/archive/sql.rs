@@ -102,7 +102,6 @@ impl Lexer {
             (State::String { escapes, escaped: true }, _) => self.state = State::String { escapes, escaped: false },
             (State::String { escapes: true, .. }, b'\\') => self.state = State::String { escapes: true, escaped: true },
             (State::String { escapes, .. }, b'\'') => (self.state, self.had_escapes) = (State::Top, escapes),
-            (State::String { .. }, _) => {}
             (State::Identifier, _) => {
                 self.extend(byte);
                 if byte == b'"' {
@@ -117,7 +116,7 @@ impl Lexer {
             }
             (State::Dollar(matched), _) => self.state = self.dollar(byte, matched),
             (State::Backslash, b'\n') => self.state = State::Top,
-            (State::Backslash, _) => {}
+            (State::String { .. } | State::Backslash, _) => {}
         }
         None
     }

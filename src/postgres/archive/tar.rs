@@ -261,7 +261,7 @@ fn member(block: &[u8]) -> Option<(String, u64)> {
     let name = String::from_utf8_lossy(name);
     let base = name.rsplit('/').next().unwrap_or_default().to_owned();
     // A size beyond any file is as good as none.
-    Some((base, number(block.get(124..136)?).filter(|&size| size <= i64::MAX as u64)?))
+    Some((base, number(block.get(124..136)?).filter(|&size| i64::try_from(size).is_ok())?))
 }
 
 /// A number in a header: octal digits, or, for sizes from 8 GiB, big-endian bytes after a first one of 0x80.

@@ -119,7 +119,9 @@ impl Folder {
 
     /// Makes names durable.
     pub(super) fn sync(&self) -> Result<()> {
-        rustix::fs::fsync(&self.fd).map_err(|error| Failure::storage(format!("syncing the folder {}", self.path.display()), &error.into()))
+        let failed =
+            |error: Errno| explained(Failure::storage(format!("syncing the folder {}", self.path.display()), &error.into()), error);
+        rustix::fs::fsync(&self.fd).map_err(failed)
     }
 
     /// Everything in it, in no order. Names that aren't UTF-8 come with their bad bytes replaced: to be told, not to be opened.

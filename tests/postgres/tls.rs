@@ -1,0 +1,86 @@
+//! Every sslmode, with root and client certificates.
+
+use std::path::Path;
+use std::process::Command;
+
+use pgdumpd::error::Cause;
+use pgdumpd::model::dump::DumpShape;
+
+use crate::cluster::{Cluster, Setup};
+use crate::support::{access, dump, open};
+
+#[expect(clippy::disallowed_methods, reason = "certificates are made from outside of pgdumpd")]
+fn openssl(dir: &Path, line: &str) {
+    let output = Command::new("openssl").args(line.split(' ')).current_dir(dir).output().expect("apt-get install openssl");
+    assert!(output.status.success(), "openssl {line}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Two authorities, and certificates of the first for the server `localhost` and the role `certified`.
+fn certificates(dir: &Path) {
+    for authority in ["ca", "other"] {
+        openssl(
+            dir,
+            &format!("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={authority} -keyout {authority}.key -out {authority}.crt"),
+        );
+    }
+    for (file, name) in [("server", "localhost"), ("client", "certified")] {
+        openssl(dir, &format!("req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {file}.key -out {file}.csr"));
+        openssl(dir, &format!("x509 -req -in {file}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out {file}.crt"));
+    }
+}
+
+fn cluster(dir: &Path) -> Cluster {
+    let read = |name: &str| std::fs::read(dir.join(name)).unwrap();
+    Setup::default()
+        .file("server.crt", &read("server.crt"))
+        .file("server.key", &read("server.key"))
+        .file("ca.crt", &read("ca.crt"))
+        .setting("ssl = on")
+        .setting("ssl_ca_file = 'ca.crt'")
+        .hba("hostssl all certified 127.0.0.1/32 cert\nhostssl all postgres 127.0.0.1/32 trust\nhostnossl all plain 127.0.0.1/32 trust")
+        .start()
+}
+
+#[test]
+fn every_sslmode_holds_for_the_session_and_the_dump() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let cluster = cluster(folder.path());
+    cluster.psql("create role certified login; create role plain login");
+    let dir = folder.path().display();
+    let (ca, other) = (format!("sslrootcert={dir}/ca.crt"), format!("sslrootcert={dir}/other.crt"));
+    let pair = format!("sslcert={dir}/client.crt&sslkey={dir}/client.key");
+    // Role, host, parameters, whether the connection is encrypted or refused.
+    let cases = [
+        ("plain", "localhost", "sslmode=disable".to_owned(), Some("f")),
+        ("postgres", "localhost", "sslmode=disable".to_owned(), None),
+        ("plain", "localhost", "sslmode=allow".to_owned(), Some("f")),
+        ("postgres", "localhost", "sslmode=allow".to_owned(), Some("t")),
+        ("postgres", "localhost", "sslmode=prefer".to_owned(), Some("t")),
+        ("postgres", "localhost", "sslmode=require".to_owned(), Some("t")),
+        ("plain", "localhost", "sslmode=require".to_owned(), None),
+        ("postgres", "127.0.0.1", format!("sslmode=verify-ca&{ca}"), Some("t")),
+        ("postgres", "127.0.0.1", format!("sslmode=verify-ca&{other}"), None),
+        ("postgres", "localhost", format!("sslmode=verify-full&{ca}"), Some("t")),
+        ("postgres", "127.0.0.1", format!("sslmode=verify-full&{ca}"), None),
+        ("certified", "localhost", format!("sslmode=verify-full&{ca}&{pair}"), Some("t")),
+        ("certified", "localhost", format!("sslmode=verify-full&{ca}"), None),
+        ("postgres", "nowhere.invalid", format!("hostaddr=127.0.0.1&sslmode=verify-full&{ca}"), None),
+        ("postgres", "localhost", format!("hostaddr=127.0.0.1&sslmode=verify-full&{ca}"), Some("t")),
+    ];
+    for (role, host, parameters, expected) in cases {
+        let access = access(&format!("postgresql://{role}@{host}:{}/postgres?{parameters}", cluster.port));
+        match (open(&access, None), expected) {
+            (Ok(session), Some(encrypted)) => {
+                let look = "select ssl from pg_stat_ssl join pg_stat_activity using (pid) where application_name = 'pgdumpd/session'";
+                assert_eq!(cluster.psql(look), encrypted, "{role} {host} {parameters}");
+                let finished = dump(&access, &session, &DumpShape::default());
+                assert!(finished.exit.is_success(), "{role} {host} {parameters}: {}", finished.stderr);
+                drop(session);
+                cluster.wait_until("not exists (select from pg_stat_activity where application_name like 'pgdumpd/%')");
+            }
+            (Err(failure), None) => assert_eq!(failure.cause, Cause::Connection, "{failure:?}"),
+            (outcome, _) => panic!("{role} {host} {parameters}: {outcome:?}"),
+        }
+    }
+}
