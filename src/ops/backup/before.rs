@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::DatabaseProperties;
-use crate::model::dump::{Content, Format, Selection};
+use crate::model::dump::{Content, Format};
 use crate::model::project::Standby;
 use crate::postgres::dump::application_name;
 use crate::postgres::replay::ReplayPause;
@@ -16,11 +15,8 @@ use crate::postgres::version::Client;
 use crate::postgres::watch::ServerLock;
 use crate::units::show_size;
 
-use super::super::World;
+use super::super::{World, space};
 use super::{Means, Request};
-
-/// The share of the last backup's size that must be free before the next one begins.
-const SPACE_FACTOR: f64 = 1.2;
 
 /// Where `pg_dump` spools the members of a tar.
 const SPOOL: &str = "/tmp";
@@ -47,7 +43,7 @@ pub(super) struct Asked {
 /// Asks everything, in the order in which an answer makes the next question pointless.
 pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<Asked> {
     let project = means.project;
-    let estimate = space(world, means, request)?;
+    let estimate = room(world, means, request)?;
     let name = application_name(&request.run);
     let mut session = Session::open(means.clients.newest(), means.access, Some(&request.connect_to), &name, &project.limits, means.cancel)?;
     let server = session.server().clone();
@@ -87,21 +83,9 @@ fn beside(means: Means<'_>, request: &Request, mut session: Session, warnings: &
     Ok(None)
 }
 
-/// Bytes that the next backup of this selection is expected to need, from its last one: 1.2 × its size; `None` without history.
-pub fn estimate(world: &World, project: &str, database: &str, selection: &Selection) -> Result<Option<u64>> {
-    let filter = BackupFilter {
-        project: Some(project.to_owned()),
-        database: Some(database.to_owned()),
-        selection: Some(selection.clone()),
-        ..BackupFilter::default()
-    };
-    let last = world.catalog.read(|reader| reader.latest_backup(&filter))?;
-    Ok(last.map(|backup| (backup.size as f64 * SPACE_FACTOR) as u64))
-}
-
 /// Refuses where the next backup won't fit; returns what it is expected to need.
-fn space(world: &World, means: Means<'_>, request: &Request) -> Result<Option<u64>> {
-    let needed = estimate(world, &means.project.name, &request.database, &request.shape.selection())?;
+fn room(world: &World, means: Means<'_>, request: &Request) -> Result<Option<u64>> {
+    let needed = space::estimate(world, &means.project.name, &request.database, &request.shape.selection())?;
     match means.storage.free_space()? {
         Some(free) if free < needed.unwrap_or(1) => Err(no_space(means, free, needed.unwrap_or(1))),
         _ => Ok(needed),

@@ -7,7 +7,7 @@ use crate::model::dump::{Content, Format};
 use crate::model::options;
 use crate::model::project::Limits;
 use crate::postgres::archive::{Observed, Tap};
-use crate::postgres::connection::PASSFILE_FD;
+use crate::postgres::connection;
 use crate::postgres::dump::Dump;
 use crate::postgres::session::Session;
 use crate::process::{self, Cancel, CancelReason, Child, Exit, Output, Spec};
@@ -25,8 +25,9 @@ const AFTER_EOF: Duration = Duration::from_secs(60);
 /// How long an unwanted `pg_dump` has between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// The number of the lock's descriptor in `pg_dump`, which never uses it; the password file has another.
-const LOCK_FD: i32 = PASSFILE_FD + 1;
+/// The number of the lock's descriptor in `pg_dump`; it never uses it.
+const LOCK_FD: i32 = 8;
+const _: () = assert!(LOCK_FD != connection::PASSFILE_FD, "both are open in pg_dump");
 
 /// How long a new connection may take that only ends a backend.
 const QUICK: Duration = Duration::from_secs(5);

@@ -13,8 +13,6 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-pub use before::estimate;
-
 use crate::error::{Cause, Failure, Result};
 use crate::lock::ProjectLock;
 use crate::model::backup::{Manifest, RunId, Trigger};
