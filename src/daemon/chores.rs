@@ -1,14 +1,16 @@
 //! What the bell paces: heartbeat, mail, staleness, upkeep, the weekly summary. Slow ones run beside the owner, one of each at a time.
 
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::catalog::Heartbeat;
 use crate::error::Result;
+use crate::jobs::rebuild;
+use crate::model::settings::Settings;
 use crate::ops::notice::{self, Desk};
 use crate::ops::{World, deliver, reindex};
-
 use crate::process;
 
 use super::systemd;
@@ -22,12 +24,16 @@ const TELL_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// How often the diary is trimmed and the storages are read again.
 const UPKEEP_EVERY: TimeDelta = TimeDelta::hours(24);
 
+/// How often an index that could not be made whole, since a storage isn't there, is tried again.
+const INDEX_EVERY: TimeDelta = TimeDelta::seconds(60);
+
 pub(super) struct Chores {
     started: DateTime<Utc>,
     heartbeat: DateTime<Utc>,
     told: DateTime<Utc>,
     stale: DateTime<Utc>,
     upkeep: DateTime<Utc>,
+    index: DateTime<Utc>,
     mail: Option<JoinHandle<()>>,
     keeping: Option<JoinHandle<()>>,
 }
@@ -35,7 +41,7 @@ pub(super) struct Chores {
 impl Chores {
     pub(super) fn new(now: DateTime<Utc>) -> Self {
         let past = now - TimeDelta::days(1);
-        Self { started: now, heartbeat: past, told: past, stale: past, upkeep: now, mail: None, keeping: None }
+        Self { started: now, heartbeat: past, told: past, stale: past, upkeep: now, index: past, mail: None, keeping: None }
     }
 
     /// Delivers what is due in the outbox, beside the owner.
@@ -66,7 +72,10 @@ impl Chores {
             complain("stale projects can't be looked for", notice::stale(world, desk).map(|_| ()));
         }
         self.mail(world);
-        if due(&mut self.upkeep, UPKEEP_EVERY, now) && free(&mut self.keeping) {
+        if free(&mut self.keeping) && lost_index(world) && due(&mut self.index, INDEX_EVERY, now) {
+            let (world, settings, config_file) = (world.clone(), settings.clone(), desk.config_file.clone());
+            self.keeping = Some(std::thread::spawn(move || complain("the index can't be rebuilt", index(&world, &settings, config_file))));
+        } else if free(&mut self.keeping) && due(&mut self.upkeep, UPKEEP_EVERY, now) {
             let (world, diary) = (world.clone(), settings.daemon.diary);
             self.keeping = Some(std::thread::spawn(move || complain("upkeep", upkeep(&world, diary))));
         }
@@ -99,6 +108,21 @@ fn upkeep(world: &World, diary: std::time::Duration) -> Result<()> {
     let before = world.clock.now() - TimeDelta::from_std(diary).unwrap_or(TimeDelta::days(400));
     while world.catalog.write(|writer| writer.forget_before(before, 10_000))? > 0 {}
     reindex::reindex(world).map(|_| ())
+}
+
+/// Whether the catalog was lost while this daemon served: it notices by itself, not only at its next start.
+fn lost_index(world: &World) -> bool {
+    world.catalog.needs_reindex().unwrap_or_else(|failure| {
+        tracing::error!("the catalog can't be read: {failure}");
+        None
+    }).is_some()
+}
+
+fn index(world: &World, settings: &Settings, config_file: Option<PathBuf>) -> Result<()> {
+    let desk = Desk { settings, config_file };
+    rebuild::if_needed(world, &desk)?;
+    let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
+    world.catalog.write(|writer| writer.see_projects(&names))
 }
 
 fn due(last: &mut DateTime<Utc>, every: TimeDelta, now: DateTime<Utc>) -> bool {

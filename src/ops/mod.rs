@@ -73,7 +73,7 @@ impl World {
     /// How the project's server is reached, with its password read now.
     pub fn access(&self, project: &Project) -> Result<Access> {
         let password = secret(&project.connection.password)?;
-        Access::with(&project.connection.target, password, project.limits.connect, &|name| std::env::var_os(name))
+        Access::new(&project.connection.target, password, project.limits.connect, &|name| std::env::var_os(name))
     }
 
     /// The PostgreSQL clients that the project may use.
