@@ -2,6 +2,8 @@
 //!
 //! `PGDUMPD_TEST_CLIENTS` may name further folders with clients (`:` between them), to be tried besides PostgreSQL 15's.
 
+#![cfg(test)]
+
 use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Output};

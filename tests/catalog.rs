@@ -1,6 +1,6 @@
 //! What befalls a catalog: other processes, deletion, garbage, a full disk, SIGKILL.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "all of this file is a test, its helpers included")]
+#![cfg(test)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -1,6 +1,6 @@
 //! What befalls a storage in a folder: links, vanished disks, full and read-only ones, failing syncs, and the order of its steps.
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, clippy::panic, reason = "all of this file is a test, its helpers included")]
+#![cfg(test)]
 
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -140,7 +140,11 @@ fn tell(common: &Common, order: &Order, report: &Report, answers: &mut Vec<serde
 
 fn tell_run(common: &Common, run: &Run, manifest: Option<&Manifest>) -> Exit {
     if let Some(failure) = &run.failure {
-        return if common.json { Exit::of(failure.cause) } else { out::failure(common, &failure.clone().context(format!("{}/{}", run.project, run.database))) };
+        return if common.json {
+            Exit::of(failure.cause)
+        } else {
+            out::failure(common, &failure.clone().context(format!("{}/{}", run.project, run.database)))
+        };
     }
     let Some(manifest) = manifest.filter(|_| run.status == RunStatus::Completed) else { return Exit::Failed };
     if !common.json {

@@ -36,7 +36,11 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     for project in chosen {
         if args.dry_run {
             let plan = verb::plan(&world, project)?;
-            if common.json { answers.push(plan_as_json(&plan)) } else { print_plan(&plan, project) }
+            if common.json {
+                answers.push(plan_as_json(&plan));
+            } else {
+                print_plan(&plan, project);
+            }
             continue;
         }
         match prune::run(&world, project, args.confirm) {

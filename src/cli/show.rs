@@ -46,7 +46,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     out::say(format!("holds      {} tables, {rows} rows, {} large objects", manifest.tables.len(), manifest.large_objects));
     out::say(format!("server     {}:{}, PostgreSQL {}", manifest.server_host, manifest.server_port, manifest.postgresql_version));
     out::say(format!("client     {}", manifest.pg_dump_version));
-    out::say(format!("proof      {:?} at {} {zone}{}", row.proof, out::when(row.proven_at, zone), if row.pinned { "; pinned" } else { "" }));
+    out::say(format!(
+        "proof      {:?} at {} {zone}{}",
+        row.proof,
+        out::when(row.proven_at, zone),
+        if row.pinned { "; pinned" } else { "" }
+    ));
     if let Some(damaged) = &row.damaged {
         out::say(format!("DAMAGED    {damaged}"));
     }

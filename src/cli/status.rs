@@ -29,7 +29,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     } else if args.alive {
         out::say(daemon(&standing.daemon, now));
     } else {
-        print(&standing, now, &settings.daemon.time_zone);
+        print(&standing, now, settings.daemon.time_zone);
     }
     Ok(if good { Exit::Done } else { Exit::Failed })
 }
@@ -44,7 +44,7 @@ fn daemon(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
     }
 }
 
-fn print(standing: &Standing, now: DateTime<Utc>, zone: &chrono_tz::Tz) {
+fn print(standing: &Standing, now: DateTime<Utc>, zone: chrono_tz::Tz) {
     out::say(daemon(&standing.daemon, now));
     let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD FULL BACKUP", "NEXT", "NOTE"]);
     for project in &standing.projects {
@@ -52,7 +52,7 @@ fn print(standing: &Standing, now: DateTime<Utc>, zone: &chrono_tz::Tz) {
             project.project.clone(),
             status(project),
             last_good(project, now),
-            project.next.map_or_else(|| String::from("by hand only"), |next| out::when(next, *zone)),
+            project.next.map_or_else(|| String::from("by hand only"), |next| out::when(next, zone)),
             notes(project),
         ]);
     }
@@ -90,7 +90,8 @@ fn last_good(project: &ProjectStanding, now: DateTime<Utc>) -> String {
     oldest.map_or_else(
         || String::from("none"),
         |row| {
-            let more = if project.last_good.len() > 1 { format!(" (oldest of {} databases)", project.last_good.len()) } else { String::new() };
+            let more =
+                if project.last_good.len() > 1 { format!(" (oldest of {} databases)", project.last_good.len()) } else { String::new() };
             format!("{} {}, {}{more}", row.id, age(now, row.started_at), show_size(row.size))
         },
     )

@@ -5,9 +5,9 @@ use std::os::unix::fs::MetadataExt;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
+use crate::jobs::rebuild::{self, Rebuilt};
 use crate::model::project::Project;
 use crate::model::settings::Settings;
-use crate::jobs::rebuild::{self, Rebuilt};
 use crate::ops::World;
 use crate::ops::notice::Desk;
 
@@ -17,8 +17,11 @@ use super::{Common, out};
 pub(super) fn settings(common: &Common) -> Result<Settings> {
     config::load(&common.config, &|name| std::env::var(name).ok()).map_err(|problems| {
         let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Failure::new(Cause::Configuration, format!("the configuration has {} problem{}", words.len(), if words.len() == 1 { "" } else { "s" }))
-            .hint(words.join("\n  "))
+        Failure::new(
+            Cause::Configuration,
+            format!("the configuration has {} problem{}", words.len(), if words.len() == 1 { "" } else { "s" }),
+        )
+        .hint(words.join("\n  "))
     })
 }
 

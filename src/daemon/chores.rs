@@ -112,10 +112,14 @@ fn upkeep(world: &World, diary: std::time::Duration) -> Result<()> {
 
 /// Whether the catalog was lost while this daemon served: it notices by itself, not only at its next start.
 fn lost_index(world: &World) -> bool {
-    world.catalog.needs_reindex().unwrap_or_else(|failure| {
-        tracing::error!("the catalog can't be read: {failure}");
-        None
-    }).is_some()
+    world
+        .catalog
+        .needs_reindex()
+        .unwrap_or_else(|failure| {
+            tracing::error!("the catalog can't be read: {failure}");
+            None
+        })
+        .is_some()
 }
 
 fn index(world: &World, settings: &Settings, config_file: Option<PathBuf>) -> Result<()> {

@@ -12,8 +12,8 @@ use tokio::task::{JoinSet, block_in_place};
 use crate::catalog::SlotKey;
 use crate::config;
 use crate::error::Result;
-use crate::jobs::{Board, mend};
 use crate::jobs::scheduled::{self, Order, Report, Setting};
+use crate::jobs::{Board, mend};
 use crate::model::backup::Trigger;
 use crate::model::run::{SlotOutcome, SlotRow};
 use crate::model::settings::Settings;
@@ -159,7 +159,7 @@ impl Owner {
                     schedule: due.schedule.name.clone(),
                     due_at: missed.first,
                     until: Some(missed.last),
-                    count: u32::try_from(missed.count).unwrap_or(u32::MAX),
+                    count: missed.count,
                     recorded_at: now,
                     outcome: SlotOutcome::Missed,
                 });
@@ -209,7 +209,11 @@ impl Owner {
         }
         let same_running = self.running_schedule(&key);
         if same_running || self.queue.holds(&key) {
-            tracing::warn!(project = project.name, schedule = order.schedule, "the last run of this schedule is still going; this slot is skipped");
+            tracing::warn!(
+                project = project.name,
+                schedule = order.schedule,
+                "the last run of this schedule is still going; this slot is skipped"
+            );
             return SlotOutcome::SkippedOverrun;
         }
         SlotOutcome::Claimed
@@ -262,7 +266,9 @@ impl Owner {
         let plan = order.project.schedules.iter().find(|plan| Some(&plan.name) == order.schedule.as_ref());
         let given = slot_key(order).zip(plan).map(|(slot, plan)| mend::give_back(&self.world, plan, &slot));
         match given {
-            Some(Ok(true)) => tracing::info!(project = order.project.name, schedule = order.schedule, "a waiting job is left to the next start"),
+            Some(Ok(true)) => {
+                tracing::info!(project = order.project.name, schedule = order.schedule, "a waiting job is left to the next start")
+            }
             Some(Err(failure)) => tracing::error!(project = order.project.name, "a waiting job's slot can't be given back: {failure}"),
             _ => self.record(order, SlotOutcome::Interrupted),
         }

@@ -20,7 +20,8 @@ pub fn run(arguments: Vec<std::ffi::OsString>) -> Result<u8> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGQUIT, SIGCHLD])
         .map_err(|error| Failure::new(Cause::System, format!("signal handlers can't be installed: {error}")))?;
     let daemon = process::spawn_self(arguments)?;
-    let daemon = i32::try_from(daemon).ok().and_then(Pid::from_raw).ok_or_else(|| Failure::new(Cause::System, "the daemon has no number"))?;
+    let daemon =
+        i32::try_from(daemon).ok().and_then(Pid::from_raw).ok_or_else(|| Failure::new(Cause::System, "the daemon has no number"))?;
     for signal in signals.forever() {
         if signal == SIGCHLD {
             if let Some(code) = reap(daemon) {

@@ -12,8 +12,6 @@ use super::agenda::Agenda;
 use super::owner::Owner;
 use super::systemd;
 
-
-
 pub(super) fn reload(owner: &mut Owner) {
     systemd::reloading();
     match config::load(&owner.config_file, &|name| std::env::var(name).ok()) {

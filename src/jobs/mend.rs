@@ -59,7 +59,8 @@ pub fn slot(world: &World, project: &Project, plan: &Schedule, slot: &SlotKey) -
     let had: BTreeSet<&str> = runs.iter().map(|run| run.database.as_str()).collect();
     let missing: Vec<String> = expected(project, &plan.shape).into_iter().filter(|name| !had.contains(name.as_str())).collect();
     let whole = missing.is_empty() && !matches!(project.databases, Databases::All { .. });
-    let outcome = if whole && runs.iter().all(|run| run.status == RunStatus::Completed) { SlotOutcome::Ok } else { SlotOutcome::Interrupted };
+    let outcome =
+        if whole && runs.iter().all(|run| run.status == RunStatus::Completed) { SlotOutcome::Ok } else { SlotOutcome::Interrupted };
     world.catalog.write(|writer| {
         missing.iter().try_for_each(|database| writer.finish_run(&never_begun(world, project, plan, slot, database)))?;
         writer.finish_slot(slot, outcome)

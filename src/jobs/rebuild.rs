@@ -1,9 +1,9 @@
 //! Making a lost index whole again: reindex → notice. What only the catalog knew is gone, and somebody is told so.
 
 use crate::error::Result;
+use crate::ops::World;
 use crate::ops::notice::{self, Desk};
 use crate::ops::reindex::{self, Reindexed};
-use crate::ops::World;
 
 /// An index that had to be made anew, and from what.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
-use crate::lock::{Holder, ProjectLock, Refused};
+use crate::lock::{ProjectLock, Refused};
 use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
 use crate::model::dump::{Content, DumpShape, Format};
 use crate::model::project::{Databases, Project};
@@ -76,29 +76,30 @@ pub struct Report {
     pub outcome: SlotOutcome,
 }
 
-/// Carries the order out. Never fails as a whole: what went wrong stands in the report, in the catalog and in the mail.
+/// Carries the order out, and records everything. Never fails as a whole: what went wrong stands in the report, in the catalog and in the mail.
+#[must_use]
 pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
     let mut report = Report { runs: Vec::new(), pruned: None, held: None, held_by: None, cut_short: false, outcome: SlotOutcome::Failed };
     match locked(world, order, setting, &mut report) {
-        Ok(Some(holder)) => {
+        Ok(Some(held)) => {
             report.outcome = SlotOutcome::SkippedLocked;
-            report.held_by = Some(Refused::Held(holder).failure(&order.project.name));
+            report.held_by = Some(held);
             return report;
         }
         Ok(None) => {}
-        Err(failure) => fail_before(world, order, failure, &mut report),
+        Err(failure) => fail_before(world, order, &failure, &mut report),
     }
     report.outcome = if report.cut_short { SlotOutcome::Interrupted } else { outcome(&report.runs) };
     report
 }
 
-fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Report) -> Result<Option<Option<Holder>>> {
+fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Report) -> Result<Option<Failure>> {
     let project = &order.project;
     let storage = world.storage(project)?;
     mount::ensure(world, storage.as_ref())?;
     let lock = match hold::project(world, project, storage)? {
         Hold::Lock(lock) => lock,
-        Hold::Held(holder) => return Ok(Some(holder)),
+        Hold::Held(holder) => return Ok(Some(Refused::Held(holder).failure(&project.name))),
     };
     for mended in repair::repair(world, &project.name, storage.as_ref())? {
         tracing::warn!(run = %mended.run.id, project = project.name, rolled_forward = mended.rolled_forward, "mended a run that was cut off");
@@ -135,7 +136,7 @@ fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<
 }
 
 /// A failure before any run could begin is recorded as a failed run all the same: nothing due goes without an outcome.
-fn fail_before(world: &World, order: &Order, failure: Failure, report: &mut Report) {
+fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Report) {
     let databases = match &order.project.databases {
         Databases::Named(names) => names.clone(),
         _ => vec![String::from(ANY_DATABASE)],
@@ -148,7 +149,7 @@ fn fail_before(world: &World, order: &Order, failure: Failure, report: &mut Repo
         if let Err(failure) = world.catalog.write(|writer| writer.start_run(&run)) {
             tracing::error!(project = order.project.name, "the catalog could not be told of a failed run: {failure}");
         }
-        finish(world, &mut run, Err(&failure));
+        finish(world, &mut run, Err(failure));
         report.runs.push((run, None));
     }
 }
@@ -253,8 +254,7 @@ impl Job<'_> {
         }
         let project = &self.order.project;
         self.retrying(|_| {
-            let mut session =
-                Session::open(self.clients.newest(), self.access, None, "pgdumpd", &project.limits, self.setting.cancel)?;
+            let mut session = Session::open(self.clients.newest(), self.access, None, "pgdumpd", &project.limits, self.setting.cancel)?;
             targets::databases(project, &mut session)
         })
     }

@@ -84,7 +84,10 @@ impl World {
     /// The storage a project's backups go to.
     pub fn storage(&self, project: &Project) -> Result<&Arc<dyn Storage>> {
         self.storages.get(&project.storage).ok_or_else(|| {
-            Failure::new(Cause::Configuration, format!("project {:?} names the storage {:?}, which is not configured", project.name, project.storage))
+            Failure::new(
+                Cause::Configuration,
+                format!("project {:?} names the storage {:?}, which is not configured", project.name, project.storage),
+            )
         })
     }
 }
@@ -105,7 +108,9 @@ fn printed(command: &[String]) -> Result<String> {
     spec.env = std::env::vars_os().collect();
     let finished = process::run(&spec, &[], SECRET_COMMAND, 64 * 1024)?;
     if finished.exit != Exit::Code(0) {
-        return Err(Failure::new(Cause::Secret, format!("the command {program} for the secret ended with {}", finished.exit)).detail(finished.stderr));
+        return Err(Failure::new(Cause::Secret, format!("the command {program} for the secret ended with {}", finished.exit))
+            .detail(finished.stderr));
     }
-    String::from_utf8(finished.stdout).map_err(|_| Failure::new(Cause::Secret, format!("the command {program} printed something that isn't UTF-8")))
+    String::from_utf8(finished.stdout)
+        .map_err(|_| Failure::new(Cause::Secret, format!("the command {program} printed something that isn't UTF-8")))
 }

@@ -59,8 +59,12 @@ pub struct Pruned {
 /// Decides what would go. Reads, writes nothing.
 pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
     let storage = world.storage(project)?;
-    let indexed: Vec<BackupRow> =
-        world.catalog.read(|reader| reader.project_backups(&project.name))?.into_iter().filter(|row| row.storage == project.storage).collect();
+    let indexed: Vec<BackupRow> = world
+        .catalog
+        .read(|reader| reader.project_backups(&project.name))?
+        .into_iter()
+        .filter(|row| row.storage == project.storage)
+        .collect();
     let there: HashSet<String> = storage.list(&project.name)?.into_iter().map(|entry| entry.key.file).collect();
     let (backups, absent): (Vec<_>, Vec<_>) =
         indexed.into_iter().partition(|row| there.contains(&row.file) && there.contains(&names::manifest_file(&row.file)));
@@ -95,8 +99,10 @@ pub fn confirm(world: &World, plan: &PrunePlan) -> Result<()> {
 /// prune or start goes on.
 pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<Pruned> {
     if let Some(why) = &plan.held {
-        return Err(Failure::new(Cause::Configuration, why.clone())
-            .hint(format!("look at `pgdumpd prune {} --dry-run`, then agree with `pgdumpd prune {} --confirm`", project.name, project.name)));
+        return Err(Failure::new(Cause::Configuration, why.clone()).hint(format!(
+            "look at `pgdumpd prune {} --dry-run`, then agree with `pgdumpd prune {} --confirm`",
+            project.name, project.name
+        )));
     }
     let storage = world.storage(project)?;
     let mut pruned = Pruned::default();

@@ -55,7 +55,11 @@ fn read_storage(world: &World, storage: &dyn Storage, is_new: bool, seen: &mut R
         let rows: Vec<BackupRow> = scan.backups.iter().map(|found| found.row(name)).collect();
         world.catalog.write(|writer| {
             writer.merge_project(name, &project, &before, &rows)?;
-            rows.iter().filter(|_| is_new).filter_map(served).filter(|slot| slot.due_at <= now).try_for_each(|slot| writer.record_slot(&slot).map(drop))
+            rows.iter()
+                .filter(|_| is_new)
+                .filter_map(served)
+                .filter(|slot| slot.due_at <= now)
+                .try_for_each(|slot| writer.record_slot(&slot).map(drop))
         })?;
         seen.unknown.extend(scan.unknown.iter().map(|file| format!("{name}/{project}/{file}")));
         seen.problems.extend(scan.problems);

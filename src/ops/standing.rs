@@ -78,7 +78,7 @@ pub struct ProjectStanding {
 /// Asks the catalog; touches neither servers nor storages.
 pub fn standing(world: &World, settings: &Settings) -> Result<Standing> {
     let now = world.clock.now();
-    let seen = world.catalog.read(|reader| look(reader))?;
+    let seen = world.catalog.read(look)?;
     let mut projects = Vec::new();
     for project in &settings.projects {
         projects.push(of_project(project, &seen, now));
@@ -87,7 +87,8 @@ pub fn standing(world: &World, settings: &Settings) -> Result<Standing> {
     if let Some(words) = seen.configuration.as_ref().filter(|words| !words.is_empty()) {
         problems.push(format!("the configuration file on disk is wrong and not in force: {words}"));
     }
-    problems.extend(seen.lost_index.iter().map(|why| format!("the index of backups isn't complete yet, a storage could not be read: {why}")));
+    problems
+        .extend(seen.lost_index.iter().map(|why| format!("the index of backups isn't complete yet, a storage could not be read: {why}")));
     problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
     let daemon = daemon(settings, seen.heartbeat, now);
     let orphaned = seen.with_backups.iter().filter(|name| settings.project(name).is_none()).cloned().collect();

@@ -73,10 +73,8 @@ fn references(text: &str, module: &[String]) -> Vec<Reference> {
                 }
                 braces.push(is_module);
             }
-            "}" => {
-                if braces.pop() == Some(true) {
-                    here.pop();
-                }
+            "}" if braces.pop() == Some(true) => {
+                here.pop();
             }
             "crate" if word(at + 1) == "::" => follow(&tokens, at + 2, Vec::new(), &mut found),
             "super" if word(at + 1) == "::" && (at == 0 || word(at - 1) != "::") => {

@@ -100,8 +100,12 @@ impl Writer {
     /// Records what became of a claimed slot, also of one whose claim was lost with an earlier catalog.
     pub fn finish_slot(&self, slot: &SlotKey, outcome: SlotOutcome) -> Result<()> {
         let known = self.ask("recording a slot's outcome", |db| {
-            db.prepare_cached("UPDATE slots SET outcome = ?4 WHERE project = ?1 AND schedule = ?2 AND due_at = ?3")?
-                .execute(params![slot.project, slot.schedule, Time(slot.due_at), Word(outcome)])
+            db.prepare_cached("UPDATE slots SET outcome = ?4 WHERE project = ?1 AND schedule = ?2 AND due_at = ?3")?.execute(params![
+                slot.project,
+                slot.schedule,
+                Time(slot.due_at),
+                Word(outcome)
+            ])
         })?;
         if known == 0 {
             let SlotKey { project, schedule, due_at } = slot.clone();

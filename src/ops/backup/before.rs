@@ -10,8 +10,8 @@ use crate::model::project::Standby;
 use crate::postgres::dump::application_name;
 use crate::postgres::replay::ReplayPause;
 use crate::postgres::session::{Server, Session};
-use crate::postgres::watch::ServerLock;
 use crate::postgres::version::Client;
+use crate::postgres::watch::ServerLock;
 use crate::units::show_size;
 
 use super::super::World;
@@ -29,8 +29,8 @@ pub(super) struct Asked {
     pub(super) properties: Option<DatabaseProperties>,
     pub(super) started_at: DateTime<Utc>,
     pub(super) warnings: Vec<String>,
-    /// Keeps a standby's replay paused until the run is over; also resumes it when this process is killed.
-    pub(super) replay: Option<ReplayPause>,
+    /// Keeps a standby's replay paused until the run is over: dropping it resumes, and so does the end of this process.
+    pub(super) _replay: Option<ReplayPause>,
 }
 
 /// Asks everything, in the order in which an answer makes the next question pointless.
@@ -38,8 +38,7 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     let project = means.project;
     space(world, means, request)?;
     let name = application_name(&request.run);
-    let mut session =
-        Session::open(means.clients.newest(), means.access, Some(&request.connect_to), &name, &project.limits, means.cancel)?;
+    let mut session = Session::open(means.clients.newest(), means.access, Some(&request.connect_to), &name, &project.limits, means.cancel)?;
     let server = session.server().clone();
     let client = means.clients.for_server(server.version_num)?;
     let mut warnings = Vec::new();
@@ -50,7 +49,7 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     server_lock(means, request, &mut session, &mut warnings)?;
     let database_size = Some(session.database_size()?);
     let properties = Some(session.properties()?);
-    Ok(Asked { session, client, server, database_size, properties, started_at: world.clock.now(), warnings, replay })
+    Ok(Asked { session, client, server, database_size, properties, started_at: world.clock.now(), warnings, _replay: replay })
 }
 
 /// Bytes that the next backup of this selection is expected to need, from its last one: 1.2 × its size; `None` without history.
@@ -83,7 +82,11 @@ fn no_space(means: Means<'_>, free: u64, needed: u64) -> Failure {
     let storage = means.storage.name();
     Failure::new(
         Cause::Space,
-        format!("storage {storage:?} has {} free beyond its reserve, but this backup is expected to need {}", show_size(free), show_size(needed)),
+        format!(
+            "storage {storage:?} has {} free beyond its reserve, but this backup is expected to need {}",
+            show_size(free),
+            show_size(needed)
+        ),
     )
     .hint("free some space, move the storage to a larger disk, or lower the retention and run `pgdumpd prune`")
 }
@@ -99,15 +102,21 @@ fn standby(
         return Ok(None);
     }
     match means.project.standby {
-        Standby::Refuse => Err(Failure::new(Cause::Configuration, format!("{} is a standby, and this project refuses standbys", server.reached))
-            .hint("point the connection at the primary, or set standby = \"as-is\"")),
+        Standby::Refuse => {
+            Err(Failure::new(Cause::Configuration, format!("{} is a standby, and this project refuses standbys", server.reached))
+                .hint("point the connection at the primary, or set standby = \"as-is\""))
+        }
         Standby::AsIs => {
             warnings.push(String::from("dumped from a standby"));
             Ok(None)
         }
         Standby::PauseReplay(longest) => {
             let paused = ReplayPause::begin(client, means.access, server, &application_name(&request.run), longest)?;
-            let words = if paused.is_some() { "dumped from a standby with replay paused" } else { "dumped from a standby whose replay was paused already" };
+            let words = if paused.is_some() {
+                "dumped from a standby with replay paused"
+            } else {
+                "dumped from a standby whose replay was paused already"
+            };
             warnings.push(String::from(words));
             Ok(paused)
         }

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::dump::{Content, Format};
-use crate::postgres::archive::{Observed, Tap};
 use crate::model::project::Limits;
+use crate::postgres::archive::{Observed, Tap};
 use crate::postgres::dump::Dump;
 use crate::postgres::options;
 use crate::postgres::session::Session;
@@ -37,13 +37,8 @@ pub(super) struct Dumped {
 }
 
 /// Runs `pg_dump` into `sink` and gives that back, whole but not committed. On success it exited 0 and the archive was whole; on failure its process group and its backend are gone.
-pub(super) fn stream(
-    means: Means<'_>,
-    request: &Request,
-    asked: &mut Asked,
-    sink: Box<dyn Pending>,
-) -> Result<(Dumped, Box<dyn Pending>)> {
-    let spec = command(means, request, asked)?;
+pub(super) fn stream(means: Means<'_>, request: &Request, asked: &mut Asked, sink: Box<dyn Pending>) -> Result<(Dumped, Box<dyn Pending>)> {
+    let spec = command(means, request, asked);
     let began = Instant::now();
     let mut child = process::spawn(&spec)?;
     means.lock.note(Some(child.identity()))?;
@@ -55,7 +50,7 @@ pub(super) fn stream(
     result
 }
 
-fn command(means: Means<'_>, request: &Request, asked: &Asked) -> Result<Spec> {
+fn command(means: Means<'_>, request: &Request, asked: &Asked) -> Spec {
     let dump = Dump {
         client: &asked.client,
         access: means.access,
@@ -70,7 +65,7 @@ fn command(means: Means<'_>, request: &Request, asked: &Asked) -> Result<Spec> {
     spec.stdout = Output::Piped;
     // The child keeps the project's lock for as long as it lives, even where this process is gone.
     spec.inherit.push((means.lock.fd(), LOCK_FD));
-    Ok(spec)
+    spec
 }
 
 fn run(

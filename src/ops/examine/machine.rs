@@ -92,7 +92,8 @@ fn mail(smtp: &Smtp) -> Finding {
         None => Finding::fine(about, format!("{} greets us and lets us in; `pgdumpd notify test` sends a mail", smtp.host)),
         Some(step) => Finding::problem(
             about,
-            &Failure::new(Cause::Mail, format!("{} failed at {}: {}", smtp.host, step.name, step.detail)).hint("mend [smtp], then run `pgdumpd notify test`"),
+            &Failure::new(Cause::Mail, format!("{} failed at {}: {}", smtp.host, step.name, step.detail))
+                .hint("mend [smtp], then run `pgdumpd notify test`"),
         ),
     }
 }

@@ -37,7 +37,13 @@ fn examine(world: &World, project: &Project, about: &str, findings: &mut Vec<Fin
     let client = clients.for_server(server.version_num)?;
     findings.push(Finding::fine(
         about,
-        format!("{} answers as {:?}: PostgreSQL {}, dumped by {}", server.reached, server.role, server.version, version::show(client.version_num)),
+        format!(
+            "{} answers as {:?}: PostgreSQL {}, dumped by {}",
+            server.reached,
+            server.role,
+            server.version,
+            version::show(client.version_num)
+        ),
     ));
     if let Some(fixed) = client.has_known_holes() {
         findings.push(Finding::warning(
@@ -99,7 +105,12 @@ fn space(world: &World, project: &Project, session: &mut Session, database: &str
             "",
             &Failure::new(
                 crate::error::Cause::Space,
-                format!("{} on the server; the next backup needs about {}, and {} are free", show_size(size), show_size(needed), show_size(free)),
+                format!(
+                    "{} on the server; the next backup needs about {}, and {} are free",
+                    show_size(size),
+                    show_size(needed),
+                    show_size(free)
+                ),
             )
             .hint("free some space, or lower the retention"),
         ),
@@ -108,7 +119,9 @@ fn space(world: &World, project: &Project, session: &mut Session, database: &str
             format!("{} on the server, no backup yet to estimate from, and {} are free", show_size(size), show_size(free)),
             "a compressed dump is usually much smaller than the database; watch the first one",
         ),
-        (_, Some(needed)) => Finding::fine("", format!("{} on the server; the next backup needs about {}", show_size(size), show_size(needed))),
+        (_, Some(needed)) => {
+            Finding::fine("", format!("{} on the server; the next backup needs about {}", show_size(size), show_size(needed)))
+        }
         (_, None) => Finding::fine("", format!("{} on the server; no backup yet", show_size(size))),
     })
 }

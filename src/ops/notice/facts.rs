@@ -42,7 +42,8 @@ pub(super) fn letters(
 }
 
 fn is_stale(change: &Change) -> bool {
-    change.kind == NoticeKind::Stale || (change.kind == NoticeKind::Reminder && change.after.status == Status::Stale && change.run.is_none())
+    change.kind == NoticeKind::Stale
+        || (change.kind == NoticeKind::Reminder && change.after.status == Status::Stale && change.run.is_none())
 }
 
 fn is_failing(change: &Change) -> bool {
@@ -70,7 +71,7 @@ fn failing_letter(
             None => {
                 let key = &change.after.key;
                 tx.last_run(&key.project, &key.database, &key.selection)?
-            },
+            }
         };
         let Some(run) = run else { continue };
         slot = slot.or_else(|| Some((run.slot?, run.schedule.clone()?)));
@@ -141,13 +142,7 @@ fn last_good(row: BackupRow) -> LastGood {
     }
 }
 
-fn recovered_letter(
-    tx: &Reader,
-    project: &Project,
-    about: &About,
-    changes: &[&Change],
-    now: DateTime<Utc>,
-) -> Result<Option<Recovered>> {
+fn recovered_letter(tx: &Reader, project: &Project, about: &About, changes: &[&Change], now: DateTime<Utc>) -> Result<Option<Recovered>> {
     let Some(first) = changes.iter().min_by_key(|change| change.before.since) else { return Ok(None) };
     let mut backups = Vec::new();
     for change in changes {
@@ -232,4 +227,3 @@ fn about(world: &World, desk: &Desk<'_>, project: &Project, now: DateTime<Utc>) 
 pub(super) fn machine() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
-

@@ -28,7 +28,7 @@ impl Observe for Cutting {
 }
 
 fn text(length: usize) -> Vec<u8> {
-    (0..length / 8 + 1).flat_map(|i| format!("{:x} row\n", i * 2_654_435_761 % 9973).into_bytes()).take(length).collect()
+    (0..=(length / 8)).flat_map(|i| format!("{:x} row\n", i * 2_654_435_761 % 9973).into_bytes()).take(length).collect()
 }
 
 fn run(bytes: &[u8], compression: Compression, workers: u32, observer: &mut dyn Observe) -> Result<Done<Vec<u8>>, PumpError> {
@@ -138,8 +138,8 @@ fn stop_when(expected: Waiting, source: Box<dyn Read + Send>, sink: impl Write +
     };
     let error = pump(source, &mut Blind, Compression::None, 1, sink, &gauge, &stop).map(|_| ()).unwrap_err();
     assert_eq!(error.side, Side::Cancelled);
-    let taken = stopped.lock().unwrap().elapsed();
-    taken
+
+    stopped.lock().unwrap().elapsed()
 }
 
 #[test]
