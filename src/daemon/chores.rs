@@ -1,5 +1,6 @@
 //! What the bell paces: heartbeat, mail, staleness, upkeep, the weekly summary. Slow ones run beside the owner, one of each at a time.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
@@ -8,6 +9,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::catalog::Heartbeat;
 use crate::error::Result;
 use crate::jobs::rebuild;
+use crate::model::project::Project;
+use crate::model::run::Run;
 use crate::model::settings::Settings;
 use crate::ops::notice::{self, Desk};
 use crate::ops::{World, deliver, reindex};
@@ -36,12 +39,14 @@ pub(super) struct Chores {
     index: DateTime<Utc>,
     mail: Option<JoinHandle<()>>,
     keeping: Option<JoinHandle<()>>,
+    direct: Option<JoinHandle<()>>,
+    told_directly: HashMap<String, DateTime<Utc>>,
 }
 
 impl Chores {
     pub(super) fn new(now: DateTime<Utc>) -> Self {
         let past = now - TimeDelta::days(1);
-        Self { started: now, heartbeat: past, told: past, stale: past, upkeep: now, index: past, mail: None, keeping: None }
+        Self { started: now, heartbeat: past, told: past, stale: past, upkeep: now, index: past, mail: None, keeping: None, direct: None, told_directly: HashMap::new() }
     }
 
     /// Delivers what is due in the outbox, beside the owner.
@@ -49,6 +54,24 @@ impl Chores {
         if free(&mut self.mail) {
             let world = world.clone();
             self.mail = Some(std::thread::spawn(move || complain("mail can't be delivered", deliver::deliver(&world).map(|_| ()))));
+        }
+    }
+
+    /// Tells of failed runs that the catalog could not take, once per project and reminder: without it nothing else would.
+    pub(super) fn tell_directly(&mut self, world: &World, desk: &Desk<'_>, project: &Project, runs: &[Run]) {
+        let now = world.clock.now();
+        let reminder = TimeDelta::from_std(project.notify.reminder).unwrap_or(TimeDelta::hours(24));
+        let last = self.told_directly.get(&project.name);
+        if last.is_some_and(|last| now - *last < reminder && now >= *last) || !free(&mut self.direct) {
+            return;
+        }
+        self.told_directly.insert(project.name.clone(), now);
+        match notice::unrecorded(world, desk, runs) {
+            Ok(messages) => {
+                let world = world.clone();
+                self.direct = Some(std::thread::spawn(move || complain("mail can't be sent", deliver::directly(&world, &messages))));
+            }
+            Err(failure) => tracing::error!(project = project.name, "a failed run can't be turned into mail: {failure}"),
         }
     }
 
@@ -83,7 +106,7 @@ impl Chores {
 
     /// Before the end: what waits in the outbox gets one more chance; what fails waits for the next start.
     pub(super) fn last_words(&mut self, world: &World, desk: &Desk<'_>) {
-        for thread in [self.mail.take(), self.keeping.take()].into_iter().flatten() {
+        for thread in [self.mail.take(), self.keeping.take(), self.direct.take()].into_iter().flatten() {
             drop(thread.join());
         }
         complain("what happened can't be turned into mail", notice::tell(world, desk).map(|_| ()));

@@ -246,6 +246,10 @@ impl Owner {
     fn ended(&mut self, order: &Order, report: &Report) {
         self.running.remove(&running_key(&queue::key(order)));
         self.record(order, report.outcome);
+        if !report.unrecorded.is_empty() {
+            let settings = Arc::clone(&self.settings);
+            self.chores.tell_directly(&self.world, &desk(&settings, &self.config_file), &order.project, &report.unrecorded);
+        }
         if let Some(plan) = &report.held
             && let Err(failure) = notice::held(&self.world, &desk(&self.settings, &self.config_file), &order.project, plan)
         {
