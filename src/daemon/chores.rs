@@ -80,6 +80,11 @@ impl Chores {
         let settings = desk.settings;
         systemd::alive();
         let now = world.clock.now();
+        let lost = lost_index(world);
+        if lost {
+            // The sign of life went with the catalog.
+            self.heartbeat = now - TimeDelta::days(1);
+        }
         let pace = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
         if due(&mut self.heartbeat, pace, now) {
             complain("the heartbeat can't be written", beat(world, self.started, now));
@@ -95,7 +100,7 @@ impl Chores {
             complain("stale projects can't be looked for", notice::stale(world, desk).map(|_| ()));
         }
         self.mail(world);
-        if free(&mut self.keeping) && lost_index(world) && due(&mut self.index, INDEX_EVERY, now) {
+        if lost && free(&mut self.keeping) && due(&mut self.index, INDEX_EVERY, now) {
             let (world, settings, config_file) = (world.clone(), settings.clone(), desk.config_file.clone());
             self.keeping = Some(std::thread::spawn(move || complain("the index can't be rebuilt", index(&world, &settings, config_file))));
         } else if free(&mut self.keeping) && due(&mut self.upkeep, UPKEEP_EVERY, now) {

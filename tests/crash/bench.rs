@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::rig::{Ended, Rig, Serving, wait_until};
 
 /// Long enough for any step on a slow machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The real clients.
 pub(crate) const CLIENTS: &str = "/usr/lib/postgresql/15/bin";

@@ -87,7 +87,7 @@ fn f29a_a_storage_that_vanishes_during_a_dump() {
     bench.let_go();
     let outcome = || bench.catalog("select outcome from slots");
     wait_until(PATIENCE, || format!("the slot: {:?}\n{}", outcome(), serving.log()), || outcome() == ["failed"]);
-    assert_eq!(bench.catalog("select json_extract(failure, '$.cause') from runs where status = 'failed'"), ["not_mounted"]);
+    assert_eq!(bench.catalog("select json_extract(failure, '$.cause') from runs where status = 'failed'"), ["not-mounted"]);
     assert_eq!(std::fs::read_dir(bench.rig.storage()).unwrap().count(), 0, "something was written below the mount point");
     assert_eq!(bench.rig.backups(), known, "the catalog keeps what it knew");
     serving.signal("TERM");

@@ -1,24 +1,26 @@
 //! Row 21: a pgdumpd that is gone leaves its dump behind, waiting for a lock or stopped; the next one ends that very process.
 
-use std::process::Child;
+use std::process::{Child, Stdio};
 
 use crate::bench::{Bench, PATIENCE, kill, processes_with};
 use crate::rig::wait_until;
 
 /// Someone who holds `orders` for himself, until dropped.
-struct Blocker(Child);
+struct Blocker<'a>(Child, &'a Bench);
 
-impl Blocker {
-    fn new(bench: &Bench) -> Self {
+impl<'a> Blocker<'a> {
+    fn new(bench: &'a Bench) -> Self {
         let sql = "begin; lock table orders in access exclusive mode; select pg_sleep(600)";
-        let child = bench.cluster.psql_command("shop").args(["-c", sql]).spawn().unwrap();
+        let child = bench.cluster.psql_command("shop").args(["-c", sql]).stderr(Stdio::null()).spawn().unwrap();
         bench.cluster.wait_until("count(*) > 0 from pg_locks where mode = 'AccessExclusiveLock' and granted and relation is not null");
-        Self(child)
+        Self(child, bench)
     }
 }
 
-impl Drop for Blocker {
+impl Drop for Blocker<'_> {
     fn drop(&mut self) {
+        // Its backend would sleep on without it.
+        self.1.cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()");
         drop(self.0.kill());
         drop(self.0.wait());
     }
