@@ -12,8 +12,8 @@ use tokio::task::{JoinSet, block_in_place};
 use crate::catalog::SlotKey;
 use crate::config;
 use crate::error::Result;
-use crate::jobs::Board;
 use crate::jobs::scheduled::{self, Order, Report, Setting};
+use crate::jobs::{Board, mend};
 use crate::model::backup::Trigger;
 use crate::model::run::{SlotOutcome, SlotRow};
 use crate::model::settings::Settings;
@@ -58,7 +58,7 @@ pub(super) struct Owner {
 pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: World) -> Result<()> {
     let mut signals = Listening::start()?;
     let clockwork = Clockwork::start().await?;
-    block_in_place(|| repair::repair(&world, &settings))?;
+    block_in_place(|| repair::repair(&world, &desk(&settings, &config_file)))?;
     let wake = Arc::new(Notify::new());
     let now = world.clock.now();
     let mut owner = Owner {
@@ -76,6 +76,8 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
         world,
     };
     owner.announce();
+    // A first sign of life, and a chance for mail that a crash left behind, before the bell rings.
+    block_in_place(|| owner.tick());
     systemd::ready(&owner.summary());
     let stop = owner.turn(&mut signals, &clockwork).await;
     owner.shut_down(stop, &mut signals).await;
@@ -244,6 +246,10 @@ impl Owner {
     fn ended(&mut self, order: &Order, report: &Report) {
         self.running.remove(&running_key(&queue::key(order)));
         self.record(order, report.outcome);
+        if !report.unrecorded.is_empty() {
+            let settings = Arc::clone(&self.settings);
+            self.chores.tell_directly(&self.world, &desk(&settings, &self.config_file), &order.project, &report.unrecorded);
+        }
         if let Some(plan) = &report.held
             && let Err(failure) = notice::held(&self.world, &desk(&self.settings, &self.config_file), &order.project, plan)
         {
@@ -259,12 +265,25 @@ impl Owner {
         }
     }
 
+    /// Makes the slot of a job that never began due again: the next start runs it, unless it has grown too old by then.
+    fn give_back(&self, order: &Order) {
+        let plan = order.project.schedules.iter().find(|plan| Some(&plan.name) == order.schedule.as_ref());
+        let given = slot_key(order).zip(plan).map(|(slot, plan)| mend::give_back(&self.world, plan, &slot));
+        match given {
+            Some(Ok(true)) => {
+                tracing::info!(project = order.project.name, schedule = order.schedule, "a waiting job is left to the next start")
+            }
+            Some(Err(failure)) => tracing::error!(project = order.project.name, "a waiting job's slot can't be given back: {failure}"),
+            _ => self.record(order, SlotOutcome::Interrupted),
+        }
+    }
+
     /// Drains or interrupts what runs; a second signal interrupts at once.
     async fn shut_down(&mut self, signal: i32, signals: &mut Listening) {
         tracing::info!(signal, running = self.running.len(), waiting = self.queue.len(), "stopping");
         systemd::stopping("stopping");
         for order in self.queue.drain() {
-            self.record(&order, SlotOutcome::Interrupted);
+            self.give_back(&order);
         }
         if !self.settings.daemon.drain.is_zero() && !self.jobs.is_empty() {
             tracing::info!(limit = ?self.settings.daemon.drain, "letting running dumps finish; a second signal interrupts them");

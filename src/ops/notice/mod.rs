@@ -7,19 +7,21 @@ mod facts;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::alert::{self, Alert, AlertKey, Event, NoticeKind};
-use crate::catalog::Writer;
+use crate::catalog::{REBUILT, Reader, Writer};
 use crate::error::{Cause, Result};
 use crate::model::backup::RunId;
 use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
 use crate::model::run::{Run, RunStatus};
 use crate::model::settings::Settings;
-use crate::notify::group::{self, Waiting};
-use crate::notify::letter::{Envelope, Letter, message_id};
+use crate::notify::Message;
+use crate::notify::group::{self, Ready, Waiting};
+use crate::notify::letter::{Envelope, Letter, Rebuilt, message_id};
 use crate::notify::redact::Redactor;
 
 use super::World;
@@ -170,9 +172,50 @@ pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan)
     })
 }
 
+/// Ends a rebuild of the catalog's index, and tells of it where there was something to lose.
+pub fn rebuilt(world: &World, desk: &Desk<'_>, why: &str, backups: usize, projects: usize) -> Result<()> {
+    let now = world.clock.now();
+    let facts = Rebuilt { machine: facts::machine(), reason: why.to_owned(), backups, projects, aside: None };
+    world.catalog.write(|tx| {
+        // Another process may have rebuilt it meanwhile, and told so.
+        if tx.rebuilt_because()?.is_none() {
+            return Ok(());
+        }
+        tx.reindexed()?;
+        if backups == 0 {
+            return Ok(());
+        }
+        let said = format!("the catalog was rebuilt from {backups} backups at {}: {why}", now.format("%Y-%m-%d %H:%M UTC"));
+        tx.put_meta(REBUILT, &said)?;
+        let to = desk.settings.smtp.iter().flat_map(|smtp| smtp.to.iter().cloned()).collect();
+        queue(tx, vec![Waiting { to, since: long_ago(now), thread: None, letter: Letter::Rebuilt(facts.clone()) }], now).map(drop)
+    })
+}
+
+/// Failed runs that the catalog could not take: the mails about them, to be sent directly. Nothing is remembered of them.
+pub fn unrecorded(world: &World, desk: &Desk<'_>, runs: &[Run]) -> Result<Vec<Message>> {
+    let now = world.clock.now();
+    let mut messages = Vec::new();
+    for (name, runs) in by_project(runs) {
+        let Some(project) = desk.settings.project(name) else { continue };
+        let changes: Vec<Change> = runs.iter().filter_map(|run| unrecorded_change(run, now)).collect();
+        let letters = world.catalog.read(|reader| letters(world, reader, desk, project, &changes, &runs, now))?;
+        messages.extend(group::gather(letters, now).0.into_iter().filter(|ready| !ready.to.is_empty()).map(|ready| message(ready, now)));
+    }
+    Ok(messages)
+}
+
+fn unrecorded_change(run: &Run, now: DateTime<Utc>) -> Option<Change> {
+    let Some(Event::Failed(failure)) = event_of(run) else { return None };
+    let key = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
+    let before = Alert::new(key, now);
+    let (after, kind) = alert::decide(&before, &Event::Failed(failure), Duration::ZERO, now);
+    kind.map(|kind| Change { before, after, kind, run: Some(run.clone()) })
+}
+
 fn letters(
     world: &World,
-    tx: &Writer,
+    tx: &Reader,
     desk: &Desk<'_>,
     project: &Project,
     changes: &[Change],
@@ -186,9 +229,18 @@ fn letters(
 fn waiting(desk: &Desk<'_>, project: &Project, letter: Letter, thread: Option<String>, now: DateTime<Utc>) -> Waiting {
     let own = &project.notify.to;
     let to = if own.is_empty() { desk.settings.smtp.as_ref().map(|smtp| smtp.to.clone()).unwrap_or_default() } else { own.clone() };
-    // Company has been waited for already: the caller tells in rounds.
-    let since = now - TimeDelta::from_std(group::WINDOW).unwrap_or_default();
-    Waiting { to: to.into_iter().collect(), since, thread, letter }
+    Waiting { to: to.into_iter().collect(), since: long_ago(now), thread, letter }
+}
+
+/// Company has been waited for already: the caller tells in rounds.
+fn long_ago(now: DateTime<Utc>) -> DateTime<Utc> {
+    now - TimeDelta::from_std(group::WINDOW).unwrap_or_default()
+}
+
+fn message(ready: Ready, now: DateTime<Utc>) -> Message {
+    let own_id = message_id(RunId::random().as_str(), &facts::machine());
+    let envelope = Envelope { to: ready.to.into_iter().collect(), message_id: own_id, threads: ready.threads, written_at: now };
+    ready.letter.message(&Redactor::default(), envelope)
 }
 
 /// Puts letters into the outbox, those to the same people as one mail.
@@ -196,9 +248,7 @@ fn queue(tx: &Writer, waiting: Vec<Waiting>, now: DateTime<Utc>) -> Result<usize
     let (ready, _) = group::gather(waiting, now);
     let count = ready.len();
     for ready in ready.into_iter().filter(|ready| !ready.to.is_empty()) {
-        let own_id = message_id(RunId::random().as_str(), &facts::machine());
-        let envelope = Envelope { to: ready.to.into_iter().collect(), message_id: own_id, threads: ready.threads, written_at: now };
-        tx.enqueue(&ready.letter.message(&Redactor::default(), envelope))?;
+        tx.enqueue(&message(ready, now))?;
     }
     Ok(count)
 }
