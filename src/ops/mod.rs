@@ -27,6 +27,7 @@ pub mod notice;
 pub mod prune;
 pub mod reindex;
 pub mod repair;
+pub mod seen;
 pub mod standing;
 pub mod targets;
 

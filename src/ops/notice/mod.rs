@@ -16,14 +16,14 @@ use crate::error::{Cause, Result};
 use crate::model::backup::RunId;
 use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
-use crate::model::run::{Run, RunStatus};
+use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::model::settings::Settings;
 use crate::notify::group::{self, Waiting};
 use crate::notify::letter::{Envelope, Letter, message_id};
 use crate::notify::redact::Redactor;
 
 use super::World;
-use super::prune::PrunePlan;
+use super::prune::{self, PrunePlan};
 
 /// What letters need besides the catalog.
 #[derive(Debug, Clone)]
@@ -105,7 +105,7 @@ fn put(tx: &Writer, alert: &Alert) -> Result<()> {
 
 /// A good run also ends the alert of a failure that struck before any database was known.
 fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<()> {
-    let key = AlertKey { project: project.name.clone(), database: String::from("*"), selection: run.selection.clone() };
+    let key = AlertKey { project: project.name.clone(), database: String::from(ANY_DATABASE), selection: run.selection.clone() };
     if let Some(before) = known(tx, &key)? {
         let (after, _) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
         put(tx, &after)?;
@@ -158,7 +158,7 @@ fn databases_of(project: &Project, newest: &HashMap<(String, String), DateTime<U
 
 /// Tells once that a changed retention waits for a person.
 pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan) -> Result<()> {
-    let told = format!("held-told:{}", project.name);
+    let told = prune::held_key(&project.name);
     if world.catalog.read(|reader| reader.meta(&told))?.as_deref() == Some(plan.fingerprint()) {
         return Ok(());
     }
@@ -166,7 +166,8 @@ pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan)
     let letter = Letter::HeldPrune(facts::held(world, desk, project, plan, now));
     world.catalog.write(|tx| {
         tx.put_meta(&told, plan.fingerprint())?;
-        queue(tx, vec![waiting(desk, project, letter.clone(), None, now)], now).map(|_| ())
+        let due = facts::Due { letter: letter.clone(), thread: None, begins: Vec::new() };
+        queue(tx, vec![waiting(desk, project, due, now)], now).map(|_| ())
     })
 }
 
@@ -180,24 +181,31 @@ fn letters(
     now: DateTime<Utc>,
 ) -> Result<Vec<Waiting>> {
     let letters = facts::letters(world, tx, desk, project, changes, runs, now)?;
-    Ok(letters.into_iter().map(|(letter, thread)| waiting(desk, project, letter, thread, now)).collect())
+    Ok(letters.into_iter().map(|due| waiting(desk, project, due, now)).collect())
 }
 
-fn waiting(desk: &Desk<'_>, project: &Project, letter: Letter, thread: Option<String>, now: DateTime<Utc>) -> Waiting {
+fn waiting(desk: &Desk<'_>, project: &Project, due: facts::Due, now: DateTime<Utc>) -> Waiting {
     let own = &project.notify.to;
     let to = if own.is_empty() { desk.settings.smtp.as_ref().map(|smtp| smtp.to.clone()).unwrap_or_default() } else { own.clone() };
     // Company has been waited for already: the caller tells in rounds.
     let since = now - TimeDelta::from_std(group::WINDOW).unwrap_or_default();
-    Waiting { to: to.into_iter().collect(), since, thread, letter }
+    Waiting { to: to.into_iter().collect(), since, thread: due.thread, begins: due.begins, letter: due.letter }
 }
 
-/// Puts letters into the outbox, those to the same people as one mail.
+/// Puts letters into the outbox, those to the same people as one mail. The first mail of an incident is what its later ones answer.
 fn queue(tx: &Writer, waiting: Vec<Waiting>, now: DateTime<Utc>) -> Result<usize> {
     let (ready, _) = group::gather(waiting, now);
     let count = ready.len();
     for ready in ready.into_iter().filter(|ready| !ready.to.is_empty()) {
         let own_id = message_id(RunId::random().as_str(), &facts::machine());
+        for key in &ready.begins {
+            if let Some(mut alert) = known(tx, key)? {
+                alert.thread = Some(own_id.trim_matches(['<', '>']).to_owned());
+                put(tx, &alert)?;
+            }
+        }
         let envelope = Envelope { to: ready.to.into_iter().collect(), message_id: own_id, threads: ready.threads, written_at: now };
+        // What the catalog holds is free of the secrets that were known when it happened; the usual places are looked at once more.
         tx.enqueue(&ready.letter.message(&Redactor::default(), envelope))?;
     }
     Ok(count)
