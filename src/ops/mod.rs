@@ -31,6 +31,7 @@ pub mod notice;
 pub mod prune;
 pub mod reindex;
 pub mod repair;
+pub mod seen;
 pub mod standing;
 
 /// The handles that verbs work with. Cheap to clone.

@@ -99,7 +99,9 @@ fn f29a_a_storage_that_vanishes_during_a_dump() {
 #[test]
 fn f29a_a_cut_off_run_on_a_disk_that_comes_back_later() {
     let bench = Bench::new("");
-    let Some(disk) = Disk::mount("f29a_a_cut_off_run_on_a_disk_that_comes_back_later", &bench.rig.storage(), "size=50m,mode=0700") else { return };
+    let Some(disk) = Disk::mount("f29a_a_cut_off_run_on_a_disk_that_comes_back_later", &bench.rig.storage(), "size=50m,mode=0700") else {
+        return;
+    };
     assert_eq!(bench.back_up().code, 0);
     // The artifact has its name, and its manifest is missing.
     assert!(bench.back_up_killed("renameat2", 2, &[]));
@@ -118,7 +120,9 @@ fn f29a_a_cut_off_run_on_a_disk_that_comes_back_later() {
 #[test]
 fn f15_a_full_state_directory_is_told_and_loses_nothing() {
     let bench = Bench::new("");
-    let Some(_disk) = Disk::mount("f15_a_full_state_directory_is_told_and_loses_nothing", &bench.rig.state(), "size=2m,mode=0700") else { return };
+    let Some(_disk) = Disk::mount("f15_a_full_state_directory_is_told_and_loses_nothing", &bench.rig.state(), "size=2m,mode=0700") else {
+        return;
+    };
     let sink = Server::start(Script::default());
     bench.configure("", &format!("port = {}", sink.address.port()), "schedule = [{ name = \"often\", every = \"2s\" }]");
     let mut serving = bench.start();
@@ -147,7 +151,11 @@ fn f15_a_full_state_directory_is_told_and_loses_nothing() {
 #[test]
 fn f15_a_state_directory_that_cannot_be_written_is_refused_politely() {
     let bench = Bench::new("");
-    let Some(_disk) = Disk::mount("f15_a_state_directory_that_cannot_be_written_is_refused_politely", &bench.rig.state(), "size=2m,mode=0700") else { return };
+    let Some(_disk) =
+        Disk::mount("f15_a_state_directory_that_cannot_be_written_is_refused_politely", &bench.rig.state(), "size=2m,mode=0700")
+    else {
+        return;
+    };
     must(&["mount", "-o", "remount,ro", &bench.rig.state().display().to_string()]);
     let mut serving = bench.rig.serve();
     assert_eq!(serving.wait(PATIENCE), 1);

@@ -20,7 +20,9 @@ impl<'a> Blocker<'a> {
 impl Drop for Blocker<'_> {
     fn drop(&mut self) {
         // Its backend would sleep on without it.
-        self.1.cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()");
+        self.1
+            .cluster
+            .psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()");
         drop(self.0.kill());
         drop(self.0.wait());
     }
