@@ -1,12 +1,12 @@
 //! How each project stands: the one answer behind `status` and the health check.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::alert::{Alert, Status};
-use crate::catalog::{BackupFilter, LetterState, Page, Reader};
+use crate::catalog::{BackupFilter, Heartbeat, LetterState, Page, Reader};
 use crate::error::Result;
 use crate::model::backup::BackupRow;
 use crate::model::dump::Selection;
@@ -18,6 +18,12 @@ use super::World;
 
 /// A heartbeat older than this many intervals means that nobody turns.
 const BEATS_MISSED: i32 = 4;
+
+/// And no younger one, however short the interval: beats ride on the daemon's own turns.
+const SILENCE: TimeDelta = TimeDelta::seconds(60);
+
+/// A job that has waited this long for a place is told of.
+pub const LAG: TimeDelta = TimeDelta::minutes(5);
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
@@ -42,6 +48,10 @@ pub enum DaemonStanding {
     Serving {
         /// The last beat.
         heartbeat: DateTime<Utc>,
+        /// How many jobs waited for a place then.
+        waiting: usize,
+        /// Since when the first of them had waited, where that is long enough to be told.
+        behind_since: Option<DateTime<Utc>>,
     },
     /// It beat, then fell silent without saying good-bye.
     Silent {
@@ -77,17 +87,17 @@ pub struct ProjectStanding {
 pub fn standing(world: &World, settings: &Settings) -> Result<Standing> {
     let now = world.clock.now();
     let seen = world.catalog.read(look)?;
-    let mut projects = Vec::new();
-    for project in &settings.projects {
-        projects.push(of_project(project, &seen, now));
-    }
+    let mut by_project = ByProject::of(&seen);
+    let projects: Vec<ProjectStanding> =
+        settings.projects.iter().map(|project| of_project(project, by_project.take(&project.name), &seen, now)).collect();
     let mut problems = Vec::new();
     if let Some(words) = seen.configuration.as_ref().filter(|words| !words.is_empty()) {
         problems.push(format!("the configuration file on disk is wrong and not in force: {words}"));
     }
     problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
-    let daemon = daemon(settings, seen.heartbeat, now);
-    let orphaned = seen.with_backups.iter().filter(|name| settings.project(name).is_none()).cloned().collect();
+    let daemon = daemon(settings, seen.heartbeat.as_ref(), now);
+    let configured: HashSet<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
+    let orphaned = seen.with_backups.iter().filter(|name| !configured.contains(name.as_str())).cloned().collect();
     let healthy = problems.is_empty()
         && !matches!(daemon, DaemonStanding::Silent { .. })
         && projects.iter().all(|project| project.status == Status::Ok || !project.enabled);
@@ -103,10 +113,10 @@ struct Seen {
     configuration: Option<String>,
     refused: Vec<String>,
     with_backups: Vec<String>,
-    heartbeat: Option<DateTime<Utc>>,
+    heartbeat: Option<Heartbeat>,
     last_due: HashMap<(String, String), DateTime<Utc>>,
     running: Vec<Run>,
-    paused: Vec<String>,
+    paused: HashSet<String>,
     good: Vec<BackupRow>,
 }
 
@@ -129,7 +139,7 @@ fn look(reader: &Reader) -> Result<Seen> {
         configuration: reader.meta(CONFIGURATION_PROBLEM)?,
         refused: refused.into_iter().filter_map(|letter| letter.error).collect(),
         with_backups: reader.totals()?.into_iter().map(|totals| totals.project).collect(),
-        heartbeat: reader.heartbeat()?.map(|heartbeat| heartbeat.at),
+        heartbeat: reader.heartbeat()?,
         last_due: reader.last_due()?,
         running: reader.unfinished_runs()?.into_iter().map(|unfinished| unfinished.run).collect(),
         paused: reader.pauses()?.into_iter().map(|pause| pause.project).collect(),
@@ -137,15 +147,48 @@ fn look(reader: &Reader) -> Result<Seen> {
     })
 }
 
-fn daemon(settings: &Settings, heartbeat: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DaemonStanding {
-    let Some(heartbeat) = heartbeat else { return DaemonStanding::Stopped };
-    let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
-    if now - heartbeat > interval * BEATS_MISSED { DaemonStanding::Silent { heartbeat } } else { DaemonStanding::Serving { heartbeat } }
+/// What was seen of each project, so that ten thousand of them don't each look through all of it.
+#[derive(Default)]
+struct ByProject<'a>(HashMap<&'a str, Parts<'a>>);
+
+#[derive(Default)]
+struct Parts<'a> {
+    alerts: Vec<&'a Alert>,
+    good: Vec<&'a BackupRow>,
+    running: Vec<&'a Run>,
 }
 
-fn of_project(project: &Project, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
-    let of_this = |alert: &&Alert| alert.key.project == project.name && alert.status != Status::Ok;
-    let alerts: Vec<Alert> = seen.alerts.iter().filter(of_this).cloned().collect();
+impl<'a> ByProject<'a> {
+    fn of(seen: &'a Seen) -> Self {
+        let mut all = Self::default();
+        for alert in seen.alerts.iter().filter(|alert| alert.status != Status::Ok) {
+            all.0.entry(&alert.key.project).or_default().alerts.push(alert);
+        }
+        seen.good.iter().for_each(|row| all.0.entry(&row.project).or_default().good.push(row));
+        seen.running.iter().for_each(|run| all.0.entry(&run.project).or_default().running.push(run));
+        all
+    }
+
+    fn take(&mut self, project: &str) -> Parts<'a> {
+        self.0.remove(project).unwrap_or_default()
+    }
+}
+
+fn daemon(settings: &Settings, last: Option<&Heartbeat>, now: DateTime<Utc>) -> DaemonStanding {
+    let Some(last) = last else { return DaemonStanding::Stopped };
+    let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
+    let heartbeat = last.at;
+    // A beat from well ahead of now was given before the clock was set back, and is as silent as an old one.
+    if (now - heartbeat).abs() > SILENCE.max(interval * BEATS_MISSED) {
+        return DaemonStanding::Silent { heartbeat };
+    }
+    DaemonStanding::Serving { heartbeat, waiting: last.waiting, behind_since: last.waiting_since.filter(|since| now - *since >= LAG) }
+}
+
+fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
+    // The alert of a schedule that is no longer configured has nobody to end it.
+    let stands = |alert: &&Alert| alert.key.of_schedule().is_none_or(|name| project.schedules.iter().any(|plan| plan.name == name));
+    let alerts: Vec<Alert> = parts.alerts.into_iter().filter(stands).cloned().collect();
     let status = if alerts.iter().any(|alert| alert.status == Status::Failing) {
         Status::Failing
     } else if alerts.is_empty() {
@@ -157,7 +200,7 @@ fn of_project(project: &Project, seen: &Seen, now: DateTime<Utc>) -> ProjectStan
         let last = seen.last_due.get(&(project.name.clone(), plan.name.clone())).copied();
         plan.timing.next_after(plan.time_zone, now, last)
     });
-    let mut last_good: Vec<BackupRow> = seen.good.iter().filter(|row| row.project == project.name).cloned().collect();
+    let mut last_good: Vec<BackupRow> = parts.good.into_iter().cloned().collect();
     if let Databases::Named(names) = &project.databases {
         last_good.retain(|row| names.contains(&row.database));
     }
@@ -166,7 +209,7 @@ fn of_project(project: &Project, seen: &Seen, now: DateTime<Utc>) -> ProjectStan
         status,
         alerts,
         last_good,
-        running: seen.running.iter().filter(|run| run.project == project.name).cloned().collect(),
+        running: parts.running.into_iter().cloned().collect(),
         next: next.min(),
         paused: seen.paused.contains(&project.name),
         enabled: project.enabled,

@@ -4,6 +4,8 @@
 //! loses nothing and tells nothing twice. What to tell is decided in `alert`; how it reads, in `notify::letter`.
 
 mod facts;
+mod overrun;
+mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -11,7 +13,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::alert::{self, Alert, AlertKey, Event, NoticeKind};
-use crate::catalog::Writer;
+use crate::catalog::{Reader, Writer};
 use crate::error::{Cause, Result};
 use crate::model::backup::RunId;
 use crate::model::dump::Selection;
@@ -24,6 +26,9 @@ use crate::notify::redact::Redactor;
 
 use super::World;
 use super::prune::PrunePlan;
+
+pub use overrun::overruns;
+pub use weekly::weekly;
 
 /// What letters need besides the catalog.
 #[derive(Debug, Clone)]
@@ -94,7 +99,7 @@ fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>)
     Ok(changes.into_values().collect())
 }
 
-fn known(tx: &Writer, key: &AlertKey) -> Result<Option<Alert>> {
+fn known(tx: &Reader, key: &AlertKey) -> Result<Option<Alert>> {
     tx.alert(&key.project, &key.database, &key.selection)
 }
 
