@@ -56,7 +56,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 
 fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
     match standing {
-        DaemonStanding::Serving { heartbeat } => format!("the daemon is serving (last sign of life {} ago)", age(now, *heartbeat)),
+        DaemonStanding::Serving { heartbeat, waiting, behind_since } => {
+            let behind = behind_since.map(|since| format!("; it LAGS: {waiting} jobs wait for a place, the first for {}", age(now, since)));
+            format!("the daemon is serving (last sign of life {} ago){}", age(now, *heartbeat), behind.unwrap_or_default())
+        }
         DaemonStanding::Silent { heartbeat } => {
             format!("the daemon has been SILENT: its last sign of life was {} ago; look at its log and restart it", age(now, *heartbeat))
         }

@@ -38,9 +38,11 @@ fn adopt(owner: &mut Owner, settings: Settings) {
     for line in effect(&owner.settings, &settings) {
         tracing::info!("configuration: {line}");
     }
-    match owner.world.catalog.read(|reader| reader.last_due()) {
-        Ok(last) => {
-            owner.agenda = Agenda::build(&settings, &last, owner.world.clock.now());
+    let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
+    let seen = owner.world.catalog.write(|writer| writer.see_projects(&names));
+    match seen.and_then(|()| Agenda::plan(&owner.world, &settings)) {
+        Ok(agenda) => {
+            owner.agenda = agenda;
             owner.world = World::around(&settings, owner.world.clock.clone(), owner.world.catalog.clone());
             owner.places.resize(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server);
             owner.settings = Arc::new(settings);

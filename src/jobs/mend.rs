@@ -69,12 +69,31 @@ pub fn slot(world: &World, project: &Project, plan: &Schedule, slot: &SlotKey) -
 }
 
 /// Makes a slot due again whose job has not begun anything; `false` where later slots have their outcomes already.
-pub fn give_back(world: &World, plan: &Schedule, slot: &SlotKey) -> Result<bool> {
-    let step = match &plan.timing {
+fn give_back(world: &World, plan: &Schedule, slot: &SlotKey) -> Result<bool> {
+    world.catalog.write(|writer| writer.release_slot(slot, slot.due_at - step(plan)))
+}
+
+/// The same for many at once; those with later slots are recorded as interrupted. Returns how many were given back.
+pub fn give_back_all(world: &World, waiting: &[(Schedule, SlotKey)]) -> Result<usize> {
+    world.catalog.write(|writer| {
+        let mut given = 0;
+        for (plan, slot) in waiting {
+            if writer.release_slot(slot, slot.due_at - step(plan))? {
+                given += 1;
+            } else {
+                writer.finish_slot(slot, SlotOutcome::Interrupted)?;
+            }
+        }
+        Ok(given)
+    })
+}
+
+/// How far before a slot its schedule must have been seen last for the slot to be due again.
+fn step(plan: &Schedule) -> TimeDelta {
+    match &plan.timing {
         Timing::Cron(_) => TimeDelta::microseconds(1),
         Timing::Every(interval) => TimeDelta::from_std(*interval).unwrap_or(TimeDelta::days(1)),
-    };
-    world.catalog.write(|writer| writer.release_slot(slot, slot.due_at - step))
+    }
 }
 
 /// The databases that a job of this shape has a run for, as far as the configuration says.

@@ -2,6 +2,7 @@
 //!
 //! Called by the daemon for a due slot and by `pgdumpd backup` by hand; both under the same lock, with the same consequences.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -88,7 +89,13 @@ pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
         cut_short: false,
         outcome: SlotOutcome::Failed,
     };
-    match locked(world, order, setting, &mut report) {
+    // A panic must cost this job alone, and not without a word: the daemon would otherwise wait for its end for ever.
+    let done = catch_unwind(AssertUnwindSafe(|| locked(world, order, setting, &mut report)));
+    let broken = |_| {
+        Err(Failure::new(Cause::System, "the job broke off by an error in pgdumpd itself")
+            .hint("report it with the log's lines around this one"))
+    };
+    match done.unwrap_or_else(broken) {
         Ok(Some(held)) => {
             report.outcome = SlotOutcome::SkippedLocked;
             report.held_by = Some(held);

@@ -58,7 +58,7 @@ fn is_failing(change: &Change) -> bool {
     matches!(change.kind, NoticeKind::FirstFailure | NoticeKind::CauseChanged | NoticeKind::Reminder) && !is_stale(change)
 }
 
-fn due(letter: Letter, changes: &[&Change]) -> Due {
+pub(super) fn due(letter: Letter, changes: &[&Change]) -> Due {
     let (first, later): (Vec<&&Change>, Vec<&&Change>) = changes.iter().partition(|change| change.before.status == Status::Ok);
     Due {
         letter,
@@ -190,17 +190,16 @@ fn stale_letter(tx: &Reader, project: &Project, about: &About, change: &Change, 
     })
 }
 
-fn next(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result<Next> {
+pub(super) fn next(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result<Next> {
     if !project.enabled {
         return Ok(Next::Nothing(String::from("the project is disabled")));
     }
     if is_paused(tx, project)? {
         return Ok(Next::Nothing(String::from("the project is paused")));
     }
-    let last_due = tx.last_due()?;
     let mut soonest: Option<(DateTime<Utc>, &Schedule)> = None;
     for plan in project.schedules.iter().filter(|plan| plan.enabled) {
-        let last = last_due.get(&(project.name.clone(), plan.name.clone())).copied();
+        let last = tx.last_due_of(&project.name, &plan.name)?;
         if let Some(at) = plan.timing.next_after(plan.time_zone, now, last) {
             soonest = Some(soonest.map_or((at, plan), |known| if at < known.0 { (at, plan) } else { known }));
         }
@@ -225,7 +224,7 @@ pub(super) fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &Pru
     }
 }
 
-fn about(world: &World, desk: &Desk<'_>, project: &Project, now: DateTime<Utc>) -> About {
+pub(super) fn about(world: &World, desk: &Desk<'_>, project: &Project, now: DateTime<Utc>) -> About {
     let place = world.storages.get(&project.storage).map(|storage| storage.place()).unwrap_or_default();
     About {
         project: project.name.clone(),

@@ -4,6 +4,8 @@
 //! loses nothing and tells nothing twice. What to tell is decided in `alert`; how it reads, in `notify::letter`.
 
 mod facts;
+mod overrun;
+mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -26,6 +28,9 @@ use crate::notify::redact::Redactor;
 
 use super::World;
 use super::prune::{self, PrunePlan};
+
+pub use overrun::overruns;
+pub use weekly::weekly;
 
 /// What letters need besides the catalog.
 #[derive(Debug, Clone)]
@@ -96,7 +101,7 @@ fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>)
     Ok(changes.into_values().collect())
 }
 
-fn known(tx: &Writer, key: &AlertKey) -> Result<Option<Alert>> {
+fn known(tx: &Reader, key: &AlertKey) -> Result<Option<Alert>> {
     tx.alert(&key.project, &key.database, &key.selection)
 }
 
