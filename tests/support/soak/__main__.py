@@ -20,6 +20,7 @@ from checks import TABLE, Checks  # noqa: E402
 from watch import Watcher  # noqa: E402
 
 CLEAN_ROUND = 180  # seconds that the good projects have to get one more backup each once nothing is broken any more
+LOSING = 0.35  # the part of the soak within which the catalog may be lost
 WRITES = """INSERT INTO events (kind, body) SELECT 'new', to_jsonb(n) FROM generate_series(1, 20) n;
 UPDATE t_042 SET words = md5(random()::text); DELETE FROM events WHERE id IN (SELECT id FROM events ORDER BY random() LIMIT 19);
 INSERT INTO t_000 SELECT coalesce(max(id), 0) + 1 FROM t_000; SELECT pg_sleep(0.1);"""
@@ -56,7 +57,6 @@ def clean_round(bed, since):
 
 def set_bad_catalog_right(bed):
     """Damage that nobody has met yet would make the questions at the end fail; what a person would do is done: the file goes."""
-    words = bed.pgdumpd("list", "--json").stderr
     copy = bed.work / "evidence" / "probe.db"
     for suffix in ("", "-wal"):
         if (bed.state / f"catalog.db{suffix}").exists():
@@ -68,7 +68,7 @@ def set_bad_catalog_right(bed):
     except sqlite3.Error as error:
         found = str(error)
     if found != "ok":
-        say(f"  the catalog has damage that nobody met yet ({found.splitlines()[0]}): deleted {words}")
+        say(f"  the catalog has damage that nobody met yet ({found.splitlines()[0]}): deleted")
         (bed.state / "catalog.db").unlink(missing_ok=True)
     for path in (bed.work / "evidence").glob("probe.db*"):
         path.unlink()
@@ -92,10 +92,13 @@ def soak(bed, rng, seconds):
     time.sleep(8)
     while time.time() < bed.began + seconds:
         bed.keep_running()
+        if chaos.may_lose and time.time() > bed.began + LOSING * seconds:
+            chaos.may_lose = False
+            set_bad_catalog_right(bed)
+            say(f"{time.time() - bed.began:7.1f} s  from here on the catalog stays, and what it says is checked")
         name, words = chaos.step()
         say(f"{time.time() - bed.began:7.1f} s  {name}{': ' if words else ''}{words}")
         chaos.pause(0.5, 3)
-    set_bad_catalog_right(bed)
     say(f"{time.time() - bed.began:7.1f} s  nothing is broken any more; one clean round")
     late = clean_round(bed, time.time())
     time.sleep(1)

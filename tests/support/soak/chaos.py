@@ -14,6 +14,7 @@ class Chaos:
     def __init__(self, bed, rng):
         self.bed, self.rng = bed, rng
         self.done, self.deck, self.broken = {}, [], []
+        self.may_lose = True  # whether the catalog may be lost: with it goes the diary, so that what came before can't be checked
 
     def pause(self, shortest, longest):
         time.sleep(self.rng.uniform(shortest, longest))
@@ -23,6 +24,12 @@ class Chaos:
         if not self.deck:
             self.deck = [name for name in dir(self) if name.startswith("do_")]
             self.rng.shuffle(self.deck)
+        losing = [name for name in self.deck if "the_catalog" in name]
+        if self.may_lose and losing and self.rng.random() < 0.25:
+            self.deck.remove(losing[0])
+            self.deck.append(losing[0])
+        elif not self.may_lose:
+            self.deck = [name for name in self.deck if name not in losing] or ["do_kill_the_daemon"]
         name = self.deck.pop()
         said = getattr(self, name)() or ""
         name = name[3:].replace("_", " ")

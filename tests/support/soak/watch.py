@@ -45,9 +45,17 @@ def project_of(pid):
 
 def dumps():
     """pg_dump and pg_dumpall at work, without those that another one started: number → (project's folder, start time)."""
-    all_of_them = processes()
+    everybody = processes()
     names = ("pg_dump", "pg_dumpall")
-    leaders = {pid: facts for pid, facts in all_of_them.items() if facts[0] in names and facts[1] != "Z" and all_of_them.get(facts[2], ("",))[0] not in names}
+
+    def started_by_another(pid):  # pg_dumpall asks pg_dump for its version, through a shell
+        while pid in everybody:
+            pid = everybody[pid][2]
+            if everybody.get(pid, ("",))[0] in names:
+                return True
+        return False
+
+    leaders = {pid: facts for pid, facts in everybody.items() if facts[0] in names and facts[1] != "Z" and not started_by_another(pid)}
     with_lock = {pid: (project_of(pid), facts[3]) for pid, facts in leaders.items()}
     return {pid: seen for pid, seen in with_lock.items() if seen[0]}
 
@@ -94,7 +102,8 @@ class Watcher(threading.Thread):
                 # Looked at one after the other they may have followed each other: both must still be there.
                 still = [pid for pid, (name, started) in dumps().items() if name == project and first.get(pid) == started]
                 if len(still) > 1:
-                    self.side_by_side.append(f"{project}: {sorted(still)}")
+                    words = [f"{pid}: " + read(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode("utf-8", "replace") for pid in still]
+                    self.side_by_side.append(f"{project}: " + " | ".join(words))
 
     def look_at_daemon(self, now):
         daemon = self.bed.daemon
