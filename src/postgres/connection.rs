@@ -22,7 +22,7 @@ use crate::model::project::Target;
 use crate::process::{Input, Output, Spec};
 
 /// The password file's descriptor in the child.
-const PASSFILE_FD: i32 = 9;
+pub const PASSFILE_FD: i32 = 9;
 
 /// What of this process's environment a client program gets: where libpq finds files, and how TLS and Kerberos are to be used.
 ///

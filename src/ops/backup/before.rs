@@ -2,10 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::DatabaseProperties;
-use crate::model::dump::{Content, Selection};
+use crate::model::dump::Content;
 use crate::model::project::Standby;
 use crate::postgres::dump::application_name;
 use crate::postgres::replay::ReplayPause;
@@ -14,12 +13,9 @@ use crate::postgres::version::Client;
 use crate::postgres::watch::ServerLock;
 use crate::units::show_size;
 
-use super::super::World;
 use super::super::seen::{self, Seen};
+use super::super::{World, space};
 use super::{Means, Request};
-
-/// The share of the last backup's size that must be free before the next one begins.
-const SPACE_FACTOR: f64 = 1.2;
 
 /// What is known when the dump may begin.
 pub(super) struct Asked {
@@ -37,7 +33,7 @@ pub(super) struct Asked {
 /// Asks everything, in the order in which an answer makes the next question pointless.
 pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<Asked> {
     let project = means.project;
-    space(world, means, request)?;
+    room(world, means, request)?;
     let name = application_name(&request.run);
     let mut session = Session::open(means.clients.newest(), means.access, Some(&request.connect_to), &name, &project.limits, means.cancel)?;
     let server = session.server().clone();
@@ -54,21 +50,9 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     Ok(Asked { session, client, server, database_size, properties, started_at: world.clock.now(), warnings, _replay: replay })
 }
 
-/// Bytes that the next backup of this selection is expected to need, from its last one: 1.2 × its size; `None` without history.
-pub fn estimate(world: &World, project: &str, database: &str, selection: &Selection) -> Result<Option<u64>> {
-    let filter = BackupFilter {
-        project: Some(project.to_owned()),
-        database: Some(database.to_owned()),
-        selection: Some(selection.clone()),
-        ..BackupFilter::default()
-    };
-    let last = world.catalog.read(|reader| reader.latest_backup(&filter))?;
-    Ok(last.map(|backup| (backup.size as f64 * SPACE_FACTOR) as u64))
-}
-
-fn space(world: &World, means: Means<'_>, request: &Request) -> Result<()> {
+fn room(world: &World, means: Means<'_>, request: &Request) -> Result<()> {
     let Some(free) = means.storage.free_space()? else { return Ok(()) };
-    let Some(needed) = estimate(world, &means.project.name, &request.database, &request.shape.selection())? else {
+    let Some(needed) = space::estimate(world, &means.project.name, &request.database, &request.shape.selection())? else {
         if free == 0 {
             return Err(no_space(means, free, 1));
         }

@@ -6,6 +6,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::dump::{Content, Format};
 use crate::model::project::Limits;
 use crate::postgres::archive::{Observed, Tap};
+use crate::postgres::connection;
 use crate::postgres::dump::Dump;
 use crate::postgres::options;
 use crate::postgres::session::Session;
@@ -25,7 +26,8 @@ const AFTER_EOF: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// The number of the lock's descriptor in `pg_dump`; it never uses it.
-const LOCK_FD: i32 = 9;
+const LOCK_FD: i32 = 8;
+const _: () = assert!(LOCK_FD != connection::PASSFILE_FD, "both are open in pg_dump");
 
 /// How long a new connection may take that only ends a backend.
 const QUICK: Duration = Duration::from_secs(5);

@@ -12,8 +12,6 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
-pub use before::estimate;
-
 use crate::error::{Cause, Failure, Result};
 use crate::lock::ProjectLock;
 use crate::model::backup::{Manifest, RunId, Trigger};
