@@ -8,6 +8,9 @@ use crate::model::dump::{Content, Selection};
 use crate::model::run::{Run, RunStatus, SlotOutcome};
 use crate::process::Identity;
 
+/// The note that says, to people who ask how things stand, when the index had to be rebuilt and why: a sentence.
+pub const REBUILT: &str = "rebuilt";
+
 /// How far a run had come when it was last heard of; repair reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

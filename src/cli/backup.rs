@@ -46,7 +46,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         None => settings.projects.iter().collect(),
     };
     let orders = chosen.into_iter().map(|project| order(project, args)).collect::<Result<Vec<_>>>()?;
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     let cancel = Cancel::new();
     let signals = ended_by_signal(&cancel)?;
     let mut exits = Vec::new();

@@ -38,7 +38,7 @@ enum SortBy {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     let sort = match args.sort {
         SortBy::Date => Sort::Date,
         SortBy::Size => Sort::Size,

@@ -30,7 +30,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Some(name) => vec![world::project(&settings, name)?],
         None => settings.projects.iter().collect(),
     };
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     let mut exit = Exit::Done;
     let mut answers = Vec::new();
     for project in chosen {

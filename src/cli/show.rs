@@ -22,7 +22,7 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     let row = pick::backup(&world, &args.backup)?;
     let storage = world.storages.get(&row.storage).ok_or_else(|| missing_storage(&row.storage))?;
     let key = Key { project: row.project.clone(), file: row.file.clone() };

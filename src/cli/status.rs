@@ -20,7 +20,7 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     let standing = standing::standing(&world, &settings)?;
     let now = world.clock.now();
     let good = if args.alive { matches!(standing.daemon, DaemonStanding::Serving { .. }) } else { standing.healthy };
@@ -74,7 +74,7 @@ fn print(standing: &Standing, now: DateTime<Utc>, zone: chrono_tz::Tz) {
     if !standing.orphaned.is_empty() {
         out::say(format!("orphaned (backups of projects that are no longer configured): {}", standing.orphaned.join(", ")));
     }
-    standing.problems.iter().for_each(out::say);
+    standing.problems.iter().chain(&standing.notes).for_each(out::say);
 }
 
 fn status(project: &ProjectStanding) -> String {

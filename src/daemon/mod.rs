@@ -48,8 +48,8 @@ pub fn serve(start: Start) -> Result<()> {
         .build()
         .map_err(|error| Failure::new(Cause::System, format!("the runtime can't be started: {error}")))?;
     let clock = Clock::system();
-    let world = World::open(&start.settings, clock)?;
     let only = repair::alone(&start.settings.daemon.state_dir)?;
+    let world = World::open(&start.settings, clock)?;
     let ended = runtime.block_on(owner::own(Arc::new(start.settings), start.config_file, world));
     drop(only);
     ended

@@ -70,7 +70,7 @@ pub(super) struct Owner {
 pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: World) -> Result<()> {
     let mut signals = Listening::start()?;
     let clockwork = Clockwork::start().await?;
-    repaired(&world, &settings).await?;
+    repaired(&world, &settings, &config_file).await?;
     let wake = Arc::new(Notify::new());
     let now = world.clock.now();
     let mut owner = Owner {
@@ -90,6 +90,8 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
         world,
     };
     owner.announce();
+    // A first sign of life, and a chance for mail that a crash left behind, before the bell rings.
+    block_in_place(|| owner.tick());
     systemd::ready(&owner.summary());
     let stop = owner.turn(&mut signals, &clockwork).await;
     owner.shut_down(stop, &mut signals).await;
@@ -98,10 +100,10 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
 }
 
 /// Repairs what a crash left, asking systemd for more time as long as that takes.
-async fn repaired(world: &World, settings: &Arc<Settings>) -> Result<()> {
-    let (world, settings) = (world.clone(), Arc::clone(settings));
+async fn repaired(world: &World, settings: &Arc<Settings>, config_file: &Path) -> Result<()> {
+    let (world, settings, config_file) = (world.clone(), Arc::clone(settings), config_file.to_owned());
     let mut work = JoinSet::new();
-    work.spawn_blocking(move || repair::repair(&world, &settings));
+    work.spawn_blocking(move || repair::repair(&world, &desk(&settings, &config_file)));
     loop {
         tokio::select! {
             done = work.join_next() => {
@@ -208,6 +210,10 @@ impl Owner {
     pub(super) fn ended(&mut self, order: &Order, report: &Report) {
         self.running.remove(&queue::key(order));
         self.record(order, report.outcome);
+        if !report.unrecorded.is_empty() {
+            let settings = Arc::clone(&self.settings);
+            self.chores.tell_directly(&self.world, &desk(&settings, &self.config_file), &order.project, &report.unrecorded);
+        }
         if let Some(plan) = &report.held
             && let Err(failure) = notice::held(&self.world, &desk(&self.settings, &self.config_file), &order.project, plan)
         {

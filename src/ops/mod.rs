@@ -19,16 +19,19 @@ use crate::postgres::version::Clients;
 use crate::process::{self, Exit, Spec};
 use crate::storage::{self, Storage};
 
+// Shared by the verbs: questions that several of them ask.
+pub mod mount;
+pub mod space;
+pub mod targets;
+
 pub mod backup;
 pub mod deliver;
 pub mod examine;
-pub mod mount;
 pub mod notice;
 pub mod prune;
 pub mod reindex;
 pub mod repair;
 pub mod standing;
-pub mod targets;
 
 /// The handles that verbs work with. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::alert::{Alert, Status};
-use crate::catalog::{BackupFilter, Heartbeat, LetterState, Page, Reader};
+use crate::catalog::{BackupFilter, Heartbeat, LetterState, Page, REBUILT, Reader};
 use crate::error::Result;
 use crate::model::backup::BackupRow;
 use crate::model::dump::Selection;
@@ -38,6 +38,8 @@ pub struct Standing {
     pub orphaned: Vec<String>,
     /// What needs a person and belongs to no project: refused mail, a broken configuration file.
     pub problems: Vec<String>,
+    /// What a person should know, though nothing is to be done: when the catalog was last rebuilt, and why.
+    pub notes: Vec<String>,
 }
 
 /// What the daemon does.
@@ -94,6 +96,8 @@ pub fn standing(world: &World, settings: &Settings) -> Result<Standing> {
     if let Some(words) = seen.configuration.as_ref().filter(|words| !words.is_empty()) {
         problems.push(format!("the configuration file on disk is wrong and not in force: {words}"));
     }
+    problems
+        .extend(seen.lost_index.iter().map(|why| format!("the index of backups isn't complete yet, a storage could not be read: {why}")));
     problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
     let daemon = daemon(settings, seen.heartbeat.as_ref(), now);
     let configured: HashSet<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
@@ -101,7 +105,8 @@ pub fn standing(world: &World, settings: &Settings) -> Result<Standing> {
     let healthy = problems.is_empty()
         && !matches!(daemon, DaemonStanding::Silent { .. })
         && projects.iter().all(|project| project.status == Status::Ok || !project.enabled);
-    Ok(Standing { healthy, daemon, projects, orphaned, problems })
+    let notes = seen.rebuilt.into_iter().collect();
+    Ok(Standing { healthy, daemon, projects, orphaned, problems, notes })
 }
 
 /// Where the daemon notes that the file on disk isn't the one in force; empty where it is.
@@ -111,6 +116,8 @@ pub const CONFIGURATION_PROBLEM: &str = "configuration-problem";
 struct Seen {
     alerts: Vec<Alert>,
     configuration: Option<String>,
+    lost_index: Option<String>,
+    rebuilt: Option<String>,
     refused: Vec<String>,
     with_backups: Vec<String>,
     heartbeat: Option<Heartbeat>,
@@ -137,6 +144,8 @@ fn look(reader: &Reader) -> Result<Seen> {
     Ok(Seen {
         alerts: reader.alerts()?,
         configuration: reader.meta(CONFIGURATION_PROBLEM)?,
+        lost_index: reader.rebuilt_because()?,
+        rebuilt: reader.meta(REBUILT)?,
         refused: refused.into_iter().filter_map(|letter| letter.error).collect(),
         with_backups: reader.totals()?.into_iter().map(|totals| totals.project).collect(),
         heartbeat: reader.heartbeat()?,

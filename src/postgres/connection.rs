@@ -21,8 +21,8 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::project::Target;
 use crate::process::{Input, Output, Spec};
 
-/// The password file's descriptor in the child.
-const PASSFILE_FD: i32 = 9;
+/// The password file's descriptor in the child; what else a child inherits needs another number.
+pub const PASSFILE_FD: i32 = 9;
 
 /// What of this process's environment a client program gets: where libpq finds files, and how TLS and Kerberos are to be used.
 ///

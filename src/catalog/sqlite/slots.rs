@@ -152,12 +152,35 @@ impl Writer {
         })
     }
 
-    /// Records what became of a claimed slot.
+    /// Records what became of a claimed slot, also of one whose claim was lost with an earlier catalog.
     pub fn finish_slot(&self, slot: &SlotKey, outcome: SlotOutcome) -> Result<()> {
-        self.ask("recording a slot's outcome", |db| {
-            db.prepare_cached("UPDATE slots SET outcome = ?4 WHERE project = ?1 AND schedule = ?2 AND due_at = ?3")?
-                .execute(params![slot.project, slot.schedule, Time(slot.due_at), Word(outcome)])
-                .map(drop)
+        let known = self.ask("recording a slot's outcome", |db| {
+            db.prepare_cached("UPDATE slots SET outcome = ?4 WHERE project = ?1 AND schedule = ?2 AND due_at = ?3")?.execute(params![
+                slot.project,
+                slot.schedule,
+                Time(slot.due_at),
+                Word(outcome)
+            ])
+        })?;
+        if known == 0 {
+            let SlotKey { project, schedule, due_at } = slot.clone();
+            self.record_slot(&SlotRow { project, schedule, due_at, until: None, count: 1, recorded_at: self.now(), outcome })?;
+        }
+        Ok(())
+    }
+
+    /// Makes a claimed slot due again: forgets its claim, and sets the schedule's last slot back to `before`. `false`, and nothing is
+    /// changed, where it isn't claimed or a later slot has its row already.
+    pub fn release_slot(&self, slot: &SlotKey, before: DateTime<Utc>) -> Result<bool> {
+        self.ask("giving a slot back", |db| {
+            let key = params![slot.project, slot.schedule, Time(slot.due_at), Time(before)];
+            let is_last = "UPDATE last_due SET due_at = ?4 WHERE project = ?1 AND schedule = ?2 AND due_at = ?3 AND EXISTS (SELECT 1 FROM \
+                           slots WHERE project = ?1 AND schedule = ?2 AND due_at = ?3 AND outcome = 'claimed')";
+            if db.prepare_cached(is_last)?.execute(key)? == 0 {
+                return Ok(false);
+            }
+            let forget = "DELETE FROM slots WHERE project = ?1 AND schedule = ?2 AND due_at = ?3";
+            db.prepare_cached(forget)?.execute(params![slot.project, slot.schedule, Time(slot.due_at)]).map(|_| true)
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::postgres::version::{self, Clients};
 use crate::process::Cancel;
 use crate::units::show_size;
 
-use super::super::{World, backup, targets};
+use super::super::{World, space, targets};
 use super::Finding;
 
 /// A server's clock that differs by more than this makes times in reports misleading.
@@ -80,7 +80,7 @@ fn look_inside(world: &World, project: &Project, clients: &Clients, access: &Acc
     let shapes = project.schedules.iter().map(|plan| &plan.shape).chain([&project.shape]);
     let full = shapes.clone().find(|shape| shape.content == Content::Full).unwrap_or(&project.shape);
     rights(&mut session, full, &mut findings)?;
-    findings.push(space(world, project, &mut session, database, full)?);
+    findings.push(room(world, project, &mut session, database, full)?);
     Ok(findings)
 }
 
@@ -96,10 +96,10 @@ fn rights(session: &mut Session, shape: &DumpShape, findings: &mut Vec<Finding>)
     Ok(())
 }
 
-fn space(world: &World, project: &Project, session: &mut Session, database: &str, shape: &DumpShape) -> Result<Finding> {
+fn room(world: &World, project: &Project, session: &mut Session, database: &str, shape: &DumpShape) -> Result<Finding> {
     let size = session.database_size()?;
     let free = world.storage(project)?.free_space()?;
-    let needed = backup::estimate(world, &project.name, database, &shape.selection())?;
+    let needed = space::estimate(world, &project.name, database, &shape.selection())?;
     Ok(match (free, needed) {
         (Some(free), Some(needed)) if free < needed => Finding::problem(
             "",

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::alert::{AlertKey, NoticeKind, Status};
-use crate::catalog::{BackupFilter, Writer};
+use crate::catalog::{BackupFilter, Reader};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::BackupRow;
 use crate::model::dump::restore_command;
@@ -18,7 +18,7 @@ use super::{Change, Desk};
 /// The letters of one project's changes, each with its incident's thread: failures in one, recoveries in one, stale databases one each.
 pub(super) fn letters(
     world: &World,
-    tx: &Writer,
+    tx: &Reader,
     desk: &Desk<'_>,
     project: &Project,
     changes: &[Change],
@@ -55,7 +55,7 @@ fn thread(changes: &[&Change]) -> Option<String> {
 }
 
 fn failing_letter(
-    tx: &Writer,
+    tx: &Reader,
     project: &Project,
     about: &About,
     changes: &[&Change],
@@ -101,7 +101,7 @@ fn told(change: &Change) -> Told {
     }
 }
 
-fn failed(tx: &Writer, run: &Run) -> Result<FailedDatabase> {
+fn failed(tx: &Reader, run: &Run) -> Result<FailedDatabase> {
     let key = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
     let unknown = || Failure::new(Cause::System, "the run ended without saying why");
     Ok(FailedDatabase {
@@ -116,7 +116,7 @@ fn failed(tx: &Writer, run: &Run) -> Result<FailedDatabase> {
     })
 }
 
-fn newest(tx: &Writer, key: &AlertKey) -> Result<Option<BackupRow>> {
+fn newest(tx: &Reader, key: &AlertKey) -> Result<Option<BackupRow>> {
     tx.latest_backup(&BackupFilter {
         project: Some(key.project.clone()),
         database: Some(key.database.clone()),
@@ -126,7 +126,7 @@ fn newest(tx: &Writer, key: &AlertKey) -> Result<Option<BackupRow>> {
     })
 }
 
-fn is_paused(tx: &Writer, project: &Project) -> Result<bool> {
+fn is_paused(tx: &Reader, project: &Project) -> Result<bool> {
     Ok(tx.pauses()?.iter().any(|pause| pause.project == project.name))
 }
 
@@ -142,7 +142,7 @@ fn last_good(row: BackupRow) -> LastGood {
     }
 }
 
-fn recovered_letter(tx: &Writer, project: &Project, about: &About, changes: &[&Change], now: DateTime<Utc>) -> Result<Option<Recovered>> {
+fn recovered_letter(tx: &Reader, project: &Project, about: &About, changes: &[&Change], now: DateTime<Utc>) -> Result<Option<Recovered>> {
     let Some(first) = changes.iter().min_by_key(|change| change.before.since) else { return Ok(None) };
     let mut backups = Vec::new();
     for change in changes {
@@ -158,7 +158,7 @@ fn recovered_letter(tx: &Writer, project: &Project, about: &About, changes: &[&C
     }))
 }
 
-fn stale_letter(tx: &Writer, project: &Project, about: &About, change: &Change, now: DateTime<Utc>) -> Result<Stale> {
+fn stale_letter(tx: &Reader, project: &Project, about: &About, change: &Change, now: DateTime<Utc>) -> Result<Stale> {
     let reason = match &change.after.message {
         Some(message) => Some(format!("the last run failed: {message}")),
         None if is_paused(tx, project)? => Some(String::from("the project is paused")),
@@ -175,7 +175,7 @@ fn stale_letter(tx: &Writer, project: &Project, about: &About, change: &Change, 
     })
 }
 
-pub(super) fn next(tx: &Writer, project: &Project, now: DateTime<Utc>) -> Result<Next> {
+pub(super) fn next(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result<Next> {
     if !project.enabled {
         return Ok(Next::Nothing(String::from("the project is disabled")));
     }
