@@ -84,8 +84,12 @@ fn f44_ten_thousand_due_at_once_are_all_claimed_within_the_limits_and_the_lag_is
     assert_eq!(serving.wait(LONG), 0);
     let rows = slots(&rig);
     let number = |outcome: &str| rows.iter().filter(|slot| slot.outcome == outcome).count();
-    assert_eq!(number("ok") + number("interrupted"), 10_000, "every slot has one outcome");
-    assert!(number("ok") >= 60 && number("interrupted") > 0);
+    assert_eq!(number("ok") + number("interrupted"), rows.len(), "what began has its outcome");
+    assert!(number("ok") >= 60 && number("interrupted") <= 6, "{} interrupted", number("interrupted"));
+    assert!(serving.log().contains("waiting jobs are left to the next start"));
+    let serving = rig.serve_by(clock.command(&rig));
+    until(&serving, "the others are due again", || slots(&rig).len() == 10_000);
+    drop(serving);
     let [all, servers @ ..] = counts(&rig);
     assert!((3..=6).contains(&all), "{all} at once");
     assert!(servers.iter().all(|here| (1..=2).contains(here)), "{servers:?} at once on each server");

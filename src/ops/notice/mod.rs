@@ -55,11 +55,12 @@ pub fn tell(world: &World, desk: &Desk<'_>) -> Result<usize> {
         return Ok(0);
     }
     let now = world.clock.now();
+    let projects: HashMap<&str, &Project> = desk.settings.projects.iter().map(|project| (project.name.as_str(), project)).collect();
     world.catalog.write(|tx| {
         let runs = tx.untold_runs()?;
         let mut waiting = Vec::new();
         for (name, runs) in by_project(&runs) {
-            if let Some(project) = desk.settings.project(name) {
+            if let Some(project) = projects.get(name) {
                 let changes = changes_of(tx, project, &runs, now)?;
                 waiting.extend(letters(world, tx, desk, project, &changes, &runs, now)?);
             }
@@ -132,18 +133,24 @@ fn event_of(run: &Run) -> Option<Event> {
 /// Looks for projects whose newest good full backup is too old, and for those that are fresh again; returns the number of mails queued.
 pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let now = world.clock.now();
-    let newest = world.catalog.read(|reader| reader.last_good_full())?;
+    let (newest, alerts) = world.catalog.read(|reader| Ok((by_database(reader.last_good_full()?), reader.alerts::<Alert>()?)))?;
+    let alerts: HashMap<&AlertKey, &Alert> = alerts.iter().map(|alert| (&alert.key, alert)).collect();
+    // Most minutes change nothing, and then nobody who writes has to wait for ten thousand of these.
+    let mut changing = Vec::new();
+    for project in desk.settings.projects.iter().filter(|project| project.enabled && project.max_backup_age.is_some()) {
+        let steps = aged(project, &newest, now, |key| Ok(alerts.get(key).map(|alert| (*alert).clone())))?;
+        if steps.iter().any(|step| step.known.as_ref() != Some(&step.after)) {
+            changing.push(project);
+        }
+    }
+    if changing.is_empty() {
+        return Ok(0);
+    }
     world.catalog.write(|tx| {
         let mut waiting = Vec::new();
-        for project in desk.settings.projects.iter().filter(|project| project.enabled && project.max_backup_age.is_some()) {
+        for project in &changing {
             let mut changes = Vec::new();
-            for database in databases_of(project, &newest) {
-                let last_good_full = newest.get(&(project.name.clone(), database.clone())).copied();
-                let key = AlertKey { project: project.name.clone(), database, selection: Selection::full() };
-                let known = known(tx, &key)?;
-                let before = known.clone().unwrap_or_else(|| Alert::new(key.clone(), now));
-                let event = Event::Tick { last_good_full, max_age: project.max_backup_age };
-                let (after, kind) = alert::decide(&before, &event, project.notify.reminder, now);
+            for Step { known, before, after, kind } in aged(project, &newest, now, |key| known(tx, key))? {
                 if known.as_ref() != Some(&after) {
                     put(tx, &after)?;
                 }
@@ -155,11 +162,45 @@ pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     })
 }
 
+/// What the passing of time does to one alert.
+struct Step {
+    known: Option<Alert>,
+    before: Alert,
+    after: Alert,
+    kind: Option<NoticeKind>,
+}
+
+/// When the newest good full backup of each database was started, by project.
+type Newest = HashMap<String, BTreeMap<String, DateTime<Utc>>>;
+
+fn by_database(newest: HashMap<(String, String), DateTime<Utc>>) -> Newest {
+    let mut by_project = Newest::new();
+    for ((project, database), at) in newest {
+        by_project.entry(project).or_default().insert(database, at);
+    }
+    by_project
+}
+
+fn aged(project: &Project, newest: &Newest, now: DateTime<Utc>, known: impl Fn(&AlertKey) -> Result<Option<Alert>>) -> Result<Vec<Step>> {
+    let none = BTreeMap::new();
+    let newest = newest.get(&project.name).unwrap_or(&none);
+    let mut steps = Vec::new();
+    for database in databases_of(project, newest) {
+        let event = Event::Tick { last_good_full: newest.get(&database).copied(), max_age: project.max_backup_age };
+        let key = AlertKey { project: project.name.clone(), database, selection: Selection::full() };
+        let known = known(&key)?;
+        let before = known.clone().unwrap_or_else(|| Alert::new(key, now));
+        let (after, kind) = alert::decide(&before, &event, project.notify.reminder, now);
+        steps.push(Step { known, before, after, kind });
+    }
+    Ok(steps)
+}
+
 /// The databases whose age counts: the named ones, and of an "all" project those that ever had a backup.
-fn databases_of(project: &Project, newest: &HashMap<(String, String), DateTime<Utc>>) -> BTreeSet<String> {
+fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>) -> BTreeSet<String> {
     match &project.databases {
         Databases::Named(names) => names.iter().cloned().collect(),
-        _ => newest.keys().filter(|(name, _)| *name == project.name).map(|(_, database)| database.clone()).collect(),
+        _ => newest.keys().cloned().collect(),
     }
 }
 
