@@ -46,7 +46,18 @@ pub(super) struct Chores {
 impl Chores {
     pub(super) fn new(now: DateTime<Utc>) -> Self {
         let past = now - TimeDelta::days(1);
-        Self { started: now, heartbeat: past, told: past, stale: past, upkeep: now, index: past, mail: None, keeping: None, direct: None, told_directly: HashMap::new() }
+        Self {
+            started: now,
+            heartbeat: past,
+            told: past,
+            stale: past,
+            upkeep: now,
+            index: past,
+            mail: None,
+            keeping: None,
+            direct: None,
+            told_directly: HashMap::new(),
+        }
     }
 
     /// Delivers what is due in the outbox, beside the owner.

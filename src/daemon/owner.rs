@@ -271,7 +271,7 @@ impl Owner {
         let given = slot_key(order).zip(plan).map(|(slot, plan)| mend::give_back(&self.world, plan, &slot));
         match given {
             Some(Ok(true)) => {
-                tracing::info!(project = order.project.name, schedule = order.schedule, "a waiting job is left to the next start")
+                tracing::info!(project = order.project.name, schedule = order.schedule, "a waiting job is left to the next start");
             }
             Some(Err(failure)) => tracing::error!(project = order.project.name, "a waiting job's slot can't be given back: {failure}"),
             _ => self.record(order, SlotOutcome::Interrupted),

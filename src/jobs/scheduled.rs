@@ -81,7 +81,15 @@ pub struct Report {
 /// Carries the order out, and records everything. Never fails as a whole: what went wrong stands in the report, in the catalog and in the mail.
 #[must_use]
 pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
-    let mut report = Report { runs: Vec::new(), pruned: None, held: None, held_by: None, unrecorded: Vec::new(), cut_short: false, outcome: SlotOutcome::Failed };
+    let mut report = Report {
+        runs: Vec::new(),
+        pruned: None,
+        held: None,
+        held_by: None,
+        unrecorded: Vec::new(),
+        cut_short: false,
+        outcome: SlotOutcome::Failed,
+    };
     match locked(world, order, setting, &mut report) {
         Ok(Some(held)) => {
             report.outcome = SlotOutcome::SkippedLocked;

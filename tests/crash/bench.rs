@@ -36,7 +36,9 @@ impl Bench {
     pub(crate) fn sized(rows: u32, project: &str) -> Self {
         let bench = Self { rig: Rig::new(), cluster: Cluster::start() };
         bench.cluster.psql("create database shop");
-        bench.cluster.psql_in("shop", &format!("create table orders as select n as id, md5(n::text) as item from generate_series(1, {rows}) n"));
+        bench
+            .cluster
+            .psql_in("shop", &format!("create table orders as select n as id, md5(n::text) as item from generate_series(1, {rows}) n"));
         bench.configure("", "", project);
         bench
     }
@@ -104,7 +106,8 @@ impl Bench {
 
     /// Backs up under strace; whether it was killed before its end.
     pub(crate) fn back_up_killed(&self, calls: &str, when: u32, paths: &[&Path]) -> bool {
-        let output = self.killed_at(calls, when, paths).args(["backup", "shop"]).stdin(Stdio::null()).output().expect("apt-get install strace");
+        let output =
+            self.killed_at(calls, when, paths).args(["backup", "shop"]).stdin(Stdio::null()).output().expect("apt-get install strace");
         let killed = output.status.signal() == Some(9);
         assert!(killed || output.status.success(), "{output:?}");
         killed
@@ -163,14 +166,17 @@ impl Bench {
                 [format!("{file}.json"), file]
             })
             .collect();
-        let stored: BTreeSet<String> = self.rig.stored().into_iter().filter(|file| !file.ends_with(".pin") && !file.ends_with(".proof.json")).collect();
+        let stored: BTreeSet<String> =
+            self.rig.stored().into_iter().filter(|file| !["pin", "proof.json"].iter().any(|end| file.ends_with(end))).collect();
         assert_eq!(stored, owned, "files without an owner, or the other way round, after {when}:\n{}", self.log());
         let nothing: Vec<String> = Vec::new();
         assert_eq!(self.catalog("select id from runs where status = 'running'"), nothing, "runs without an end after {when}");
         assert_eq!(self.catalog("select id from removals"), nothing, "removals without an end after {when}");
         assert_eq!(self.catalog("select run from staged"), nothing, "manifests of nothing after {when}");
         assert_eq!(self.catalog("select due_at from slots where outcome = 'claimed'"), nothing, "slots without an outcome after {when}");
-        let twice = self.catalog("select slot from backups where slot is not null group by project, schedule, slot, database, selection having count(*) > 1");
+        let twice = self.catalog(
+            "select slot from backups where slot is not null group by project, schedule, slot, database, selection having count(*) > 1",
+        );
         assert_eq!(twice, nothing, "slots with two backups after {when}");
         self.assert_quiet(when);
     }
@@ -193,9 +199,12 @@ impl Bench {
             let path = self.rig.storage().join(word(backup, "project")).join(word(backup, "file"));
             let mut bytes = Vec::new();
             std::fs::File::open(&path).unwrap_or_else(|error| panic!("{path:?} after {when}: {error}")).read_to_end(&mut bytes).unwrap();
-            let sum: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let sum = Sha256::digest(&bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
             assert_eq!(sum, word(backup, "sha256"), "{path:?} after {when}");
-            let listed = Command::new("sh").args(["-c", "zstd -dcq \"$0\" | \"$1\"/pg_restore -l", &path.display().to_string(), CLIENTS]).output().unwrap();
+            let listed = Command::new("sh")
+                .args(["-c", "zstd -dcq \"$0\" | \"$1\"/pg_restore -l", &path.display().to_string(), CLIENTS])
+                .output()
+                .unwrap();
             let contents = String::from_utf8_lossy(&listed.stdout);
             assert!(listed.status.success() && contents.contains("TABLE DATA public orders"), "{path:?} after {when}: {listed:?}");
         }

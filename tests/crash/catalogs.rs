@@ -65,7 +65,11 @@ fn f34_a_catalog_lost_under_a_serving_daemon() {
         let sink = Server::start(Script::default());
         let bench = Bench::new("");
         let first = furnished(&bench);
-        bench.configure("", &format!("port = {}", sink.address.port()), "schedule = [{ name = \"often\", cron = \"*/3 * * * * *\" }]\nenabled = false");
+        bench.configure(
+            "",
+            &format!("port = {}", sink.address.port()),
+            "schedule = [{ name = \"often\", cron = \"*/3 * * * * *\" }]\nenabled = false",
+        );
         let mut serving = bench.start();
         spoil(kind, &bench.rig.state().join("catalog.db"));
         let mails = || sink.look(|seen| seen.mails.iter().filter(|(_, mail)| mail.contains("REBUILT")).count());

@@ -71,6 +71,23 @@ fn f29a_a_storage_that_is_not_mounted_at_start() {
     assert_eq!(failures, 1, "{:?}", told());
 }
 
+/// The catalog is lost as well: an empty mount point is still no new storage.
+#[test]
+fn f29a_neither_the_disk_nor_the_catalog_is_there() {
+    let bench = Bench::new("");
+    let Some(disk) = Disk::mount("f29a_neither_the_disk_nor_the_catalog_is_there", &bench.rig.storage(), "size=50m,mode=0700") else { return };
+    assert_eq!(bench.back_up().code, 0);
+    disk.vanish();
+    std::fs::remove_file(bench.rig.state().join("catalog.db")).unwrap();
+    let ended = bench.back_up();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("not mounted?"), "{ended:?}");
+    bench.mend();
+    assert_eq!(std::fs::read_dir(bench.rig.storage()).unwrap().count(), 0, "something was written below the mount point");
+    let status = bench.rig.run(&["status"]);
+    assert!(status.stdout.contains("the index of backups isn't complete"), "{status:?}");
+}
+
 #[test]
 fn f29a_a_storage_that_vanishes_during_a_dump() {
     let bench = Bench::sized(50_000, "");
@@ -99,7 +116,9 @@ fn f29a_a_storage_that_vanishes_during_a_dump() {
 #[test]
 fn f29a_a_cut_off_run_on_a_disk_that_comes_back_later() {
     let bench = Bench::new("");
-    let Some(disk) = Disk::mount("f29a_a_cut_off_run_on_a_disk_that_comes_back_later", &bench.rig.storage(), "size=50m,mode=0700") else { return };
+    let Some(disk) = Disk::mount("f29a_a_cut_off_run_on_a_disk_that_comes_back_later", &bench.rig.storage(), "size=50m,mode=0700") else {
+        return;
+    };
     assert_eq!(bench.back_up().code, 0);
     // The artifact has its name, and its manifest is missing.
     assert!(bench.back_up_killed("renameat2", 2, &[]));
@@ -118,7 +137,9 @@ fn f29a_a_cut_off_run_on_a_disk_that_comes_back_later() {
 #[test]
 fn f15_a_full_state_directory_is_told_and_loses_nothing() {
     let bench = Bench::new("");
-    let Some(_disk) = Disk::mount("f15_a_full_state_directory_is_told_and_loses_nothing", &bench.rig.state(), "size=2m,mode=0700") else { return };
+    let Some(_disk) = Disk::mount("f15_a_full_state_directory_is_told_and_loses_nothing", &bench.rig.state(), "size=2m,mode=0700") else {
+        return;
+    };
     let sink = Server::start(Script::default());
     bench.configure("", &format!("port = {}", sink.address.port()), "schedule = [{ name = \"often\", every = \"2s\" }]");
     let mut serving = bench.start();
@@ -147,7 +168,11 @@ fn f15_a_full_state_directory_is_told_and_loses_nothing() {
 #[test]
 fn f15_a_state_directory_that_cannot_be_written_is_refused_politely() {
     let bench = Bench::new("");
-    let Some(_disk) = Disk::mount("f15_a_state_directory_that_cannot_be_written_is_refused_politely", &bench.rig.state(), "size=2m,mode=0700") else { return };
+    let Some(_disk) =
+        Disk::mount("f15_a_state_directory_that_cannot_be_written_is_refused_politely", &bench.rig.state(), "size=2m,mode=0700")
+    else {
+        return;
+    };
     must(&["mount", "-o", "remount,ro", &bench.rig.state().display().to_string()]);
     let mut serving = bench.rig.serve();
     assert_eq!(serving.wait(PATIENCE), 1);

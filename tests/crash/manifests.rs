@@ -74,7 +74,9 @@ fn f33_hostile_manifests_stay_data() {
     assert_eq!(bench.back_up().code, 0);
     bench.mend();
     assert_eq!(bench.rig.backups().len(), 1);
-    let foreign = |files: Vec<(String, Vec<u8>)>| files.into_iter().filter(|(name, _)| !name.contains("_2026") && !name.contains(word(&real, "id"))).collect::<Vec<_>>();
+    let foreign = |files: Vec<(String, Vec<u8>)>| {
+        files.into_iter().filter(|(name, _)| !name.contains("_2026") && !name.contains(word(&real, "id"))).collect::<Vec<_>>()
+    };
     let ours: Vec<String> = bench.rig.backups().iter().map(|backup| word(backup, "file").to_owned()).collect();
     let after: Vec<_> = everything(&bench).into_iter().filter(|(name, _)| !ours.iter().any(|file| name.contains(file.as_str()))).collect();
     assert_eq!(foreign(after), foreign(before));

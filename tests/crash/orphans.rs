@@ -20,7 +20,9 @@ impl<'a> Blocker<'a> {
 impl Drop for Blocker<'_> {
     fn drop(&mut self) {
         // Its backend would sleep on without it.
-        self.1.cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()");
+        self.1
+            .cluster
+            .psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()");
         drop(self.0.kill());
         drop(self.0.wait());
     }
@@ -33,7 +35,7 @@ fn dumps(bench: &Bench) -> Vec<u32> {
     processes_with(&bench.lock()).into_iter().filter(|(_, line)| line.contains("pg_dump")).map(|(pid, _)| pid).collect()
 }
 
-/// A daemon whose only slot is due at once, killed while its pg_dump waits for a lock; the orphan's number.
+/// A daemon whose only slot is due at once, killed while its `pg_dump` waits for a lock; the orphan's number.
 fn orphan(bench: &Bench) -> u32 {
     let mut serving = bench.start();
     wait_until(PATIENCE, || format!("a dump that waits: {}", serving.log()), || dumps(bench).len() == 1);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::bench::{Bench, CLIENTS, PATIENCE, kill, processes_with};
 use crate::rig::{Serving, wait_until};
 
-/// Grace between TERM and KILL for pg_dump is 5 s; with all else, an end within this is a prompt one also on a slow machine.
+/// Grace between TERM and KILL for `pg_dump` is 5 s; with all else, an end within this is a prompt one also on a slow machine.
 const GRACE: Duration = Duration::from_secs(20);
 
 fn held(daemon: &str) -> (Bench, Serving) {
@@ -94,7 +94,11 @@ fn f22_waiting_jobs_are_left_to_the_next_start() {
         })
         .concat();
     bench.hold();
-    bench.configure("max_parallel = 1\nmax_parallel_per_server = 1", "", &format!("limits = {{ connect = \"10s\", retries = [] }}\n{more}"));
+    bench.configure(
+        "max_parallel = 1\nmax_parallel_per_server = 1",
+        "",
+        &format!("limits = {{ connect = \"10s\", retries = [] }}\n{more}"),
+    );
     let mut serving = bench.start();
     bench.wait_midway(|| serving.log());
     serving.signal("TERM");
@@ -135,7 +139,9 @@ fn below(pid: u32) -> Vec<(u32, char)> {
 fn f23_process_1_reaps_and_passes_signals_on() {
     let bench = Bench::new("");
     // Each dump leaves an orphan behind that outlives it, in a session of its own, and closes everything.
-    let script = format!("#!/bin/sh\ncase \"$*\" in *--version*) ;; *) setsid sleep 0.5 </dev/null >/dev/null 2>&1 9>&- & ;; esac\nexec {CLIENTS}/pg_dump \"$@\"\n");
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*) ;; *) setsid sleep 0.5 </dev/null >/dev/null 2>&1 9>&- & ;; esac\nexec {CLIENTS}/pg_dump \"$@\"\n"
+    );
     let clients = bench.rig.clients(&[("pg_dump", &script)]).display().to_string();
     bench.configure("", "", &format!("pg_bin_dir = {clients:?}\nschedule = [{{ name = \"often\", every = \"1s\" }}]"));
     let mut serving = contained(&bench);
