@@ -229,6 +229,52 @@ fn backups_are_found_by_prefix_file_filter_and_order() {
     assert_eq!(ids(catalog.read(|tx| tx.backups(&BackupFilter::default(), Sort::Date, Page::all())).unwrap()), ["xyz4", "abc2"]);
 }
 
+/// What a look through a storage saw is older than what happened while it looked.
+#[test]
+fn indexing_leaves_alone_what_changed_meanwhile() {
+    let (_folder, _clock, catalog) = catalog();
+    let row = |id: &str| backup(id, "shop", noon(), 100);
+    let [stays, vanished, pruned, leaving, pinned, damaged, committed, new] =
+        ["stays", "vanished", "pruned", "leaving", "pinned", "damaged", "committed", "new"].map(row);
+    let before = [&stays, &vanished, &pruned, &leaving, &pinned, &damaged].map(Clone::clone);
+    catalog.write(|tx| before.iter().try_for_each(|row| tx.put_backup(row))).unwrap();
+    // Meanwhile one was pruned, one is being removed, one was pinned, one committed; the look saw none of that, but other things.
+    let pinned = BackupRow { pinned: true, ..pinned };
+    catalog
+        .write(|tx| {
+            tx.remove_backup("main", &pruned.id)?;
+            tx.begin_removal(&leaving)?;
+            tx.put_backup(&pinned)?;
+            tx.put_backup(&committed)
+        })
+        .unwrap();
+    let damaged = BackupRow { damaged: Some("cut".into()), ..damaged };
+    let found = [stays.clone(), pruned.clone(), leaving, BackupRow { pinned: false, ..pinned.clone() }, damaged.clone(), new.clone()];
+    catalog.write(|tx| tx.merge_project("main", "shop", &before, &found)).unwrap();
+    let mut rows = catalog.read(|tx| tx.project_backups("shop")).unwrap();
+    rows.sort_by(|one, two| one.id.cmp(&two.id));
+    assert_eq!(rows, [committed, damaged, new, pinned, stays]);
+}
+
+#[test]
+fn a_slot_is_given_back_unless_a_later_one_has_its_row() {
+    let (_folder, _clock, catalog) = catalog();
+    let slot = |minute| SlotKey { project: "shop".into(), schedule: "often".into(), due_at: noon() + minutes(minute) };
+    let before = |minute| slot(minute).due_at - TimeDelta::microseconds(1);
+    let last = || catalog.read(Reader::last_due).unwrap()[&("shop".into(), "often".into())];
+    catalog.write(|tx| tx.claim_slots(&[slot(1), slot(2)])).unwrap();
+    assert!(!catalog.write(|tx| tx.release_slot(&slot(1), before(1))).unwrap(), "slot 2 has its row, so 1 would never be due again");
+    assert!(catalog.write(|tx| tx.release_slot(&slot(2), before(2))).unwrap());
+    assert_eq!(last(), before(2));
+    assert_eq!(catalog.read(Reader::unfinished_slots).unwrap().len(), 1);
+    assert_eq!(catalog.write(|tx| tx.claim_slots(&[slot(2)])).unwrap(), [true], "it is due again");
+    catalog.write(|tx| tx.finish_slot(&slot(2), SlotOutcome::Ok)).unwrap();
+    assert!(!catalog.write(|tx| tx.release_slot(&slot(2), before(2))).unwrap(), "one with an outcome keeps it");
+    // The claim was lost with an earlier catalog: the outcome is recorded all the same.
+    catalog.write(|tx| tx.finish_slot(&slot(9), SlotOutcome::Ok)).unwrap();
+    assert_eq!(last(), slot(9).due_at);
+}
+
 #[test]
 fn a_failed_transaction_leaves_nothing() {
     let (_folder, _clock, catalog) = catalog();

@@ -51,13 +51,13 @@ fn mend(world: &World, storage: &dyn Storage, run: Run) -> Result<Mended> {
         Some(manifest) if roll_forward(storage, &run, &manifest)? => Some((storage.name(), manifest)),
         _ => None,
     };
-    finish(world, run, backup, removed)
+    finish(world, run, backup.as_ref(), removed)
 }
 
 /// Records how the run ended, with the backup that was saved from it.
-fn finish(world: &World, mut run: Run, backup: Option<(&str, Manifest)>, removed: Vec<String>) -> Result<Mended> {
+fn finish(world: &World, mut run: Run, backup: Option<&(&str, Manifest)>, removed: Vec<String>) -> Result<Mended> {
     run.finished_at = Some(world.clock.now());
-    if let Some((_, manifest)) = &backup {
+    if let Some((_, manifest)) = backup {
         run.status = RunStatus::Completed;
         run.size = Some(manifest.backup_size_bytes);
         run.rows = manifest.total_rows;
@@ -69,7 +69,7 @@ fn finish(world: &World, mut run: Run, backup: Option<(&str, Manifest)>, removed
         );
     }
     world.catalog.write(|writer| {
-        if let Some((storage, manifest)) = &backup {
+        if let Some((storage, manifest)) = backup {
             writer.put_backup(&BackupRow::from_manifest(storage, manifest, None, false))?;
         }
         writer.finish_run(&run)

@@ -199,7 +199,7 @@ impl Bench {
             let path = self.rig.storage().join(word(backup, "project")).join(word(backup, "file"));
             let mut bytes = Vec::new();
             std::fs::File::open(&path).unwrap_or_else(|error| panic!("{path:?} after {when}: {error}")).read_to_end(&mut bytes).unwrap();
-            let sum: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+            let sum = Sha256::digest(&bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
             assert_eq!(sum, word(backup, "sha256"), "{path:?} after {when}");
             let listed = Command::new("sh")
                 .args(["-c", "zstd -dcq \"$0\" | \"$1\"/pg_restore -l", &path.display().to_string(), CLIENTS])

@@ -71,6 +71,25 @@ fn f29a_a_storage_that_is_not_mounted_at_start() {
     assert_eq!(failures, 1, "{:?}", told());
 }
 
+/// The catalog is lost as well: an empty mount point is still no new storage.
+#[test]
+fn f29a_neither_the_disk_nor_the_catalog_is_there() {
+    let bench = Bench::new("");
+    let Some(disk) = Disk::mount("f29a_neither_the_disk_nor_the_catalog_is_there", &bench.rig.storage(), "size=50m,mode=0700") else {
+        return;
+    };
+    assert_eq!(bench.back_up().code, 0);
+    disk.vanish();
+    std::fs::remove_file(bench.rig.state().join("catalog.db")).unwrap();
+    let ended = bench.back_up();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("not mounted?"), "{ended:?}");
+    bench.mend();
+    assert_eq!(std::fs::read_dir(bench.rig.storage()).unwrap().count(), 0, "something was written below the mount point");
+    let status = bench.rig.run(&["status"]);
+    assert!(status.stdout.contains("the index of backups isn't complete"), "{status:?}");
+}
+
 #[test]
 fn f29a_a_storage_that_vanishes_during_a_dump() {
     let bench = Bench::sized(50_000, "");

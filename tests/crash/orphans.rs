@@ -35,7 +35,7 @@ fn dumps(bench: &Bench) -> Vec<u32> {
     processes_with(&bench.lock()).into_iter().filter(|(_, line)| line.contains("pg_dump")).map(|(pid, _)| pid).collect()
 }
 
-/// A daemon whose only slot is due at once, killed while its pg_dump waits for a lock; the orphan's number.
+/// A daemon whose only slot is due at once, killed while its `pg_dump` waits for a lock; the orphan's number.
 fn orphan(bench: &Bench) -> u32 {
     let mut serving = bench.start();
     wait_until(PATIENCE, || format!("a dump that waits: {}", serving.log()), || dumps(bench).len() == 1);

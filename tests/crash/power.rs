@@ -56,7 +56,7 @@ fn f17_every_byte_is_synced_before_its_name_and_every_name_before_the_next() {
             }
         }
     }
-    assert!(!names[0].ends_with(".json") && names[1] == format!("{}.json", names[0]), "artifact, then manifest: {names:?}");
+    assert_eq!(names[1], format!("{}.json", names[0]), "artifact, then manifest: {names:?}");
     // The hash is on disk, in the catalog, before the artifact has its name: a crash in between can be told from a good artifact.
     let first_rename = text.lines().position(|line| line.contains("renameat2")).unwrap();
     let synced = text.lines().take(first_rename).any(|line| line.contains("sync(") && line.contains(&catalog));

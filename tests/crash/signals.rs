@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::bench::{Bench, CLIENTS, PATIENCE, kill, processes_with};
 use crate::rig::{Serving, wait_until};
 
-/// Grace between TERM and KILL for pg_dump is 5 s; with all else, an end within this is a prompt one also on a slow machine.
+/// Grace between TERM and KILL for `pg_dump` is 5 s; with all else, an end within this is a prompt one also on a slow machine.
 const GRACE: Duration = Duration::from_secs(20);
 
 fn held(daemon: &str) -> (Bench, Serving) {
