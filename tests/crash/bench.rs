@@ -167,7 +167,7 @@ impl Bench {
             })
             .collect();
         let stored: BTreeSet<String> =
-            self.rig.stored().into_iter().filter(|file| !file.ends_with(".pin") && !file.ends_with(".proof.json")).collect();
+            self.rig.stored().into_iter().filter(|file| !["pin", "proof.json"].iter().any(|end| file.ends_with(end))).collect();
         assert_eq!(stored, owned, "files without an owner, or the other way round, after {when}:\n{}", self.log());
         let nothing: Vec<String> = Vec::new();
         assert_eq!(self.catalog("select id from runs where status = 'running'"), nothing, "runs without an end after {when}");
