@@ -12,12 +12,23 @@ use tracing_subscriber::registry::LookupSpan;
 use crate::clock::Clock;
 use crate::model::settings::LogFormat;
 
+use super::Common;
+
 /// Time in UTC with milliseconds, read from the clock.
 struct Stamp(Clock);
 
 impl FormatTime for Stamp {
     fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
         write!(writer, "{}", self.0.now().format("%Y-%m-%dT%H:%M:%S%.3fZ"))
+    }
+}
+
+/// The level asked for: `usual`, or more with each `--verbose`.
+pub(super) fn level<'a>(common: &Common, usual: &'a str) -> &'a str {
+    match common.verbose {
+        0 => usual,
+        1 if usual == "off" => "info",
+        _ => "debug",
     }
 }
 

@@ -41,9 +41,9 @@ pub(super) struct Chores {
     index: DateTime<Utc>,
     mail: Option<JoinHandle<()>>,
     keeping: Option<JoinHandle<()>>,
-    summing: Option<JoinHandle<()>>,
     direct: Option<JoinHandle<()>>,
     told_directly: HashMap<String, DateTime<Utc>>,
+    summing: Option<JoinHandle<()>>,
 }
 
 impl Chores {

@@ -101,7 +101,7 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
 
 /// Repairs what a crash left, asking systemd for more time as long as that takes.
 async fn repaired(world: &World, settings: &Arc<Settings>, config_file: &Path) -> Result<()> {
-    let (world, settings, config_file) = (world.clone(), Arc::clone(settings), config_file.to_owned());
+    let (world, settings, config_file) = (world.clone(), Arc::clone(settings), config_file.to_path_buf());
     let mut work = JoinSet::new();
     work.spawn_blocking(move || repair::repair(&world, &desk(&settings, &config_file)));
     loop {

@@ -1,14 +1,12 @@
-//! The end: what waits is given back, what runs is drained or interrupted, and what there is to tell goes out.
+//! The end: what waits is left to the next start, what runs is drained or interrupted, and what there is to tell goes out.
 
 use std::time::Duration;
 
 use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::catalog::SlotKey;
 use crate::jobs::mend;
 use crate::jobs::scheduled::Order;
-use crate::model::project::Schedule;
 use crate::process::CancelReason;
 
 use super::claim::slot_key;
@@ -24,7 +22,7 @@ impl Owner {
     pub(super) async fn shut_down(&mut self, signal: i32, signals: &mut Listening) {
         tracing::info!(signal, running = self.running.len(), waiting = self.queue.len(), "stopping");
         systemd::stopping("stopping");
-        self.give_back();
+        self.give_up_waiting();
         if !self.settings.daemon.drain.is_zero() && !self.jobs.is_empty() {
             tracing::info!(limit = ?self.settings.daemon.drain, "letting running dumps finish; a second signal interrupts them");
             let until = Instant::now() + self.settings.daemon.drain;
@@ -38,15 +36,18 @@ impl Owner {
         tracing::info!("stopped");
     }
 
-    /// Makes the slots of jobs that never began due again: the next start runs them, unless they have grown too old by then. In one
-    /// transaction: ten thousand of them would outlast what systemd allows for a stop.
-    fn give_back(&mut self) {
+    /// Their slots become due again for the next start, unless they have grown too old by then. In one transaction: ten thousand of them would outlast what systemd allows for a stop.
+    fn give_up_waiting(&mut self) {
         let orders = self.queue.drain();
-        let given: Vec<(&Schedule, SlotKey)> = orders.iter().filter_map(|order| Some((plan_of(order)?, slot_key(order)?))).collect();
-        match mend::give_back(&self.world, &given) {
-            Ok(kept) if given.is_empty() || kept == 0 => {}
-            Ok(kept) => tracing::info!(jobs = kept, "waiting jobs are left to the next start"),
-            Err(failure) => tracing::error!("the slots of waiting jobs can't be given back: {failure}"),
+        let planned = |order: &Order| {
+            let plan = order.project.schedules.iter().find(|plan| Some(&plan.name) == order.schedule.as_ref())?;
+            Some((plan.clone(), slot_key(order)?))
+        };
+        let waiting: Vec<_> = orders.iter().filter_map(planned).collect();
+        match mend::give_back_all(&self.world, &waiting) {
+            Ok(0) => {}
+            Ok(given) => tracing::info!(given, "waiting jobs are left to the next start"),
+            Err(failure) => tracing::error!("the slots that waited can't be given back: {failure}"),
         }
     }
 
@@ -69,9 +70,4 @@ impl Owner {
             }
         }
     }
-}
-
-/// The schedule that asked for it.
-fn plan_of(order: &Order) -> Option<&Schedule> {
-    order.project.schedules.iter().find(|plan| Some(&plan.name) == order.schedule.as_ref())
 }

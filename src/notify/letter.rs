@@ -100,9 +100,9 @@ pub struct Failing {
     pub next: Next,
     /// How often this mail repeats while the failure goes on.
     pub reminder: Duration,
-    /// Version of `pg_dump`, where one was found.
+    /// Version of `pg_dump` as it was last used for this project.
     pub client: Option<String>,
-    /// Version of the server, where it said so.
+    /// Version of the server as it was last seen.
     pub server_version: Option<String>,
 }
 

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Letter;
 use super::page::{self, Page, command, count};
+use crate::model::run::ANY_DATABASE;
 use crate::notify::redact::Redactor;
 
 pub(super) fn subject(letters: &[Letter]) -> String {
@@ -66,7 +67,8 @@ fn lines(letter: &Letter) -> Vec<String> {
                         format!("last good {}, {} ago", page::time(backup.taken_at, about.zone), page::age(backup.taken_at, about.now))
                     },
                 );
-                lines.push(format!("{}: {last}", database.database));
+                let name = if database.database == ANY_DATABASE { &about.project } else { &database.database };
+                lines.push(format!("{name}: {last}"));
                 lines.push(command(about, &["show", &database.run]));
             }
             lines.push(page::next(&facts.next, about));

@@ -19,7 +19,7 @@ use crate::error::{Cause, Result};
 use crate::model::backup::RunId;
 use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
-use crate::model::run::{Run, RunStatus};
+use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::model::settings::Settings;
 use crate::notify::Message;
 use crate::notify::group::{self, Ready, Waiting};
@@ -27,7 +27,7 @@ use crate::notify::letter::{Envelope, Letter, Rebuilt, message_id};
 use crate::notify::redact::Redactor;
 
 use super::World;
-use super::prune::PrunePlan;
+use super::prune::{self, PrunePlan};
 
 pub use overrun::overruns;
 pub use weekly::weekly;
@@ -113,7 +113,7 @@ fn put(tx: &Writer, alert: &Alert) -> Result<()> {
 
 /// A good run also ends the alert of a failure that struck before any database was known.
 fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<()> {
-    let key = AlertKey { project: project.name.clone(), database: String::from("*"), selection: run.selection.clone() };
+    let key = AlertKey { project: project.name.clone(), database: String::from(ANY_DATABASE), selection: run.selection.clone() };
     if let Some(before) = known(tx, &key)? {
         let (after, _) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
         put(tx, &after)?;
@@ -206,7 +206,7 @@ fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>) -> 
 
 /// Tells once that a changed retention waits for a person.
 pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan) -> Result<()> {
-    let told = format!("held-told:{}", project.name);
+    let told = prune::held_key(&project.name);
     if world.catalog.read(|reader| reader.meta(&told))?.as_deref() == Some(plan.fingerprint()) {
         return Ok(());
     }
@@ -214,7 +214,8 @@ pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan)
     let letter = Letter::HeldPrune(facts::held(world, desk, project, plan, now));
     world.catalog.write(|tx| {
         tx.put_meta(&told, plan.fingerprint())?;
-        queue(tx, vec![waiting(desk, project, letter.clone(), None, now)], now).map(|_| ())
+        let due = facts::Due { letter: letter.clone(), thread: None, begins: Vec::new() };
+        queue(tx, vec![waiting(desk, project, due, now)], now).map(|_| ())
     })
 }
 
@@ -234,7 +235,8 @@ pub fn rebuilt(world: &World, desk: &Desk<'_>, why: &str, backups: usize, projec
         let said = format!("the catalog was rebuilt from {backups} backups at {}: {why}", now.format("%Y-%m-%d %H:%M UTC"));
         tx.put_meta(REBUILT, &said)?;
         let to = desk.settings.smtp.iter().flat_map(|smtp| smtp.to.iter().cloned()).collect();
-        queue(tx, vec![Waiting { to, since: long_ago(now), thread: None, letter: Letter::Rebuilt(facts.clone()) }], now).map(drop)
+        queue(tx, vec![Waiting { to, since: long_ago(now), thread: None, begins: Vec::new(), letter: Letter::Rebuilt(facts.clone()) }], now)
+            .map(drop)
     })
 }
 
@@ -246,7 +248,13 @@ pub fn unrecorded(world: &World, desk: &Desk<'_>, runs: &[Run]) -> Result<Vec<Me
         let Some(project) = desk.settings.project(name) else { continue };
         let changes: Vec<Change> = runs.iter().filter_map(|run| unrecorded_change(run, now)).collect();
         let letters = world.catalog.read(|reader| letters(world, reader, desk, project, &changes, &runs, now))?;
-        messages.extend(group::gather(letters, now).0.into_iter().filter(|ready| !ready.to.is_empty()).map(|ready| message(ready, now)));
+        messages.extend(
+            group::gather(letters, now)
+                .0
+                .into_iter()
+                .filter(|ready| !ready.to.is_empty())
+                .map(|ready| message(ready, message_id(RunId::random().as_str(), &facts::machine()), now)),
+        );
     }
     Ok(messages)
 }
@@ -269,13 +277,13 @@ fn letters(
     now: DateTime<Utc>,
 ) -> Result<Vec<Waiting>> {
     let letters = facts::letters(world, tx, desk, project, changes, runs, now)?;
-    Ok(letters.into_iter().map(|(letter, thread)| waiting(desk, project, letter, thread, now)).collect())
+    Ok(letters.into_iter().map(|due| waiting(desk, project, due, now)).collect())
 }
 
-fn waiting(desk: &Desk<'_>, project: &Project, letter: Letter, thread: Option<String>, now: DateTime<Utc>) -> Waiting {
+fn waiting(desk: &Desk<'_>, project: &Project, due: facts::Due, now: DateTime<Utc>) -> Waiting {
     let own = &project.notify.to;
     let to = if own.is_empty() { desk.settings.smtp.as_ref().map(|smtp| smtp.to.clone()).unwrap_or_default() } else { own.clone() };
-    Waiting { to: to.into_iter().collect(), since: long_ago(now), thread, letter }
+    Waiting { to: to.into_iter().collect(), since: long_ago(now), thread: due.thread, begins: due.begins, letter: due.letter }
 }
 
 /// Company has been waited for already: the caller tells in rounds.
@@ -283,18 +291,25 @@ fn long_ago(now: DateTime<Utc>) -> DateTime<Utc> {
     now - TimeDelta::from_std(group::WINDOW).unwrap_or_default()
 }
 
-fn message(ready: Ready, now: DateTime<Utc>) -> Message {
-    let own_id = message_id(RunId::random().as_str(), &facts::machine());
+/// The finished mail. What the catalog holds is free of the secrets that were known when it happened; the usual places are looked at once more.
+fn message(ready: Ready, own_id: String, now: DateTime<Utc>) -> Message {
     let envelope = Envelope { to: ready.to.into_iter().collect(), message_id: own_id, threads: ready.threads, written_at: now };
     ready.letter.message(&Redactor::default(), envelope)
 }
 
-/// Puts letters into the outbox, those to the same people as one mail.
+/// Puts letters into the outbox, those to the same people as one mail. The first mail of an incident is what its later ones answer.
 fn queue(tx: &Writer, waiting: Vec<Waiting>, now: DateTime<Utc>) -> Result<usize> {
     let (ready, _) = group::gather(waiting, now);
     let count = ready.len();
     for ready in ready.into_iter().filter(|ready| !ready.to.is_empty()) {
-        tx.enqueue(&message(ready, now))?;
+        let own_id = message_id(RunId::random().as_str(), &facts::machine());
+        for key in &ready.begins {
+            if let Some(mut alert) = known(tx, key)? {
+                alert.thread = Some(own_id.trim_matches(['<', '>']).to_owned());
+                put(tx, &alert)?;
+            }
+        }
+        tx.enqueue(&message(ready, own_id, now))?;
     }
     Ok(count)
 }

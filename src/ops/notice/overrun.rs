@@ -12,7 +12,7 @@ use crate::model::run::SlotOutcome;
 use crate::notify::letter::{Letter, OnTime, Overrun};
 
 use super::super::World;
-use super::{Desk, facts, known, put, queue, waiting};
+use super::{Change, Desk, facts, known, put, queue, waiting};
 
 /// So many slots in a row decide.
 const IN_ROW: u32 = 2;
@@ -50,8 +50,8 @@ pub fn overruns(world: &World, desk: &Desk<'_>, skipped: &[SlotKey], claimed: &[
             put(tx, &after)?;
             let Some(kind) = kind else { continue };
             let letter = letter(world, tx, desk, project, slot, (&before, &after, kind), now)?;
-            let thread = after.thread.as_ref().map(|id| format!("<{id}>"));
-            letters.push(waiting(desk, project, letter, thread, now));
+            let change = Change { before, after, kind, run: None };
+            letters.push(waiting(desk, project, facts::due(letter, &[&change]), now));
         }
         queue(tx, letters, now)
     })

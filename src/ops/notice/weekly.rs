@@ -42,7 +42,7 @@ pub fn weekly(world: &World, desk: &Desk<'_>) -> Result<bool> {
     }
     let free = free(world);
     let letter = Letter::Weekly(world.catalog.read(|reader| week(reader, desk, (now - last).clamp(WEEK, LONGEST), free.clone(), now))?);
-    let letter = Waiting { to: smtp.to.iter().cloned().collect(), since: now, thread: None, letter };
+    let letter = Waiting { to: smtp.to.iter().cloned().collect(), since: now, thread: None, begins: Vec::new(), letter };
     world.catalog.write(|writer| {
         writer.put_meta(LAST, &now.to_rfc3339())?;
         queue(writer, vec![letter.clone()], now)
