@@ -116,35 +116,36 @@ class Chaos:
 
     # ---- disks
 
-    def fill(self, folder, shortest, longest):
+    def fill(self, folder, meanwhile):
         ballast = folder / "ballast"
-        free = shutil.disk_usage(folder).free
-        leave = self.rng.choice([0, 4096, 200_000, 1_100_000])
+        leave = self.rng.choice([0, 0, 4096, 200_000, 1_100_000])
         try:
             with open(ballast, "wb") as file:
-                os.posix_fallocate(file.fileno(), 0, max(free - leave, 1))
-        except OSError as error:
-            return f"nothing to hit: {error}"
-        finally:
-            self.pause(shortest, longest)
-            ballast.unlink(missing_ok=True)
+                os.posix_fallocate(file.fileno(), 0, max(shutil.disk_usage(folder).free - leave, 1))
+        except OSError:
+            pass  # somebody was faster: it is full
+        meanwhile()
+        ballast.unlink(missing_ok=True)
         return f"{leave} bytes left"
 
     def do_fill_the_storage(self):
-        return self.fill(self.bed.disk, 3, 6)
+        return self.fill(self.bed.disk, lambda: self.pause(3, 6))
 
     def do_fill_the_state_folder(self):
+        """After a start, when the catalog's log is short: later it has room of its own."""
         self.bed.may_fall = True
-        said = self.fill(self.bed.state, 2, 5)
+        self.bed.stop(signal.SIGTERM)
+        self.bed.start()
+        self.pause(0.5, 1.5)
+        said = self.fill(self.bed.state, lambda: self.pause(4, 7))
         self.bed.keep_running()
         self.bed.may_fall = False
         return said
 
-    def do_kill_the_daemon_with_a_full_state_folder(self):
+    def do_start_the_daemon_with_a_full_state_folder(self):
         self.bed.may_fall = True
-        self.bed.stop(signal.SIGKILL)
-        self.bed.start()
-        said = self.fill(self.bed.state, 1, 3)
+        self.bed.stop(self.rng.choice([signal.SIGKILL, signal.SIGTERM]))
+        said = self.fill(self.bed.state, lambda: (self.bed.start(), self.pause(1, 4)))
         self.bed.keep_running()
         self.bed.may_fall = False
         return said
