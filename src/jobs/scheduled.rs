@@ -16,7 +16,7 @@ use crate::model::run::{Run, RunStatus, SlotOutcome};
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::{World, mount, repair, targets};
-use crate::postgres::connection::Access;
+use crate::postgres::connection::{Access, named_by};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -139,7 +139,8 @@ fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<
 fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Report) {
     let databases = match &order.project.databases {
         Databases::Named(names) => names.clone(),
-        _ => vec![String::from(ANY_DATABASE)],
+        Databases::FromConnection => vec![named_by(&order.project.connection.target).unwrap_or_else(|| String::from(ANY_DATABASE))],
+        Databases::All { .. } => vec![String::from(ANY_DATABASE)],
     };
     for database in databases {
         if report.runs.iter().any(|(run, _)| run.database == database) {

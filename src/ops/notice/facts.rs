@@ -119,7 +119,7 @@ fn failed(tx: &Writer, run: &Run) -> Result<FailedDatabase> {
 fn newest(tx: &Writer, key: &AlertKey) -> Result<Option<BackupRow>> {
     tx.latest_backup(&BackupFilter {
         project: Some(key.project.clone()),
-        database: Some(key.database.clone()),
+        database: Some(key.database.clone()).filter(|database| database != super::UNNAMED),
         selection: Some(key.selection.clone()),
         undamaged: true,
         ..BackupFilter::default()

@@ -34,6 +34,9 @@ pub struct Desk<'a> {
     pub config_file: Option<PathBuf>,
 }
 
+/// The database of an alert about a failure that struck before any database was known.
+const UNNAMED: &str = "*";
+
 /// A change of an alert, to be told.
 struct Change {
     before: Alert,
@@ -88,7 +91,9 @@ fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>)
             }
         }
         if matches!(event, Event::Succeeded) {
-            settle_unnamed(tx, project, run, now)?;
+            if let Some(change) = settle_unnamed(tx, project, run, now)? {
+                changes.insert(change.after.key.clone(), change);
+            }
         }
     }
     Ok(changes.into_values().collect())
@@ -103,14 +108,13 @@ fn put(tx: &Writer, alert: &Alert) -> Result<()> {
     tx.put_alert(&key.project, &key.database, &key.selection, alert)
 }
 
-/// A good run also ends the alert of a failure that struck before any database was known.
-fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<()> {
-    let key = AlertKey { project: project.name.clone(), database: String::from("*"), selection: run.selection.clone() };
-    if let Some(before) = known(tx, &key)? {
-        let (after, _) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
-        put(tx, &after)?;
-    }
-    Ok(())
+/// A good run also ends the alert of a failure that struck before any database was known; who was told of that hears of this, too.
+fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<Option<Change>> {
+    let key = AlertKey { project: project.name.clone(), database: String::from(UNNAMED), selection: run.selection.clone() };
+    let Some(before) = known(tx, &key)? else { return Ok(None) };
+    let (after, kind) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
+    put(tx, &after)?;
+    Ok(kind.map(|kind| Change { before, after, kind, run: Some(run.clone()) }))
 }
 
 /// What a run means for its alert: nothing where it was ended on purpose or found the project in other hands.
