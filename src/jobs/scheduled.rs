@@ -18,7 +18,7 @@ use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::{World, mount, repair, targets};
-use crate::postgres::connection::Access;
+use crate::postgres::connection::{Access, named_by};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -157,7 +157,8 @@ fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Rep
     let databases = match &order.project.databases {
         _ if !order.only.is_empty() => order.only.clone(),
         Databases::Named(names) => names.clone(),
-        _ => vec![String::from(ANY_DATABASE)],
+        Databases::FromConnection => vec![named_by(&order.project.connection.target).unwrap_or_else(|| String::from(ANY_DATABASE))],
+        Databases::All { .. } => vec![String::from(ANY_DATABASE)],
     };
     for database in databases {
         if report.runs.iter().any(|(run, _)| run.database == database) {

@@ -210,6 +210,7 @@ fn failed(doing: &str, path: &Path, error: Errno) -> Failure {
             failure.hint("the file system has no locks; use one that has (NFS needs its lock service)")
         }
         Errno::ACCESS | Errno::PERM => failure.hint("the user that runs pgdumpd must own the storage; run it as that user"),
+        Errno::ROFS => failure.hint("the file system is mounted read-only; look into the kernel log, and mount it again for writing"),
         _ => failure,
     }
 }

@@ -92,6 +92,12 @@ impl std::fmt::Display for HostPort {
     }
 }
 
+/// The database that a target names by itself, if it does.
+#[must_use]
+pub fn named_by(target: &Target) -> Option<String> {
+    target::value(target, "dbname")
+}
+
 /// Everything a client program needs to reach one server.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -124,7 +130,7 @@ impl Access {
     /// The database that the target names by itself, if it does.
     #[must_use]
     pub fn database(&self) -> Option<String> {
-        target::value(&self.target, "dbname")
+        named_by(&self.target)
     }
 
     /// The password, for whoever takes it out of text; `None` where libpq finds one by itself.

@@ -96,7 +96,9 @@ fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>)
             }
         }
         if matches!(event, Event::Succeeded) {
-            settle_unnamed(tx, project, run, now)?;
+            if let Some(change) = settle_unnamed(tx, project, run, now)? {
+                changes.insert(change.after.key.clone(), change);
+            }
         }
     }
     Ok(changes.into_values().collect())
@@ -111,14 +113,13 @@ fn put(tx: &Writer, alert: &Alert) -> Result<()> {
     tx.put_alert(&key.project, &key.database, &key.selection, alert)
 }
 
-/// A good run also ends the alert of a failure that struck before any database was known.
-fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<()> {
+/// A good run also ends the alert of a failure that struck before any database was known; who was told of that hears of this, too.
+fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<Option<Change>> {
     let key = AlertKey { project: project.name.clone(), database: String::from(ANY_DATABASE), selection: run.selection.clone() };
-    if let Some(before) = known(tx, &key)? {
-        let (after, _) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
-        put(tx, &after)?;
-    }
-    Ok(())
+    let Some(before) = known(tx, &key)? else { return Ok(None) };
+    let (after, kind) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
+    put(tx, &after)?;
+    Ok(kind.map(|kind| Change { before, after, kind, run: Some(run.clone()) }))
 }
 
 /// What a run means for its alert: nothing where it was ended on purpose or found the project in other hands.
