@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::catalog::Heartbeat;
 use crate::error::Result;
-use crate::jobs::rebuild;
+use crate::jobs::{Board, rebuild};
 use crate::model::project::Project;
 use crate::model::run::Run;
 use crate::model::settings::Settings;
@@ -16,7 +18,7 @@ use crate::ops::notice::{self, Desk};
 use crate::ops::{World, deliver, reindex};
 use crate::process;
 
-use super::systemd;
+use super::queue::Queue;
 
 /// How often stale projects are looked for.
 const STALE_EVERY: TimeDelta = TimeDelta::seconds(60);
@@ -39,6 +41,7 @@ pub(super) struct Chores {
     index: DateTime<Utc>,
     mail: Option<JoinHandle<()>>,
     keeping: Option<JoinHandle<()>>,
+    summing: Option<JoinHandle<()>>,
     direct: Option<JoinHandle<()>>,
     told_directly: HashMap<String, DateTime<Utc>>,
 }
@@ -55,6 +58,7 @@ impl Chores {
             index: past,
             mail: None,
             keeping: None,
+            summing: None,
             direct: None,
             told_directly: HashMap::new(),
         }
@@ -87,18 +91,12 @@ impl Chores {
     }
 
     /// One ring of the bell. A clock that went back makes everything due.
-    pub(super) fn tick(&mut self, world: &World, desk: &Desk<'_>) {
-        let settings = desk.settings;
-        systemd::alive();
+    pub(super) fn tick(&mut self, world: &World, settings: &Arc<Settings>, desk: &Desk<'_>) {
         let now = world.clock.now();
         let lost = lost_index(world);
         if lost {
             // The sign of life went with the catalog.
             self.heartbeat = now - TimeDelta::days(1);
-        }
-        let pace = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
-        if due(&mut self.heartbeat, pace, now) {
-            complain("the heartbeat can't be written", beat(world, self.started, now));
         }
         if now - self.told >= TELL_EVERY || now < self.told {
             match notice::tell(world, desk) {
@@ -110,9 +108,15 @@ impl Chores {
         if due(&mut self.stale, STALE_EVERY, now) {
             complain("stale projects can't be looked for", notice::stale(world, desk).map(|_| ()));
         }
+        if settings.daemon.weekly_summary.is_some() && free(&mut self.summing) {
+            let (world, settings, config_file) = (world.clone(), Arc::clone(settings), desk.config_file.clone());
+            self.summing = Some(std::thread::spawn(move || {
+                complain("the summary can't be written", notice::weekly(&world, &Desk { settings: &settings, config_file }).map(|_| ()));
+            }));
+        }
         self.mail(world);
         if lost && free(&mut self.keeping) && due(&mut self.index, INDEX_EVERY, now) {
-            let (world, settings, config_file) = (world.clone(), settings.clone(), desk.config_file.clone());
+            let (world, settings, config_file) = (world.clone(), Arc::clone(settings), desk.config_file.clone());
             self.keeping = Some(std::thread::spawn(move || complain("the index can't be rebuilt", index(&world, &settings, config_file))));
         } else if free(&mut self.keeping) && due(&mut self.upkeep, UPKEEP_EVERY, now) {
             let (world, diary) = (world.clone(), settings.daemon.diary);
@@ -120,27 +124,40 @@ impl Chores {
         }
     }
 
+    /// Writes the heartbeat where it is time.
+    pub(super) fn pulse(&mut self, world: &World, every: Duration, board: &Board, queue: &Queue) {
+        let now = world.clock.now();
+        if !due(&mut self.heartbeat, TimeDelta::from_std(every).unwrap_or(TimeDelta::seconds(30)), now) {
+            return;
+        }
+        let heartbeat = Heartbeat {
+            at: now,
+            started_at: self.started,
+            process: process::own_identity(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            version: String::from(env!("CARGO_PKG_VERSION")),
+            running: board.current().into_iter().map(|current| current.run).collect(),
+            waiting: queue.len(),
+            waiting_since: queue.since(),
+        };
+        complain("the heartbeat can't be written", world.catalog.write(|writer| writer.beat(&heartbeat)));
+    }
+
+    /// The wall clock jumped: a wrong one must have been there for a while before the diary is trimmed by it.
+    pub(super) fn jumped(&mut self, now: DateTime<Utc>) {
+        self.upkeep = now;
+        self.heartbeat = now - TimeDelta::days(1);
+    }
+
     /// Before the end: what waits in the outbox gets one more chance; what fails waits for the next start.
     pub(super) fn last_words(&mut self, world: &World, desk: &Desk<'_>) {
-        for thread in [self.mail.take(), self.keeping.take(), self.direct.take()].into_iter().flatten() {
+        for thread in [self.mail.take(), self.keeping.take(), self.summing.take(), self.direct.take()].into_iter().flatten() {
             drop(thread.join());
         }
         complain("what happened can't be turned into mail", notice::tell(world, desk).map(|_| ()));
         complain("mail can't be delivered", deliver::deliver(world).map(|_| ()));
         complain("the last heartbeat can't be written", world.catalog.write(|writer| writer.remove_meta("heartbeat")));
     }
-}
-
-fn beat(world: &World, started_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<()> {
-    let heartbeat = Heartbeat {
-        at: now,
-        started_at,
-        process: process::own_identity(),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        version: String::from(env!("CARGO_PKG_VERSION")),
-        running: Vec::new(),
-    };
-    world.catalog.write(|writer| writer.beat(&heartbeat))
 }
 
 fn upkeep(world: &World, diary: std::time::Duration) -> Result<()> {

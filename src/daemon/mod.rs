@@ -4,15 +4,19 @@
 
 mod agenda;
 mod chores;
+mod claim;
 mod clockwork;
 mod gate;
+mod lag;
 mod owner;
 mod queue;
 pub mod reaper;
 mod reload;
 mod repair;
+mod shutdown;
 mod signals;
 mod systemd;
+mod wall;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,6 +42,8 @@ pub struct Start {
 pub fn serve(start: Start) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // A job that could not get its thread would keep its place from those that wait for one; the places are the limit.
+        .max_blocking_threads(1 << 16)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Cause::System, format!("the runtime can't be started: {error}")))?;

@@ -113,7 +113,7 @@ fn end_backend(world: &World, project: &Project, run: &Run) {
 fn database<'a>(project: &'a Project, run: &'a Run) -> Option<&'a str> {
     match &project.databases {
         Databases::Named(names) if run.content == Content::Globals || !names.contains(&run.database) => names.first().map(String::as_str),
-        _ if run.content == Content::Globals || run.database == super::scheduled::ANY_DATABASE => None,
+        _ if run.content == Content::Globals || run.database == crate::model::run::ANY_DATABASE => None,
         _ => Some(&run.database),
     }
 }

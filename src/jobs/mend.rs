@@ -53,7 +53,7 @@ fn told(project: &str, mended: Vec<repair::Mended>) {
 /// nothing had begun, else interrupted, with a failed run for each database whose turn never came, so that somebody is told.
 pub fn slot(world: &World, project: &Project, plan: &Schedule, slot: &SlotKey) -> Result<SlotOutcome> {
     let runs = world.catalog.read(|reader| reader.runs_of_slot(slot))?;
-    if runs.is_empty() && give_back(world, plan, slot)? {
+    if runs.is_empty() && give_back(world, &[(plan, slot.clone())])? == 1 {
         return Ok(SlotOutcome::Claimed);
     }
     let had: BTreeSet<&str> = runs.iter().map(|run| run.database.as_str()).collect();
@@ -68,13 +68,24 @@ pub fn slot(world: &World, project: &Project, plan: &Schedule, slot: &SlotKey) -
     Ok(outcome)
 }
 
-/// Makes a slot due again whose job has not begun anything; `false` where later slots have their outcomes already.
-pub fn give_back(world: &World, plan: &Schedule, slot: &SlotKey) -> Result<bool> {
-    let step = match &plan.timing {
-        Timing::Cron(_) => TimeDelta::microseconds(1),
-        Timing::Every(interval) => TimeDelta::from_std(*interval).unwrap_or(TimeDelta::days(1)),
-    };
-    world.catalog.write(|writer| writer.release_slot(slot, slot.due_at - step))
+/// Makes slots due again whose jobs have not begun anything; those whose later slots have their outcomes already are recorded as interrupted.
+/// Returns how many are due again.
+pub fn give_back(world: &World, slots: &[(&Schedule, SlotKey)]) -> Result<usize> {
+    world.catalog.write(|writer| {
+        let mut given = 0;
+        for (plan, slot) in slots {
+            let step = match &plan.timing {
+                Timing::Cron(_) => TimeDelta::microseconds(1),
+                Timing::Every(interval) => TimeDelta::from_std(*interval).unwrap_or(TimeDelta::days(1)),
+            };
+            if writer.release_slot(slot, slot.due_at - step)? {
+                given += 1;
+            } else {
+                writer.finish_slot(slot, SlotOutcome::Interrupted)?;
+            }
+        }
+        Ok(given)
+    })
 }
 
 /// The databases that a job of this shape has a run for, as far as the configuration says.

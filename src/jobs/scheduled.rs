@@ -2,9 +2,10 @@
 //!
 //! Called by the daemon for a due slot and by `pgdumpd backup` by hand; both under the same lock, with the same consequences.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
@@ -12,7 +13,8 @@ use crate::lock::{ProjectLock, Refused};
 use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
 use crate::model::dump::{Content, DumpShape, Format};
 use crate::model::project::{Databases, Project};
-use crate::model::run::{Run, RunStatus, SlotOutcome};
+use crate::model::run::{ANY_DATABASE, Run, RunStatus, SlotOutcome};
+use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::{World, mount, repair, targets};
@@ -24,13 +26,10 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
 use super::hold::{self, Hold};
-use super::{Board, Current, Gate};
+use super::{Board, Current, Gate, Retry};
 
 /// The database name under which a server's roles and tablespaces are kept.
 pub const GLOBALS: &str = "globals";
-
-/// The database name of a failure that struck before the databases were known.
-pub const ANY_DATABASE: &str = "*";
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -90,7 +89,13 @@ pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
         cut_short: false,
         outcome: SlotOutcome::Failed,
     };
-    match locked(world, order, setting, &mut report) {
+    // A panic must cost this job alone, and not without a word: the daemon would otherwise wait for its end for ever.
+    let done = catch_unwind(AssertUnwindSafe(|| locked(world, order, setting, &mut report)));
+    let broken = |_| {
+        Err(Failure::new(Cause::System, "the job broke off by an error in pgdumpd itself")
+            .hint("report it with the log's lines around this one"))
+    };
+    match done.unwrap_or_else(broken) {
         Ok(Some(held)) => {
             report.outcome = SlotOutcome::SkippedLocked;
             report.held_by = Some(held);
@@ -117,7 +122,8 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
     prune::resume(world, &project.name)?;
     let clients = world.clients(project)?;
     let access = world.access(project)?;
-    let job = Job { world, order, setting, storage, lock: &lock, clients: &clients, access: &access };
+    let redactor = Redactor::new(access.secret());
+    let job = Job { world, order, setting, storage, lock: &lock, clients: &clients, access: &access, redactor: &redactor };
     job.backups(report)?;
     if report.runs.iter().any(|(_, manifest)| manifest.is_some()) && setting.cancel.reason().is_none() {
         let pruned = prune_after(world, project, report);
@@ -147,7 +153,9 @@ fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<
 
 /// A failure before any run could begin is recorded as a failed run all the same: nothing due goes without an outcome.
 fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Report) {
+    let failure = &Redactor::default().clean_failure(failure.clone());
     let databases = match &order.project.databases {
+        _ if !order.only.is_empty() => order.only.clone(),
         Databases::Named(names) => names.clone(),
         _ => vec![String::from(ANY_DATABASE)],
     };
@@ -229,6 +237,7 @@ struct Job<'a> {
     lock: &'a ProjectLock,
     clients: &'a Clients,
     access: &'a Access,
+    redactor: &'a Redactor,
 }
 
 impl Job<'_> {
@@ -334,14 +343,18 @@ impl Job<'_> {
         loop {
             let failure = match attempt(number) {
                 Ok(value) => return Ok(value),
-                Err(failure) => failure,
+                Err(failure) => self.redactor.clean_failure(failure),
             };
             let Some(wait) = waits.next().filter(|_| failure.cause.is_transient() && self.setting.cancel.reason().is_none()) else {
                 return Err(failure);
             };
             tracing::warn!(project = self.order.project.name, attempt = number, wait = ?wait, "trying again later: {failure}");
+            let project = self.order.project.name.clone();
+            let until = self.world.clock.now() + TimeDelta::from_std(*wait).unwrap_or_default();
+            self.setting.board.wait(Retry { project: project.clone(), attempt: number, until, why: failure.message.clone() });
             self.setting.gate.leave();
             let ended = self.setting.cancel.wait_timeout(*wait).is_some();
+            self.setting.board.go_on(&project);
             if !self.setting.gate.enter() || ended {
                 return Err(failure);
             }

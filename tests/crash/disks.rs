@@ -75,7 +75,9 @@ fn f29a_a_storage_that_is_not_mounted_at_start() {
 #[test]
 fn f29a_neither_the_disk_nor_the_catalog_is_there() {
     let bench = Bench::new("");
-    let Some(disk) = Disk::mount("f29a_neither_the_disk_nor_the_catalog_is_there", &bench.rig.storage(), "size=50m,mode=0700") else { return };
+    let Some(disk) = Disk::mount("f29a_neither_the_disk_nor_the_catalog_is_there", &bench.rig.storage(), "size=50m,mode=0700") else {
+        return;
+    };
     assert_eq!(bench.back_up().code, 0);
     disk.vanish();
     std::fs::remove_file(bench.rig.state().join("catalog.db")).unwrap();

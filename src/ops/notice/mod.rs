@@ -4,6 +4,8 @@
 //! loses nothing and tells nothing twice. What to tell is decided in `alert`; how it reads, in `notify::letter`.
 
 mod facts;
+mod overrun;
+mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
@@ -17,7 +19,7 @@ use crate::error::{Cause, Result};
 use crate::model::backup::RunId;
 use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
-use crate::model::run::{Run, RunStatus};
+use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::model::settings::Settings;
 use crate::notify::Message;
 use crate::notify::group::{self, Ready, Waiting};
@@ -25,7 +27,10 @@ use crate::notify::letter::{Envelope, Letter, Rebuilt, message_id};
 use crate::notify::redact::Redactor;
 
 use super::World;
-use super::prune::PrunePlan;
+use super::prune::{self, PrunePlan};
+
+pub use overrun::overruns;
+pub use weekly::weekly;
 
 /// What letters need besides the catalog.
 #[derive(Debug, Clone)]
@@ -50,11 +55,12 @@ pub fn tell(world: &World, desk: &Desk<'_>) -> Result<usize> {
         return Ok(0);
     }
     let now = world.clock.now();
+    let projects: HashMap<&str, &Project> = desk.settings.projects.iter().map(|project| (project.name.as_str(), project)).collect();
     world.catalog.write(|tx| {
         let runs = tx.untold_runs()?;
         let mut waiting = Vec::new();
         for (name, runs) in by_project(&runs) {
-            if let Some(project) = desk.settings.project(name) {
+            if let Some(project) = projects.get(name) {
                 let changes = changes_of(tx, project, &runs, now)?;
                 waiting.extend(letters(world, tx, desk, project, &changes, &runs, now)?);
             }
@@ -96,7 +102,7 @@ fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>)
     Ok(changes.into_values().collect())
 }
 
-fn known(tx: &Writer, key: &AlertKey) -> Result<Option<Alert>> {
+fn known(tx: &Reader, key: &AlertKey) -> Result<Option<Alert>> {
     tx.alert(&key.project, &key.database, &key.selection)
 }
 
@@ -107,7 +113,7 @@ fn put(tx: &Writer, alert: &Alert) -> Result<()> {
 
 /// A good run also ends the alert of a failure that struck before any database was known.
 fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<()> {
-    let key = AlertKey { project: project.name.clone(), database: String::from("*"), selection: run.selection.clone() };
+    let key = AlertKey { project: project.name.clone(), database: String::from(ANY_DATABASE), selection: run.selection.clone() };
     if let Some(before) = known(tx, &key)? {
         let (after, _) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
         put(tx, &after)?;
@@ -127,18 +133,24 @@ fn event_of(run: &Run) -> Option<Event> {
 /// Looks for projects whose newest good full backup is too old, and for those that are fresh again; returns the number of mails queued.
 pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let now = world.clock.now();
-    let newest = world.catalog.read(|reader| reader.last_good_full())?;
+    let (newest, alerts) = world.catalog.read(|reader| Ok((by_database(reader.last_good_full()?), reader.alerts::<Alert>()?)))?;
+    let alerts: HashMap<&AlertKey, &Alert> = alerts.iter().map(|alert| (&alert.key, alert)).collect();
+    // Most minutes change nothing, and then nobody who writes has to wait for ten thousand of these.
+    let mut changing = Vec::new();
+    for project in desk.settings.projects.iter().filter(|project| project.enabled && project.max_backup_age.is_some()) {
+        let steps = aged(project, &newest, now, |key| Ok(alerts.get(key).map(|alert| (*alert).clone())))?;
+        if steps.iter().any(|step| step.known.as_ref() != Some(&step.after)) {
+            changing.push(project);
+        }
+    }
+    if changing.is_empty() {
+        return Ok(0);
+    }
     world.catalog.write(|tx| {
         let mut waiting = Vec::new();
-        for project in desk.settings.projects.iter().filter(|project| project.enabled && project.max_backup_age.is_some()) {
+        for project in &changing {
             let mut changes = Vec::new();
-            for database in databases_of(project, &newest) {
-                let last_good_full = newest.get(&(project.name.clone(), database.clone())).copied();
-                let key = AlertKey { project: project.name.clone(), database, selection: Selection::full() };
-                let known = known(tx, &key)?;
-                let before = known.clone().unwrap_or_else(|| Alert::new(key.clone(), now));
-                let event = Event::Tick { last_good_full, max_age: project.max_backup_age };
-                let (after, kind) = alert::decide(&before, &event, project.notify.reminder, now);
+            for Step { known, before, after, kind } in aged(project, &newest, now, |key| known(tx, key))? {
                 if known.as_ref() != Some(&after) {
                     put(tx, &after)?;
                 }
@@ -150,17 +162,51 @@ pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     })
 }
 
+/// What the passing of time does to one alert.
+struct Step {
+    known: Option<Alert>,
+    before: Alert,
+    after: Alert,
+    kind: Option<NoticeKind>,
+}
+
+/// When the newest good full backup of each database was started, by project.
+type Newest = HashMap<String, BTreeMap<String, DateTime<Utc>>>;
+
+fn by_database(newest: HashMap<(String, String), DateTime<Utc>>) -> Newest {
+    let mut by_project = Newest::new();
+    for ((project, database), at) in newest {
+        by_project.entry(project).or_default().insert(database, at);
+    }
+    by_project
+}
+
+fn aged(project: &Project, newest: &Newest, now: DateTime<Utc>, known: impl Fn(&AlertKey) -> Result<Option<Alert>>) -> Result<Vec<Step>> {
+    let none = BTreeMap::new();
+    let newest = newest.get(&project.name).unwrap_or(&none);
+    let mut steps = Vec::new();
+    for database in databases_of(project, newest) {
+        let event = Event::Tick { last_good_full: newest.get(&database).copied(), max_age: project.max_backup_age };
+        let key = AlertKey { project: project.name.clone(), database, selection: Selection::full() };
+        let known = known(&key)?;
+        let before = known.clone().unwrap_or_else(|| Alert::new(key, now));
+        let (after, kind) = alert::decide(&before, &event, project.notify.reminder, now);
+        steps.push(Step { known, before, after, kind });
+    }
+    Ok(steps)
+}
+
 /// The databases whose age counts: the named ones, and of an "all" project those that ever had a backup.
-fn databases_of(project: &Project, newest: &HashMap<(String, String), DateTime<Utc>>) -> BTreeSet<String> {
+fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>) -> BTreeSet<String> {
     match &project.databases {
         Databases::Named(names) => names.iter().cloned().collect(),
-        _ => newest.keys().filter(|(name, _)| *name == project.name).map(|(_, database)| database.clone()).collect(),
+        _ => newest.keys().cloned().collect(),
     }
 }
 
 /// Tells once that a changed retention waits for a person.
 pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan) -> Result<()> {
-    let told = format!("held-told:{}", project.name);
+    let told = prune::held_key(&project.name);
     if world.catalog.read(|reader| reader.meta(&told))?.as_deref() == Some(plan.fingerprint()) {
         return Ok(());
     }
@@ -168,7 +214,8 @@ pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan)
     let letter = Letter::HeldPrune(facts::held(world, desk, project, plan, now));
     world.catalog.write(|tx| {
         tx.put_meta(&told, plan.fingerprint())?;
-        queue(tx, vec![waiting(desk, project, letter.clone(), None, now)], now).map(|_| ())
+        let due = facts::Due { letter: letter.clone(), thread: None, begins: Vec::new() };
+        queue(tx, vec![waiting(desk, project, due, now)], now).map(|_| ())
     })
 }
 
@@ -188,7 +235,8 @@ pub fn rebuilt(world: &World, desk: &Desk<'_>, why: &str, backups: usize, projec
         let said = format!("the catalog was rebuilt from {backups} backups at {}: {why}", now.format("%Y-%m-%d %H:%M UTC"));
         tx.put_meta(REBUILT, &said)?;
         let to = desk.settings.smtp.iter().flat_map(|smtp| smtp.to.iter().cloned()).collect();
-        queue(tx, vec![Waiting { to, since: long_ago(now), thread: None, letter: Letter::Rebuilt(facts.clone()) }], now).map(drop)
+        queue(tx, vec![Waiting { to, since: long_ago(now), thread: None, begins: Vec::new(), letter: Letter::Rebuilt(facts.clone()) }], now)
+            .map(drop)
     })
 }
 
@@ -200,7 +248,13 @@ pub fn unrecorded(world: &World, desk: &Desk<'_>, runs: &[Run]) -> Result<Vec<Me
         let Some(project) = desk.settings.project(name) else { continue };
         let changes: Vec<Change> = runs.iter().filter_map(|run| unrecorded_change(run, now)).collect();
         let letters = world.catalog.read(|reader| letters(world, reader, desk, project, &changes, &runs, now))?;
-        messages.extend(group::gather(letters, now).0.into_iter().filter(|ready| !ready.to.is_empty()).map(|ready| message(ready, now)));
+        messages.extend(
+            group::gather(letters, now)
+                .0
+                .into_iter()
+                .filter(|ready| !ready.to.is_empty())
+                .map(|ready| message(ready, message_id(RunId::random().as_str(), &facts::machine()), now)),
+        );
     }
     Ok(messages)
 }
@@ -223,13 +277,13 @@ fn letters(
     now: DateTime<Utc>,
 ) -> Result<Vec<Waiting>> {
     let letters = facts::letters(world, tx, desk, project, changes, runs, now)?;
-    Ok(letters.into_iter().map(|(letter, thread)| waiting(desk, project, letter, thread, now)).collect())
+    Ok(letters.into_iter().map(|due| waiting(desk, project, due, now)).collect())
 }
 
-fn waiting(desk: &Desk<'_>, project: &Project, letter: Letter, thread: Option<String>, now: DateTime<Utc>) -> Waiting {
+fn waiting(desk: &Desk<'_>, project: &Project, due: facts::Due, now: DateTime<Utc>) -> Waiting {
     let own = &project.notify.to;
     let to = if own.is_empty() { desk.settings.smtp.as_ref().map(|smtp| smtp.to.clone()).unwrap_or_default() } else { own.clone() };
-    Waiting { to: to.into_iter().collect(), since: long_ago(now), thread, letter }
+    Waiting { to: to.into_iter().collect(), since: long_ago(now), thread: due.thread, begins: due.begins, letter: due.letter }
 }
 
 /// Company has been waited for already: the caller tells in rounds.
@@ -237,18 +291,25 @@ fn long_ago(now: DateTime<Utc>) -> DateTime<Utc> {
     now - TimeDelta::from_std(group::WINDOW).unwrap_or_default()
 }
 
-fn message(ready: Ready, now: DateTime<Utc>) -> Message {
-    let own_id = message_id(RunId::random().as_str(), &facts::machine());
+/// The finished mail. What the catalog holds is free of the secrets that were known when it happened; the usual places are looked at once more.
+fn message(ready: Ready, own_id: String, now: DateTime<Utc>) -> Message {
     let envelope = Envelope { to: ready.to.into_iter().collect(), message_id: own_id, threads: ready.threads, written_at: now };
     ready.letter.message(&Redactor::default(), envelope)
 }
 
-/// Puts letters into the outbox, those to the same people as one mail.
+/// Puts letters into the outbox, those to the same people as one mail. The first mail of an incident is what its later ones answer.
 fn queue(tx: &Writer, waiting: Vec<Waiting>, now: DateTime<Utc>) -> Result<usize> {
     let (ready, _) = group::gather(waiting, now);
     let count = ready.len();
     for ready in ready.into_iter().filter(|ready| !ready.to.is_empty()) {
-        tx.enqueue(&message(ready, now))?;
+        let own_id = message_id(RunId::random().as_str(), &facts::machine());
+        for key in &ready.begins {
+            if let Some(mut alert) = known(tx, key)? {
+                alert.thread = Some(own_id.trim_matches(['<', '>']).to_owned());
+                put(tx, &alert)?;
+            }
+        }
+        tx.enqueue(&message(ready, own_id, now))?;
     }
     Ok(count)
 }
