@@ -182,7 +182,8 @@ fn index(world: &World, settings: &Settings, config_file: Option<PathBuf>) -> Re
     let desk = Desk { settings, config_file };
     rebuild::if_needed(world, &desk)?;
     let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
-    world.catalog.write(|writer| writer.see_projects(&names))
+    world.catalog.write(|writer| writer.see_projects(&names))?;
+    deliver::deliver(world).map(|_| ())
 }
 
 fn due(last: &mut DateTime<Utc>, every: TimeDelta, now: DateTime<Utc>) -> bool {
