@@ -58,6 +58,8 @@ pub enum Cause {
     UnsafePath,
     /// Another run holds the project's lock.
     Locked,
+    /// A schedule's slots were skipped in a row, because the run before them was not over.
+    Overrun,
     /// What is stored does not match its manifest.
     Damaged,
     /// A manifest can't be understood, or asks for something outside its folder.

@@ -105,6 +105,7 @@ pub struct Access {
     connect: Duration,
     env: Vec<(OsString, OsString)>,
     passfile: Option<Arc<OwnedFd>>,
+    secret: Option<SecretString>,
 }
 
 impl Access {
@@ -118,18 +119,24 @@ impl Access {
         }
         let from_env = || env("PGPASSWORD").and_then(|value| value.into_string().ok()).map(SecretString::from);
         let password = password.or(inside).or_else(from_env);
-        let passfile = password.map(|password| passfile(&password)).transpose()?;
+        let passfile = password.as_ref().map(passfile).transpose()?;
         let inherited = INHERITED.iter().filter_map(|name| env(name).map(|value| (OsString::from(name), value)));
         let mut env: Vec<(OsString, OsString)> = inherited.collect();
         env.push(("LC_ALL".into(), "C".into()));
         env.push(("TZ".into(), "UTC".into()));
-        Ok(Self { target, connect, env, passfile })
+        Ok(Self { target, connect, env, passfile, secret: password })
     }
 
     /// The database that the target names by itself, if it does.
     #[must_use]
     pub fn database(&self) -> Option<String> {
         named_by(&self.target)
+    }
+
+    /// The password, for whoever takes it out of text; `None` where libpq finds one by itself.
+    #[must_use]
+    pub fn secret(&self) -> Option<&SecretString> {
+        self.secret.as_ref()
     }
 
     /// Longest wait for a connection.

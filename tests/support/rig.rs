@@ -1,4 +1,5 @@
 //! A pgdumpd of one's own: a temporary folder with configuration, state and storage, and the real binary run in it.
+#![expect(clippy::disallowed_methods, reason = "the binary under test is started from outside of pgdumpd")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -134,7 +135,7 @@ impl Rig {
     pub(crate) fn stored(&self) -> Vec<String> {
         let mut names = Vec::new();
         collect(&self.storage(), &self.storage(), &mut names);
-        names.retain(|name| !name.ends_with(".lock") && !name.ends_with(".pgdumpd-storage"));
+        names.retain(|name| !name.ends_with("-lock") && !name.ends_with(".pgdumpd-storage"));
         names.sort();
         names
     }

@@ -15,6 +15,7 @@ use crate::postgres::version::Client;
 use crate::postgres::watch::ServerLock;
 use crate::units::show_size;
 
+use super::super::seen::{self, Seen};
 use super::super::{World, space};
 use super::{Means, Request};
 
@@ -48,6 +49,7 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     let mut session = Session::open(means.clients.newest(), means.access, Some(&request.connect_to), &name, &project.limits, means.cancel)?;
     let server = session.server().clone();
     let client = means.clients.for_server(server.version_num)?;
+    seen::remember(world, &project.name, &Seen { server: Some(server.version.clone()), client: Some(client.version.clone()) });
     let mut warnings = Vec::new();
     let replay = standby(means, &server, &client, request, &mut warnings)?;
     if request.shape.content != Content::Globals {
