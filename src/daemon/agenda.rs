@@ -7,14 +7,15 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Timelike, Utc};
+use chrono_tz::Tz;
 
 use crate::catalog::SeenSchedule;
 use crate::error::Result;
 use crate::model::project::{Project, Schedule};
 use crate::model::settings::Settings;
 use crate::ops::World;
-use crate::schedule::{self, Slots, Timing};
+use crate::schedule::{self, CatchUp, Slots, Timing};
 
 /// A schedule whose time has come.
 #[derive(Debug, Clone)]
@@ -32,6 +33,27 @@ pub(super) struct Due {
 pub(super) struct Agenda {
     entries: Vec<Entry>,
     heap: BinaryHeap<Reverse<(DateTime<Utc>, usize)>>,
+    next: Next,
+}
+
+/// The next slots of crontab lines, as far as they were asked for: thousands of schedules share a few lines and moments.
+#[derive(Debug, Default)]
+struct Next(HashMap<(String, Tz, DateTime<Utc>), Option<DateTime<Utc>>>);
+
+impl Next {
+    /// More answers than this are not kept.
+    const MOST: usize = 1024;
+
+    fn after(&mut self, plan: &Schedule, after: DateTime<Utc>, last_start: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let ask = || plan.timing.next_after(plan.time_zone, after, Some(last_start));
+        let Timing::Cron(cron) = &plan.timing else { return ask() };
+        if self.0.len() >= Self::MOST {
+            self.0.clear();
+        }
+        // A line's slots lie on whole seconds, so whatever lies between two of them has the same answer.
+        let second = after.with_nanosecond(0).unwrap_or(after);
+        *self.0.entry((cron.text().to_owned(), plan.time_zone, second)).or_insert_with(ask)
+    }
 }
 
 #[derive(Debug)]
@@ -95,11 +117,20 @@ impl Agenda {
                 break;
             }
             self.heap.pop();
+            let entry = &self.entries[index];
+            let delay = TimeDelta::from_std(entry.delay).unwrap_or_default();
+            let (until, slot) = (now - delay, at - delay);
+            let next = self.next.after(&entry.schedule, slot, slot);
+            let fresh = (until - slot).to_std().is_ok_and(|age| age <= entry.project.catch_up);
             let entry = &mut self.entries[index];
-            let until = now - TimeDelta::from_std(entry.delay).unwrap_or_default();
-            let plan = &entry.schedule;
-            let (from, start) = (Some(entry.done_until), Some(entry.last_start));
-            let found = schedule::catch_up(&plan.timing, plan.time_zone, from, start, until, entry.project.catch_up);
+            // Nearly always the slot that was waited for is the only one, and the question is answered already.
+            let found = if fresh && next.is_none_or(|next| next > until) {
+                CatchUp { run: Some(slot), missed: None }
+            } else {
+                let plan = &entry.schedule;
+                let (from, start) = (Some(entry.done_until), Some(entry.last_start));
+                schedule::catch_up(&plan.timing, plan.time_zone, from, start, until, entry.project.catch_up)
+            };
             entry.done_until = until;
             if let Some(slot) = found.run.or(found.missed.map(|missed| missed.last)) {
                 entry.last_start = slot;
@@ -133,9 +164,7 @@ impl Agenda {
 
     fn enqueue(&mut self, index: usize) {
         let entry = &self.entries[index];
-        let plan = &entry.schedule;
-        let next = plan.timing.next_after(plan.time_zone, entry.done_until, Some(entry.last_start));
-        if let Some(next) = next {
+        if let Some(next) = self.next.after(&entry.schedule, entry.done_until, entry.last_start) {
             self.heap.push(Reverse((next + TimeDelta::from_std(entry.delay).unwrap_or_default(), index)));
         }
     }

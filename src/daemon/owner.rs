@@ -143,6 +143,8 @@ impl Owner {
         if let Some(jump) = self.wall.jump(now) {
             tracing::warn!(to = %now, seconds = jump.num_seconds(), "the clock jumped (it was set, or the machine slept); planning anew from here");
             self.chores.jumped(now);
+            // The last sign of life is of another time.
+            self.ticked = None;
             match Agenda::plan(&self.world, &self.settings) {
                 Ok(agenda) => self.agenda = agenda,
                 Err(failure) => tracing::error!("the last slots can't be read: {failure}"),

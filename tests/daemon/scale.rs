@@ -70,7 +70,7 @@ fn f44_ten_thousand_due_at_once_are_all_claimed_within_the_limits_and_the_lag_is
     serving.wait_for_log("ready", LONG);
     clock.set("@2026-03-02 12:00:01");
     until(&serving, "all are claimed", || slots(&rig).len() == 10_000);
-    until(&serving, "some have run", || slots(&rig).iter().filter(|slot| slot.outcome == "ok").count() >= 60);
+    until(&serving, "some have run", || slots(&rig).iter().filter(|slot| slot.outcome == "ok").count() >= 20);
     clock.set("@2026-03-02 12:07:00");
     serving.wait_for_log("jobs wait for a place, the first for", LONG);
     let told = || {
@@ -85,7 +85,7 @@ fn f44_ten_thousand_due_at_once_are_all_claimed_within_the_limits_and_the_lag_is
     let rows = slots(&rig);
     let number = |outcome: &str| rows.iter().filter(|slot| slot.outcome == outcome).count();
     assert_eq!(number("ok") + number("interrupted"), rows.len(), "what began has its outcome");
-    assert!(number("ok") >= 60 && number("interrupted") <= 6, "{} interrupted", number("interrupted"));
+    assert!(number("ok") >= 20 && number("interrupted") <= 6, "{} interrupted", number("interrupted"));
     assert!(serving.log().contains("waiting jobs are left to the next start"));
     let serving = rig.serve_by(clock.command(&rig));
     until(&serving, "the others are due again", || slots(&rig).len() == 10_000);

@@ -36,7 +36,7 @@ fn f26_an_overrun_is_recorded_and_told_only_when_it_repeats() {
     assert!(rows.windows(2).any(|pair| ran(&pair[0].outcome) && ran(&pair[1].outcome)), "{rows:?}");
     let on_time: Vec<_> = outbox(&place.rig).into_iter().filter(|message| message["event"] == "on-time").collect();
     assert_eq!(on_time.len(), 1);
-    assert_eq!(on_time[0]["in_reply_to"], told[0]["references"].as_array().and_then(|all| all.first()).cloned().unwrap_or_default());
+    assert_eq!(on_time[0]["in_reply_to"], told[0]["message_id"], "it answers the first");
     assert!(!events(&place.rig).contains(&String::from("failing")), "no run failed");
 }
 
