@@ -1,5 +1,5 @@
 # Each target installs what it needs first (tests/setup: Debian's apt, as root) and says what is missing where it can't.
-.PHONY: demo test quick lint bench breaks install setup
+.PHONY: demo test quick lint soak bench breaks install setup
 .DEFAULT_GOAL := test
 
 PREFIX ?= /usr/local
@@ -12,7 +12,7 @@ setup:
 demo: setup
 	@tests/demo
 
-# The whole suite: formatting, lints, every test. About 15 minutes from nothing on two cores.
+# The whole suite: formatting, lints, every test, the soak. About 20 minutes from nothing on two cores.
 test: setup
 	@tests/suite all
 
@@ -23,6 +23,10 @@ quick: setup
 lint: setup
 	@.ci/lint
 
+# pgdumpd at work while something is broken every few seconds, and every promise checked at the end: SOAK_MINUTES=60 make soak
+soak: setup
+	@tests/soak
+
 # Against pg_dump alone; writes docs/benchmarks.md.
 bench: setup
 	@benches/run
@@ -32,5 +36,4 @@ breaks: setup
 	@tests/breaks/run
 
 install:
-	@cargo build --locked --release
 	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" packaging/install.sh

@@ -94,8 +94,10 @@ fn the_user_and_the_folders_are_private() {
     }
     let passwd = std::fs::read_to_string(root.join("etc/passwd")).unwrap();
     let user: Vec<&str> = passwd.lines().find(|line| line.starts_with("pgdumpd:")).unwrap().split(':').collect();
-    let backups = std::fs::metadata(root.join("var/backups/pgdumpd")).unwrap();
-    assert_eq!((backups.mode() & 0o777, backups.uid().to_string().as_str()), (0o700, user[2]));
+    for private in ["var/backups/pgdumpd", "var/lib/pgdumpd"] {
+        let facts = std::fs::metadata(root.join(private)).unwrap_or_else(|error| panic!("{private}: {error}"));
+        assert_eq!((facts.mode() & 0o777, facts.uid().to_string().as_str()), (0o700, user[2]), "{private}");
+    }
     let config = std::fs::metadata(root.join("etc/pgdumpd")).unwrap();
     assert_eq!((config.mode() & 0o777, config.uid()), (0o750, 0));
 }

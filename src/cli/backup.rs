@@ -56,7 +56,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         None => settings.projects.iter().filter(|project| project.enabled).collect(),
     };
     let orders = chosen.into_iter().map(|project| order(project, args)).collect::<Result<Vec<_>>>()?;
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
     let desk = Desk { settings: &settings, config_file: config::unusual(&common.config) };

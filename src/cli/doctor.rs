@@ -27,7 +27,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Some(name) => vec![world::project(&settings, name)?],
         None => settings.projects.iter().filter(|project| project.enabled).collect(),
     };
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     if let Some(name) = &args.accept_storage {
         let storage = world.storages.get(name).ok_or_else(|| super::show::missing_storage(name))?;
         let id = mount::accept(&world, storage.as_ref())?;

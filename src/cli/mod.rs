@@ -23,6 +23,7 @@ mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
@@ -102,6 +103,8 @@ enum Verb {
 pub fn main() -> ExitCode {
     // The process-wide TLS provider can be set only once; nothing before this line could have.
     drop(rustls::crypto::ring::default_provider().install_default());
+    // With a handler, a write beyond the limit on file sizes (ulimit -f, LimitFSIZE=) fails and is told; without one it would end the process.
+    drop(signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -15,7 +15,7 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Common, args: &Args, pinned: bool) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     let mut row = pick::backup(&world, &settings, &args.backup)?;
     let storage = world.storages.get(&row.storage).ok_or_else(|| super::show::missing_storage(&row.storage))?;
     if pinned {

@@ -34,7 +34,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Some(name) => vec![world::project(&settings, name)?],
         None => settings.projects.iter().collect(),
     };
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     let mut exits = Vec::new();
     let mut answers = Vec::new();
     for project in chosen {

@@ -34,7 +34,7 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     let row = match pick::backup(&world, &settings, &args.backup) {
         Ok(row) => row,
         Err(failure) if failure.cause == Cause::NotFound => {

@@ -31,7 +31,7 @@ pub(super) struct Args {
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
     let only = args.project.as_deref().map(|name| world::project(&settings, name)).transpose()?;
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     let now = world.clock.now();
     if args.alive {
         let daemon = standing::daemon(&world, &settings)?;
@@ -56,7 +56,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 
 fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
     match standing {
-        DaemonStanding::Serving { heartbeat } => format!("the daemon is serving (last sign of life {} ago)", age(now, *heartbeat)),
+        DaemonStanding::Serving { heartbeat, waiting, behind_since } => {
+            let behind = behind_since.map(|since| format!("; it LAGS: {waiting} jobs wait for a place, the first for {}", age(now, since)));
+            format!("the daemon is serving (last sign of life {} ago){}", age(now, *heartbeat), behind.unwrap_or_default())
+        }
         DaemonStanding::Silent { heartbeat } => {
             format!("the daemon has been SILENT: its last sign of life was {} ago; look at its log and restart it", age(now, *heartbeat))
         }
@@ -98,6 +101,7 @@ fn print(standing: &Standing, now: DateTime<Utc>, zone: Tz) {
         out::say(format!("{} waiting to be sent{why}", out::count(standing.mail.queued as u64, "mail")));
     }
     standing.problems.iter().for_each(|problem| out::say(format!("PROBLEM {problem}")));
+    standing.notes.iter().for_each(out::say);
 }
 
 /// `shop/billing: FAILING for 3 h, 4 runs in a row: connection refused`.

@@ -5,9 +5,11 @@ use std::os::unix::fs::MetadataExt;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
+use crate::jobs::rebuild::{self, Rebuilt};
 use crate::model::project::Project;
 use crate::model::settings::Settings;
-use crate::ops::{World, reindex};
+use crate::ops::World;
+use crate::ops::notice::Desk;
 
 use super::{Common, out};
 
@@ -40,11 +42,11 @@ fn not_ours(common: &Common) -> Option<Failure> {
 }
 
 /// Opens the catalog as the user it belongs to, and indexes the storages where it is new.
-pub(super) fn open(settings: &Settings) -> Result<World> {
+pub(super) fn open(common: &Common, settings: &Settings) -> Result<World> {
     right_user(settings)?;
     let world = World::open(settings, Clock::system())?;
-    if let Some(why) = world.catalog.needs_reindex()? {
-        let found = reindex::reindex(&world)?;
+    let desk = Desk { settings, config_file: config::unusual(&common.config) };
+    if let Some(Rebuilt { why, found }) = rebuild::if_needed(&world, &desk)? {
         if found.backups > 0 {
             out::note(format!("pgdumpd: {why}; rebuilt the index from {} manifests, the diary before is lost", found.backups));
         }

@@ -11,6 +11,7 @@ use crate::stream::gauge::Gauge;
 mod hold;
 pub mod mend;
 pub mod prune;
+pub mod rebuild;
 pub mod scheduled;
 
 /// What is in flight right now, for whoever shows progress. Cheap to clone; clones share the board.

@@ -2,6 +2,7 @@
 //!
 //! Called by the daemon for a due slot and by `pgdumpd backup` by hand; both under the same lock, with the same consequences.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,7 +18,7 @@ use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::{World, mount, repair, targets};
-use crate::postgres::connection::Access;
+use crate::postgres::connection::{Access, named_by};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -68,6 +69,8 @@ pub struct Report {
     pub held: Option<PrunePlan>,
     /// Who held the project, where another did.
     pub held_by: Option<Failure>,
+    /// Runs whose end the catalog could not take: nobody will be told of them from there.
+    pub unrecorded: Vec<Run>,
     /// Whether the job was ended before every database had its turn.
     pub cut_short: bool,
     /// What the slot's row says.
@@ -77,8 +80,22 @@ pub struct Report {
 /// Carries the order out, and records everything. Never fails as a whole: what went wrong stands in the report, in the catalog and in the mail.
 #[must_use]
 pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
-    let mut report = Report { runs: Vec::new(), pruned: None, held: None, held_by: None, cut_short: false, outcome: SlotOutcome::Failed };
-    match locked(world, order, setting, &mut report) {
+    let mut report = Report {
+        runs: Vec::new(),
+        pruned: None,
+        held: None,
+        held_by: None,
+        unrecorded: Vec::new(),
+        cut_short: false,
+        outcome: SlotOutcome::Failed,
+    };
+    // A panic must cost this job alone, and not without a word: the daemon would otherwise wait for its end for ever.
+    let done = catch_unwind(AssertUnwindSafe(|| locked(world, order, setting, &mut report)));
+    let broken = |_| {
+        Err(Failure::new(Cause::System, "the job broke off by an error in pgdumpd itself")
+            .hint("report it with the log's lines around this one"))
+    };
+    match done.unwrap_or_else(broken) {
         Ok(Some(held)) => {
             report.outcome = SlotOutcome::SkippedLocked;
             report.held_by = Some(held);
@@ -140,7 +157,8 @@ fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Rep
     let databases = match &order.project.databases {
         _ if !order.only.is_empty() => order.only.clone(),
         Databases::Named(names) => names.clone(),
-        _ => vec![String::from(ANY_DATABASE)],
+        Databases::FromConnection => vec![named_by(&order.project.connection.target).unwrap_or_else(|| String::from(ANY_DATABASE))],
+        Databases::All { .. } => vec![String::from(ANY_DATABASE)],
     };
     for database in databases {
         if report.runs.iter().any(|(run, _)| run.database == database) {
@@ -150,7 +168,7 @@ fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Rep
         if let Err(failure) = world.catalog.write(|writer| writer.start_run(&run)) {
             tracing::error!(project = order.project.name, "the catalog could not be told of a failed run: {failure}");
         }
-        finish(world, &mut run, Err(failure));
+        report.unrecorded.extend(finish(world, &mut run, Err(failure)));
         report.runs.push((run, None));
     }
 }
@@ -175,7 +193,8 @@ fn new_run(world: &World, order: &Order, shape: &DumpShape, database: &str) -> R
     }
 }
 
-fn finish(world: &World, run: &mut Run, result: Result<&Manifest, &Failure>) {
+/// Ends a run in the catalog; what the catalog couldn't take is given back.
+fn finish(world: &World, run: &mut Run, result: Result<&Manifest, &Failure>) -> Option<Run> {
     run.finished_at = Some(world.clock.now());
     match result {
         Ok(manifest) => {
@@ -190,9 +209,11 @@ fn finish(world: &World, run: &mut Run, result: Result<&Manifest, &Failure>) {
             tracing::error!(run = %run.id, project = run.project, database = run.database, cause = %failure.cause, hint = failure.hint, "backup failed: {failure}");
         }
     }
-    if let Err(failure) = world.catalog.write(|writer| writer.finish_run(run)) {
+    let told = world.catalog.write(|writer| writer.finish_run(run));
+    told.err().map(|failure| {
         tracing::error!(run = %run.id, "the catalog could not be told how the run ended: {failure}");
-    }
+        run.clone()
+    })
 }
 
 fn outcome(runs: &[(Run, Option<Manifest>)]) -> SlotOutcome {
@@ -228,7 +249,8 @@ impl Job<'_> {
                 report.cut_short = true;
                 break;
             }
-            report.runs.push(self.one(&self.order.shape, database, database));
+            let ended = self.one(&self.order.shape, database, database, &mut report.unrecorded);
+            report.runs.push(ended);
         }
         let wants_globals = self.order.project.globals && self.order.shape.content == Content::Full && self.order.only.is_empty();
         if let Some(first) = databases.first().filter(|_| wants_globals && self.setting.cancel.reason().is_none()) {
@@ -238,7 +260,8 @@ impl Job<'_> {
                 compression: self.order.shape.compression,
                 ..DumpShape::default()
             };
-            report.runs.push(self.one(&shape, GLOBALS, first));
+            let ended = self.one(&shape, GLOBALS, first, &mut report.unrecorded);
+            report.runs.push(ended);
         }
         Ok(())
     }
@@ -263,10 +286,10 @@ impl Job<'_> {
         })
     }
 
-    fn one(&self, shape: &DumpShape, database: &str, connect_to: &str) -> (Run, Option<Manifest>) {
+    fn one(&self, shape: &DumpShape, database: &str, connect_to: &str, unrecorded: &mut Vec<Run>) -> (Run, Option<Manifest>) {
         let mut run = new_run(self.world, self.order, shape, database);
         if let Err(failure) = self.world.catalog.write(|writer| writer.start_run(&run)) {
-            finish(self.world, &mut run, Err(&failure));
+            unrecorded.extend(finish(self.world, &mut run, Err(&failure)));
             return (run, None);
         }
         let gauge = Gauge::new();
@@ -301,7 +324,7 @@ impl Job<'_> {
             backup::backup(self.world, means, &request)
         });
         self.setting.board.take(&run.id);
-        finish(self.world, &mut run, result.as_ref());
+        unrecorded.extend(finish(self.world, &mut run, result.as_ref()));
         (run, result.ok())
     }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::alert::{Alert, AlertKey, Status};
-use crate::catalog::{BackupFilter, Letter, LetterState, Page, Pause, Reader, RunFilter};
+use crate::catalog::{BackupFilter, Heartbeat, Letter, LetterState, Page, Pause, REBUILT, Reader, RunFilter};
 use crate::error::Result;
 use crate::model::backup::BackupRow;
 use crate::model::dump::Selection;
@@ -18,6 +18,12 @@ use super::{World, prune};
 
 /// A heartbeat older than this many intervals means that nobody turns.
 const BEATS_MISSED: i32 = 4;
+
+/// And no younger one, however short the interval: beats ride on the daemon's own turns.
+const SILENCE: TimeDelta = TimeDelta::seconds(60);
+
+/// A job that has waited this long for a place is told of.
+pub const LAG: TimeDelta = TimeDelta::minutes(5);
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +38,8 @@ pub struct Standing {
     pub orphaned: Vec<String>,
     /// What needs a person and belongs to no project: refused mail, a broken configuration file.
     pub problems: Vec<String>,
+    /// What a person should know, though nothing is to be done: when the catalog was last rebuilt, and why.
+    pub notes: Vec<String>,
     /// Mail on its way.
     pub mail: Waiting,
 }
@@ -44,6 +52,10 @@ pub enum DaemonStanding {
     Serving {
         /// The last beat.
         heartbeat: DateTime<Utc>,
+        /// How many jobs waited for a place then.
+        waiting: usize,
+        /// Since when the first of them had waited, where that is long enough to be told.
+        behind_since: Option<DateTime<Utc>>,
     },
     /// It beat, then fell silent without saying good-bye.
     Silent {
@@ -100,8 +112,10 @@ const RECENT: u32 = 10;
 pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> Result<Standing> {
     let now = world.clock.now();
     let seen = world.catalog.read(|reader| look(reader, settings))?;
+    let mut by_project = ByProject::of(&seen);
     let chosen = settings.projects.iter().filter(|project| only.is_none_or(|only| only.name == project.name));
-    let mut projects: Vec<ProjectStanding> = chosen.map(|project| of_project(project, &seen, now)).collect();
+    let mut projects: Vec<ProjectStanding> =
+        chosen.map(|project| of_project(project, by_project.take(&project.name), &seen, now)).collect();
     if let (Some(only), Some(project)) = (only, projects.first_mut()) {
         let filter = RunFilter { project: Some(only.name.clone()), ..RunFilter::default() };
         project.recent = world.catalog.read(|reader| reader.runs(&filter, Page::first(RECENT)))?;
@@ -110,20 +124,23 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     if let Some(words) = seen.configuration.as_ref().filter(|words| !words.is_empty()) {
         problems.push(format!("the configuration file on disk is wrong and not in force: {words}"));
     }
+    problems
+        .extend(seen.lost_index.iter().map(|why| format!("the index of backups isn't complete yet, a storage could not be read: {why}")));
     problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
-    let daemon = turning(settings, seen.heartbeat, now);
+    let daemon = turning(settings, seen.heartbeat.as_ref(), now);
     let configured: HashSet<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
     let orphaned = seen.with_backups.iter().filter(|name| !configured.contains(name.as_str())).cloned().collect();
     let healthy = problems.is_empty()
         && !matches!(daemon, DaemonStanding::Silent { .. })
         && projects.iter().all(|project| project.status == Status::Ok || !project.enabled);
-    Ok(Standing { healthy, daemon, projects, orphaned, problems, mail: seen.mail })
+    let notes = seen.rebuilt.into_iter().collect();
+    Ok(Standing { healthy, daemon, projects, orphaned, problems, notes, mail: seen.mail })
 }
 
 /// Whether the daemon turns.
 pub fn daemon(world: &World, settings: &Settings) -> Result<DaemonStanding> {
-    let heartbeat = world.catalog.read(|reader| reader.heartbeat())?.map(|heartbeat| heartbeat.at);
-    Ok(turning(settings, heartbeat, world.clock.now()))
+    let heartbeat = world.catalog.read(|reader| reader.heartbeat())?;
+    Ok(turning(settings, heartbeat.as_ref(), world.clock.now()))
 }
 
 /// Where the daemon notes that the file on disk isn't the one in force; empty where it is.
@@ -133,12 +150,14 @@ pub const CONFIGURATION_PROBLEM: &str = "configuration-problem";
 struct Seen {
     alerts: Vec<Alert>,
     configuration: Option<String>,
+    lost_index: Option<String>,
+    rebuilt: Option<String>,
     refused: Vec<String>,
     with_backups: Vec<String>,
-    heartbeat: Option<DateTime<Utc>>,
+    heartbeat: Option<Heartbeat>,
     last_due: HashMap<(String, String), DateTime<Utc>>,
     running: Vec<Run>,
-    paused: Vec<Pause>,
+    paused: HashMap<String, Pause>,
     good: Vec<BackupRow>,
     held: HashSet<String>,
     mail: Waiting,
@@ -166,12 +185,14 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
     Ok(Seen {
         alerts: reader.alerts()?,
         configuration: reader.meta(CONFIGURATION_PROBLEM)?,
+        lost_index: reader.rebuilt_because()?,
+        rebuilt: reader.meta(REBUILT)?,
         refused: refused(reader)?,
         with_backups: reader.totals()?.into_iter().map(|totals| totals.project).collect(),
-        heartbeat: reader.heartbeat()?.map(|heartbeat| heartbeat.at),
+        heartbeat: reader.heartbeat()?,
         last_due: reader.last_due()?,
         running: reader.unfinished_runs()?.into_iter().map(|unfinished| unfinished.run).collect(),
-        paused: reader.pauses()?,
+        paused: reader.pauses()?.into_iter().map(|pause| (pause.project.clone(), pause)).collect(),
         good,
         held,
         mail: waiting(reader)?,
@@ -196,16 +217,52 @@ fn waiting(reader: &Reader) -> Result<Waiting> {
     Ok(Waiting { queued: queued.len(), error: queued.iter().find_map(|letter| letter.error.clone()) })
 }
 
-fn turning(settings: &Settings, heartbeat: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DaemonStanding {
-    let Some(heartbeat) = heartbeat else { return DaemonStanding::Stopped };
-    let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
-    if now - heartbeat > interval * BEATS_MISSED { DaemonStanding::Silent { heartbeat } } else { DaemonStanding::Serving { heartbeat } }
+/// What was seen of each project, so that ten thousand of them don't each look through all of it.
+#[derive(Default)]
+struct ByProject<'a>(HashMap<&'a str, Parts<'a>>);
+
+#[derive(Default)]
+struct Parts<'a> {
+    alerts: Vec<&'a Alert>,
+    good: Vec<&'a BackupRow>,
+    running: Vec<&'a Run>,
 }
 
-fn of_project(project: &Project, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
-    let of_this = |alert: &&Alert| alert.key.project == project.name && alert.status != Status::Ok && is_covered(project, &alert.key);
-    let alerts: Vec<Alert> = seen.alerts.iter().filter(of_this).cloned().collect();
-    let mut last_good: Vec<BackupRow> = seen.good.iter().filter(|row| row.project == project.name).cloned().collect();
+impl<'a> ByProject<'a> {
+    fn of(seen: &'a Seen) -> Self {
+        let mut all = Self::default();
+        for alert in seen.alerts.iter().filter(|alert| alert.status != Status::Ok) {
+            all.0.entry(&alert.key.project).or_default().alerts.push(alert);
+        }
+        seen.good.iter().for_each(|row| all.0.entry(&row.project).or_default().good.push(row));
+        seen.running.iter().for_each(|run| all.0.entry(&run.project).or_default().running.push(run));
+        all
+    }
+
+    fn take(&mut self, project: &str) -> Parts<'a> {
+        self.0.remove(project).unwrap_or_default()
+    }
+}
+
+fn turning(settings: &Settings, last: Option<&Heartbeat>, now: DateTime<Utc>) -> DaemonStanding {
+    let Some(last) = last else { return DaemonStanding::Stopped };
+    let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
+    let heartbeat = last.at;
+    // A beat from well ahead of now was given before the clock was set back, and is as silent as an old one.
+    if (now - heartbeat).abs() > SILENCE.max(interval * BEATS_MISSED) {
+        return DaemonStanding::Silent { heartbeat };
+    }
+    DaemonStanding::Serving { heartbeat, waiting: last.waiting, behind_since: last.waiting_since.filter(|since| now - *since >= LAG) }
+}
+
+fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
+    // The alert of a schedule or database that is no longer configured has nobody to end it.
+    let stands = |alert: &&Alert| match alert.key.of_schedule() {
+        Some(name) => project.schedules.iter().any(|plan| plan.name == name),
+        None => is_covered(project, &alert.key),
+    };
+    let alerts: Vec<Alert> = parts.alerts.into_iter().filter(stands).cloned().collect();
+    let mut last_good: Vec<BackupRow> = parts.good.into_iter().cloned().collect();
     if let Databases::Named(names) = &project.databases {
         last_good.retain(|row| names.contains(&row.database));
     }
@@ -223,13 +280,13 @@ fn of_project(project: &Project, seen: &Seen, now: DateTime<Utc>) -> ProjectStan
         let last = seen.last_due.get(&(project.name.clone(), plan.name.clone())).copied();
         plan.timing.next_after(plan.time_zone, now, last)
     });
-    let pause = seen.paused.iter().find(|pause| pause.project == project.name);
+    let pause = seen.paused.get(&project.name);
     ProjectStanding {
         project: project.name.clone(),
         status,
         alerts,
         last_good,
-        running: seen.running.iter().filter(|run| run.project == project.name).cloned().collect(),
+        running: parts.running.into_iter().cloned().collect(),
         next: next.min(),
         paused: pause.is_some(),
         paused_until: pause.and_then(|pause| pause.until),

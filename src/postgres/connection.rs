@@ -21,7 +21,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::project::Target;
 use crate::process::{Input, Output, Spec};
 
-/// The password file's descriptor in the child.
+/// The password file's descriptor in the child; what else a child inherits needs another number.
 pub const PASSFILE_FD: i32 = 9;
 
 /// What of this process's environment a client program gets: where libpq finds files, and how TLS and Kerberos are to be used.
@@ -92,6 +92,12 @@ impl std::fmt::Display for HostPort {
     }
 }
 
+/// The database that a target names by itself, if it does.
+#[must_use]
+pub fn named_by(target: &Target) -> Option<String> {
+    target::value(target, "dbname")
+}
+
 /// Everything a client program needs to reach one server.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -124,7 +130,7 @@ impl Access {
     /// The database that the target names by itself, if it does.
     #[must_use]
     pub fn database(&self) -> Option<String> {
-        target::value(&self.target, "dbname")
+        named_by(&self.target)
     }
 
     /// The password, for whoever takes it out of text; `None` where libpq finds one by itself.

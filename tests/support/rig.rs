@@ -1,4 +1,5 @@
 //! A pgdumpd of one's own: a temporary folder with configuration, state and storage, and the real binary run in it.
+#![expect(clippy::disallowed_methods, reason = "the binary under test is started from outside of pgdumpd")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::alert::{AlertKey, NoticeKind, Status};
-use crate::catalog::{BackupFilter, Writer};
+use crate::catalog::{BackupFilter, Reader};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::BackupRow;
 use crate::model::dump::restore_command;
@@ -26,7 +26,7 @@ pub(super) struct Due {
 /// The letters of one project's changes: failures in one, recoveries in one, stale databases one each.
 pub(super) fn letters(
     world: &World,
-    tx: &Writer,
+    tx: &Reader,
     desk: &Desk<'_>,
     project: &Project,
     changes: &[Change],
@@ -58,7 +58,7 @@ fn is_failing(change: &Change) -> bool {
     matches!(change.kind, NoticeKind::FirstFailure | NoticeKind::CauseChanged | NoticeKind::Reminder) && !is_stale(change)
 }
 
-fn due(letter: Letter, changes: &[&Change]) -> Due {
+pub(super) fn due(letter: Letter, changes: &[&Change]) -> Due {
     let (first, later): (Vec<&&Change>, Vec<&&Change>) = changes.iter().partition(|change| change.before.status == Status::Ok);
     Due {
         letter,
@@ -68,7 +68,7 @@ fn due(letter: Letter, changes: &[&Change]) -> Due {
 }
 
 fn failing_letter(
-    tx: &Writer,
+    tx: &Reader,
     project: &Project,
     about: &About,
     changes: &[&Change],
@@ -115,7 +115,7 @@ fn told(change: &Change) -> Told {
     }
 }
 
-fn failed(tx: &Writer, run: &Run) -> Result<FailedDatabase> {
+fn failed(tx: &Reader, run: &Run) -> Result<FailedDatabase> {
     let key = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
     let unknown = || Failure::new(Cause::System, "the run ended without saying why");
     Ok(FailedDatabase {
@@ -130,7 +130,7 @@ fn failed(tx: &Writer, run: &Run) -> Result<FailedDatabase> {
     })
 }
 
-fn newest(tx: &Writer, key: &AlertKey) -> Result<Option<BackupRow>> {
+fn newest(tx: &Reader, key: &AlertKey) -> Result<Option<BackupRow>> {
     tx.latest_backup(&BackupFilter {
         project: Some(key.project.clone()),
         // What failed before the databases were known leaves all of them to fall back on.
@@ -141,7 +141,7 @@ fn newest(tx: &Writer, key: &AlertKey) -> Result<Option<BackupRow>> {
     })
 }
 
-fn is_paused(tx: &Writer, project: &Project) -> Result<bool> {
+fn is_paused(tx: &Reader, project: &Project) -> Result<bool> {
     Ok(tx.pauses()?.iter().any(|pause| pause.project == project.name))
 }
 
@@ -157,7 +157,7 @@ fn last_good(row: BackupRow) -> LastGood {
     }
 }
 
-fn recovered_letter(tx: &Writer, project: &Project, about: &About, changes: &[&Change], now: DateTime<Utc>) -> Result<Option<Recovered>> {
+fn recovered_letter(tx: &Reader, project: &Project, about: &About, changes: &[&Change], now: DateTime<Utc>) -> Result<Option<Recovered>> {
     let Some(first) = changes.iter().min_by_key(|change| change.before.since) else { return Ok(None) };
     let mut backups = Vec::new();
     for change in changes {
@@ -173,7 +173,7 @@ fn recovered_letter(tx: &Writer, project: &Project, about: &About, changes: &[&C
     }))
 }
 
-fn stale_letter(tx: &Writer, project: &Project, about: &About, change: &Change, now: DateTime<Utc>) -> Result<Stale> {
+fn stale_letter(tx: &Reader, project: &Project, about: &About, change: &Change, now: DateTime<Utc>) -> Result<Stale> {
     let reason = match &change.after.message {
         Some(message) => Some(format!("the last run failed: {message}")),
         None if is_paused(tx, project)? => Some(String::from("the project is paused")),
@@ -190,17 +190,16 @@ fn stale_letter(tx: &Writer, project: &Project, about: &About, change: &Change, 
     })
 }
 
-fn next(tx: &Writer, project: &Project, now: DateTime<Utc>) -> Result<Next> {
+pub(super) fn next(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result<Next> {
     if !project.enabled {
         return Ok(Next::Nothing(String::from("the project is disabled")));
     }
     if is_paused(tx, project)? {
         return Ok(Next::Nothing(String::from("the project is paused")));
     }
-    let last_due = tx.last_due()?;
     let mut soonest: Option<(DateTime<Utc>, &Schedule)> = None;
     for plan in project.schedules.iter().filter(|plan| plan.enabled) {
-        let last = last_due.get(&(project.name.clone(), plan.name.clone())).copied();
+        let last = tx.last_due_of(&project.name, &plan.name)?;
         if let Some(at) = plan.timing.next_after(plan.time_zone, now, last) {
             soonest = Some(soonest.map_or((at, plan), |known| if at < known.0 { (at, plan) } else { known }));
         }
@@ -225,7 +224,7 @@ pub(super) fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &Pru
     }
 }
 
-fn about(world: &World, desk: &Desk<'_>, project: &Project, now: DateTime<Utc>) -> About {
+pub(super) fn about(world: &World, desk: &Desk<'_>, project: &Project, now: DateTime<Utc>) -> About {
     let place = world.storages.get(&project.storage).map(|storage| storage.place()).unwrap_or_default();
     About {
         project: project.name.clone(),
