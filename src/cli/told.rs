@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::jobs::scheduled::{Order, Report};
 use crate::model::backup::Manifest;
 use crate::model::dump::Content;
-use crate::model::run::{Run, RunStatus};
+use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::ops::World;
 use crate::storage::names;
 use crate::units::{show_duration, show_size};
@@ -82,7 +82,7 @@ pub(super) fn print(world: &World, order: &Order, report: &Report) {
 }
 
 fn print_run(world: &World, run: &Run, manifest: Option<&Manifest>) {
-    let name = format!("{}/{}", run.project, run.database);
+    let name = if run.database == ANY_DATABASE { run.project.clone() } else { format!("{}/{}", run.project, run.database) };
     if let Some(failure) = &run.failure {
         out::tell(&failure.clone().context(name));
         if run.status == RunStatus::Failed {

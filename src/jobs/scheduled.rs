@@ -278,8 +278,10 @@ impl Job<'_> {
             return Ok(vec![named]);
         }
         let project = &self.order.project;
+        let first = targets::first_contact(project, self.access);
         self.retrying(|_| {
-            let mut session = Session::open(self.clients.newest(), self.access, None, "pgdumpd", &project.limits, self.setting.cancel)?;
+            let mut session =
+                Session::open(self.clients.newest(), self.access, first.as_deref(), "pgdumpd", &project.limits, self.setting.cancel)?;
             targets::databases(project, &mut session)
         })
     }

@@ -4,7 +4,20 @@ use globset::{Glob, GlobSetBuilder};
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::{Databases, Project};
+use crate::postgres::connection::Access;
 use crate::postgres::session::Session;
+
+/// The database to meet a project's server in before its databases are known; `None` leaves it to the connection.
+///
+/// A URL without a database would mean one named like the role, which a server of many databases rarely has.
+#[must_use]
+pub fn first_contact(project: &Project, access: &Access) -> Option<String> {
+    match &project.databases {
+        Databases::FromConnection => None,
+        Databases::Named(names) => names.first().cloned(),
+        Databases::All { .. } => access.database().or_else(|| Some(String::from("postgres"))),
+    }
+}
 
 /// The databases to dump now: the configured ones, or all that the server has less the excluded globs.
 ///

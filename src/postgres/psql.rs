@@ -220,7 +220,9 @@ fn sqlstate_in(stderr: &str) -> Option<&str> {
 
 /// The last line that says something: libpq indents the advice that follows it.
 fn last_line(stderr: &str) -> &str {
-    let line = stderr.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with(['\t', ' ']));
+    // After a refused password libpq adds where it had the password from, which is a descriptor of ours.
+    let says = |line: &&str| !line.trim().is_empty() && !line.starts_with(['\t', ' ']) && !line.starts_with("password retrieved from file");
+    let line = stderr.lines().rev().find(says);
     line.map_or("no reason given", |line| line.trim().trim_start_matches("psql: ").trim_start_matches("error: "))
 }
 
@@ -236,6 +238,13 @@ fn told_of(place: &str, line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_password_is_the_reason_not_its_file() {
+        let stderr =
+            "psql: error: FATAL:  password authentication failed for user \"b\"\npassword retrieved from file \"/proc/self/fd/9\"\n";
+        assert_eq!(last_line(stderr), "FATAL:  password authentication failed for user \"b\"");
+    }
 
     #[test]
     fn the_place_is_named_once() {

@@ -16,11 +16,8 @@ use super::Finding;
 const UNIT_PATHS: [&str; 2] = ["/var/lib/pgdumpd", "/var/backups/pgdumpd"];
 
 pub(super) fn look(world: &World, settings: &Settings) -> Vec<Finding> {
-    let mut findings: Vec<Finding> = settings
-        .warnings
-        .iter()
-        .map(|warning| Finding::warning("configuration", warning.to_string(), warning.hint.clone().unwrap_or_default()))
-        .collect();
+    let mut findings: Vec<Finding> =
+        settings.warnings.iter().map(|warning| Finding::warning("configuration", warning.to_string(), String::new())).collect();
     findings.push(state(&settings.daemon.state_dir));
     findings.push(daemon(world, settings));
     for (name, chosen) in &settings.storages {
@@ -28,7 +25,8 @@ pub(super) fn look(world: &World, settings: &Settings) -> Vec<Finding> {
             findings.extend(storage_findings(world, storage.as_ref(), chosen));
         }
     }
-    findings.push(settings.smtp.as_ref().map_or_else(nothing_mailed, mail));
+    // Without [smtp] the configuration has warned already.
+    findings.extend(settings.smtp.as_ref().map(mail));
     findings
 }
 
@@ -92,10 +90,6 @@ fn storage_findings(world: &World, storage: &dyn Storage, chosen: &StorageSettin
         ));
     }
     findings
-}
-
-fn nothing_mailed() -> Finding {
-    Finding::warning("mail", "there is no [smtp], so nobody is told of failures", "add [smtp] with host, from and to")
 }
 
 fn mail(smtp: &Smtp) -> Finding {

@@ -24,16 +24,14 @@ pub(super) fn look(world: &World, project: &Project) -> Vec<Finding> {
     if let Err(failure) = examine(world, project, &about, &mut findings) {
         findings.push(Finding::problem(&about, &Redactor::default().clean_failure(failure)));
     }
-    if project.schedules.is_empty() {
-        findings.push(Finding::warning(&about, "it has no schedule, so it is backed up by hand only", "add [[project.schedule]]"));
-    }
     findings
 }
 
 fn examine(world: &World, project: &Project, about: &str, findings: &mut Vec<Finding>) -> Result<()> {
     let clients = world.clients(project)?;
     let access = world.access(project)?;
-    let mut session = open(project, &clients, &access, None)?;
+    let known = targets::first_contact(project, &access);
+    let mut session = open(project, &clients, &access, known.as_deref())?;
     let server = session.server().clone();
     let client = clients.for_server(server.version_num)?;
     findings.push(Finding::fine(

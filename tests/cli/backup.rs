@@ -1,0 +1,152 @@
+//! `backup`, `list`, `show`, `pin`, `pause`, `plan`, `check`: their answers and exit codes.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::bench::{Bench, snapshot};
+use crate::rig::wait_until;
+
+const SHOP: &str = "databases = [\"shop\", \"billing\"]\nglobals = true\n[[project.schedule]]\nname = \"nightly\"\ncron = \"15 2 * * *\"\n";
+
+#[test]
+fn a_backup_is_made_listed_shown_and_pinned() {
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "", SHOP));
+    snapshot!("check", bench.told(0, &["check"]));
+    snapshot!("backup", bench.told(0, &["backup", "shop"]));
+    snapshot!("backup_json", bench.told(0, &["backup", "shop", "-d", "billing", "--json"]));
+    snapshot!("list", bench.told(0, &["list"]));
+    snapshot!("list_json", bench.told(0, &["list", "--json", "--limit", "1"]));
+    snapshot!("show", bench.told(0, &["show", "shop/shop@latest", "--tables"]));
+    let shown = bench.run(0, &["show", "shop/billing@latest", "--json"]).json();
+    assert_eq!((shown["total_rows"].as_u64(), shown["database_name"].as_str()), (Some(2), Some("billing")));
+    let id = shown["backup_id"].as_str().expect("an id").to_owned();
+    assert_eq!(bench.run(0, &["pin", &id[..6], "--json"]).json()["pinned"], true);
+    assert!(bench.run(0, &["list"]).stdout.contains("pinned"));
+    assert_eq!(bench.run(0, &["unpin", &id, "--json"]).json()["pinned"], false);
+    let path = bench.run(0, &["backup", "shop", "-d", "shop", "--json"]).json()["runs"][0]["outputPath"].as_str().map(str::to_owned);
+    assert!(std::path::Path::new(&path.expect("a path")).is_file());
+}
+
+#[test]
+fn latest_is_never_a_schema_only_backup() {
+    let bench = Bench::new();
+    let schema = "[[project.schedule]]\nname = \"schema\"\ncron = \"@hourly\"\ncontent = \"schema\"\n";
+    bench.rig.configure(&bench.project("shop", "shop", schema));
+    bench.run(0, &["backup", "shop", "--schedule", "schema"]);
+    assert!(bench.run(1, &["show", "shop@latest"]).stderr.contains("there is no backup"));
+    bench.run(0, &["backup", "shop"]);
+    bench.run(0, &["backup", "shop", "--schedule", "schema"]);
+    for name in ["latest", "shop@latest"] {
+        assert_eq!(bench.run(0, &["show", name, "--json"]).json()["selection"], "full", "{name}");
+    }
+}
+
+#[test]
+fn each_kind_of_end_has_its_exit_code() {
+    let bench = Bench::new();
+    let away = "[[project]]\nname = \"away\"\nconnection = \"postgresql://x@127.0.0.1:1/x\"\nlimits = { retries = [] }\n";
+    let half = bench.project("half", "", "databases = [\"shop\", \"missing\"]\n");
+    bench.rig.configure(&format!("{}{half}{away}", bench.project("shop", "", SHOP)));
+    snapshot!("mistyped_project", bench.told(2, &["backup", "shpo"]));
+    snapshot!("mistyped_database", bench.told(2, &["backup", "shop", "-d", "shp"]));
+    snapshot!("mistyped_schedule", bench.told(2, &["backup", "shop", "--schedule", "x"]));
+    snapshot!("no_project", bench.told(2, &["backup"]));
+    snapshot!("mistyped_list", bench.told(2, &["list", "shp"]));
+    snapshot!("no_such_backup", bench.told(1, &["show", "zzzz"]));
+    snapshot!("partly", bench.told(3, &["backup", "half"]));
+    snapshot!("unreachable", bench.told(75, &["backup", "away"]));
+    snapshot!("unreachable_json", bench.told(75, &["backup", "away", "--json"]));
+    let run = bench.run(1, &["status", "away", "--json"]).json()["projects"][0]["recent"][0]["id"].as_str().map(str::to_owned);
+    let run = run.expect("a run");
+    snapshot!("failed_run", bench.told(0, &["show", &run]).replace(&run, "RUN"));
+    assert_eq!(bench.run(0, &["show", &run, "--json"]).json()["run"]["failure"]["cause"], "connection");
+    bench.rig.configure("[[project]]\nname = \"shop\"\nconection = \"x\"\n");
+    snapshot!("broken_configuration", bench.told(2, &["check"]));
+    snapshot!("broken_configuration_elsewhere", bench.told(2, &["backup", "shop"]));
+}
+
+#[test]
+fn a_second_one_is_locked_out_and_a_signal_ends_the_first_in_good_order() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        let bench = Bench::new();
+        bench.rig.configure(&bench.project("shop", "shop", ""));
+        let mut blocker = bench.cluster.psql_command("shop").stdin(Stdio::piped()).spawn().expect("psql");
+        std::io::Write::write_all(blocker.stdin.as_mut().expect("stdin"), b"begin; lock table orders;\n").expect("lock");
+        bench.cluster.wait_until("exists (select from pg_locks where mode = 'AccessExclusiveLock')");
+        let child = bench.rig.command().args(["backup", "shop"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("pgdumpd");
+        bench.cluster.wait_until("exists (select from pg_stat_activity where wait_event_type = 'Lock')");
+        let second = bench.told(11, &["backup", "shop"]);
+        assert!(second.contains("shop") && second.contains(&child.id().to_string()), "{second}");
+        assert_eq!(bench.run(11, &["backup", "shop", "--json"]).json()["error"]["cause"], "locked");
+        let status = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().expect("kill");
+        assert!(status.success());
+        let output = child.wait_with_output().expect("end");
+        assert_eq!(output.status.code(), Some(code), "{}", String::from_utf8_lossy(&output.stderr));
+        drop(blocker.stdin.take());
+        blocker.wait().expect("psql ends");
+        assert!(bench.rig.backups().is_empty() && bench.rig.stored().is_empty());
+        bench.run(0, &["backup", "shop"]);
+    }
+}
+
+#[test]
+fn a_retry_is_told_and_can_be_refused() {
+    let bench = Bench::new();
+    bench.rig.configure("[[project]]\nname = \"away\"\nconnection = \"postgresql://x@127.0.0.1:1/x\"\nlimits = { retries = [\"2s\"] }\n");
+    let told = bench.run(75, &["backup", "away"]).stderr;
+    assert!(told.contains("trying again in"), "{told}");
+    let refused = bench.run(75, &["backup", "away", "--no-retry"]).stderr;
+    assert!(!refused.contains("trying again in"), "{refused}");
+}
+
+#[test]
+fn beside_a_daemon_it_works_the_same() {
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "shop", ""));
+    let mut daemon = bench.rig.serve();
+    wait_until(Duration::from_secs(30), || daemon.log(), || bench.rig.run(&["status", "--alive"]).code == 0);
+    bench.run(0, &["backup", "shop"]);
+    assert_eq!(bench.rig.backups().len(), 1);
+    assert_eq!(bench.run(0, &["doctor", "--json"]).json()["success"], true);
+    daemon.signal("TERM");
+    assert_eq!(daemon.wait(Duration::from_secs(30)), 0);
+    snapshot!("not_alive", bench.told(1, &["status", "--alive"]));
+}
+
+#[test]
+fn the_wrong_user_is_told_what_to_type() {
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "shop", ""));
+    bench.run(0, &["backup", "shop"]);
+    if !crate::cluster::is_root() {
+        return;
+    }
+    let as_nobody = || {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_pgdumpd"), "backup", "shop"]);
+        command.env_clear().envs(bench.rig.env.iter().map(|(key, value)| (key, value)));
+        let output = command.output().expect("setpriv");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).replace(&bench.rig.path().display().to_string(), "RIG"))
+    };
+    let (code, closed) = as_nobody();
+    assert_eq!((code, closed.contains("type: sudo -u root pgdumpd --config RIG/pgdumpd.toml backup shop")), (Some(2), true), "{closed}");
+    let config = bench.rig.path().join("pgdumpd.toml");
+    std::fs::set_permissions(&config, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("mode");
+    let (code, open) = as_nobody();
+    assert_eq!((code, open.contains("belongs to user root, and this is user nobody")), (Some(2), true), "{open}");
+    assert!(open.contains("type: sudo -u root pgdumpd --config RIG/pgdumpd.toml backup shop"), "{open}");
+}
+
+#[test]
+fn plans_name_slots_and_what_would_be_kept() {
+    let bench = Bench::new();
+    let more =
+        "time_zone = \"Europe/Berlin\"\nretention = { keep_daily = 2 }\n[[project.schedule]]\nname = \"nightly\"\ncron = \"30 2 * * *\"\n";
+    bench.rig.configure(&bench.project("shop", "shop", more));
+    let plan = bench.run(0, &["plan", "shop", "--from", "2026-03-28", "--to", "2026-03-30", "--days", "5"]).stdout;
+    insta::assert_snapshot!("plan", plan);
+    let plan = bench.run(0, &["plan", "--from", "2026-03-28", "--count", "1", "--json"]).stdout;
+    insta::assert_snapshot!("plan_json", plan);
+    snapshot!("plan_nonsense", bench.told(2, &["plan", "--from", "soon"]));
+}

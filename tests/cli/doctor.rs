@@ -1,0 +1,127 @@
+//! `doctor` finds, each by name, what would fail tonight.
+
+use crate::bench::{Bench, snapshot};
+use crate::cluster::Setup;
+
+/// The findings that aren't fine, a line each.
+fn found(bench: &Bench, code: i32) -> String {
+    let answer = bench.run(code, &["doctor", "--json"]).json();
+    let findings = answer["findings"].as_array().cloned().unwrap_or_default();
+    let told = |finding: &serde_json::Value| format!("{} {}: {}", finding["level"], finding["about"], finding["words"]);
+    findings.iter().filter(|finding| finding["level"] != "fine").map(|finding| told(finding) + "\n").collect()
+}
+
+#[test]
+fn a_sound_set_up_is_said_to_be_sound() {
+    let bench = Bench::new();
+    // A client without known holes, whatever is installed here.
+    let script =
+        "#!/bin/sh\ncase $1 in --version) echo 'pg_dump (PostgreSQL) 15.99';; *) exec /usr/lib/postgresql/15/bin/pg_dump \"$@\";; esac\n";
+    let bin = bench.rig.clients(&[("pg_dump", script)]);
+    let bin = format!("pg_bin_dir = {bin:?}\n");
+    bench.rig.configure(&bench.project(
+        "shop",
+        "shop",
+        &format!("{bin}{}", "[[project.schedule]]\nname = \"nightly\"\ncron = \"15 2 * * *\"\n"),
+    ));
+    snapshot!("doctor", bench.told(0, &["doctor", "shop"]));
+    assert_eq!(bench.rig.stored(), Vec::<String>::new(), "doctor makes no backups");
+}
+
+#[test]
+fn unreadable_objects_row_security_and_a_missing_database_are_named() {
+    let bench = Bench::new();
+    bench.cluster.psql("create role backup login");
+    bench.cluster.psql_in("shop", "grant usage on schema public to backup; create table secret (id int); select lo_create(4711)");
+    bench.cluster.psql_in("shop", "grant select on orders to backup; alter table orders enable row level security");
+    let url = bench.cluster.url_as("backup", "");
+    let project =
+        format!("[[project]]\nname = \"shop\"\nconnection = {url:?}\ndatabases = [\"shop\", \"gone\"]\nlimits = {{ retries = [] }}\n");
+    bench.rig.configure(&project);
+    let told = found(&bench, 1);
+    for words in ["orders", "secret", "4711", "gone"] {
+        assert!(told.contains(words), "{words} in\n{told}");
+    }
+    let words = bench.run(1, &["doctor", "shop"]).stdout;
+    assert!(words.contains("ALTER ROLE \"backup\" BYPASSRLS"), "{words}");
+}
+
+#[test]
+fn a_refused_password_and_an_unreadable_secret_are_named() {
+    let bench = Bench::with(Setup::default().hba("host all all 127.0.0.1/32 scram-sha-256\n"));
+    bench.cluster.psql("create role backup login password 'right-one'");
+    let url = bench.cluster.url_as("backup", "shop");
+    let project = |password: &str| {
+        format!("[[project]]\nname = \"shop\"\nconnection = {url:?}\npassword = {password}\nlimits = {{ retries = [] }}\n")
+    };
+    bench.rig.configure(&project("\"wrong-one\""));
+    let told = found(&bench, 1);
+    assert!(told.contains("password authentication failed") && !told.contains("wrong-one"), "{told}");
+    bench.rig.configure(&project("{ command = [\"sh\", \"-c\", \"echo locked away >&2; exit 3\"] }"));
+    let told = found(&bench, 1);
+    assert!(told.contains("the command sh for the secret ended with exit status 3"), "{told}");
+    bench.rig.configure(&project("{ file = \"/nonexistent/password\" }"));
+    snapshot!("missing_secret", bench.told(2, &["doctor"]));
+}
+
+#[test]
+fn an_old_client_and_a_missing_one_are_named() {
+    let bench = Bench::new();
+    let script =
+        "#!/bin/sh\ncase $1 in --version) echo 'pg_dump (PostgreSQL) 15.2';; *) exec /usr/lib/postgresql/15/bin/pg_dump \"$@\";; esac\n";
+    let bin = bench.rig.clients(&[("pg_dump", script)]);
+    bench.rig.configure(&bench.project("shop", "shop", &format!("pg_bin_dir = {bin:?}\n")));
+    let told = found(&bench, 0);
+    assert!(told.contains("pg_dump 15.2") && told.contains("known security holes"), "{told}");
+    let older = script.replace("15.2", "14.9").replace("pg_dump (", "pg_dump (");
+    for name in ["pg_dump", "pg_dumpall", "pg_restore", "psql"] {
+        let text = older.replace("bin/pg_dump", &format!("bin/{name}")).replace("'pg_dump", &format!("'{name}"));
+        std::fs::remove_file(bin.join(name)).expect("link");
+        std::fs::write(bin.join(name), text).expect("script");
+        std::fs::set_permissions(bin.join(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("mode");
+    }
+    let told = found(&bench, 1);
+    assert!(told.contains("14.9") && told.contains("15."), "both versions are named: {told}");
+    std::fs::remove_file(bin.join("pg_dump")).expect("script");
+    let told = found(&bench, 1);
+    assert!(told.contains("problem") && told.contains("pg_dump"), "{told}");
+}
+
+#[test]
+fn a_vanished_disk_and_unreachable_mail_are_named() {
+    let bench = Bench::new();
+    let smtp = "[smtp]\nhost = \"127.0.0.1\"\nport = 1\nsecurity = \"none\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]\n";
+    bench.rig.configure(&format!("{smtp}{}", bench.project("shop", "shop", "")));
+    bench.run(0, &["backup", "shop"]);
+    for entry in std::fs::read_dir(bench.rig.storage()).expect("storage").flatten() {
+        if entry.path().is_file() {
+            std::fs::remove_file(entry.path()).expect("marker");
+        }
+    }
+    let told = found(&bench, 1);
+    assert!(told.contains("not mounted?") && told.contains("can't be reached"), "{told}");
+    snapshot!("not_mounted", bench.told(1, &["backup", "shop", "--no-retry"]));
+    std::fs::remove_dir_all(bench.rig.storage().join("shop")).expect("an empty disk");
+    bench.run(1, &["doctor", "--accept-storage", "main"]);
+    assert!(!found(&bench, 1).contains("not mounted?"));
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let bench = Bench::new();
+    if !crate::cluster::is_root() {
+        return;
+    }
+    let storage = bench.rig.storage();
+    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&storage).status().expect("mount");
+    assert!(mount.success());
+    bench.rig.configure(&bench.project("shop", "shop", ""));
+    let first = bench.rig.run(&["doctor"]);
+    let filled = std::fs::write(storage.join("filler"), vec![0; 128 * 1024]);
+    let told = bench.rig.run(&["doctor", "--json"]);
+    let backup = bench.rig.run(&["backup", "shop"]);
+    let unmount = std::process::Command::new("umount").arg(&storage).status().expect("umount");
+    assert!(unmount.success() && filled.is_err(), "the filler filled it");
+    assert_eq!((first.code, told.code, backup.code), (0, 1, 1), "{first:?} {told:?} {backup:?}");
+    assert!(told.stdout.contains("nothing free beyond its reserve"), "{told:?}");
+}

@@ -1,0 +1,91 @@
+//! The mails of an incident, from `backup` typed by hand to the mail server.
+
+use crate::bench::Bench;
+use crate::smtp::{Deed, Script, Server};
+
+fn settings(server: &Server) -> String {
+    let port = server.address.port();
+    format!(
+        "[smtp]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"none\"\nfrom = \"pgdumpd@example.org\"\nto = [\"oncall@example.org\"]\n"
+    )
+}
+
+fn plain() -> Script {
+    Script { offer_starttls: false, auth: "", ..Script::default() }
+}
+
+/// A header of a mail, unfolded.
+fn header(mail: &str, name: &str) -> String {
+    let text = mail.replace("\r\n ", " ").replace("\r\n\t", " ");
+    let line = text.lines().find(|line| line.to_lowercase().starts_with(&format!("{}:", name.to_lowercase())));
+    line.and_then(|line| line.split_once(':')).map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
+}
+
+#[test]
+fn an_incident_is_one_thread_from_the_first_failure_to_the_recovery() {
+    let bench = Bench::new();
+    let server = Server::start(plain());
+    bench.rig.configure(&format!("{}{}", settings(&server), bench.project("shop", "", "databases = [\"shop\", \"late\"]\n")));
+    bench.run(3, &["backup", "shop"]);
+    bench.run(3, &["backup", "shop"]);
+    assert_eq!(server.look(|seen| seen.mails.len()), 1, "the second failure of the same cause is no news");
+    bench.cluster.psql("create database late");
+    bench.run(0, &["backup", "shop"]);
+    let mails: Vec<String> = server.look(|seen| seen.mails.iter().map(|(_, mail)| mail.clone()).collect());
+    assert_eq!(mails.len(), 2, "{mails:#?}");
+    assert!(header(&mails[0], "Subject").starts_with("[pgdumpd] FAILED shop: "), "{}", mails[0]);
+    assert_eq!(header(&mails[0], "In-Reply-To"), "");
+    assert!(header(&mails[1], "Subject").starts_with("[pgdumpd] OK shop: backups work again after 2 failures"), "{}", mails[1]);
+    assert_eq!(header(&mails[1], "In-Reply-To"), header(&mails[0], "Message-ID"));
+    assert!(mails[0].contains("pg_dump 15."), "the client that was last seen is named: {}", mails[0]);
+}
+
+#[test]
+fn a_password_never_reaches_log_catalog_terminal_or_mail() {
+    let bench = Bench::new();
+    let server = Server::start(plain());
+    let talks = "#!/bin/sh\nif [ \"$1\" = --version ]; then echo 'pg_dump (PostgreSQL) 15.18'; exit; fi\necho \"conninfo was user=x secret-words hunter2\" >&2\nexit 1\n";
+    let bin = bench.rig.clients(&[("pg_dump", talks)]);
+    let project = bench.project("shop", "shop", &format!("pg_bin_dir = {bin:?}\npassword = \"hunter2\"\n"));
+    bench.rig.configure(&format!("{}{project}", settings(&server)));
+    let told = bench.run(1, &["backup", "shop", "-v"]);
+    assert!(told.stderr.contains("secret-words ***"), "{told:?}");
+    let run = bench.run(1, &["status", "shop", "--json"]).json()["projects"][0]["recent"][0].to_string();
+    let mails = server.look(|seen| format!("{:?}", seen.mails));
+    assert!(run.contains("secret-words ***") && mails.contains("secret-words"), "{run} {mails}");
+    let mut everything = format!("{told:?}{run}{mails}").into_bytes();
+    for entry in std::fs::read_dir(bench.rig.state()).expect("state").flatten() {
+        everything.extend(std::fs::read(entry.path()).unwrap_or_default());
+    }
+    assert!(!everything.windows(7).any(|window| window == b"hunter2"), "the password leaked");
+}
+
+#[test]
+fn mail_refused_for_good_is_a_problem_until_a_later_one_is_accepted() {
+    let bench = Bench::new();
+    let refusing = Server::start(plain().with("RCPT", Deed::Answer("550 5.1.1 no such user")));
+    bench.rig.configure(&format!("{}{}", settings(&refusing), bench.project("shop", "", "databases = [\"late\"]\n")));
+    let told = bench.run(75, &["backup", "shop"]).stderr;
+    assert!(told.contains("1 mail refused for good"), "{told}");
+    let told = bench.run(1, &["status"]).stdout;
+    assert!(told.contains("PROBLEM a mail was refused for good") && told.contains("550 5.1.1 no such user"), "{told}");
+    let kind = Server::start(plain());
+    bench.rig.configure(&format!("{}{}", settings(&kind), bench.project("shop", "", "databases = [\"late\"]\n")));
+    bench.cluster.psql("create database late");
+    bench.run(0, &["backup", "shop"]);
+    bench.run(0, &["status"]);
+    assert!(bench.run(0, &["notify", "test"]).stdout.contains("a test mail was accepted for oncall@example.org"));
+    assert_eq!(kind.look(|seen| seen.mails.len()), 2);
+}
+
+#[test]
+fn a_mail_server_that_is_away_keeps_no_backup_waiting_and_is_told() {
+    let bench = Bench::new();
+    let smtp = "[smtp]\nhost = \"127.0.0.1\"\nport = 1\nsecurity = \"none\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]\n";
+    bench.rig.configure(&format!("{smtp}{}", bench.project("shop", "", "databases = [\"shop\", \"missing\"]\n")));
+    let told = bench.run(3, &["backup", "shop"]).stderr;
+    assert!(told.contains("1 mail could not be sent yet"), "{told}");
+    assert!(bench.run(1, &["status"]).stdout.contains("1 mail waiting to be sent"));
+    let answer = bench.run(1, &["notify", "test", "--json"]).json();
+    assert_eq!((answer["success"].as_bool(), answer["steps"][1]["ok"].as_bool()), (Some(false), Some(false)), "{answer}");
+}

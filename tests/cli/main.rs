@@ -1,0 +1,22 @@
+//! The command line as people and programs meet it: exit codes, the shapes of `--json`, the words of answers and errors.
+#![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "the binary under test is started from outside")]
+
+#[path = "../support/cluster.rs"]
+mod cluster;
+#[path = "../support/rig.rs"]
+#[allow(dead_code, clippy::allow_attributes, reason = "every test binary uses its own part of it")]
+mod rig;
+#[path = "../support/smtp.rs"]
+#[expect(dead_code, reason = "this mail server does little wrong here")]
+mod smtp;
+
+mod bench;
+
+mod backup;
+mod doctor;
+mod mails;
+mod prune;
+mod scope;
+mod status;
+mod words;
