@@ -26,6 +26,23 @@ pub struct AlertKey {
     pub selection: Selection,
 }
 
+impl AlertKey {
+    /// The alert of a schedule as such: that its slots are run at all.
+    #[must_use]
+    pub fn schedule(project: &str, schedule: &str) -> Self {
+        Self { project: project.to_owned(), database: String::from("*"), selection: Selection(format!("{SCHEDULE}{schedule}")) }
+    }
+
+    /// The schedule's name, where the alert is a schedule's.
+    #[must_use]
+    pub fn of_schedule(&self) -> Option<&str> {
+        self.selection.0.strip_prefix(SCHEDULE)
+    }
+}
+
+/// No selection of a dump begins so.
+const SCHEDULE: &str = "schedule ";
+
 /// How things stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]

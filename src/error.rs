@@ -58,6 +58,8 @@ pub enum Cause {
     UnsafePath,
     /// Another run holds the project's lock.
     Locked,
+    /// A schedule's slots were skipped in a row, because the run before them was not over.
+    Overrun,
     /// What is stored does not match its manifest.
     Damaged,
     /// A manifest can't be understood, or asks for something outside its folder.
@@ -86,12 +88,20 @@ impl Cause {
 
     /// Whether the cause can pass by itself within minutes, so that a bounded retry makes sense (1 and 5 min).
     ///
-    /// Every failure to connect counts as such; only causes that pgdumpd detects itself are permanent.
+    /// Every failure to connect counts as such, and so does a `pg_dump` that failed without pgdumpd seeing why: only causes that pgdumpd
+    /// detects itself are permanent.
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(
             self,
-            Self::Connection | Self::ConnectionLost | Self::ServerShutdown | Self::LockTimeout | Self::NoProgress | Self::ReplayConflict
+            Self::Connection
+                | Self::ConnectionLost
+                | Self::ServerShutdown
+                | Self::LockTimeout
+                | Self::NoProgress
+                | Self::ReplayConflict
+                | Self::DumpFailed
+                | Self::DumpKilled
         )
     }
 }

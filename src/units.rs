@@ -99,16 +99,23 @@ pub fn show_duration(duration: Duration) -> String {
     if parts.is_empty() { String::from("0s") } else { parts.join(" ") }
 }
 
-/// Shows an age as people say it, in its largest unit that makes at least two of it: `40 s`, `3 min`, `26 h`, `5 days`.
+/// Shows a span or an age as people say it: `40 s`, `25 min`, `26 h`, `3 days 4 h`; two units at most, and hours up to two days.
 #[must_use]
 pub fn show_age(age: Duration) -> String {
     let seconds = age.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
+    let units = [("day", 86_400, 2), ("h", 3_600, 1), ("min", 60, 1), ("s", 1, 1)];
+    let first = units.iter().position(|(_, unit, least)| seconds >= unit * least).unwrap_or(units.len() - 1);
+    let mut left = seconds;
+    let mut parts = Vec::new();
+    for (name, unit, _) in units.iter().skip(first).take(2) {
+        let number = left / unit;
+        left %= unit;
+        if number > 0 || seconds == 0 {
+            let plural = if *name == "day" && number > 1 { "s" } else { "" };
+            parts.push(format!("{number} {name}{plural}"));
+        }
     }
+    parts.join(" ")
 }
 
 /// Reads `2 GiB`, `500 MB`, `1.5 TiB`, `1048576`: bytes. K, M, G and T alone mean KiB, MiB, GiB and TiB.

@@ -339,7 +339,7 @@ fn f17_the_bytes_are_durable_before_the_name_and_the_name_before_the_answer() {
     let steps: Vec<&str> = trace
         .lines()
         .filter_map(|line| {
-            let of_archive = line.contains("/shop/.pgdumpd-tmp-run1-0>");
+            let of_archive = line.contains("/shop/.pgdumpd-tmp-run1-");
             match line {
                 _ if line.contains("write(") && line.contains("the whole archive") => Some("write"),
                 _ if line.contains(" fsync(") && of_archive => Some("sync file"),

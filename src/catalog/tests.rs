@@ -115,7 +115,7 @@ fn runs_are_listed_by_filter_and_page_latest_first() {
 
 #[test]
 fn a_slot_is_claimed_once_and_a_missed_range_covers_its_slots() {
-    let (_folder, _clock, catalog) = catalog();
+    let (_folder, clock, catalog) = catalog();
     let slots = [slot("nightly", noon()), slot("schema", noon())];
     assert_eq!(catalog.write(|tx| tx.claim_slots(&slots)).unwrap(), [true, true]);
     let again = [slot("nightly", noon()), slot("nightly", noon() + minutes(60))];
@@ -130,10 +130,12 @@ fn a_slot_is_claimed_once_and_a_missed_range_covers_its_slots() {
         recorded_at: noon() + minutes(250),
         outcome: SlotOutcome::Missed,
     };
+    clock.set(missed.recorded_at);
     assert!(catalog.write(|tx| tx.record_slot(&missed)).unwrap());
     assert!(!catalog.write(|tx| tx.record_slot(&missed)).unwrap(), "recorded twice");
     let around = [60, 120, 240, 300].map(|offset| slot("schema", noon() + minutes(offset)));
     assert_eq!(catalog.write(|tx| tx.claim_slots(&around)).unwrap(), [false, false, false, true]);
+    clock.set(noon() + minutes(300));
     let last = catalog.read(Reader::last_due).unwrap();
     assert_eq!(last[&("shop".into(), "schema".into())], noon() + minutes(300));
 
@@ -146,6 +148,55 @@ fn a_slot_is_claimed_once_and_a_missed_range_covers_its_slots() {
     let listed = catalog.read(|tx| tx.slots(&schema, Page::first(10))).unwrap();
     assert_eq!(listed.iter().map(|slot| slot.outcome).collect::<Vec<_>>(), [SlotOutcome::Claimed, SlotOutcome::Missed]);
     assert_eq!(listed[1], missed);
+}
+
+#[test]
+fn what_a_wrong_clock_recorded_neither_holds_a_slot_nor_counts_as_the_last_one() {
+    let (_folder, clock, catalog) = catalog();
+    let due = |minute: i64| slot("nightly", noon() + minutes(minute));
+    let claim = |minute: i64| catalog.write(|tx| tx.claim_slots(&[due(minute)])).unwrap()[0];
+    let last = || catalog.read(|tx| tx.last_due_of("shop", "nightly")).unwrap();
+    assert!(claim(0));
+    let year = minutes(365 * 24 * 60);
+    clock.set(noon() + year);
+    let range = SlotRow {
+        project: "shop".into(),
+        schedule: "nightly".into(),
+        due_at: noon() + minutes(60),
+        until: Some(noon() + year - minutes(60)),
+        count: 8760,
+        recorded_at: noon() + year,
+        outcome: SlotOutcome::Missed,
+    };
+    assert!(catalog.write(|tx| tx.record_slot(&range)).unwrap());
+    assert_eq!(last(), Some(noon() + year - minutes(60)));
+    clock.set(noon() + minutes(30));
+    assert_eq!(last(), Some(noon()), "what was recorded by the right clock");
+    clock.set(noon() + minutes(60));
+    assert!(claim(60), "the range's first slot");
+    assert!(!claim(60), "once");
+    clock.set(noon() + minutes(120));
+    assert!(claim(120), "a slot within the range");
+    assert_eq!(last(), Some(noon() + minutes(120)));
+    assert_eq!(catalog.read(Reader::last_due).unwrap().len(), 1);
+}
+
+#[test]
+fn a_schedule_counts_from_where_it_was_first_seen_or_changed() {
+    let (_folder, clock, catalog) = catalog();
+    let see = |timing: &str, from_now: bool| {
+        let seen = SeenSchedule { project: "shop", schedule: "nightly", timing: timing.into(), from_now };
+        catalog.write(|tx| tx.see_schedules(std::slice::from_ref(&seen))).unwrap();
+        catalog.read(|tx| tx.last_due_of("shop", "nightly")).unwrap()
+    };
+    assert_eq!(see("every 60 s", false), None, "an interval has no record until it runs");
+    assert_eq!(see("0 2 * * * UTC", true), Some(noon()));
+    clock.set(noon() + minutes(60));
+    assert_eq!(see("0 2 * * * UTC", true), Some(noon()), "seen again");
+    assert_eq!(see("0 3 * * * UTC", true), Some(noon() + minutes(60)), "changed");
+    catalog.write(|tx| tx.claim_slots(&[slot("nightly", noon() + minutes(60))])).unwrap();
+    clock.set(noon() + minutes(90));
+    assert_eq!(see("0 3 * * * UTC", true), Some(noon() + minutes(60)));
 }
 
 #[test]
@@ -176,6 +227,52 @@ fn backups_are_found_by_prefix_file_filter_and_order() {
     let elsewhere = BackupRow { storage: "other".into(), ..rows[1].clone() };
     catalog.write(|tx| tx.put_backup(&elsewhere).and_then(|()| tx.replace_storage("main", &rows[3..]))).unwrap();
     assert_eq!(ids(catalog.read(|tx| tx.backups(&BackupFilter::default(), Sort::Date, Page::all())).unwrap()), ["xyz4", "abc2"]);
+}
+
+/// What a look through a storage saw is older than what happened while it looked.
+#[test]
+fn indexing_leaves_alone_what_changed_meanwhile() {
+    let (_folder, _clock, catalog) = catalog();
+    let row = |id: &str| backup(id, "shop", noon(), 100);
+    let [stays, vanished, pruned, leaving, pinned, damaged, committed, new] =
+        ["stays", "vanished", "pruned", "leaving", "pinned", "damaged", "committed", "new"].map(row);
+    let before = [&stays, &vanished, &pruned, &leaving, &pinned, &damaged].map(Clone::clone);
+    catalog.write(|tx| before.iter().try_for_each(|row| tx.put_backup(row))).unwrap();
+    // Meanwhile one was pruned, one is being removed, one was pinned, one committed; the look saw none of that, but other things.
+    let pinned = BackupRow { pinned: true, ..pinned };
+    catalog
+        .write(|tx| {
+            tx.remove_backup("main", &pruned.id)?;
+            tx.begin_removal(&leaving)?;
+            tx.put_backup(&pinned)?;
+            tx.put_backup(&committed)
+        })
+        .unwrap();
+    let damaged = BackupRow { damaged: Some("cut".into()), ..damaged };
+    let found = [stays.clone(), pruned.clone(), leaving, BackupRow { pinned: false, ..pinned.clone() }, damaged.clone(), new.clone()];
+    catalog.write(|tx| tx.merge_project("main", "shop", &before, &found)).unwrap();
+    let mut rows = catalog.read(|tx| tx.project_backups("shop")).unwrap();
+    rows.sort_by(|one, two| one.id.cmp(&two.id));
+    assert_eq!(rows, [committed, damaged, new, pinned, stays]);
+}
+
+#[test]
+fn a_slot_is_given_back_unless_a_later_one_has_its_row() {
+    let (_folder, _clock, catalog) = catalog();
+    let slot = |minute| SlotKey { project: "shop".into(), schedule: "often".into(), due_at: noon() + minutes(minute) };
+    let before = |minute| slot(minute).due_at - TimeDelta::microseconds(1);
+    let last = || catalog.read(Reader::last_due).unwrap()[&("shop".into(), "often".into())];
+    catalog.write(|tx| tx.claim_slots(&[slot(1), slot(2)])).unwrap();
+    assert!(!catalog.write(|tx| tx.release_slot(&slot(1), before(1))).unwrap(), "slot 2 has its row, so 1 would never be due again");
+    assert!(catalog.write(|tx| tx.release_slot(&slot(2), before(2))).unwrap());
+    assert_eq!(last(), before(2));
+    assert_eq!(catalog.read(Reader::unfinished_slots).unwrap().len(), 1);
+    assert_eq!(catalog.write(|tx| tx.claim_slots(&[slot(2)])).unwrap(), [true], "it is due again");
+    catalog.write(|tx| tx.finish_slot(&slot(2), SlotOutcome::Ok)).unwrap();
+    assert!(!catalog.write(|tx| tx.release_slot(&slot(2), before(2))).unwrap(), "one with an outcome keeps it");
+    // The claim was lost with an earlier catalog: the outcome is recorded all the same.
+    catalog.write(|tx| tx.finish_slot(&slot(9), SlotOutcome::Ok)).unwrap();
+    assert_eq!(last(), slot(9).due_at);
 }
 
 #[test]
@@ -258,6 +355,8 @@ fn alerts_notes_pauses_projects_audit_and_heartbeat_are_kept() {
         process: own_identity(),
         host: "db1".into(),
         version: "0.1.0".into(),
+        waiting: 3,
+        waiting_since: None,
         running: vec![RunId("aaaa".into())],
     };
     catalog.write(|tx| tx.beat(&beat)).unwrap();

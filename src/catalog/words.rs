@@ -8,6 +8,9 @@ use crate::model::dump::{Content, Selection};
 use crate::model::run::{Run, RunStatus, SlotOutcome};
 use crate::process::Identity;
 
+/// The note that says, to people who ask how things stand, when the index had to be rebuilt and why: a sentence.
+pub const REBUILT: &str = "rebuilt";
+
 /// How far a run had come when it was last heard of; repair reads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -82,6 +85,19 @@ pub struct SlotKey {
     pub due_at: DateTime<Utc>,
 }
 
+/// A schedule as configured now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenSchedule<'a> {
+    /// Project name.
+    pub project: &'a str,
+    /// Schedule name.
+    pub schedule: &'a str,
+    /// Its timing and zone; another text is another timing.
+    pub timing: String,
+    /// Whether it counts from the moment it is first seen, as a crontab line does.
+    pub from_now: bool,
+}
+
 /// Which slots; everything unset matches all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SlotFilter {
@@ -133,6 +149,15 @@ pub struct ProjectTotals {
     pub size: u64,
     /// When the newest was started.
     pub newest: DateTime<Utc>,
+}
+
+/// How a project's runs ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RunCounts {
+    /// Those that made a backup.
+    pub good: u64,
+    /// Those that failed.
+    pub failed: u64,
 }
 
 /// A message in the outbox.
@@ -222,4 +247,10 @@ pub struct Heartbeat {
     pub version: String,
     /// The runs it has going.
     pub running: Vec<RunId>,
+    /// How many jobs wait for a place.
+    #[serde(default)]
+    pub waiting: usize,
+    /// Since when the first of them has waited.
+    #[serde(default)]
+    pub waiting_since: Option<DateTime<Utc>>,
 }

@@ -21,7 +21,14 @@ pub(super) fn run(common: &Common, _args: &Args) -> Result<Exit> {
             }
             settings.warnings.iter().for_each(|warning| out::note(format!("warning: {warning}")));
             let schedules: usize = settings.projects.iter().map(|project| project.schedules.len()).sum();
-            out::say(format!("{}: {} projects, {schedules} schedules: fine", common.config.display(), settings.projects.len()));
+            let projects = out::count(settings.projects.len() as u64, "project");
+            let schedules = out::count(schedules as u64, "schedule");
+            let but = if settings.warnings.is_empty() {
+                String::new()
+            } else {
+                format!(", {}", out::count(settings.warnings.len() as u64, "warning"))
+            };
+            out::say(format!("{}: {projects}, {schedules}: fine{but}", common.config.display()));
             Ok(Exit::Done)
         }
         Err(problems) => {
@@ -29,6 +36,10 @@ pub(super) fn run(common: &Common, _args: &Args) -> Result<Exit> {
                 out::json(&json!({ "success": false, "errors": problems }))?;
             } else {
                 problems.iter().for_each(out::note);
+                out::note(format!(
+                    "{} to mend; until then the daemon does not start, or keeps to the file it has read",
+                    out::count(problems.len() as u64, "problem")
+                ));
             }
             Ok(Exit::Usage)
         }

@@ -10,8 +10,9 @@ use crate::ops::mount;
 use super::exit::Exit;
 use super::{Common, out, world};
 
-/// Find what would fail tonight.
+/// Find what would fail tonight: on this machine and on each enabled project's server. Changes nothing.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code 1 where something would fail; warnings alone leave it 0.")]
 pub(super) struct Args {
     /// Only this project, besides the machine
     project: Option<String>,
@@ -26,31 +27,39 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Some(name) => vec![world::project(&settings, name)?],
         None => settings.projects.iter().filter(|project| project.enabled).collect(),
     };
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
     if let Some(name) = &args.accept_storage {
         let storage = world.storages.get(name).ok_or_else(|| super::show::missing_storage(name))?;
         let id = mount::accept(&world, storage.as_ref())?;
         world.audit("accept-storage", None, name, &id)?;
     }
-    let mut findings = examine::machine(&world, &settings);
-    if !common.json {
-        findings.iter().for_each(print);
-    }
+    let mut findings = Vec::new();
+    tell(common, examine::machine(&world, &settings), &mut findings);
     for project in chosen {
-        let found = examine::project(&world, project);
-        if !common.json {
-            found.iter().for_each(print);
-        }
-        findings.extend(found);
+        tell(common, examine::project(&world, project), &mut findings);
     }
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Fine);
     if common.json {
         out::json(&json!({ "success": worst < Level::Problem, "findings": findings }))?;
     } else {
         let count = |level| findings.iter().filter(|finding| finding.level == level).count();
-        out::say(format!("{} problems, {} warnings", count(Level::Problem), count(Level::Warning)));
+        let (problems, warnings) = (count(Level::Problem) as u64, count(Level::Warning) as u64);
+        out::say(format!("{}, {}", out::count(problems, "problem"), out::count(warnings, "warning")));
     }
     Ok(if worst == Level::Problem { Exit::Failed } else { Exit::Done })
+}
+
+/// Prints as it goes, for servers answer slowly; what many projects share (an old client) is told once.
+fn tell(common: &Common, found: Vec<Finding>, findings: &mut Vec<Finding>) {
+    for finding in found {
+        if findings.contains(&finding) {
+            continue;
+        }
+        if !common.json {
+            print(&finding);
+        }
+        findings.push(finding);
+    }
 }
 
 fn print(finding: &Finding) {

@@ -5,7 +5,9 @@ use chrono_tz::Tz;
 use crate::catalog::{BackupFilter, Page, Sort};
 use crate::error::Result;
 use crate::model::backup::BackupRow;
+use crate::model::dump::Content;
 use crate::model::settings::Settings;
+use crate::ops::World;
 use crate::units::show_size;
 
 use super::exit::Exit;
@@ -17,10 +19,10 @@ pub(super) struct Args {
     /// Only this project's
     project: Option<String>,
     /// Only this database's
-    #[arg(long, short)]
+    #[arg(long, short, value_name = "NAME")]
     database: Option<String>,
     /// At most this many
-    #[arg(long, default_value_t = 50, value_name = "N")]
+    #[arg(long, default_value_t = 50, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     /// Leave out this many first
     #[arg(long, default_value_t = 0, value_name = "N")]
@@ -38,7 +40,10 @@ enum SortBy {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(&settings)?;
+    let world = world::open(common, &settings)?;
+    if let Some(name) = &args.project {
+        known(&world, &settings, name)?;
+    }
     let sort = match args.sort {
         SortBy::Date => Sort::Date,
         SortBy::Size => Sort::Size,
@@ -51,11 +56,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     if rows.is_empty() {
-        out::note("no backups yet");
+        out::note(if args.offset > 0 { "no more backups" } else { "no backups yet" });
         return Ok(Exit::Done);
     }
     let zone = settings.daemon.time_zone;
-    let mut table = out::table(&["ID", "PROJECT", "DATABASE", "SELECTION", "STARTED", "SIZE", "ROWS", "PROOF", "NOTE"]);
+    let started = format!("STARTED ({})", zone.name());
+    let mut table = out::table(&["ID", "PROJECT", "DATABASE", "SELECTION", &started, "SIZE", "ROWS", "PROOF", "NOTE"]);
     for row in &rows {
         table.add_row(cells(row, zone, &settings));
     }
@@ -64,6 +70,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         out::note(format!("the first {}; --offset {} shows the next", args.limit, args.offset + u64::from(args.limit)));
     }
     Ok(Exit::Done)
+}
+
+/// A mistyped name is told from a project without backups; a project that is no longer configured may still have some.
+fn known(world: &World, settings: &Settings, name: &str) -> Result<()> {
+    let stored = world.catalog.read(|reader| reader.totals())?.iter().any(|totals| totals.project == name);
+    if stored { Ok(()) } else { world::project(settings, name).map(drop) }
 }
 
 fn cells(row: &BackupRow, zone: Tz, settings: &Settings) -> Vec<String> {
@@ -85,7 +97,9 @@ fn cells(row: &BackupRow, zone: Tz, settings: &Settings) -> Vec<String> {
         row.selection.to_string(),
         out::when(row.started_at, zone),
         show_size(row.size),
-        row.rows.map_or_else(|| String::from("?"), |rows| rows.to_string()),
+        row.rows
+            .filter(|_| matches!(row.content, Content::Full | Content::Data))
+            .map_or_else(|| String::from("-"), |rows| rows.to_string()),
         proof,
         notes.join(", "),
     ]

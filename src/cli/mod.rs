@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod doctor;
 mod exit;
+mod interrupt;
 mod list;
 mod logging;
 mod notify;
@@ -17,10 +18,12 @@ mod prune;
 mod serve;
 mod show;
 mod status;
+mod told;
 mod world;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
@@ -29,9 +32,9 @@ use crate::daemon::reaper;
 
 use self::exit::Exit;
 
-/// `pg_dump`, on duty: scheduled PostgreSQL backups that can be trusted.
+/// The whole command line.
 #[derive(Debug, Parser)]
-#[command(name = "pgdumpd", version, max_term_width = 100, after_help = AFTER_HELP)]
+#[command(name = "pgdumpd", about = "pg_dump, on duty: scheduled PostgreSQL backups that can be trusted", long_about = None, version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -42,16 +45,20 @@ struct Cli {
 /// What goes with each verb.
 #[derive(Debug, clap::Args)]
 struct Common {
-    /// The configuration file.
-    #[arg(long, global = true, env = "PGDUMPD_CONFIG", default_value = config::USUAL_FILE, value_name = "FILE")]
+    /// The configuration file
+    #[arg(long, global = true, env = "PGDUMPD_CONFIG", hide_env_values = true, default_value = config::USUAL_FILE, value_name = "FILE")]
+    #[arg(help_heading = EVERYWHERE)]
     config: PathBuf,
-    /// Answer in JSON, for programs.
-    #[arg(long, global = true)]
+    /// Answer in JSON, for programs
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
-    /// Say more on the way; twice for everything.
-    #[arg(long, short, global = true, action = clap::ArgAction::Count)]
+    /// Log what happens on the way; twice for everything
+    #[arg(long, short, global = true, action = clap::ArgAction::Count, help_heading = EVERYWHERE)]
     verbose: u8,
 }
+
+/// The heading of the options that go with each verb.
+const EVERYWHERE: &str = "With each command";
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed or unhealthy; 2 usage or configuration; 3 partly done;
@@ -96,6 +103,8 @@ enum Verb {
 pub fn main() -> ExitCode {
     // The process-wide TLS provider can be set only once; nothing before this line could have.
     drop(rustls::crypto::ring::default_provider().install_default());
+    // With a handler, a write beyond the limit on file sizes (ulimit -f, LimitFSIZE=) fails and is told; without one it would end the process.
+    drop(signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()));
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

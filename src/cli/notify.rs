@@ -46,6 +46,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         }
         if good {
             out::say(format!("a test mail was accepted for {}", smtp.to.join(", ")));
+        } else {
+            out::note("no test mail was sent");
         }
     }
     Ok(if good { Exit::Done } else { Exit::Failed })

@@ -3,32 +3,51 @@
 use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::BackupRow;
+use crate::model::dump::Selection;
+use crate::model::settings::Settings;
 use crate::ops::World;
 
 /// As many candidates as are named where a name is ambiguous.
 const AMBIGUOUS: u32 = 5;
 
-/// The backup that is meant.
-pub(super) fn backup(world: &World, name: &str) -> Result<BackupRow> {
+/// The backup that is meant. `latest` is the newest undamaged one of what the project usually holds (of whole databases, unless it is
+/// configured to hold less): a schema-only or ad-hoc backup is never taken for it.
+pub(super) fn backup(world: &World, settings: &Settings, name: &str) -> Result<BackupRow> {
     let found = if name == "latest" {
-        world.catalog.read(|reader| reader.latest_backup(&BackupFilter::default()))?
+        latest(world, Selection::full(), None, None)?
     } else if let Some((project, "latest")) = name.rsplit_once('@') {
         let (project, database) = project.split_once('/').map_or((project, None), |(project, database)| (project, Some(database)));
-        let filter = BackupFilter { project: Some(project.to_owned()), database: database.map(str::to_owned), ..BackupFilter::default() };
-        world.catalog.read(|reader| reader.latest_backup(&filter))?
+        let usual = settings.project(project).map_or_else(Selection::full, |project| project.shape.selection());
+        latest(world, usual, Some(project), database)?
     } else {
-        let mut matches = world.catalog.read(|reader| {
-            let by_file = reader.backups_by_file(name)?;
-            if by_file.is_empty() { reader.backups_by_prefix(name, AMBIGUOUS) } else { Ok(by_file) }
-        })?;
-        if matches.len() > 1 {
-            let ids: Vec<String> = matches.iter().map(|row| format!("{} ({}/{})", row.id, row.project, row.database)).collect();
-            return Err(Failure::new(Cause::NotFound, format!("{name:?} could be any of {} backups", matches.len())).hint(ids.join(", ")));
-        }
-        matches.pop()
+        one(world, name)?
     };
     found.ok_or_else(|| {
         Failure::new(Cause::NotFound, format!("there is no backup {name:?}"))
             .hint("`pgdumpd list` shows their ids; a file name, PROJECT@latest, PROJECT/DATABASE@latest or latest will do as well")
     })
+}
+
+fn latest(world: &World, selection: Selection, project: Option<&str>, database: Option<&str>) -> Result<Option<BackupRow>> {
+    let filter = BackupFilter {
+        project: project.map(str::to_owned),
+        database: database.map(str::to_owned),
+        selection: Some(selection),
+        undamaged: true,
+        ..BackupFilter::default()
+    };
+    world.catalog.read(|reader| reader.latest_backup(&filter))
+}
+
+fn one(world: &World, name: &str) -> Result<Option<BackupRow>> {
+    let mut matches = world.catalog.read(|reader| {
+        let by_file = reader.backups_by_file(name)?;
+        if by_file.is_empty() { reader.backups_by_prefix(name, AMBIGUOUS) } else { Ok(by_file) }
+    })?;
+    if matches.len() > 1 {
+        let ids: Vec<String> = matches.iter().map(|row| format!("{} ({}/{})", row.id, row.project, row.database)).collect();
+        let more = if matches.len() == AMBIGUOUS as usize { " or more" } else { "" };
+        return Err(Failure::new(Cause::NotFound, format!("{name:?} could be any of {}{more} backups", matches.len())).hint(ids.join(", ")));
+    }
+    Ok(matches.pop())
 }

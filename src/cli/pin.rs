@@ -9,14 +9,14 @@ use super::{Common, out, pick, world};
 /// Keep a backup, or let the retention decide again.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// An id, a file name, PROJECT@latest or latest
+    /// An id or its beginning, a file name, PROJECT@latest, PROJECT/DATABASE@latest, or latest
     backup: String,
 }
 
 pub(super) fn run(common: &Common, args: &Args, pinned: bool) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(&settings)?;
-    let mut row = pick::backup(&world, &args.backup)?;
+    let world = world::open(common, &settings)?;
+    let mut row = pick::backup(&world, &settings, &args.backup)?;
     let storage = world.storages.get(&row.storage).ok_or_else(|| super::show::missing_storage(&row.storage))?;
     if pinned {
         manifest::pin(storage.as_ref(), &row.project, &row.file)?;

@@ -20,6 +20,11 @@ const MOST: usize = 100_000;
 
 /// Print the coming slots, and what the retention would keep.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  pgdumpd plan                                        what comes next
+  pgdumpd plan shop --from 2026-03-28 --to 2026-03-30  the night of a clock change
+  pgdumpd plan shop --days 400                        which backups would be there in 400 days")]
 pub(super) struct Args {
     /// Only this project
     project: Option<String>,

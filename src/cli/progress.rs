@@ -1,21 +1,24 @@
-//! Progress of a run: a bar on a terminal, a plain line now and then elsewhere.
+//! Progress of a run: a bar on a terminal, a plain line now and then elsewhere; a retry is told as soon as it is waited for.
 
+use std::collections::HashMap;
 use std::io::IsTerminal;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::jobs::{Board, Current};
+use crate::clock::Clock;
+use crate::jobs::{Board, Current, Retry};
+use crate::model::backup::RunId;
 use crate::process::Cancel;
-use crate::units::show_size;
+use crate::units::{show_age, show_size};
 
 use super::out;
 
 /// How often a plain line is printed where there is no terminal.
 const PLAIN_EVERY: Duration = Duration::from_secs(30);
 
-/// How often the bar is drawn.
-const DRAW: Duration = Duration::from_millis(200);
+/// How often the board is looked at, and the bar drawn.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Shows what is on the board until `over`; runs on its own thread.
 pub(super) fn follow(board: &Board, over: &Cancel) {
@@ -24,10 +27,18 @@ pub(super) fn follow(board: &Board, over: &Cancel) {
 
 fn bar(board: &Board, over: &Cancel) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    let known = style("{prefix} {bar:30} {bytes} of about {total_bytes}, {bytes_per_sec}, {eta} left");
+    let known = style("{prefix} {wide_bar} {bytes} of about {total_bytes}, {bytes_per_sec}, {eta} left");
     let unknown = style("{prefix} {spinner} {bytes}, {bytes_per_sec}");
-    while over.wait_timeout(DRAW).is_none() {
+    let mut told = Told::default();
+    let mut shown: Option<RunId> = None;
+    while over.wait_timeout(LOOK).is_none() {
+        told.news(board).iter().for_each(|words| bar.suspend(|| out::note(words)));
         let Some(current) = board.current().into_iter().next() else { continue };
+        if shown.as_ref() != Some(&current.run) {
+            // The rate of one database says nothing of the next.
+            bar.reset();
+            shown = Some(current.run.clone());
+        }
         let moved = current.gauge.snapshot().archive_bytes;
         bar.set_prefix(name(&current));
         match current.expected.filter(|expected| *expected >= moved) {
@@ -47,18 +58,71 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 fn lines(board: &Board, over: &Cancel) {
-    let mut before = 0;
-    while over.wait_timeout(PLAIN_EVERY).is_none() {
-        for current in board.current() {
-            let moved = current.gauge.snapshot().archive_bytes;
-            let rate = moved.saturating_sub(before) / PLAIN_EVERY.as_secs();
-            let of = current.expected.map(|expected| format!(" of about {}", show_size(expected))).unwrap_or_default();
-            out::note(format!("{}: {}{of}, {}/s", name(&current), show_size(moved), show_size(rate)));
-            before = moved;
+    let mut told = Told::default();
+    let mut before: HashMap<RunId, u64> = HashMap::new();
+    let mut next = Instant::now() + PLAIN_EVERY;
+    while over.wait_timeout(LOOK).is_none() {
+        told.news(board).iter().for_each(out::note);
+        if Instant::now() < next {
+            continue;
         }
+        next = Instant::now() + PLAIN_EVERY;
+        // What waits for another try moves nothing, and has said so.
+        let current = board.current().into_iter().filter(|_| board.retries().is_empty());
+        before = current
+            .map(|current| {
+                let moved = current.gauge.snapshot().archive_bytes;
+                out::note(line(&name(&current), moved, before.get(&current.run).copied().unwrap_or(0), current.expected));
+                (current.run, moved)
+            })
+            .collect();
+    }
+}
+
+/// `shop/shop: 120.0 MiB of about 278.3 MiB, 13.6 MiB/s, 12 s left`.
+fn line(name: &str, moved: u64, before: u64, expected: Option<u64>) -> String {
+    let rate = moved.saturating_sub(before) / PLAIN_EVERY.as_secs();
+    let (of, left) = match expected.filter(|expected| *expected >= moved) {
+        None => (String::new(), String::new()),
+        Some(expected) => {
+            let left = (expected - moved).checked_div(rate).map(|left| format!(", {} left", show_age(Duration::from_secs(left))));
+            (format!(" of about {}", show_size(expected)), left.unwrap_or_default())
+        }
+    };
+    format!("{name}: {}{of}, {}/s{left}", show_size(moved), show_size(rate))
+}
+
+/// The retries that have been told.
+#[derive(Default)]
+struct Told(Vec<Retry>);
+
+impl Told {
+    fn news(&mut self, board: &Board) -> Vec<String> {
+        let waiting = board.retries();
+        let now = Clock::system().now();
+        let new = waiting.iter().filter(|retry| !self.0.contains(retry)).map(|retry| {
+            let wait = show_age((retry.until - now).to_std().unwrap_or_default() + Duration::from_millis(500));
+            format!("{}: {}\n  trying again in {wait}", retry.project, retry.why)
+        });
+        let words = new.collect();
+        self.0 = waiting;
+        words
     }
 }
 
 fn name(current: &Current) -> String {
-    format!("{}/{}", current.project, current.database)
+    if current.project == current.database { current.project.clone() } else { format!("{}/{}", current.project, current.database) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line;
+
+    #[test]
+    fn a_line_says_rate_and_end_where_they_are_known() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(line("shop", 300 * MIB, 0, Some(600 * MIB)), "shop: 300.0 MiB of about 600.0 MiB, 10.0 MiB/s, 30 s left");
+        assert_eq!(line("shop", 700 * MIB, 700 * MIB, Some(600 * MIB)), "shop: 700.0 MiB, 0 B/s");
+        assert_eq!(line("shop", 300 * MIB, 300 * MIB, Some(600 * MIB)), "shop: 300.0 MiB of about 600.0 MiB, 0 B/s");
+    }
 }

@@ -1,18 +1,22 @@
 //! `pgdumpd prune`
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::jobs::prune;
 use crate::model::project::Project;
+use crate::ops::World;
 use crate::ops::prune::{self as verb, PrunePlan};
 use crate::units::show_size;
 
 use super::exit::Exit;
-use super::{Common, out, world};
+use super::{Common, out, told, world};
 
 /// Remove what the retention no longer keeps.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Pruning follows each good backup by itself; by hand it is needed only after a change.
+Look first: pgdumpd prune shop --dry-run")]
 pub(super) struct Args {
     /// The project; all of them without it
     project: Option<String>,
@@ -20,7 +24,7 @@ pub(super) struct Args {
     #[arg(long)]
     dry_run: bool,
     /// Agree to a changed retention that removes more than half
-    #[arg(long, requires = "project")]
+    #[arg(long, requires = "project", conflicts_with = "dry_run")]
     confirm: bool,
 }
 
@@ -30,45 +34,58 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Some(name) => vec![world::project(&settings, name)?],
         None => settings.projects.iter().collect(),
     };
-    let world = world::open(&settings)?;
-    let mut exit = Exit::Done;
+    let world = world::open(common, &settings)?;
+    let mut exits = Vec::new();
     let mut answers = Vec::new();
     for project in chosen {
-        if args.dry_run {
-            let plan = verb::plan(&world, project)?;
-            if common.json {
-                answers.push(plan_as_json(&plan));
-            } else {
-                print_plan(&plan, project);
-            }
-            continue;
-        }
-        match prune::run(&world, project, args.confirm) {
-            Ok(done) => {
-                if !done.failures.is_empty() {
-                    exit = Exit::Partly;
-                }
-                if common.json {
-                    answers.push(json!({ "project": project.name, "result": done }));
-                } else {
-                    out::say(format!("{}: {} removed, {} freed", project.name, done.removed.len(), show_size(done.freed)));
-                    done.failures.iter().for_each(|failure| out::note(format!("  {failure}")));
-                }
-            }
-            Err(failure) => {
-                exit = out::failure(common, &failure);
-            }
-        }
+        let (exit, answer) = if args.dry_run { show(common, &world, project) } else { prune(common, &world, project, args.confirm) };
+        exits.push(exit);
+        answers.push(answer);
     }
     if common.json {
         out::json(&answers)?;
     }
-    Ok(exit)
+    Ok(told::together(&exits))
+}
+
+fn show(common: &Common, world: &World, project: &Project) -> (Exit, Value) {
+    match verb::plan(world, project) {
+        Ok(plan) => {
+            if !common.json {
+                print_plan(&plan, project);
+            }
+            (Exit::Done, plan_as_json(&plan))
+        }
+        Err(failure) => failed(common, project, &failure),
+    }
+}
+
+fn prune(common: &Common, world: &World, project: &Project, confirm: bool) -> (Exit, Value) {
+    match prune::run(world, project, confirm) {
+        Ok(done) => {
+            if !common.json {
+                let removed = out::count(done.removed.len() as u64, "backup");
+                out::say(format!("{}: {removed} removed, {} freed", project.name, show_size(done.freed)));
+                done.failures.iter().for_each(out::tell);
+            }
+            let exit = if done.failures.is_empty() { Exit::Done } else { Exit::Partly };
+            (exit, json!({ "success": exit == Exit::Done, "project": project.name, "result": done }))
+        }
+        Err(failure) => failed(common, project, &failure),
+    }
+}
+
+fn failed(common: &Common, project: &Project, failure: &Failure) -> (Exit, Value) {
+    if !common.json {
+        out::tell(failure);
+    }
+    (Exit::of(failure.cause), json!({ "success": false, "project": project.name, "error": failure }))
 }
 
 fn print_plan(plan: &PrunePlan, project: &Project) {
     out::say(format!("{}: keeps {}, removes {}", plan.project, plan.plan.keep.len(), plan.plan.remove.len()));
-    let mut table = out::table(&["", "ID", "DATABASE", "SELECTION", "STARTED", "SIZE", "WHY"]);
+    let started = format!("STARTED ({})", project.time_zone.name());
+    let mut table = out::table(&["", "ID", "DATABASE", "SELECTION", &started, "SIZE", "WHY"]);
     for row in &plan.backups {
         let (word, why) = plan.plan.verdict(&row.id);
         let started = out::when(row.started_at, project.time_zone);
@@ -82,17 +99,19 @@ fn print_plan(plan: &PrunePlan, project: &Project) {
             why,
         ]);
     }
-    out::show(&table);
+    if !plan.backups.is_empty() {
+        out::show(&table);
+    }
     for row in &plan.absent {
         out::note(format!("  {} is in the catalog, but its files are gone: {}", row.id, row.file));
     }
     if let Some(why) = &plan.held {
-        out::note(format!("  held: {why}; agree with `pgdumpd prune {} --confirm`", plan.project));
+        out::note(format!("held: {why}; agree with `pgdumpd prune {} --confirm`", out::shell(&plan.project)));
     }
 }
 
-fn plan_as_json(plan: &PrunePlan) -> serde_json::Value {
-    let backups: Vec<serde_json::Value> = plan
+fn plan_as_json(plan: &PrunePlan) -> Value {
+    let backups: Vec<Value> = plan
         .backups
         .iter()
         .map(|row| {
@@ -100,5 +119,5 @@ fn plan_as_json(plan: &PrunePlan) -> serde_json::Value {
             json!({ "backup": row, "verdict": verdict, "why": why })
         })
         .collect();
-    json!({ "project": plan.project, "backups": backups, "absent": plan.absent, "held": plan.held })
+    json!({ "success": true, "project": plan.project, "backups": backups, "absent": plan.absent, "held": plan.held })
 }

@@ -12,7 +12,7 @@ pub(super) struct Args {}
 
 pub(super) fn run(common: &Common, _args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
-    logging::start(settings.daemon.log_format, if common.verbose > 0 { "debug" } else { "info" });
+    logging::start(settings.daemon.log_format, logging::level(common, "info"));
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

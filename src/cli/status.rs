@@ -1,18 +1,28 @@
 //! `pgdumpd status`
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 
-use crate::alert::Status;
+use crate::alert::{Alert, Status};
 use crate::error::Result;
+use crate::model::project::Project;
+use crate::model::run::ANY_DATABASE;
 use crate::ops::standing::{self, DaemonStanding, ProjectStanding, Standing};
 use crate::units::{show_age, show_size};
 
 use super::exit::Exit;
-use super::{Common, out, world};
+use super::{Common, out, show, world};
 
-/// Say how each project stands.
+/// Say how each project stands; not zero where one is failing or stale.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Exit code 1 where a project is failing or stale, a mail was refused for good, the configuration on
+disk is broken, or the daemon has fallen silent. With PROJECT only that project's state counts
+besides. For health checks: pgdumpd status --alive")]
 pub(super) struct Args {
+    /// Only this project, with its last runs
+    #[arg(conflicts_with = "alive")]
+    project: Option<String>,
     /// Ask only whether the daemon turns; for health checks
     #[arg(long)]
     alive: bool,
@@ -20,69 +30,99 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(&settings)?;
-    let standing = standing::standing(&world, &settings)?;
+    let only = args.project.as_deref().map(|name| world::project(&settings, name)).transpose()?;
+    let world = world::open(common, &settings)?;
     let now = world.clock.now();
-    let good = if args.alive { matches!(standing.daemon, DaemonStanding::Serving { .. }) } else { standing.healthy };
+    if args.alive {
+        let daemon = standing::daemon(&world, &settings)?;
+        if common.json {
+            out::json(&daemon)?;
+        } else {
+            out::say(daemon_words(&daemon, now));
+        }
+        return Ok(if matches!(daemon, DaemonStanding::Serving { .. }) { Exit::Done } else { Exit::Failed });
+    }
+    let standing = standing::standing(&world, &settings, only)?;
     if common.json {
         out::json(&standing)?;
-    } else if args.alive {
-        out::say(daemon(&standing.daemon, now));
     } else {
         print(&standing, now, settings.daemon.time_zone);
+        if let (Some(project), Some(standing)) = (only, standing.projects.first()) {
+            recent(project, standing);
+        }
     }
-    Ok(if good { Exit::Done } else { Exit::Failed })
+    Ok(if standing.healthy { Exit::Done } else { Exit::Failed })
 }
 
-fn daemon(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
+fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
     match standing {
-        DaemonStanding::Serving { heartbeat } => format!("the daemon is serving (last sign of life {})", age(now, *heartbeat)),
+        DaemonStanding::Serving { heartbeat, waiting, behind_since } => {
+            let behind = behind_since.map(|since| format!("; it LAGS: {waiting} jobs wait for a place, the first for {}", age(now, since)));
+            format!("the daemon is serving (last sign of life {} ago){}", age(now, *heartbeat), behind.unwrap_or_default())
+        }
         DaemonStanding::Silent { heartbeat } => {
-            format!("the daemon has been SILENT: its last sign of life was {}; look at its log and restart it", age(now, *heartbeat))
+            format!("the daemon has been SILENT: its last sign of life was {} ago; look at its log and restart it", age(now, *heartbeat))
         }
         DaemonStanding::Stopped => String::from("the daemon is not running; nothing is backed up by itself"),
     }
 }
 
-fn print(standing: &Standing, now: DateTime<Utc>, zone: chrono_tz::Tz) {
-    out::say(daemon(&standing.daemon, now));
-    let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD FULL BACKUP", "NEXT", "NOTE"]);
+fn print(standing: &Standing, now: DateTime<Utc>, zone: Tz) {
+    out::say(daemon_words(&standing.daemon, now));
+    let next = format!("NEXT ({})", zone.name());
+    let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD FULL BACKUP", &next, "NOTE"]);
     for project in &standing.projects {
+        let next = if project.enabled { "by hand only" } else { "never" };
         table.add_row(vec![
             project.project.clone(),
-            status(project),
+            status(project).to_owned(),
             last_good(project, now),
-            project.next.map_or_else(|| String::from("by hand only"), |next| out::when(next, zone)),
-            notes(project),
+            project.next.map_or_else(|| String::from(next), |next| out::when(next, zone)),
+            notes(project, now, zone),
         ]);
     }
     if !standing.projects.is_empty() {
+        out::say("");
         out::show(&table);
     }
-    for alert in standing.projects.iter().flat_map(|project| &project.alerts) {
-        out::say(format!(
-            "{}/{} ({}): {}",
-            alert.key.project,
-            alert.key.database,
-            alert.key.selection,
-            alert.message.as_deref().unwrap_or("no good full backup within max_backup_age")
-        ));
+    let alerts: Vec<&Alert> = standing.projects.iter().filter(|project| project.enabled).flat_map(|project| &project.alerts).collect();
+    if !alerts.is_empty() {
+        out::say("");
+    }
+    alerts.into_iter().for_each(|alert| out::say(trouble(alert, now)));
+    if !standing.orphaned.is_empty() || !standing.problems.is_empty() || standing.mail.queued > 0 {
+        out::say("");
     }
     if !standing.orphaned.is_empty() {
         out::say(format!("orphaned (backups of projects that are no longer configured): {}", standing.orphaned.join(", ")));
     }
-    standing.problems.iter().for_each(out::say);
+    if standing.mail.queued > 0 {
+        let why = standing.mail.error.as_ref().map(|why| format!("; the last try failed: {why}")).unwrap_or_default();
+        out::say(format!("{} waiting to be sent{why}", out::count(standing.mail.queued as u64, "mail")));
+    }
+    standing.problems.iter().for_each(|problem| out::say(format!("PROBLEM {problem}")));
+    standing.notes.iter().for_each(out::say);
 }
 
-fn status(project: &ProjectStanding) -> String {
-    let word = match (project.enabled, project.status) {
+/// `shop/billing: FAILING for 3 h, 4 runs in a row: connection refused`.
+fn trouble(alert: &Alert, now: DateTime<Utc>) -> String {
+    let key = &alert.key;
+    let database = if key.database == ANY_DATABASE { String::new() } else { format!("/{}", key.database) };
+    let selection = if key.selection.is_full() { String::new() } else { format!(" ({})", key.selection) };
+    let word = if alert.status == Status::Stale { "STALE" } else { "FAILING" };
+    let row = if alert.failures_in_row > 1 { format!(", {} runs in a row", alert.failures_in_row) } else { String::new() };
+    let why = alert.message.as_deref().unwrap_or("no good full backup within max_backup_age");
+    format!("{}{database}{selection}: {word} for {}{row}: {why}", key.project, age(now, alert.since))
+}
+
+fn status(project: &ProjectStanding) -> &'static str {
+    match (project.enabled, project.status) {
         (false, _) => "disabled",
-        (_, Status::Ok) if project.last_good.is_empty() => "no backup yet",
-        (_, Status::Ok) => "ok",
         (_, Status::Failing) => "FAILING",
         (_, Status::Stale) => "STALE",
-    };
-    word.to_owned()
+        (_, Status::Ok) if project.last_good.is_empty() => "no backup yet",
+        (_, Status::Ok) => "ok",
+    }
 }
 
 fn last_good(project: &ProjectStanding, now: DateTime<Utc>) -> String {
@@ -92,20 +132,47 @@ fn last_good(project: &ProjectStanding, now: DateTime<Utc>) -> String {
         |row| {
             let more =
                 if project.last_good.len() > 1 { format!(" (oldest of {} databases)", project.last_good.len()) } else { String::new() };
-            format!("{} {}, {}{more}", row.id, age(now, row.started_at), show_size(row.size))
+            format!("{} {} ago, {}{more}", row.id, age(now, row.started_at), show_size(row.size))
         },
     )
 }
 
-fn notes(project: &ProjectStanding) -> String {
+fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
     let mut notes = Vec::new();
     if project.paused {
-        notes.push(String::from("paused"));
+        let until = project.paused_until.map(|until| format!(" until {}", out::when(until, zone))).unwrap_or_default();
+        let why = project.pause_reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        notes.push(format!("paused{until}{why}"));
     }
     if let Some(run) = project.running.first() {
-        notes.push(format!("dumping {}", run.database));
+        notes.push(format!("dumping {} for {}", run.database, age(now, run.started_at)));
     }
-    notes.join(", ")
+    if project.prune_held {
+        notes.push(format!("pruning held: pgdumpd prune {} --dry-run", out::shell(&project.project)));
+    }
+    notes.join("; ")
+}
+
+fn recent(project: &Project, standing: &ProjectStanding) {
+    if standing.recent.is_empty() {
+        out::say("\nno runs yet");
+        return;
+    }
+    out::say("\nlast runs:");
+    let started = format!("STARTED ({})", project.time_zone.name());
+    let mut table = out::table(&["RUN", &started, "DATABASE", "SELECTION", "SCHEDULE", "OUTCOME"]);
+    for run in &standing.recent {
+        let why = run.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
+        table.add_row(vec![
+            run.id.to_string(),
+            out::when(run.started_at, project.time_zone),
+            run.database.clone(),
+            run.selection.to_string(),
+            run.schedule.clone().unwrap_or_else(|| String::from("by hand")),
+            format!("{}{why}", show::ended(run.status)),
+        ]);
+    }
+    out::show(&table);
 }
 
 fn age(now: DateTime<Utc>, then: DateTime<Utc>) -> String {

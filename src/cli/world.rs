@@ -5,30 +5,48 @@ use std::os::unix::fs::MetadataExt;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
+use crate::jobs::rebuild::{self, Rebuilt};
 use crate::model::project::Project;
 use crate::model::settings::Settings;
-use crate::ops::{World, reindex};
+use crate::ops::World;
+use crate::ops::notice::Desk;
 
 use super::{Common, out};
+
+/// Whose folder this is tells which user the service runs as.
+const USUAL_STATE: &str = "/var/lib/pgdumpd";
 
 /// Reads the configuration; all its problems are told together.
 pub(super) fn settings(common: &Common) -> Result<Settings> {
     config::load(&common.config, &|name| std::env::var(name).ok()).map_err(|problems| {
+        if let Some(failure) = not_ours(common) {
+            return failure;
+        }
         let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Failure::new(
-            Cause::Configuration,
-            format!("the configuration has {} problem{}", words.len(), if words.len() == 1 { "" } else { "s" }),
-        )
-        .hint(words.join("\n  "))
+        Failure::new(Cause::Configuration, format!("the configuration has {}", out::count(words.len() as u64, "problem")))
+            .hint(words.join("\n"))
+    })
+}
+
+/// A file that is there and closed to this user is the service's: the wrong user, not a wrong file.
+fn not_ours(common: &Common) -> Option<Failure> {
+    let denied = std::fs::File::open(&common.config).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    let me = rustix::process::geteuid().as_raw();
+    let state = std::fs::metadata(USUAL_STATE).map(|found| found.uid()).ok();
+    let config = std::fs::metadata(&common.config).map(|found| found.uid()).ok();
+    let owner = state.or(config).filter(|owner| *owner != me)?;
+    denied.then(|| {
+        Failure::new(Cause::Configuration, format!("{} can't be read by {}", common.config.display(), user(me)))
+            .hint(format!("type: {}", as_user(owner)))
     })
 }
 
 /// Opens the catalog as the user it belongs to, and indexes the storages where it is new.
-pub(super) fn open(settings: &Settings) -> Result<World> {
+pub(super) fn open(common: &Common, settings: &Settings) -> Result<World> {
     right_user(settings)?;
     let world = World::open(settings, Clock::system())?;
-    if let Some(why) = world.catalog.needs_reindex()? {
-        let found = reindex::reindex(&world)?;
+    let desk = Desk { settings, config_file: config::unusual(&common.config) };
+    if let Some(Rebuilt { why, found }) = rebuild::if_needed(&world, &desk)? {
         if found.backups > 0 {
             out::note(format!("pgdumpd: {why}; rebuilt the index from {} manifests, the diary before is lost", found.backups));
         }
@@ -46,12 +64,31 @@ pub(super) fn right_user(settings: &Settings) -> Result<()> {
     if found.uid() == me {
         return Ok(());
     }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    Err(Failure::new(
-        Cause::Configuration,
-        format!("{} belongs to user {}, and this is user {me}", settings.daemon.state_dir.display(), found.uid()),
-    )
-    .hint(format!("type: sudo -u '#{}' pgdumpd {}", found.uid(), arguments.join(" "))))
+    let words = format!("{} belongs to {}, and this is {}", settings.daemon.state_dir.display(), user(found.uid()), user(me));
+    Err(Failure::new(Cause::Configuration, words).hint(format!("type: {}", as_user(found.uid()))))
+}
+
+/// This very command as another user.
+fn as_user(uid: u32) -> String {
+    let name = user_name(uid).unwrap_or_else(|| format!("'#{uid}'"));
+    let words: Vec<String> = std::env::args().skip(1).map(|word| out::shell(&word)).collect();
+    let config = std::env::var("PGDUMPD_CONFIG").ok().filter(|_| !words.iter().any(|word| word.starts_with("--config")));
+    let config = config.map(|file| format!(" --config {}", out::shell(&file))).unwrap_or_default();
+    format!("sudo -u {name} pgdumpd{config} {}", words.join(" "))
+}
+
+fn user(uid: u32) -> String {
+    user_name(uid).map_or_else(|| format!("user {uid}"), |name| format!("user {name}"))
+}
+
+/// The name of a local user; others are told by their number.
+fn user_name(uid: u32) -> Option<String> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
 }
 
 /// The project of that name, or the nearest name.

@@ -4,6 +4,7 @@ use super::item::{Item, set, shown};
 use super::keys::Key;
 use super::report::{Place, Trouble, nearest};
 use crate::model::dump::{Compression, Content, DumpShape, Format};
+use crate::model::options;
 
 /// Sets the key's value; `false` where it is no key of a shape.
 pub(super) fn apply(shape: &mut DumpShape, key: &Key, item: &Item<'_>) -> bool {
@@ -17,7 +18,7 @@ pub(super) fn apply(shape: &mut DumpShape, key: &Key, item: &Item<'_>) -> bool {
         "schemas" => set(&mut shape.include_schemas, item.names()),
         "exclude_schemas" => set(&mut shape.exclude_schemas, item.names()),
         "exclude_table_data" => set(&mut shape.exclude_table_data, item.names()),
-        "options" => set(&mut shape.options, options(item)),
+        "options" => set(&mut shape.options, vetted(item)),
         _ => return false,
     }
     true
@@ -29,11 +30,16 @@ pub(super) fn check(shape: &DumpShape, place: &Place, written: &[(&'static str, 
         Some((_, place)) => place.clone(),
         None => place.key(name),
     };
-    if shape.jobs > 1 && shape.format != Format::Directory {
-        at("jobs").problem(Trouble::new("more than one job needs format = \"directory\""));
+    if shape.format == Format::Directory {
+        at("format").problem(
+            Trouble::new("the directory format can't be made yet")
+                .hint("use \"custom\", which pg_restore --jobs restores in parallel as well"),
+        );
+    } else if shape.jobs > 1 {
+        at("jobs").problem(Trouble::new("more than one job needs the directory format, which can't be made yet").hint("leave jobs out"));
     }
     if shape.compression == Compression::Native && matches!(shape.format, Format::Plain | Format::Tar) {
-        let why = format!("native compression needs the custom or directory format, not {}", shape.format.word());
+        let why = format!("native compression needs the custom format, not {}", shape.format.word());
         at("compression").problem(Trouble::new(why));
     }
     if !shape.include_tables.is_empty() && !shape.include_schemas.is_empty() {
@@ -88,17 +94,25 @@ fn compression(item: &Item<'_>) -> Option<Compression> {
     })
 }
 
-/// Only the form is checked here; which options are allowed is decided where `pg_dump` is called.
-fn options(item: &Item<'_>) -> Option<Vec<String>> {
+/// Options in their long form that the allow-list lets pass: nothing else ever reaches `pg_dump`.
+fn vetted(item: &Item<'_>) -> Option<Vec<String>> {
     item.list(super::kind::Kind::Text, |item| {
         let option = item.name()?;
-        if option.starts_with("--") && option.len() > 2 {
-            return Some(option);
+        if !option.starts_with("--") || option.len() == 2 {
+            item.place.problem(
+                Trouble::new(format!("{} is not a long option", shown(&option)))
+                    .hint("write one word each: \"--no-comments\", \"--rows-per-insert=100\""),
+            );
+            return None;
         }
-        item.place.problem(
-            Trouble::new(format!("{} is not a long option", shown(&option)))
-                .hint("write one word each: \"--no-comments\", \"--rows-per-insert=100\""),
-        );
-        None
+        if let Err(failure) = options::vet_options(std::slice::from_ref(&option)) {
+            let trouble = Trouble::new(failure.message);
+            item.place.problem(match failure.hint {
+                Some(hint) => trouble.hint(hint),
+                None => trouble,
+            });
+            return None;
+        }
+        Some(option)
     })
 }

@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
+use crate::catalog::SeenSchedule;
+use crate::error::Result;
 use crate::model::project::{Project, Schedule};
 use crate::model::settings::Settings;
+use crate::ops::World;
 use crate::schedule::{self, Slots, Timing};
 
 /// A schedule whose time has come.
@@ -43,11 +46,20 @@ struct Entry {
 }
 
 /// The last recorded slot of each (project, schedule).
-pub(super) type LastSlots = HashMap<(String, String), DateTime<Utc>>;
+type LastSlots = HashMap<(String, String), DateTime<Utc>>;
 
 impl Agenda {
-    /// An agenda of every schedule. A schedule never seen before begins now; a record from the future (the clock was wrong) is no record.
-    pub(super) fn build(settings: &Settings, last: &LastSlots, now: DateTime<Utc>) -> Self {
+    /// The agenda of every schedule, from the catalog's record of what was due before.
+    pub(super) fn plan(world: &World, settings: &Settings) -> Result<Self> {
+        let schedules: Vec<SeenSchedule<'_>> =
+            settings.projects.iter().flat_map(|project| project.schedules.iter().map(|plan| seen(project, plan))).collect();
+        world.catalog.write(|writer| writer.see_schedules(&schedules))?;
+        let last = world.catalog.read(|reader| reader.last_due())?;
+        Ok(Self::build(settings, &last, world.clock.now()))
+    }
+
+    /// An agenda of every schedule. One without a record begins now; a record from the future (the clock was wrong) is no record.
+    fn build(settings: &Settings, last: &LastSlots, now: DateTime<Utc>) -> Self {
         let mut agenda = Self::default();
         for project in &settings.projects {
             let project = Arc::new(project.clone());
@@ -127,6 +139,14 @@ impl Agenda {
             self.heap.push(Reverse((next + TimeDelta::from_std(entry.delay).unwrap_or_default(), index)));
         }
     }
+}
+
+fn seen<'a>(project: &'a Project, plan: &'a Schedule) -> SeenSchedule<'a> {
+    let (timing, from_now) = match &plan.timing {
+        Timing::Cron(cron) => (format!("{} {}", cron.text(), plan.time_zone), true),
+        Timing::Every(interval) => (format!("every {} s", interval.as_secs()), false),
+    };
+    SeenSchedule { project: &project.name, schedule: &plan.name, timing, from_now }
 }
 
 /// An interval that has never run begins within a second, as someone who has just set it up expects; a crontab line waits for its time.

@@ -1,17 +1,24 @@
 //! What the bell paces: heartbeat, mail, staleness, upkeep, the weekly summary. Slow ones run beside the owner, one of each at a time.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::catalog::Heartbeat;
 use crate::error::Result;
+use crate::jobs::{Board, rebuild};
+use crate::model::project::Project;
+use crate::model::run::Run;
+use crate::model::settings::Settings;
 use crate::ops::notice::{self, Desk};
 use crate::ops::{World, deliver, reindex};
-
 use crate::process;
 
-use super::systemd;
+use super::queue::Queue;
 
 /// How often stale projects are looked for.
 const STALE_EVERY: TimeDelta = TimeDelta::seconds(60);
@@ -22,20 +29,39 @@ const TELL_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// How often the diary is trimmed and the storages are read again.
 const UPKEEP_EVERY: TimeDelta = TimeDelta::hours(24);
 
+/// How often an index that could not be made whole, since a storage isn't there, is tried again.
+const INDEX_EVERY: TimeDelta = TimeDelta::seconds(60);
+
 pub(super) struct Chores {
     started: DateTime<Utc>,
     heartbeat: DateTime<Utc>,
     told: DateTime<Utc>,
     stale: DateTime<Utc>,
     upkeep: DateTime<Utc>,
+    index: DateTime<Utc>,
     mail: Option<JoinHandle<()>>,
     keeping: Option<JoinHandle<()>>,
+    summing: Option<JoinHandle<()>>,
+    direct: Option<JoinHandle<()>>,
+    told_directly: HashMap<String, DateTime<Utc>>,
 }
 
 impl Chores {
     pub(super) fn new(now: DateTime<Utc>) -> Self {
         let past = now - TimeDelta::days(1);
-        Self { started: now, heartbeat: past, told: past, stale: past, upkeep: now, mail: None, keeping: None }
+        Self {
+            started: now,
+            heartbeat: past,
+            told: past,
+            stale: past,
+            upkeep: now,
+            index: past,
+            mail: None,
+            keeping: None,
+            summing: None,
+            direct: None,
+            told_directly: HashMap::new(),
+        }
     }
 
     /// Delivers what is due in the outbox, beside the owner.
@@ -46,14 +72,31 @@ impl Chores {
         }
     }
 
-    /// One ring of the bell. A clock that went back makes everything due.
-    pub(super) fn tick(&mut self, world: &World, desk: &Desk<'_>) {
-        let settings = desk.settings;
-        systemd::alive();
+    /// Tells of failed runs that the catalog could not take, once per project and reminder: without it nothing else would.
+    pub(super) fn tell_directly(&mut self, world: &World, desk: &Desk<'_>, project: &Project, runs: &[Run]) {
         let now = world.clock.now();
-        let pace = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
-        if due(&mut self.heartbeat, pace, now) {
-            complain("the heartbeat can't be written", beat(world, self.started, now));
+        let reminder = TimeDelta::from_std(project.notify.reminder).unwrap_or(TimeDelta::hours(24));
+        let last = self.told_directly.get(&project.name);
+        if last.is_some_and(|last| now - *last < reminder && now >= *last) || !free(&mut self.direct) {
+            return;
+        }
+        self.told_directly.insert(project.name.clone(), now);
+        match notice::unrecorded(world, desk, runs) {
+            Ok(messages) => {
+                let world = world.clone();
+                self.direct = Some(std::thread::spawn(move || complain("mail can't be sent", deliver::directly(&world, &messages))));
+            }
+            Err(failure) => tracing::error!(project = project.name, "a failed run can't be turned into mail: {failure}"),
+        }
+    }
+
+    /// One ring of the bell. A clock that went back makes everything due.
+    pub(super) fn tick(&mut self, world: &World, settings: &Arc<Settings>, desk: &Desk<'_>) {
+        let now = world.clock.now();
+        let lost = lost_index(world);
+        if lost {
+            // The sign of life went with the catalog.
+            self.heartbeat = now - TimeDelta::days(1);
         }
         if now - self.told >= TELL_EVERY || now < self.told {
             match notice::tell(world, desk) {
@@ -65,16 +108,50 @@ impl Chores {
         if due(&mut self.stale, STALE_EVERY, now) {
             complain("stale projects can't be looked for", notice::stale(world, desk).map(|_| ()));
         }
+        if settings.daemon.weekly_summary.is_some() && free(&mut self.summing) {
+            let (world, settings, config_file) = (world.clone(), Arc::clone(settings), desk.config_file.clone());
+            self.summing = Some(std::thread::spawn(move || {
+                complain("the summary can't be written", notice::weekly(&world, &Desk { settings: &settings, config_file }).map(|_| ()));
+            }));
+        }
         self.mail(world);
-        if due(&mut self.upkeep, UPKEEP_EVERY, now) && free(&mut self.keeping) {
+        if lost && free(&mut self.keeping) && due(&mut self.index, INDEX_EVERY, now) {
+            let (world, settings, config_file) = (world.clone(), Arc::clone(settings), desk.config_file.clone());
+            self.keeping = Some(std::thread::spawn(move || complain("the index can't be rebuilt", index(&world, &settings, config_file))));
+        } else if free(&mut self.keeping) && due(&mut self.upkeep, UPKEEP_EVERY, now) {
             let (world, diary) = (world.clone(), settings.daemon.diary);
             self.keeping = Some(std::thread::spawn(move || complain("upkeep", upkeep(&world, diary))));
         }
     }
 
+    /// Writes the heartbeat where it is time.
+    pub(super) fn pulse(&mut self, world: &World, every: Duration, board: &Board, queue: &Queue) {
+        let now = world.clock.now();
+        if !due(&mut self.heartbeat, TimeDelta::from_std(every).unwrap_or(TimeDelta::seconds(30)), now) {
+            return;
+        }
+        let heartbeat = Heartbeat {
+            at: now,
+            started_at: self.started,
+            process: process::own_identity(),
+            host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+            version: String::from(env!("CARGO_PKG_VERSION")),
+            running: board.current().into_iter().map(|current| current.run).collect(),
+            waiting: queue.len(),
+            waiting_since: queue.since(),
+        };
+        complain("the heartbeat can't be written", world.catalog.write(|writer| writer.beat(&heartbeat)));
+    }
+
+    /// The wall clock jumped: a wrong one must have been there for a while before the diary is trimmed by it.
+    pub(super) fn jumped(&mut self, now: DateTime<Utc>) {
+        self.upkeep = now;
+        self.heartbeat = now - TimeDelta::days(1);
+    }
+
     /// Before the end: what waits in the outbox gets one more chance; what fails waits for the next start.
     pub(super) fn last_words(&mut self, world: &World, desk: &Desk<'_>) {
-        for thread in [self.mail.take(), self.keeping.take()].into_iter().flatten() {
+        for thread in [self.mail.take(), self.keeping.take(), self.summing.take(), self.direct.take()].into_iter().flatten() {
             drop(thread.join());
         }
         complain("what happened can't be turned into mail", notice::tell(world, desk).map(|_| ()));
@@ -83,22 +160,29 @@ impl Chores {
     }
 }
 
-fn beat(world: &World, started_at: DateTime<Utc>, now: DateTime<Utc>) -> Result<()> {
-    let heartbeat = Heartbeat {
-        at: now,
-        started_at,
-        process: process::own_identity(),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        version: String::from(env!("CARGO_PKG_VERSION")),
-        running: Vec::new(),
-    };
-    world.catalog.write(|writer| writer.beat(&heartbeat))
-}
-
 fn upkeep(world: &World, diary: std::time::Duration) -> Result<()> {
     let before = world.clock.now() - TimeDelta::from_std(diary).unwrap_or(TimeDelta::days(400));
     while world.catalog.write(|writer| writer.forget_before(before, 10_000))? > 0 {}
     reindex::reindex(world).map(|_| ())
+}
+
+/// Whether the catalog was lost while this daemon served: it notices by itself, not only at its next start.
+fn lost_index(world: &World) -> bool {
+    world
+        .catalog
+        .needs_reindex()
+        .unwrap_or_else(|failure| {
+            tracing::error!("the catalog can't be read: {failure}");
+            None
+        })
+        .is_some()
+}
+
+fn index(world: &World, settings: &Settings, config_file: Option<PathBuf>) -> Result<()> {
+    let desk = Desk { settings, config_file };
+    rebuild::if_needed(world, &desk)?;
+    let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
+    world.catalog.write(|writer| writer.see_projects(&names))
 }
 
 fn due(last: &mut DateTime<Utc>, every: TimeDelta, now: DateTime<Utc>) -> bool {

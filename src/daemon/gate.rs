@@ -10,6 +10,9 @@ use tokio::sync::Notify;
 use crate::jobs::Gate;
 use crate::process::Cancel;
 
+/// Jobs that wait for a retry give their place back, but each keeps a thread: beyond this many, a job waits in its place.
+const STEPPED_OUT: usize = 256;
+
 /// Places for dumps. Cheap to clone; clones share the places.
 #[derive(Debug, Clone)]
 pub(super) struct Places(Arc<Shared>);
@@ -28,6 +31,8 @@ struct Taken {
     per_server: usize,
     total: usize,
     servers: HashMap<String, usize>,
+    /// Jobs without a place that will want one again.
+    outside: usize,
 }
 
 impl Taken {
@@ -44,7 +49,7 @@ impl Taken {
 
 impl Places {
     pub(super) fn new(limit: usize, per_server: usize, wake: Arc<Notify>) -> Self {
-        let taken = Taken { limit, per_server, total: 0, servers: HashMap::new() };
+        let taken = Taken { limit, per_server, total: 0, servers: HashMap::new(), outside: 0 };
         Self(Arc::new(Shared { taken: Mutex::new(taken), freed: Condvar::new(), wake }))
     }
 
@@ -68,6 +73,18 @@ impl Places {
         taken.total >= taken.limit
     }
 
+    /// Gives a place back for a while, unless too many have done so; whether it did.
+    fn step_out(&self, server: &str) -> bool {
+        let mut taken = self.0.taken.lock();
+        if taken.outside >= STEPPED_OUT {
+            return false;
+        }
+        taken.outside += 1;
+        drop(taken);
+        self.leave(server);
+        true
+    }
+
     fn leave(&self, server: &str) {
         let mut taken = self.0.taken.lock();
         taken.total = taken.total.saturating_sub(1);
@@ -81,7 +98,8 @@ impl Places {
         self.0.wake.notify_one();
     }
 
-    fn enter(&self, server: &str, cancel: &Cancel) -> bool {
+    /// Waits for a place after [`Places::step_out`]; `false` where the job was cancelled first.
+    fn step_in(&self, server: &str, cancel: &Cancel) -> bool {
         let mut taken = self.0.taken.lock();
         while !taken.try_take(server) {
             if cancel.reason().is_some() {
@@ -89,6 +107,7 @@ impl Places {
             }
             self.0.freed.wait_for(&mut taken, std::time::Duration::from_millis(200));
         }
+        taken.outside = taken.outside.saturating_sub(1);
         true
     }
 }
@@ -109,21 +128,27 @@ impl Claim {
 
 impl Gate for Claim {
     fn enter(&self) -> bool {
-        let entered = self.places.enter(&self.server, &self.cancel);
-        self.held.store(entered, Ordering::SeqCst);
-        entered
+        if !self.held.load(Ordering::SeqCst) {
+            self.held.store(self.places.step_in(&self.server, &self.cancel), Ordering::SeqCst);
+        }
+        self.held.load(Ordering::SeqCst)
     }
 
     fn leave(&self) {
-        if self.held.swap(false, Ordering::SeqCst) {
-            self.places.leave(&self.server);
+        if self.held.load(Ordering::SeqCst) && self.places.step_out(&self.server) {
+            self.held.store(false, Ordering::SeqCst);
         }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.leave();
+        if self.held.load(Ordering::SeqCst) {
+            self.places.leave(&self.server);
+        } else {
+            let mut taken = self.places.0.taken.lock();
+            taken.outside = taken.outside.saturating_sub(1);
+        }
     }
 }
 
@@ -140,5 +165,28 @@ mod tests {
         assert!(!places.try_enter("c"), "two in all");
         places.leave("a");
         assert!(places.try_enter("c"));
+    }
+    #[test]
+    fn a_job_that_waits_for_a_retry_gives_its_place_to_another_until_too_many_wait() {
+        let places = Places::new(1, 1, Arc::new(Notify::new()));
+        let mut waiting = Vec::new();
+        for _ in 0..STEPPED_OUT {
+            assert!(places.try_enter("a"));
+            let claim = Claim::holding(places.clone(), String::from("a"), Cancel::new());
+            claim.leave();
+            waiting.push(claim);
+        }
+        assert!(places.try_enter("a"));
+        let last = Claim::holding(places.clone(), String::from("a"), Cancel::new());
+        last.leave();
+        assert!(places.full(), "one more waits in its place");
+        assert!(last.enter());
+        drop(last);
+        assert!(!places.full());
+        let first = waiting.remove(0);
+        assert!(first.enter(), "a place is there for who comes back");
+        drop((first, waiting));
+        let taken = places.0.taken.lock();
+        assert_eq!((taken.total, taken.outside), (0, 0));
     }
 }

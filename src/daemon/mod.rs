@@ -4,15 +4,19 @@
 
 mod agenda;
 mod chores;
+mod claim;
 mod clockwork;
 mod gate;
+mod lag;
 mod owner;
 mod queue;
 pub mod reaper;
 mod reload;
 mod repair;
+mod shutdown;
 mod signals;
 mod systemd;
+mod wall;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -38,12 +42,14 @@ pub struct Start {
 pub fn serve(start: Start) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        // A job that could not get its thread would keep its place from those that wait for one; the places are the limit.
+        .max_blocking_threads(1 << 16)
         .enable_all()
         .build()
         .map_err(|error| Failure::new(Cause::System, format!("the runtime can't be started: {error}")))?;
     let clock = Clock::system();
-    let world = World::open(&start.settings, clock)?;
     let only = repair::alone(&start.settings.daemon.state_dir)?;
+    let world = World::open(&start.settings, clock)?;
     let ended = runtime.block_on(owner::own(Arc::new(start.settings), start.config_file, world));
     drop(only);
     ended

@@ -1,42 +1,51 @@
 //! The owner: the one task that knows what is due, waiting and running.
 
-use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use tokio::task::{JoinSet, block_in_place};
 
-use crate::catalog::SlotKey;
 use crate::config;
-use crate::error::Result;
+use crate::error::{Cause, Failure, Result};
 use crate::jobs::Board;
 use crate::jobs::scheduled::{self, Order, Report, Setting};
-use crate::model::backup::Trigger;
-use crate::model::run::{SlotOutcome, SlotRow};
+use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::notice::{self, Desk};
-use crate::process::{Cancel, CancelReason};
+use crate::process::Cancel;
 
-use super::agenda::{Agenda, Due};
+use super::agenda::Agenda;
 use super::chores::Chores;
+use super::claim::slot_key;
 use super::clockwork::Clockwork;
 use super::gate::{Claim, Places};
+use super::lag::Lag;
 use super::queue::{self, Queue};
 use super::signals::{Asked, Listening};
+use super::wall::Wall;
 use super::{reload, repair, systemd};
 
 /// The longest sleep: a wall clock that was set forward is noticed within this, bell or not.
-const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+const LONGEST_SLEEP: Duration = Duration::from_secs(15);
 
-/// A wall clock that went back by more than this makes a new agenda.
-const STEP_BACK: TimeDelta = TimeDelta::seconds(60);
+/// The chores are done at least this often by the steady clock: a bell that was set back with the wall clock doesn't ring.
+const LONGEST_SILENCE: Duration = Duration::from_secs(14);
 
-/// A slot begun later than this is told as catching up.
-const LATE: TimeDelta = TimeDelta::seconds(90);
+/// And no more often than this, however the bell rings.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(3);
+
+/// How often systemd is asked for more time while the start repairs.
+const STARTING: Duration = Duration::from_secs(20);
+
+/// A job in flight.
+pub(super) struct Running {
+    pub(super) project: String,
+    pub(super) cancel: Cancel,
+}
 
 /// Everything the daemon holds in memory; all of it can be lost.
 pub(super) struct Owner {
@@ -44,25 +53,28 @@ pub(super) struct Owner {
     pub(super) config_file: PathBuf,
     pub(super) world: World,
     pub(super) agenda: Agenda,
-    queue: Queue,
-    running: HashMap<String, Cancel>,
-    jobs: JoinSet<(Order, Report)>,
+    pub(super) queue: Queue,
+    /// By schedule.
+    pub(super) running: HashMap<(String, String), Running>,
+    pub(super) jobs: JoinSet<(Order, Report)>,
     chores: Chores,
     pub(super) places: Places,
     wake: Arc<Notify>,
     pub(super) board: Board,
-    last_look: DateTime<Utc>,
+    wall: Wall,
+    lag: Lag,
+    ticked: Option<Instant>,
 }
 
 /// Runs until a signal says stop.
 pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: World) -> Result<()> {
     let mut signals = Listening::start()?;
     let clockwork = Clockwork::start().await?;
-    block_in_place(|| repair::repair(&world, &settings))?;
+    repaired(&world, &settings, &config_file).await?;
     let wake = Arc::new(Notify::new());
     let now = world.clock.now();
     let mut owner = Owner {
-        agenda: Agenda::build(&settings, &world.catalog.read(|reader| reader.last_due())?, now),
+        agenda: block_in_place(|| Agenda::plan(&world, &settings))?,
         queue: Queue::default(),
         running: HashMap::new(),
         jobs: JoinSet::new(),
@@ -70,17 +82,37 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
         places: Places::new(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server, Arc::clone(&wake)),
         wake,
         board: Board::default(),
-        last_look: now,
+        wall: Wall::new(now),
+        lag: Lag::default(),
+        ticked: None,
         settings,
         config_file,
         world,
     };
     owner.announce();
+    // A first sign of life, and a chance for mail that a crash left behind, before the bell rings.
+    block_in_place(|| owner.tick());
     systemd::ready(&owner.summary());
     let stop = owner.turn(&mut signals, &clockwork).await;
     owner.shut_down(stop, &mut signals).await;
     clockwork.stop().await;
     Ok(())
+}
+
+/// Repairs what a crash left, asking systemd for more time as long as that takes.
+async fn repaired(world: &World, settings: &Arc<Settings>, config_file: &Path) -> Result<()> {
+    let (world, settings, config_file) = (world.clone(), Arc::clone(settings), config_file.to_owned());
+    let mut work = JoinSet::new();
+    work.spawn_blocking(move || repair::repair(&world, &desk(&settings, &config_file)));
+    loop {
+        tokio::select! {
+            done = work.join_next() => {
+                let broken = || Err(Failure::new(Cause::System, "the repair at the start broke off by an error in pgdumpd itself"));
+                return done.and_then(Result::ok).unwrap_or_else(broken);
+            }
+            () = tokio::time::sleep(STARTING) => systemd::still_starting(STARTING * 3),
+        }
+    }
 }
 
 impl Owner {
@@ -108,27 +140,42 @@ impl Owner {
     /// Looks at the clock: claims what is due and starts what may start.
     fn look(&mut self) {
         let now = self.world.clock.now();
-        if now < self.last_look - STEP_BACK {
-            tracing::warn!(from = %self.last_look, to = %now, "the clock went back; planning anew from here");
-            match self.world.catalog.read(|reader| reader.last_due()) {
-                Ok(last) => self.agenda = Agenda::build(&self.settings, &last, now),
+        if let Some(jump) = self.wall.jump(now) {
+            tracing::warn!(to = %now, seconds = jump.num_seconds(), "the clock jumped (it was set, or the machine slept); planning anew from here");
+            self.chores.jumped(now);
+            match Agenda::plan(&self.world, &self.settings) {
+                Ok(agenda) => self.agenda = agenda,
                 Err(failure) => tracing::error!("the last slots can't be read: {failure}"),
             }
         }
-        self.last_look = now;
         let due = self.agenda.due(now);
         if !due.is_empty() {
             self.take_on(due, now);
         }
         self.start_waiting();
+        if self.ticked.is_none_or(|ticked| ticked.elapsed() >= LONGEST_SILENCE) {
+            self.tick();
+        }
     }
 
     fn tick(&mut self) {
+        if self.ticked.is_some_and(|ticked| ticked.elapsed() < SHORTEST_SILENCE) {
+            return;
+        }
+        self.ticked = Some(Instant::now());
+        self.lag.look(&self.queue, self.world.clock.now());
+        self.pulse();
         let settings = Arc::clone(&self.settings);
-        self.chores.tick(&self.world, &desk(&settings, &self.config_file));
+        self.chores.tick(&self.world, &settings, &desk(&settings, &self.config_file));
     }
 
-    fn last_words(&mut self) {
+    /// A sign of life to systemd and in the catalog.
+    pub(super) fn pulse(&mut self) {
+        systemd::alive();
+        self.chores.pulse(&self.world, self.settings.daemon.heartbeat, &self.board, &self.queue);
+    }
+
+    pub(super) fn last_words(&mut self) {
         let settings = Arc::clone(&self.settings);
         self.chores.last_words(&self.world, &desk(&settings, &self.config_file));
     }
@@ -139,92 +186,10 @@ impl Owner {
         head.map_or(LONGEST_SLEEP, |head| head.min(LONGEST_SLEEP))
     }
 
-    /// Records each due slot's claim or its reason not to run, in one transaction, and queues what was claimed here.
-    fn take_on(&mut self, due: Vec<Due>, now: DateTime<Utc>) {
-        let paused: HashSet<String> = match self.world.catalog.read(|reader| reader.pauses()) {
-            Ok(pauses) => pauses.into_iter().map(|pause| pause.project).collect(),
-            Err(failure) => {
-                tracing::error!("pauses can't be read, so none holds: {failure}");
-                HashSet::new()
-            }
-        };
-        let mut rows = Vec::new();
-        let mut orders = Vec::new();
-        for due in due {
-            if let Some(missed) = &due.missed {
-                rows.push(SlotRow {
-                    project: due.project.name.clone(),
-                    schedule: due.schedule.name.clone(),
-                    due_at: missed.first,
-                    until: Some(missed.last),
-                    count: missed.count,
-                    recorded_at: now,
-                    outcome: SlotOutcome::Missed,
-                });
-            }
-            let Some(slot) = due.slot else { continue };
-            let order = order_for(&due, slot, now);
-            match self.may_run(&order, &paused) {
-                SlotOutcome::Claimed => orders.push(order),
-                outcome => rows.push(SlotRow {
-                    project: due.project.name.clone(),
-                    schedule: due.schedule.name.clone(),
-                    due_at: slot,
-                    until: None,
-                    count: 1,
-                    recorded_at: now,
-                    outcome,
-                }),
-            }
-        }
-        let slots: Vec<SlotKey> = orders.iter().filter_map(slot_key).collect();
-        let claimed = self.world.catalog.write(|writer| {
-            rows.iter().try_for_each(|row| writer.record_slot(row).map(drop))?;
-            writer.claim_slots(&slots)
-        });
-        match claimed {
-            Ok(claimed) => {
-                let ours = orders.into_iter().zip(claimed).filter(|(_, claimed)| *claimed);
-                ours.for_each(|(order, _)| self.queue.push(order));
-            }
-            Err(failure) => {
-                // A backup matters more than its diary: without the catalog the jobs run, and each says what it can't record.
-                tracing::error!("due slots can't be recorded: {failure}");
-                orders.into_iter().for_each(|order| self.queue.push(order));
-            }
-        }
-    }
-
-    fn may_run(&self, order: &Order, paused: &HashSet<String>) -> SlotOutcome {
-        let key = queue::key(order);
-        let project = &order.project;
-        let enabled = project.enabled && project.schedules.iter().any(|plan| Some(&plan.name) == order.schedule.as_ref() && plan.enabled);
-        if !enabled {
-            return SlotOutcome::SkippedDisabled;
-        }
-        if paused.contains(&project.name) {
-            return SlotOutcome::SkippedPaused;
-        }
-        let same_running = self.running_schedule(&key);
-        if same_running || self.queue.holds(&key) {
-            tracing::warn!(
-                project = project.name,
-                schedule = order.schedule,
-                "the last run of this schedule is still going; this slot is skipped"
-            );
-            return SlotOutcome::SkippedOverrun;
-        }
-        SlotOutcome::Claimed
-    }
-
-    fn running_schedule(&self, key: &(String, String)) -> bool {
-        self.running.contains_key(&running_key(key))
-    }
-
     fn start_waiting(&mut self) {
         while !self.places.full() {
             let running = &self.running;
-            let idle = |project: &str| !running.keys().any(|key| key.split_once('\0').is_some_and(|(name, _)| name == project));
+            let idle = |project: &str| !running.values().any(|job| job.project == project);
             let Some((server, order)) = self.queue.pop(idle, |server| self.places.try_enter(server)) else { return };
             self.start(server, order);
         }
@@ -232,7 +197,8 @@ impl Owner {
 
     fn start(&mut self, server: String, order: Order) {
         let cancel = Cancel::new();
-        self.running.insert(running_key(&queue::key(&order)), cancel.clone());
+        let running = Running { project: order.project.name.clone(), cancel: cancel.clone() };
+        self.running.insert(queue::key(&order), running);
         let (world, board, places) = (self.world.clone(), self.board.clone(), self.places.clone());
         self.jobs.spawn_blocking(move || {
             let claim = Claim::holding(places, server, cancel.clone());
@@ -241,9 +207,13 @@ impl Owner {
         });
     }
 
-    fn ended(&mut self, order: &Order, report: &Report) {
-        self.running.remove(&running_key(&queue::key(order)));
+    pub(super) fn ended(&mut self, order: &Order, report: &Report) {
+        self.running.remove(&queue::key(order));
         self.record(order, report.outcome);
+        if !report.unrecorded.is_empty() {
+            let settings = Arc::clone(&self.settings);
+            self.chores.tell_directly(&self.world, &desk(&settings, &self.config_file), &order.project, &report.unrecorded);
+        }
         if let Some(plan) = &report.held
             && let Err(failure) = notice::held(&self.world, &desk(&self.settings, &self.config_file), &order.project, plan)
         {
@@ -252,41 +222,11 @@ impl Owner {
         systemd::status(&self.summary());
     }
 
-    fn record(&self, order: &Order, outcome: SlotOutcome) {
+    pub(super) fn record(&self, order: &Order, outcome: SlotOutcome) {
         let Some(key) = slot_key(order) else { return };
         if let Err(failure) = self.world.catalog.write(|writer| writer.finish_slot(&key, outcome)) {
             tracing::error!(project = key.project, slot = %key.due_at, "the slot's outcome can't be recorded: {failure}");
         }
-    }
-
-    /// Drains or interrupts what runs; a second signal interrupts at once.
-    async fn shut_down(&mut self, signal: i32, signals: &mut Listening) {
-        tracing::info!(signal, running = self.running.len(), waiting = self.queue.len(), "stopping");
-        systemd::stopping("stopping");
-        for order in self.queue.drain() {
-            self.record(&order, SlotOutcome::Interrupted);
-        }
-        if !self.settings.daemon.drain.is_zero() && !self.jobs.is_empty() {
-            tracing::info!(limit = ?self.settings.daemon.drain, "letting running dumps finish; a second signal interrupts them");
-            let until = tokio::time::Instant::now() + self.settings.daemon.drain;
-            while !self.jobs.is_empty() {
-                tokio::select! {
-                    Some(Ok((order, report))) = self.jobs.join_next() => self.ended(&order, &report),
-                    Some(Asked::Stop { .. }) = signals.asked.recv() => break,
-                    () = tokio::time::sleep_until(until) => break,
-                }
-            }
-        }
-        for cancel in self.running.values() {
-            cancel.cancel(CancelReason::Interrupted);
-        }
-        while let Some(ended) = self.jobs.join_next().await {
-            if let Ok((order, report)) = ended {
-                self.ended(&order, &report);
-            }
-        }
-        block_in_place(|| self.last_words());
-        tracing::info!("stopped");
     }
 
     pub(super) fn announce(&self) {
@@ -313,28 +253,7 @@ impl Owner {
     }
 }
 
-fn desk<'a>(settings: &'a Settings, config_file: &std::path::Path) -> Desk<'a> {
+/// What letters need besides the catalog.
+pub(super) fn desk<'a>(settings: &'a Settings, config_file: &Path) -> Desk<'a> {
     Desk { settings, config_file: config::unusual(config_file) }
-}
-
-fn slot_key(order: &Order) -> Option<SlotKey> {
-    Some(SlotKey { project: order.project.name.clone(), schedule: order.schedule.clone()?, due_at: order.slot? })
-}
-
-fn order_for(due: &Due, slot: DateTime<Utc>, now: DateTime<Utc>) -> Order {
-    let spread = TimeDelta::from_std(due.schedule.spread).unwrap_or_default();
-    let late = now - slot > LATE + spread;
-    Order {
-        project: Arc::clone(&due.project),
-        shape: due.schedule.shape.clone(),
-        trigger: if late { Trigger::CatchUp } else { Trigger::Scheduled },
-        schedule: Some(due.schedule.name.clone()),
-        slot: Some(slot),
-        only: Vec::new(),
-    }
-}
-
-/// `PROJECT\0SCHEDULE`: neither name can hold a NUL.
-fn running_key((project, schedule): &(String, String)) -> String {
-    format!("{project}\0{schedule}")
 }

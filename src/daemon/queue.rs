@@ -1,6 +1,8 @@
 //! Jobs that are due and wait for a place: first come, first served on each server, servers in turn.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
+
+use chrono::{DateTime, Utc};
 
 use crate::jobs::scheduled::Order;
 
@@ -9,7 +11,8 @@ use crate::jobs::scheduled::Order;
 pub(super) struct Queue {
     by_server: HashMap<String, VecDeque<Order>>,
     turns: VecDeque<String>,
-    waiting: HashSet<(String, String)>,
+    /// Since when each job waits.
+    waiting: HashMap<(String, String), DateTime<Utc>>,
 }
 
 /// A schedule's identity: project and schedule name.
@@ -24,12 +27,17 @@ impl Queue {
 
     /// Whether a job of that schedule waits already.
     pub(super) fn holds(&self, key: &(String, String)) -> bool {
-        self.waiting.contains(key)
+        self.waiting.contains_key(key)
     }
 
-    pub(super) fn push(&mut self, order: Order) {
+    /// Since when the job that has waited longest does so.
+    pub(super) fn since(&self) -> Option<DateTime<Utc>> {
+        self.waiting.values().min().copied()
+    }
+
+    pub(super) fn push(&mut self, order: Order, now: DateTime<Utc>) {
         let server = order.project.connection.server();
-        self.waiting.insert(key(&order));
+        self.waiting.insert(key(&order), now);
         let line = self.by_server.entry(server.clone()).or_default();
         if line.is_empty() {
             self.turns.push_back(server);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::config;
+use crate::model::project::Project;
 use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::standing::CONFIGURATION_PROBLEM;
@@ -38,9 +39,11 @@ fn adopt(owner: &mut Owner, settings: Settings) {
     for line in effect(&owner.settings, &settings) {
         tracing::info!("configuration: {line}");
     }
-    match owner.world.catalog.read(|reader| reader.last_due()) {
-        Ok(last) => {
-            owner.agenda = Agenda::build(&settings, &last, owner.world.clock.now());
+    let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
+    let seen = owner.world.catalog.write(|writer| writer.see_projects(&names));
+    match seen.and_then(|()| Agenda::plan(&owner.world, &settings)) {
+        Ok(agenda) => {
+            owner.agenda = agenda;
             owner.world = World::around(&settings, owner.world.clock.clone(), owner.world.catalog.clone());
             owner.places.resize(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server);
             owner.settings = Arc::new(settings);
@@ -59,28 +62,31 @@ fn remember(world: &World, words: &str) {
 
 /// What a new configuration changes, a line each. Running jobs keep the one they started with.
 fn effect(old: &Settings, new: &Settings) -> Vec<String> {
-    let by_name = |settings: &Settings| -> BTreeMap<String, String> {
-        settings.projects.iter().map(|project| (project.name.clone(), format!("{project:?}"))).collect()
-    };
+    fn by_name(settings: &Settings) -> BTreeMap<&str, &Project> {
+        settings.projects.iter().map(|project| (project.name.as_str(), project)).collect()
+    }
     let (before, after) = (by_name(old), by_name(new));
     let mut lines = Vec::new();
-    for (name, text) in &after {
+    for (name, project) in &after {
         match before.get(name) {
             None => lines.push(format!("project {name:?} added")),
-            Some(was) if was != text => lines.push(format!("project {name:?} changed")),
+            Some(was) if was != project => lines.push(format!("project {name:?} changed")),
             Some(_) => {}
         }
     }
     for name in before.keys().filter(|name| !after.contains_key(*name)) {
         lines.push(format!("project {name:?} removed; its backups stay and are listed as orphaned"));
     }
-    if format!("{:?}", old.daemon) != format!("{:?}", new.daemon) {
+    if old.daemon != new.daemon {
         lines.push(String::from("[daemon] changed"));
+        if old.daemon.log_format != new.daemon.log_format {
+            lines.push(String::from("log_format changes with the next start"));
+        }
     }
-    if format!("{:?}", old.smtp) != format!("{:?}", new.smtp) {
+    if old.smtp != new.smtp {
         lines.push(String::from("[smtp] changed"));
     }
-    if format!("{:?}", old.storages) != format!("{:?}", new.storages) {
+    if old.storages != new.storages {
         lines.push(String::from("[storage] changed"));
     }
     if lines.is_empty() {

@@ -2,66 +2,84 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::catalog::SlotKey;
 use crate::error::{Cause, Failure, Result};
-use crate::jobs::mend;
+use crate::jobs::{mend, rebuild};
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
-use crate::ops::{World, reindex};
+use crate::ops::World;
+use crate::ops::notice::Desk;
 
 /// Proof that no other daemon uses the state directory, held as long as it lives.
 pub(super) struct Alone {
     _file: File,
 }
 
-/// Takes the daemon's own lock in the state directory.
+/// Takes the daemon's own lock in the state directory, before anything in it is touched.
 pub(super) fn alone(state_dir: &Path) -> Result<Alone> {
     let path = state_dir.join("serve.lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|error| Failure::new(Cause::System, format!("opening {}: {error}", path.display())))?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
-        Failure::new(Cause::Locked, format!("another daemon already serves {}", state_dir.display()))
-            .hint("stop it first, or give this one a state_dir of its own")
-    })?;
+    let unusable = |error: std::io::Error| {
+        Failure::new(Cause::System, format!("the state directory {} can't be used: opening serve.lock: {error}", state_dir.display()))
+            .hint("make it for the user that runs pgdumpd and see that its file system is writable, or set state_dir to another folder")
+    };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(unusable)?;
+    let mut file = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path).map_err(unusable)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut holder = String::new();
+        // Only for people; a daemon that is just starting may not have written it yet.
+        drop(file.take(100).read_to_string(&mut holder));
+        let who = holder.lines().next().filter(|line| !line.is_empty()).map(|line| format!(" ({line})")).unwrap_or_default();
+        return Err(Failure::new(Cause::Locked, format!("another daemon{who} already serves {}", state_dir.display()))
+            .hint("stop it first, or give this one a state_dir of its own"));
+    }
+    let line = format!("process {}\n", std::process::id());
+    if let Err(error) = file.set_len(0).and_then(|()| file.write_all(line.as_bytes())) {
+        tracing::warn!("{} can't be written, so a second daemon won't be able to name this one: {error}", path.display());
+    }
     Ok(Alone { _file: file })
 }
 
 /// Puts everything right that can be; what can't is logged and left for the next job of that project.
-pub(super) fn repair(world: &World, settings: &Settings) -> Result<()> {
-    if let Some(why) = world.catalog.needs_reindex()? {
-        tracing::warn!("{why}");
-        let found = reindex::reindex(world)?;
-        tracing::info!(backups = found.backups, "indexed the storages");
-        for problem in &found.problems {
-            tracing::warn!("while indexing: {problem}");
-        }
-    }
-    let cut_off: BTreeSet<String> =
-        world.catalog.read(|reader| reader.unfinished_runs())?.into_iter().map(|unfinished| unfinished.run.project).collect();
+pub(super) fn repair(world: &World, desk: &Desk<'_>) -> Result<()> {
+    let settings = desk.settings;
+    rebuild::if_needed(world, desk)?;
+    let mut cut_off: BTreeSet<String> = world.catalog.read(|reader| reader.projects_with_removals())?.into_iter().collect();
+    cut_off.extend(world.catalog.read(|reader| reader.unfinished_runs())?.into_iter().map(|unfinished| unfinished.run.project));
     for name in cut_off {
-        match settings.project(&name) {
-            Some(project) => {
-                if let Err(failure) = mend::mend(world, project) {
-                    tracing::warn!(project = name, "a cut-off run can't be mended yet: {failure}");
-                }
-            }
-            None => tracing::warn!(project = name, "a project that is no longer configured has a cut-off run"),
+        let mended = match settings.project(&name) {
+            Some(project) => mend::mend(world, project),
+            None => mend::unconfigured(world, &name),
+        };
+        if let Err(failure) = mended {
+            tracing::warn!(project = name, "what a crash cut off can't be mended yet: {failure}");
         }
     }
     for slot in world.catalog.read(|reader| reader.unfinished_slots())? {
-        tracing::warn!(project = slot.project, schedule = slot.schedule, due = %slot.due_at, "this slot's job was cut off");
-        let key = SlotKey { project: slot.project, schedule: slot.schedule, due_at: slot.due_at };
-        world.catalog.write(|writer| writer.finish_slot(&key, SlotOutcome::Interrupted))?;
+        cut_off_slot(world, settings, &SlotKey { project: slot.project, schedule: slot.schedule, due_at: slot.due_at })?;
     }
     let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
     world.catalog.write(|writer| writer.see_projects(&names))?;
+    Ok(())
+}
+
+fn cut_off_slot(world: &World, settings: &Settings, slot: &SlotKey) -> Result<()> {
+    let plan = settings.project(&slot.project).and_then(|project| {
+        let plan = project.schedules.iter().find(|plan| plan.name == slot.schedule)?;
+        Some((project, plan))
+    });
+    let outcome = match plan {
+        Some((project, plan)) => mend::slot(world, project, plan, slot)?,
+        None => {
+            world.catalog.write(|writer| writer.finish_slot(slot, SlotOutcome::Interrupted))?;
+            SlotOutcome::Interrupted
+        }
+    };
+    tracing::warn!(project = slot.project, schedule = slot.schedule, due = %slot.due_at, ?outcome, "this slot's job was cut off");
     Ok(())
 }

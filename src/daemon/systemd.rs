@@ -7,6 +7,12 @@ pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
+/// Asks for this much more time to start.
+pub(super) fn still_starting(longer: std::time::Duration) {
+    let micros = u32::try_from(longer.as_micros()).unwrap_or(u32::MAX);
+    tell(&[NotifyState::ExtendTimeoutUsec(micros), NotifyState::Status("repairing what was cut off")]);
+}
+
 /// Says that the configuration is being read again; followed by [`ready`].
 pub(super) fn reloading() {
     match NotifyState::monotonic_usec_now() {

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use crate::error::{Cause, Failure, Result};
 use crate::lock::{self, Holder, ProjectLock, Refused};
 use crate::model::backup::RunId;
-use crate::model::project::Project;
+use crate::model::dump::Content;
+use crate::model::project::{Databases, Project};
+use crate::model::run::Run;
 use crate::ops::World;
 use crate::postgres::session::Session;
 use crate::process::{Cancel, Identity, Signal};
@@ -31,10 +33,24 @@ impl Hold {
     }
 }
 
-/// Takes the lock. Where only children of a dead pgdumpd hold it, ends those very processes and their backend, and takes it then.
+/// Takes the lock. Where only children of a dead pgdumpd hold it, ends those very processes and takes it then. Backends that cut-off runs
+/// left behind on the server are ended, too: one that waits for a lock outlives its `pg_dump`.
 pub(super) fn project(world: &World, project: &Project, storage: &Arc<dyn Storage>) -> Result<Hold> {
+    let hold = by_name(world, &project.name, storage)?;
+    if matches!(hold, Hold::Lock(_)) {
+        for unfinished in world.catalog.read(|reader| reader.unfinished_runs())? {
+            if unfinished.run.project == project.name {
+                end_backend(world, project, &unfinished.run);
+            }
+        }
+    }
+    Ok(hold)
+}
+
+/// The same for a project of which only the name is known; what its runs left on the server stays.
+pub(super) fn by_name(world: &World, project: &str, storage: &Arc<dyn Storage>) -> Result<Hold> {
     let own = Holder::own(&RunId::random(), world.clock.now());
-    let holder = match ProjectLock::acquire(storage.as_ref(), &project.name, own.clone()) {
+    let holder = match ProjectLock::acquire(storage.as_ref(), project, own.clone()) {
         Ok(lock) => return Ok(Hold::Lock(lock)),
         Err(Refused::Failed(failure)) => return Err(failure),
         Err(Refused::Held(holder)) => holder,
@@ -44,26 +60,15 @@ pub(super) fn project(world: &World, project: &Project, storage: &Arc<dyn Storag
     if !orphaned {
         return Ok(Hold::Held(holder));
     }
-    end_orphans(world, project, storage)?;
-    match ProjectLock::acquire(storage.as_ref(), &project.name, own) {
+    for orphan in lock::keepers(storage.as_ref(), project)? {
+        tracing::warn!(project, pid = orphan.pid, "a dump outlived its pgdumpd; ending it");
+        end(&orphan)?;
+    }
+    match ProjectLock::acquire(storage.as_ref(), project, own) {
         Ok(lock) => Ok(Hold::Lock(lock)),
         Err(Refused::Failed(failure)) => Err(failure),
         Err(Refused::Held(holder)) => Ok(Hold::Held(holder)),
     }
-}
-
-fn end_orphans(world: &World, project: &Project, storage: &Arc<dyn Storage>) -> Result<()> {
-    for orphan in lock::keepers(storage.as_ref(), &project.name)? {
-        tracing::warn!(project = project.name, pid = orphan.pid, "a dump outlived its pgdumpd; ending it");
-        end(&orphan)?;
-    }
-    let unfinished = world.catalog.read(|reader| reader.unfinished_runs())?;
-    for run in unfinished.iter().map(|unfinished| &unfinished.run).filter(|run| run.project == project.name) {
-        if let Err(failure) = end_backend(world, project, &run.id) {
-            tracing::warn!(project = project.name, run = %run.id, "the orphan's backend could not be looked for: {failure}");
-        }
-    }
-    Ok(())
 }
 
 /// TERM, and CONT for one that was stopped; KILL when the grace is over.
@@ -87,9 +92,28 @@ fn end(orphan: &Identity) -> Result<()> {
     Ok(())
 }
 
-fn end_backend(world: &World, project: &Project, run: &RunId) -> Result<()> {
-    let clients = world.clients(project)?;
-    let access = world.access(project)?;
-    let mut session = Session::open(clients.newest(), &access, None, "pgdumpd", &project.limits, &Cancel::new())?;
-    session.terminate(run).map(|_| ())
+/// Ends what a cut-off run left on the server. A server that can't be asked is told of and otherwise left: its own limits end the backend.
+fn end_backend(world: &World, project: &Project, run: &Run) {
+    let asked = world.clients(project).and_then(|clients| {
+        let access = world.access(project)?;
+        let database = database(project, run);
+        let mut session = Session::open(clients.newest(), &access, database, "pgdumpd", &project.limits, &Cancel::new())?;
+        session.terminate(&run.id)
+    });
+    match asked {
+        Ok(0) => {}
+        Ok(count) => tracing::warn!(project = project.name, run = %run.id, count, "ended the backend that a cut-off dump left behind"),
+        Err(failure) => {
+            tracing::warn!(project = project.name, run = %run.id, "the backend of a cut-off dump could not be looked for: {failure}");
+        }
+    }
+}
+
+/// A database to connect to: the run's own, unless it stands for something else.
+fn database<'a>(project: &'a Project, run: &'a Run) -> Option<&'a str> {
+    match &project.databases {
+        Databases::Named(names) if run.content == Content::Globals || !names.contains(&run.database) => names.first().map(String::as_str),
+        _ if run.content == Content::Globals || run.database == crate::model::run::ANY_DATABASE => None,
+        _ => Some(&run.database),
+    }
 }

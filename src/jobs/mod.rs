@@ -11,11 +11,31 @@ use crate::stream::gauge::Gauge;
 mod hold;
 pub mod mend;
 pub mod prune;
+pub mod rebuild;
 pub mod scheduled;
 
 /// What is in flight right now, for whoever shows progress. Cheap to clone; clones share the board.
 #[derive(Debug, Clone, Default)]
-pub struct Board(Arc<Mutex<Vec<Current>>>);
+pub struct Board(Arc<Mutex<Shown>>);
+
+#[derive(Debug, Default)]
+struct Shown {
+    current: Vec<Current>,
+    retries: Vec<Retry>,
+}
+
+/// A transient failure that is being waited out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// Project name.
+    pub project: String,
+    /// The failed attempt, counted from 1.
+    pub attempt: u32,
+    /// When the next one begins.
+    pub until: DateTime<Utc>,
+    /// Why the last one failed, free of secrets.
+    pub why: String,
+}
 
 /// One run in flight.
 #[derive(Debug, Clone)]
@@ -38,15 +58,29 @@ impl Board {
     /// Everything in flight.
     #[must_use]
     pub fn current(&self) -> Vec<Current> {
-        self.0.lock().clone()
+        self.0.lock().current.clone()
+    }
+
+    /// What waits for another try.
+    #[must_use]
+    pub fn retries(&self) -> Vec<Retry> {
+        self.0.lock().retries.clone()
     }
 
     fn put(&self, current: Current) {
-        self.0.lock().push(current);
+        self.0.lock().current.push(current);
     }
 
     fn take(&self, run: &RunId) {
-        self.0.lock().retain(|current| &current.run != run);
+        self.0.lock().current.retain(|current| &current.run != run);
+    }
+
+    fn wait(&self, retry: Retry) {
+        self.0.lock().retries.push(retry);
+    }
+
+    fn go_on(&self, project: &str) {
+        self.0.lock().retries.retain(|retry| retry.project != project);
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Called by the daemon for a due slot and by `pgdumpd backup` by hand; both under the same lock, with the same consequences.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
@@ -12,11 +13,12 @@ use crate::lock::{ProjectLock, Refused};
 use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
 use crate::model::dump::{Content, DumpShape, Format};
 use crate::model::project::{Databases, Project};
-use crate::model::run::{Run, RunStatus, SlotOutcome};
+use crate::model::run::{ANY_DATABASE, Run, RunStatus, SlotOutcome};
+use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::{World, mount, repair, targets};
-use crate::postgres::connection::Access;
+use crate::postgres::connection::{Access, named_by};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -24,13 +26,10 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
 use super::hold::{self, Hold};
-use super::{Board, Current, Gate};
+use super::{Board, Current, Gate, Retry};
 
 /// The database name under which a server's roles and tablespaces are kept.
 pub const GLOBALS: &str = "globals";
-
-/// The database name of a failure that struck before the databases were known.
-pub const ANY_DATABASE: &str = "*";
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -70,6 +69,8 @@ pub struct Report {
     pub held: Option<PrunePlan>,
     /// Who held the project, where another did.
     pub held_by: Option<Failure>,
+    /// Runs whose end the catalog could not take: nobody will be told of them from there.
+    pub unrecorded: Vec<Run>,
     /// Whether the job was ended before every database had its turn.
     pub cut_short: bool,
     /// What the slot's row says.
@@ -79,8 +80,22 @@ pub struct Report {
 /// Carries the order out, and records everything. Never fails as a whole: what went wrong stands in the report, in the catalog and in the mail.
 #[must_use]
 pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
-    let mut report = Report { runs: Vec::new(), pruned: None, held: None, held_by: None, cut_short: false, outcome: SlotOutcome::Failed };
-    match locked(world, order, setting, &mut report) {
+    let mut report = Report {
+        runs: Vec::new(),
+        pruned: None,
+        held: None,
+        held_by: None,
+        unrecorded: Vec::new(),
+        cut_short: false,
+        outcome: SlotOutcome::Failed,
+    };
+    // A panic must cost this job alone, and not without a word: the daemon would otherwise wait for its end for ever.
+    let done = catch_unwind(AssertUnwindSafe(|| locked(world, order, setting, &mut report)));
+    let broken = |_| {
+        Err(Failure::new(Cause::System, "the job broke off by an error in pgdumpd itself")
+            .hint("report it with the log's lines around this one"))
+    };
+    match done.unwrap_or_else(broken) {
         Ok(Some(held)) => {
             report.outcome = SlotOutcome::SkippedLocked;
             report.held_by = Some(held);
@@ -107,7 +122,8 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
     prune::resume(world, &project.name)?;
     let clients = world.clients(project)?;
     let access = world.access(project)?;
-    let job = Job { world, order, setting, storage, lock: &lock, clients: &clients, access: &access };
+    let redactor = Redactor::new(access.secret());
+    let job = Job { world, order, setting, storage, lock: &lock, clients: &clients, access: &access, redactor: &redactor };
     job.backups(report)?;
     if report.runs.iter().any(|(_, manifest)| manifest.is_some()) && setting.cancel.reason().is_none() {
         let pruned = prune_after(world, project, report);
@@ -137,9 +153,12 @@ fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<
 
 /// A failure before any run could begin is recorded as a failed run all the same: nothing due goes without an outcome.
 fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Report) {
+    let failure = &Redactor::default().clean_failure(failure.clone());
     let databases = match &order.project.databases {
+        _ if !order.only.is_empty() => order.only.clone(),
         Databases::Named(names) => names.clone(),
-        _ => vec![String::from(ANY_DATABASE)],
+        Databases::FromConnection => vec![named_by(&order.project.connection.target).unwrap_or_else(|| String::from(ANY_DATABASE))],
+        Databases::All { .. } => vec![String::from(ANY_DATABASE)],
     };
     for database in databases {
         if report.runs.iter().any(|(run, _)| run.database == database) {
@@ -149,7 +168,7 @@ fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Rep
         if let Err(failure) = world.catalog.write(|writer| writer.start_run(&run)) {
             tracing::error!(project = order.project.name, "the catalog could not be told of a failed run: {failure}");
         }
-        finish(world, &mut run, Err(failure));
+        report.unrecorded.extend(finish(world, &mut run, Err(failure)));
         report.runs.push((run, None));
     }
 }
@@ -174,7 +193,8 @@ fn new_run(world: &World, order: &Order, shape: &DumpShape, database: &str) -> R
     }
 }
 
-fn finish(world: &World, run: &mut Run, result: Result<&Manifest, &Failure>) {
+/// Ends a run in the catalog; what the catalog couldn't take is given back.
+fn finish(world: &World, run: &mut Run, result: Result<&Manifest, &Failure>) -> Option<Run> {
     run.finished_at = Some(world.clock.now());
     match result {
         Ok(manifest) => {
@@ -189,9 +209,11 @@ fn finish(world: &World, run: &mut Run, result: Result<&Manifest, &Failure>) {
             tracing::error!(run = %run.id, project = run.project, database = run.database, cause = %failure.cause, hint = failure.hint, "backup failed: {failure}");
         }
     }
-    if let Err(failure) = world.catalog.write(|writer| writer.finish_run(run)) {
+    let told = world.catalog.write(|writer| writer.finish_run(run));
+    told.err().map(|failure| {
         tracing::error!(run = %run.id, "the catalog could not be told how the run ended: {failure}");
-    }
+        run.clone()
+    })
 }
 
 fn outcome(runs: &[(Run, Option<Manifest>)]) -> SlotOutcome {
@@ -216,6 +238,7 @@ struct Job<'a> {
     lock: &'a ProjectLock,
     clients: &'a Clients,
     access: &'a Access,
+    redactor: &'a Redactor,
 }
 
 impl Job<'_> {
@@ -226,7 +249,8 @@ impl Job<'_> {
                 report.cut_short = true;
                 break;
             }
-            report.runs.push(self.one(&self.order.shape, database, database));
+            let ended = self.one(&self.order.shape, database, database, &mut report.unrecorded);
+            report.runs.push(ended);
         }
         let wants_globals = self.order.project.globals && self.order.shape.content == Content::Full && self.order.only.is_empty();
         if let Some(first) = databases.first().filter(|_| wants_globals && self.setting.cancel.reason().is_none()) {
@@ -236,7 +260,8 @@ impl Job<'_> {
                 compression: self.order.shape.compression,
                 ..DumpShape::default()
             };
-            report.runs.push(self.one(&shape, GLOBALS, first));
+            let ended = self.one(&shape, GLOBALS, first, &mut report.unrecorded);
+            report.runs.push(ended);
         }
         Ok(())
     }
@@ -259,10 +284,10 @@ impl Job<'_> {
         })
     }
 
-    fn one(&self, shape: &DumpShape, database: &str, connect_to: &str) -> (Run, Option<Manifest>) {
+    fn one(&self, shape: &DumpShape, database: &str, connect_to: &str, unrecorded: &mut Vec<Run>) -> (Run, Option<Manifest>) {
         let mut run = new_run(self.world, self.order, shape, database);
         if let Err(failure) = self.world.catalog.write(|writer| writer.start_run(&run)) {
-            finish(self.world, &mut run, Err(&failure));
+            unrecorded.extend(finish(self.world, &mut run, Err(&failure)));
             return (run, None);
         }
         let gauge = Gauge::new();
@@ -297,7 +322,7 @@ impl Job<'_> {
             backup::backup(self.world, means, &request)
         });
         self.setting.board.take(&run.id);
-        finish(self.world, &mut run, result.as_ref());
+        unrecorded.extend(finish(self.world, &mut run, result.as_ref()));
         (run, result.ok())
     }
 
@@ -319,14 +344,18 @@ impl Job<'_> {
         loop {
             let failure = match attempt(number) {
                 Ok(value) => return Ok(value),
-                Err(failure) => failure,
+                Err(failure) => self.redactor.clean_failure(failure),
             };
             let Some(wait) = waits.next().filter(|_| failure.cause.is_transient() && self.setting.cancel.reason().is_none()) else {
                 return Err(failure);
             };
             tracing::warn!(project = self.order.project.name, attempt = number, wait = ?wait, "trying again later: {failure}");
+            let project = self.order.project.name.clone();
+            let until = self.world.clock.now() + TimeDelta::from_std(*wait).unwrap_or_default();
+            self.setting.board.wait(Retry { project: project.clone(), attempt: number, until, why: failure.message.clone() });
             self.setting.gate.leave();
             let ended = self.setting.cancel.wait_timeout(*wait).is_some();
+            self.setting.board.go_on(&project);
             if !self.setting.gate.enter() || ended {
                 return Err(failure);
             }

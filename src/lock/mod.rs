@@ -156,22 +156,26 @@ pub fn inspect(storage: &dyn Storage, project: &str) -> Result<Option<Refused>> 
     }
 }
 
-/// The other processes of this machine that have the project's lock file open: its holder, and children that inherited it. Repair asks
-/// this, since a pgdumpd may have been killed before it could write its child down. Processes of other users can't be seen.
+/// The other processes of this machine that hold the project's lock: who took it, and children that inherited it. Repair asks this, since
+/// a pgdumpd may have been killed before it could write its child down. One that has the file open only to ask for the lock holds nothing
+/// and isn't among them. Processes of other users can't be seen.
 pub fn keepers(storage: &dyn Storage, project: &str) -> Result<Vec<Identity>> {
     let path = storage.lock_file(project)?;
     let Ok(file) = rustix::fs::lstat(&path) else { return Ok(Vec::new()) };
     let processes = std::fs::read_dir("/proc").map_err(|error| Failure::new(Cause::System, format!("reading /proc: {error}")))?;
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let others = pids.filter(|pid| *pid != std::process::id());
-    Ok(others.filter(|pid| has_open(*pid, &file)).filter_map(identity).collect())
+    Ok(others.filter(|pid| holds(*pid, &file)).filter_map(identity).collect())
 }
 
-fn has_open(pid: u32, file: &Stat) -> bool {
+fn holds(pid: u32, file: &Stat) -> bool {
     let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    descriptors
-        .flatten()
-        .any(|entry| rustix::fs::stat(entry.path()).is_ok_and(|open| (open.st_dev, open.st_ino) == (file.st_dev, file.st_ino)))
+    descriptors.flatten().any(|entry| {
+        let same = rustix::fs::stat(entry.path()).is_ok_and(|open| (open.st_dev, open.st_ino) == (file.st_dev, file.st_ino));
+        // The kernel lists a lock with each descriptor of the very opening it was taken through (proc(5), fdinfo).
+        same && std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", entry.file_name().to_string_lossy()))
+            .is_ok_and(|facts| facts.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
+    })
 }
 
 fn open(path: &Path, more: OFlags) -> Result<OwnedFd> {
@@ -206,6 +210,7 @@ fn failed(doing: &str, path: &Path, error: Errno) -> Failure {
             failure.hint("the file system has no locks; use one that has (NFS needs its lock service)")
         }
         Errno::ACCESS | Errno::PERM => failure.hint("the user that runs pgdumpd must own the storage; run it as that user"),
+        Errno::ROFS => failure.hint("the file system is mounted read-only; look into the kernel log, and mount it again for writing"),
         _ => failure,
     }
 }

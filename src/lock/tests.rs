@@ -120,3 +120,18 @@ fn those_who_only_look_never_make_a_run_skip() {
     }
     looking.join().unwrap();
 }
+
+#[test]
+fn one_that_only_has_the_file_open_keeps_nothing() {
+    let storage = storage();
+    let lock = acquire(&storage, "one").unwrap();
+    let mut holding = sleeper(&lock);
+    let asking = std::fs::File::open(storage.lock_file("shop").unwrap()).unwrap();
+    let mut spec = Spec::new("/bin/sleep");
+    spec.args = vec!["600".into()];
+    spec.inherit = vec![(Arc::new(asking.into()), 9)];
+    let mut bystander = spawn(&spec).unwrap();
+    assert_eq!(keepers(&storage, "shop").unwrap(), [holding.identity()]);
+    holding.terminate(Duration::from_secs(5));
+    bystander.terminate(Duration::from_secs(5));
+}

@@ -144,7 +144,7 @@ pub struct DumpShape {
     pub exclude_schemas: Vec<String>,
     /// Tables dumped without their rows, `--exclude-table-data` patterns.
     pub exclude_table_data: Vec<String>,
-    /// Further vetted `pg_dump` options, one word each (`--no-comments`); the allow-list is in `postgres/dump`.
+    /// Further vetted `pg_dump` options, one word each (`--no-comments`); the allow-list is in `options`.
     pub options: Vec<String>,
     /// Parallel jobs of the directory format; 1 otherwise.
     pub jobs: u32,

@@ -2,6 +2,7 @@
 
 pub mod backup;
 pub mod dump;
+pub mod options;
 pub mod project;
 pub mod run;
 pub mod settings;

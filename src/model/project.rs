@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono_tz::Tz;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use super::dump::{DumpShape, Selection};
 use crate::retention::Policy;
 use crate::schedule::Timing;
 
 /// One `[[project]]`: a connection, the databases behind it, when they are dumped and what is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Project {
     /// The unique name, and the folder's name in the storage (percent-encoded there).
     pub name: String,
@@ -57,7 +57,7 @@ pub struct Project {
 }
 
 /// How to reach the server: what libpq understands, minus the password.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Connection {
     /// URL or keywords.
     pub target: Target,
@@ -120,6 +120,20 @@ pub enum PasswordSource {
     Inline(SecretString),
 }
 
+impl PartialEq for PasswordSource {
+    /// Secrets count as well: a changed password is a change, although nobody is shown which.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Libpq, Self::Libpq) => true,
+            (Self::File(one), Self::File(other)) | (Self::Mounted(one), Self::Mounted(other)) => one == other,
+            (Self::Env(one), Self::Env(other)) | (Self::Credential(one), Self::Credential(other)) => one == other,
+            (Self::Command(one), Self::Command(other)) => one == other,
+            (Self::Inline(one), Self::Inline(other)) => one.expose_secret() == other.expose_secret(),
+            _ => false,
+        }
+    }
+}
+
 /// Which databases of the server a project covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Databases {
@@ -135,7 +149,7 @@ pub enum Databases {
 }
 
 /// One `[[project.schedule]]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
     /// Unique within the project; `default` where there is only one without a name.
     pub name: String,

@@ -7,6 +7,9 @@ use super::backup::{RunId, Trigger};
 use super::dump::{Content, Selection};
 use crate::error::Failure;
 
+/// The database name of a failure that struck before the databases were known.
+pub const ANY_DATABASE: &str = "*";
+
 /// How a run ended, or that it hasn't.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -34,7 +34,7 @@ impl Settings {
 }
 
 /// `[daemon]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Daemon {
     /// Folder of the catalog. Default `/var/lib/pgdumpd`.
     pub state_dir: PathBuf,
@@ -81,7 +81,7 @@ pub enum StorageSettings {
 }
 
 /// `[smtp]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Smtp {
     /// Server name; also the name its certificate must carry.
     pub host: String,

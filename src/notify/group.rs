@@ -8,6 +8,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::letter::Letter;
+use crate::alert::AlertKey;
 
 /// How long a letter waits for company.
 pub const WINDOW: Duration = Duration::from_secs(60);
@@ -21,6 +22,8 @@ pub struct Waiting {
     pub since: DateTime<Utc>,
     /// The incident's first mail, by its Message-ID; `None` where this is the first.
     pub thread: Option<String>,
+    /// The alerts whose incident begins with this letter: later mails answer the one it goes out in.
+    pub begins: Vec<AlertKey>,
     /// What it says.
     pub letter: Letter,
 }
@@ -32,8 +35,10 @@ pub struct Ready {
     pub to: BTreeSet<String>,
     /// One letter as it is, several as [`Letter::Grouped`].
     pub letter: Letter,
-    /// The first mails of the incidents in it, each once. A project whose incident has none yet takes this mail's id as its first.
+    /// The first mails of the incidents in it that have one already, each once.
     pub threads: Vec<String>,
+    /// The alerts that take this mail's id as their incident's first.
+    pub begins: Vec<AlertKey>,
 }
 
 /// Splits what waits into mails that are due and letters that wait on.
@@ -68,11 +73,11 @@ fn is_due(since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
 }
 
 fn joins(letter: &Letter) -> bool {
-    matches!(letter, Letter::Failing(_) | Letter::Stale(_) | Letter::Recovered(_))
+    matches!(letter, Letter::Failing(_) | Letter::Stale(_) | Letter::Recovered(_) | Letter::Overrun(_) | Letter::OnTime(_))
 }
 
 fn alone(waiting: Waiting) -> Ready {
-    Ready { to: waiting.to, letter: waiting.letter, threads: waiting.thread.into_iter().collect() }
+    Ready { to: waiting.to, letter: waiting.letter, threads: waiting.thread.into_iter().collect(), begins: waiting.begins }
 }
 
 fn together(to: BTreeSet<String>, mut letters: Vec<Waiting>) -> Option<Ready> {
@@ -85,7 +90,8 @@ fn together(to: BTreeSet<String>, mut letters: Vec<Waiting>) -> Option<Ready> {
             threads.push(thread.clone());
         }
     }
-    Some(Ready { to, letter: Letter::Grouped(letters.into_iter().map(|letter| letter.letter).collect()), threads })
+    let begins = letters.iter_mut().flat_map(|letter| std::mem::take(&mut letter.begins)).collect();
+    Some(Ready { to, letter: Letter::Grouped(letters.into_iter().map(|letter| letter.letter).collect()), threads, begins })
 }
 
 #[cfg(test)]
@@ -101,7 +107,7 @@ mod tests {
 
     fn waiting(to: &[&str], second: i64, thread: Option<&str>, letter: Letter) -> Waiting {
         let to = to.iter().map(|address| String::from(*address)).collect();
-        Waiting { to, since: at(second), thread: thread.map(String::from), letter }
+        Waiting { to, since: at(second), thread: thread.map(String::from), begins: Vec::new(), letter }
     }
 
     fn fails(project: &str) -> Letter {

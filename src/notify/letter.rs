@@ -16,10 +16,12 @@ use crate::model::backup::ProofLevel;
 mod failing;
 mod many;
 mod notes;
+mod overrun;
 mod page;
 mod summary;
 
 pub use notes::{Damaged, HeldPrune, Rebuilt};
+pub use overrun::{OnTime, Overrun};
 pub use summary::{ProjectWeek, Weekly};
 
 /// A mail's occasion with its facts.
@@ -31,6 +33,10 @@ pub enum Letter {
     Stale(Stale),
     /// Backups work again.
     Recovered(Recovered),
+    /// Runs outlast their schedule's interval.
+    Overrun(Overrun),
+    /// They no longer do.
+    OnTime(OnTime),
     /// Several of these at once; see [`super::group`].
     Grouped(Vec<Letter>),
     /// How the week went.
@@ -94,9 +100,9 @@ pub struct Failing {
     pub next: Next,
     /// How often this mail repeats while the failure goes on.
     pub reminder: Duration,
-    /// Version of `pg_dump`, where one was found.
+    /// Version of `pg_dump` as it was last used for this project.
     pub client: Option<String>,
-    /// Version of the server, where it said so.
+    /// Version of the server as it was last seen.
     pub server_version: Option<String>,
 }
 
@@ -245,6 +251,8 @@ impl Letter {
             Self::Failing(facts) => facts.body(redactor),
             Self::Stale(facts) => facts.body(redactor),
             Self::Recovered(facts) => facts.body(redactor),
+            Self::Overrun(facts) => facts.body(),
+            Self::OnTime(facts) => facts.body(),
             Self::Grouped(letters) => many::body(letters, redactor),
             Self::Weekly(facts) => facts.body(redactor),
             Self::HeldPrune(facts) => facts.body(),
@@ -260,6 +268,8 @@ impl Letter {
             Self::Failing(_) => "failing",
             Self::Stale(_) => "stale",
             Self::Recovered(_) => "recovered",
+            Self::Overrun(_) => "overrun",
+            Self::OnTime(_) => "on-time",
             Self::Grouped(_) => "grouped",
             Self::Weekly(_) => "weekly",
             Self::HeldPrune(_) => "held-prune",
@@ -275,6 +285,8 @@ impl Letter {
             Self::Failing(facts) => vec![facts.about.project.clone()],
             Self::Stale(facts) => vec![facts.about.project.clone()],
             Self::Recovered(facts) => vec![facts.about.project.clone()],
+            Self::Overrun(facts) => vec![facts.about.project.clone()],
+            Self::OnTime(facts) => vec![facts.about.project.clone()],
             Self::HeldPrune(facts) => vec![facts.about.project.clone()],
             Self::Damaged(facts) => vec![facts.about.project.clone()],
             Self::Grouped(letters) => many::projects(letters),
@@ -288,6 +300,8 @@ impl Letter {
             Self::Failing(facts) => facts.headline(redactor),
             Self::Stale(facts) => facts.headline(),
             Self::Recovered(facts) => facts.headline(),
+            Self::Overrun(facts) => facts.headline(),
+            Self::OnTime(facts) => facts.headline(),
             Self::Grouped(letters) => many::subject(letters),
             Self::Weekly(facts) => facts.headline(),
             Self::HeldPrune(facts) => facts.headline(),

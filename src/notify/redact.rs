@@ -5,6 +5,8 @@
 
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::error::Failure;
+
 mod known;
 mod places;
 
@@ -41,6 +43,17 @@ impl Redactor {
             text = known::hide(&text, secret.expose_secret());
         }
         places::hide(&text)
+    }
+
+    /// A failure whose every word is without secrets, as it may reach the log, the catalog and the terminal.
+    #[must_use]
+    pub fn clean_failure(&self, failure: Failure) -> Failure {
+        Failure {
+            cause: failure.cause,
+            message: self.clean(&failure.message),
+            hint: failure.hint.map(|hint| self.clean(&hint)),
+            detail: failure.detail.map(|detail| self.clean(&detail)),
+        }
     }
 }
 

@@ -21,7 +21,9 @@ use crate::storage::{self, Storage};
 
 // Shared by the verbs: questions that several of them ask.
 pub mod mount;
+pub mod seen;
 pub mod space;
+pub mod standing;
 pub mod targets;
 
 pub mod backup;
@@ -31,7 +33,6 @@ pub mod notice;
 pub mod prune;
 pub mod reindex;
 pub mod repair;
-pub mod standing;
 
 /// The handles that verbs work with. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
+use crate::catalog::Reader;
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
@@ -86,6 +87,19 @@ fn held(world: &World, project: &Project, fingerprint: &str, plan: &Plan) -> Res
         plan.remove.len(),
         plan.remove.len() + plan.keep.len()
     )))
+}
+
+/// The note under which a held policy is kept from the moment it is told, as the policy's word.
+#[must_use]
+pub fn held_key(project: &str) -> String {
+    format!("held-told:{project}")
+}
+
+/// Whether the policy in force has been told as held and nobody has agreed to it yet.
+pub fn is_held(reader: &Reader, project: &Project) -> Result<bool> {
+    let Some(told) = reader.meta(&held_key(&project.name))? else { return Ok(false) };
+    let in_force = told == retention::policy_fingerprint(&project.retention, project.time_zone);
+    Ok(in_force && reader.meta(&agreed_key(&project.name))?.as_deref() != Some(told.as_str()))
 }
 
 /// A person agrees to the policy as it is now; the next prune carries it out.

@@ -1,8 +1,14 @@
 //! Rebuilds the catalog's index of backups from what lies in the storages: manifests, proofs and pins are the truth.
+//!
+//! It takes no lock: jobs go on meanwhile, and what they change while it looks is newer than what it saw.
 
+use std::collections::BTreeSet;
+
+use crate::catalog::{BackupFilter, Page, Sort};
 use crate::error::{Failure, Result};
 use crate::manifest;
 use crate::model::backup::BackupRow;
+use crate::model::run::{SlotOutcome, SlotRow};
 use crate::storage::Storage;
 
 use super::{World, mount};
@@ -12,42 +18,68 @@ use super::{World, mount};
 pub struct Reindexed {
     /// Backups indexed.
     pub backups: usize,
+    /// The projects they belong to.
+    pub projects: BTreeSet<String>,
     /// Files that are not ours, as `STORAGE/PROJECT/FILE`; reported, never touched.
     pub unknown: Vec<String>,
     /// Manifests that could not be used, and storages that could not be read.
     pub problems: Vec<Failure>,
+    /// Whether every storage could be read.
+    pub whole: bool,
 }
 
-/// Reads every storage that is there and replaces its part of the index. A storage that can't be read keeps what the index knew of it.
+/// Reads every storage that is there and brings its part of the index up to date. A storage that can't be read keeps what the index knew
+/// of it. Where the catalog is new, the slots that backups served are recorded again, so that none is run twice.
 pub fn reindex(world: &World) -> Result<Reindexed> {
-    let mut seen = Reindexed::default();
-    let mut whole = true;
-    for (name, storage) in world.storages.iter() {
-        let read = mount::ensure(world, storage.as_ref()).and_then(|()| read_storage(name, storage.as_ref(), &mut seen));
-        match read {
-            Ok(rows) => {
-                seen.backups += rows.len();
-                world.catalog.write(|writer| writer.replace_storage(name, &rows))?;
-            }
-            Err(failure) => {
-                whole = false;
-                seen.problems.push(failure.context(format!("reading storage {name:?}")));
-            }
+    let mut seen = Reindexed { whole: true, ..Reindexed::default() };
+    let is_new = world.catalog.needs_reindex()?.is_some();
+    for storage in world.storages.values() {
+        let read = mount::ensure(world, storage.as_ref()).and_then(|()| read_storage(world, storage.as_ref(), is_new, &mut seen));
+        if let Err(failure) = read {
+            seen.whole = false;
+            seen.problems.push(failure.context(format!("reading storage {:?}", storage.name())));
         }
-    }
-    if whole {
-        world.catalog.write(|writer| writer.reindexed())?;
     }
     Ok(seen)
 }
 
-fn read_storage(name: &str, storage: &dyn Storage, seen: &mut Reindexed) -> Result<Vec<BackupRow>> {
-    let mut rows = Vec::new();
-    for project in storage.projects()? {
+fn read_storage(world: &World, storage: &dyn Storage, is_new: bool, seen: &mut Reindexed) -> Result<()> {
+    let (name, now) = (storage.name(), world.clock.now());
+    let mut projects: BTreeSet<String> = storage.projects()?.into_iter().collect();
+    // A project whose folder is gone has backups in the index alone.
+    projects.extend(world.catalog.read(|reader| reader.totals())?.into_iter().map(|totals| totals.project));
+    for project in projects {
+        let filter = BackupFilter { storage: Some(name.to_owned()), project: Some(project.clone()), ..BackupFilter::default() };
+        let before = world.catalog.read(|reader| reader.backups(&filter, Sort::Date, Page::all()))?;
         let scan = manifest::scan(storage, &project)?;
+        let rows: Vec<BackupRow> = scan.backups.iter().map(|found| found.row(name)).collect();
+        world.catalog.write(|writer| {
+            writer.merge_project(name, &project, &before, &rows)?;
+            rows.iter()
+                .filter(|_| is_new)
+                .filter_map(served)
+                .filter(|slot| slot.due_at <= now)
+                .try_for_each(|slot| writer.record_slot(&slot).map(drop))
+        })?;
         seen.unknown.extend(scan.unknown.iter().map(|file| format!("{name}/{project}/{file}")));
         seen.problems.extend(scan.problems);
-        rows.extend(scan.backups.iter().map(|found| found.row(name)));
+        seen.backups += rows.len();
+        if !rows.is_empty() {
+            seen.projects.insert(project);
+        }
     }
-    Ok(rows)
+    Ok(())
+}
+
+/// The slot that a backup served, as far as its manifest knows.
+fn served(row: &BackupRow) -> Option<SlotRow> {
+    Some(SlotRow {
+        project: row.project.clone(),
+        schedule: row.schedule.clone()?,
+        due_at: row.slot?,
+        until: None,
+        count: 1,
+        recorded_at: row.finished_at,
+        outcome: SlotOutcome::Ok,
+    })
 }

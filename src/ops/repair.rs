@@ -4,7 +4,7 @@
 
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
-use crate::model::backup::{BackupRow, Manifest};
+use crate::model::backup::{BackupRow, Manifest, Structure};
 use crate::model::run::{Run, RunStatus};
 use crate::storage::{Key, Storage};
 use crate::stream::hash;
@@ -37,18 +37,30 @@ pub fn repair(world: &World, project: &str, storage: &dyn Storage) -> Result<Vec
     Ok(mended)
 }
 
-fn mend(world: &World, storage: &dyn Storage, mut run: Run) -> Result<Mended> {
+/// Records the end of a project's cut-off runs that left nothing in any storage. Only for a project that is no longer configured.
+pub fn without_storage(world: &World, project: &str) -> Result<Vec<Mended>> {
+    let unfinished = world.catalog.read(|reader| reader.unfinished_runs())?;
+    let ours = unfinished.into_iter().map(|unfinished| unfinished.run).filter(|run| run.project == project);
+    ours.map(|run| finish(world, run, None, Vec::new())).collect()
+}
+
+fn mend(world: &World, storage: &dyn Storage, run: Run) -> Result<Mended> {
     let staged = world.catalog.read(|reader| reader.staged_manifest(&run.id))?;
     let removed = storage.sweep(&run.project, Some(run.id.as_str()))?;
-    let rolled_forward = match &staged {
-        Some(manifest) => roll_forward(world, storage, &run, manifest)?,
-        None => false,
+    let backup = match staged {
+        Some(manifest) if roll_forward(storage, &run, &manifest)? => Some((storage.name(), manifest)),
+        _ => None,
     };
+    finish(world, run, backup.as_ref(), removed)
+}
+
+/// Records how the run ended, with the backup that was saved from it.
+fn finish(world: &World, mut run: Run, backup: Option<&(&str, Manifest)>, removed: Vec<String>) -> Result<Mended> {
     run.finished_at = Some(world.clock.now());
-    if rolled_forward {
+    if let Some((_, manifest)) = backup {
         run.status = RunStatus::Completed;
-        run.size = staged.as_ref().map(|manifest| manifest.backup_size_bytes);
-        run.rows = staged.as_ref().and_then(|manifest| manifest.total_rows);
+        run.size = Some(manifest.backup_size_bytes);
+        run.rows = manifest.total_rows;
     } else {
         run.status = RunStatus::Failed;
         run.failure = Some(
@@ -56,25 +68,30 @@ fn mend(world: &World, storage: &dyn Storage, mut run: Run) -> Result<Mended> {
                 .hint("the next slot runs as usual; to have a backup sooner, run it by hand"),
         );
     }
-    world.catalog.write(|writer| writer.finish_run(&run))?;
-    Ok(Mended { run, rolled_forward, removed })
+    world.catalog.write(|writer| {
+        if let Some((storage, manifest)) = backup {
+            writer.put_backup(&BackupRow::from_manifest(storage, manifest, None, false))?;
+        }
+        writer.finish_run(&run)
+    })?;
+    Ok(Mended { run, rolled_forward: backup.is_some(), removed })
 }
 
-/// Completes a backup whose artifact has its final name and the recorded length and hash; removes an artifact that hasn't.
-fn roll_forward(world: &World, storage: &dyn Storage, run: &Run, manifest: &Manifest) -> Result<bool> {
+/// Completes a backup whose artifact has its final name and the recorded length and hash; removes an artifact that hasn't. One whose
+/// manifest is there exists already, and whatever became of it since is verification's business.
+fn roll_forward(storage: &dyn Storage, run: &Run, manifest: &Manifest) -> Result<bool> {
     let key = Key { project: run.project.clone(), file: manifest.backup_file.clone() };
-    if storage.size(&key)?.is_none() {
-        return Ok(false);
+    let Some(stored) = storage.size(&key)? else { return Ok(false) };
+    let manifest_key = manifest::key(&run.project, &manifest.backup_file);
+    if storage.size(&manifest_key)?.is_some() {
+        return Ok(manifest::read(storage, &manifest_key)?.backup_id == run.id);
     }
-    let whole = storage.size(&key)? == Some(manifest.backup_size_bytes) && hash::sha256(storage.get(&key)?)? == manifest.checksum_sha256;
-    if !whole {
-        storage.delete(&key)?;
-        return Ok(false);
-    }
-    if manifest::read(storage, &manifest::key(&run.project, &manifest.backup_file)).is_err() {
+    // An archive that the tap doesn't know counts only after pg_restore has read it, and nobody knows whether it had.
+    let known = manifest.structure == Structure::Whole;
+    if known && stored == manifest.backup_size_bytes && hash::sha256(storage.get(&key)?)? == manifest.checksum_sha256 {
         manifest::commit(storage, manifest)?;
+        return Ok(true);
     }
-    let row = BackupRow::from_manifest(storage.name(), manifest, None, false);
-    world.catalog.write(|writer| writer.put_backup(&row))?;
-    Ok(true)
+    storage.delete(&key)?;
+    Ok(false)
 }

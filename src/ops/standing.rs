@@ -1,23 +1,29 @@
 //! How each project stands: the one answer behind `status` and the health check.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::alert::{Alert, Status};
-use crate::catalog::{BackupFilter, LetterState, Page, Reader};
+use crate::alert::{Alert, AlertKey, Status};
+use crate::catalog::{BackupFilter, Heartbeat, Letter, LetterState, Page, Pause, REBUILT, Reader, RunFilter};
 use crate::error::Result;
 use crate::model::backup::BackupRow;
 use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
-use crate::model::run::Run;
+use crate::model::run::{ANY_DATABASE, Run};
 use crate::model::settings::Settings;
 
-use super::World;
+use super::{World, prune};
 
 /// A heartbeat older than this many intervals means that nobody turns.
 const BEATS_MISSED: i32 = 4;
+
+/// And no younger one, however short the interval: beats ride on the daemon's own turns.
+const SILENCE: TimeDelta = TimeDelta::seconds(60);
+
+/// A job that has waited this long for a place is told of.
+pub const LAG: TimeDelta = TimeDelta::minutes(5);
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
@@ -32,6 +38,10 @@ pub struct Standing {
     pub orphaned: Vec<String>,
     /// What needs a person and belongs to no project: refused mail, a broken configuration file.
     pub problems: Vec<String>,
+    /// What a person should know, though nothing is to be done: when the catalog was last rebuilt, and why.
+    pub notes: Vec<String>,
+    /// Mail on its way.
+    pub mail: Waiting,
 }
 
 /// What the daemon does.
@@ -42,6 +52,10 @@ pub enum DaemonStanding {
     Serving {
         /// The last beat.
         heartbeat: DateTime<Utc>,
+        /// How many jobs waited for a place then.
+        waiting: usize,
+        /// Since when the first of them had waited, where that is long enough to be told.
+        behind_since: Option<DateTime<Utc>>,
     },
     /// It beat, then fell silent without saying good-bye.
     Silent {
@@ -67,31 +81,66 @@ pub struct ProjectStanding {
     pub running: Vec<Run>,
     /// The next slot.
     pub next: Option<DateTime<Utc>>,
-    /// Whether its slots are skipped, and until when.
+    /// Whether its slots are skipped.
     pub paused: bool,
+    /// Until when; without it, until it is resumed.
+    pub paused_until: Option<DateTime<Utc>>,
+    /// Why, as whoever paused it said.
+    pub pause_reason: Option<String>,
+    /// Whether a changed retention waits for a person.
+    pub prune_held: bool,
     /// Whether it is enabled.
     pub enabled: bool,
+    /// Its last runs, the latest first; only where one project was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recent: Vec<Run>,
 }
 
-/// Asks the catalog; touches neither servers nor storages.
-pub fn standing(world: &World, settings: &Settings) -> Result<Standing> {
+/// Mail that has not been delivered yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// How many messages wait, counted up to a hundred.
+    pub queued: usize,
+    /// Why the last attempt failed, where there was one.
+    pub error: Option<String>,
+}
+
+/// How many runs of a single project are told.
+const RECENT: u32 = 10;
+
+/// Asks the catalog about all projects, or about one and its last runs; touches neither servers nor storages.
+pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> Result<Standing> {
     let now = world.clock.now();
-    let seen = world.catalog.read(look)?;
-    let mut projects = Vec::new();
-    for project in &settings.projects {
-        projects.push(of_project(project, &seen, now));
+    let seen = world.catalog.read(|reader| look(reader, settings))?;
+    let mut by_project = ByProject::of(&seen);
+    let chosen = settings.projects.iter().filter(|project| only.is_none_or(|only| only.name == project.name));
+    let mut projects: Vec<ProjectStanding> =
+        chosen.map(|project| of_project(project, by_project.take(&project.name), &seen, now)).collect();
+    if let (Some(only), Some(project)) = (only, projects.first_mut()) {
+        let filter = RunFilter { project: Some(only.name.clone()), ..RunFilter::default() };
+        project.recent = world.catalog.read(|reader| reader.runs(&filter, Page::first(RECENT)))?;
     }
     let mut problems = Vec::new();
     if let Some(words) = seen.configuration.as_ref().filter(|words| !words.is_empty()) {
         problems.push(format!("the configuration file on disk is wrong and not in force: {words}"));
     }
+    problems
+        .extend(seen.lost_index.iter().map(|why| format!("the index of backups isn't complete yet, a storage could not be read: {why}")));
     problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
-    let daemon = daemon(settings, seen.heartbeat, now);
-    let orphaned = seen.with_backups.iter().filter(|name| settings.project(name).is_none()).cloned().collect();
+    let daemon = turning(settings, seen.heartbeat.as_ref(), now);
+    let configured: HashSet<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
+    let orphaned = seen.with_backups.iter().filter(|name| !configured.contains(name.as_str())).cloned().collect();
     let healthy = problems.is_empty()
         && !matches!(daemon, DaemonStanding::Silent { .. })
         && projects.iter().all(|project| project.status == Status::Ok || !project.enabled);
-    Ok(Standing { healthy, daemon, projects, orphaned, problems })
+    let notes = seen.rebuilt.into_iter().collect();
+    Ok(Standing { healthy, daemon, projects, orphaned, problems, notes, mail: seen.mail })
+}
+
+/// Whether the daemon turns.
+pub fn daemon(world: &World, settings: &Settings) -> Result<DaemonStanding> {
+    let heartbeat = world.catalog.read(|reader| reader.heartbeat())?;
+    Ok(turning(settings, heartbeat.as_ref(), world.clock.now()))
 }
 
 /// Where the daemon notes that the file on disk isn't the one in force; empty where it is.
@@ -101,17 +150,20 @@ pub const CONFIGURATION_PROBLEM: &str = "configuration-problem";
 struct Seen {
     alerts: Vec<Alert>,
     configuration: Option<String>,
+    lost_index: Option<String>,
+    rebuilt: Option<String>,
     refused: Vec<String>,
     with_backups: Vec<String>,
-    heartbeat: Option<DateTime<Utc>>,
+    heartbeat: Option<Heartbeat>,
     last_due: HashMap<(String, String), DateTime<Utc>>,
     running: Vec<Run>,
-    paused: Vec<String>,
+    paused: HashMap<String, Pause>,
     good: Vec<BackupRow>,
+    held: HashSet<String>,
+    mail: Waiting,
 }
 
-fn look(reader: &Reader) -> Result<Seen> {
-    let refused = reader.letters::<serde_json::Value>(Some(LetterState::Refused), Page::first(20))?;
+fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
     let mut good = Vec::new();
     for (project, database) in reader.last_good_full()?.into_keys() {
         let filter = BackupFilter {
@@ -123,52 +175,138 @@ fn look(reader: &Reader) -> Result<Seen> {
         };
         good.extend(reader.latest_backup(&filter)?);
     }
+    let mut held = HashSet::new();
+    for project in &settings.projects {
+        if prune::is_held(reader, project)? {
+            held.insert(project.name.clone());
+        }
+    }
     good.sort_by(|one, two| one.database.cmp(&two.database));
     Ok(Seen {
         alerts: reader.alerts()?,
         configuration: reader.meta(CONFIGURATION_PROBLEM)?,
-        refused: refused.into_iter().filter_map(|letter| letter.error).collect(),
+        lost_index: reader.rebuilt_because()?,
+        rebuilt: reader.meta(REBUILT)?,
+        refused: refused(reader)?,
         with_backups: reader.totals()?.into_iter().map(|totals| totals.project).collect(),
-        heartbeat: reader.heartbeat()?.map(|heartbeat| heartbeat.at),
+        heartbeat: reader.heartbeat()?,
         last_due: reader.last_due()?,
         running: reader.unfinished_runs()?.into_iter().map(|unfinished| unfinished.run).collect(),
-        paused: reader.pauses()?.into_iter().map(|pause| pause.project).collect(),
+        paused: reader.pauses()?.into_iter().map(|pause| (pause.project.clone(), pause)).collect(),
         good,
+        held,
+        mail: waiting(reader)?,
     })
 }
 
-fn daemon(settings: &Settings, heartbeat: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DaemonStanding {
-    let Some(heartbeat) = heartbeat else { return DaemonStanding::Stopped };
-    let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
-    if now - heartbeat > interval * BEATS_MISSED { DaemonStanding::Silent { heartbeat } } else { DaemonStanding::Serving { heartbeat } }
+/// Why mails were refused for good, as long as no later mail to the same people was accepted.
+fn refused(reader: &Reader) -> Result<Vec<String>> {
+    let letters = |state| reader.letters::<serde_json::Value>(Some(state), Page::first(50));
+    let refused = letters(LetterState::Refused)?;
+    let accepted = if refused.is_empty() { Vec::new() } else { letters(LetterState::Delivered)? };
+    let mended = |letter: &Letter<serde_json::Value>| {
+        accepted.iter().any(|later| later.queued_at > letter.queued_at && later.message.get("to") == letter.message.get("to"))
+    };
+    let mut reasons: Vec<String> = refused.iter().filter(|letter| !mended(letter)).filter_map(|letter| letter.error.clone()).collect();
+    reasons.dedup();
+    Ok(reasons)
 }
 
-fn of_project(project: &Project, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
-    let of_this = |alert: &&Alert| alert.key.project == project.name && alert.status != Status::Ok;
-    let alerts: Vec<Alert> = seen.alerts.iter().filter(of_this).cloned().collect();
+fn waiting(reader: &Reader) -> Result<Waiting> {
+    let queued = reader.letters::<serde_json::Value>(Some(LetterState::Queued), Page::first(100))?;
+    Ok(Waiting { queued: queued.len(), error: queued.iter().find_map(|letter| letter.error.clone()) })
+}
+
+/// What was seen of each project, so that ten thousand of them don't each look through all of it.
+#[derive(Default)]
+struct ByProject<'a>(HashMap<&'a str, Parts<'a>>);
+
+#[derive(Default)]
+struct Parts<'a> {
+    alerts: Vec<&'a Alert>,
+    good: Vec<&'a BackupRow>,
+    running: Vec<&'a Run>,
+}
+
+impl<'a> ByProject<'a> {
+    fn of(seen: &'a Seen) -> Self {
+        let mut all = Self::default();
+        for alert in seen.alerts.iter().filter(|alert| alert.status != Status::Ok) {
+            all.0.entry(&alert.key.project).or_default().alerts.push(alert);
+        }
+        seen.good.iter().for_each(|row| all.0.entry(&row.project).or_default().good.push(row));
+        seen.running.iter().for_each(|run| all.0.entry(&run.project).or_default().running.push(run));
+        all
+    }
+
+    fn take(&mut self, project: &str) -> Parts<'a> {
+        self.0.remove(project).unwrap_or_default()
+    }
+}
+
+fn turning(settings: &Settings, last: Option<&Heartbeat>, now: DateTime<Utc>) -> DaemonStanding {
+    let Some(last) = last else { return DaemonStanding::Stopped };
+    let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
+    let heartbeat = last.at;
+    // A beat from well ahead of now was given before the clock was set back, and is as silent as an old one.
+    if (now - heartbeat).abs() > SILENCE.max(interval * BEATS_MISSED) {
+        return DaemonStanding::Silent { heartbeat };
+    }
+    DaemonStanding::Serving { heartbeat, waiting: last.waiting, behind_since: last.waiting_since.filter(|since| now - *since >= LAG) }
+}
+
+fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
+    // The alert of a schedule or database that is no longer configured has nobody to end it.
+    let stands = |alert: &&Alert| match alert.key.of_schedule() {
+        Some(name) => project.schedules.iter().any(|plan| plan.name == name),
+        None => is_covered(project, &alert.key),
+    };
+    let alerts: Vec<Alert> = parts.alerts.into_iter().filter(stands).cloned().collect();
+    let mut last_good: Vec<BackupRow> = parts.good.into_iter().cloned().collect();
+    if let Databases::Named(names) = &project.databases {
+        last_good.retain(|row| names.contains(&row.database));
+    }
+    // The daemon's tick makes the alert; where nothing ticks, the backups' own age still tells.
+    let limit = project.max_backup_age.and_then(|limit| TimeDelta::from_std(limit).ok());
+    let too_old = limit.is_some_and(|limit| last_good.iter().any(|row| now - row.started_at > limit));
     let status = if alerts.iter().any(|alert| alert.status == Status::Failing) {
         Status::Failing
-    } else if alerts.is_empty() {
+    } else if alerts.is_empty() && !too_old {
         Status::Ok
     } else {
         Status::Stale
     };
-    let next = project.schedules.iter().filter(|plan| plan.enabled).filter_map(|plan| {
+    let next = project.schedules.iter().filter(|plan| plan.enabled && project.enabled).filter_map(|plan| {
         let last = seen.last_due.get(&(project.name.clone(), plan.name.clone())).copied();
         plan.timing.next_after(plan.time_zone, now, last)
     });
-    let mut last_good: Vec<BackupRow> = seen.good.iter().filter(|row| row.project == project.name).cloned().collect();
-    if let Databases::Named(names) = &project.databases {
-        last_good.retain(|row| names.contains(&row.database));
-    }
+    let pause = seen.paused.get(&project.name);
     ProjectStanding {
         project: project.name.clone(),
         status,
         alerts,
         last_good,
-        running: seen.running.iter().filter(|run| run.project == project.name).cloned().collect(),
+        running: parts.running.into_iter().cloned().collect(),
         next: next.min(),
-        paused: seen.paused.contains(&project.name),
+        paused: pause.is_some(),
+        paused_until: pause.and_then(|pause| pause.until),
+        pause_reason: pause.map(|pause| pause.reason.clone()).filter(|reason| !reason.is_empty()),
+        prune_held: seen.held.contains(&project.name),
         enabled: project.enabled,
+        recent: Vec::new(),
     }
+}
+
+/// Whether the project as configured now would still make what the alert is about; an alert of a database or selection that was taken out
+/// of the configuration could never end by itself.
+fn is_covered(project: &Project, key: &AlertKey) -> bool {
+    if key.selection == Selection::globals() {
+        return project.globals;
+    }
+    let selected = project.schedules.iter().map(|plan| &plan.shape).chain([&project.shape]).any(|shape| shape.selection() == key.selection);
+    let named = match &project.databases {
+        Databases::Named(names) => names.contains(&key.database) || key.database == ANY_DATABASE,
+        _ => true,
+    };
+    named && (selected || key.selection.is_full())
 }

@@ -21,7 +21,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::project::Target;
 use crate::process::{Input, Output, Spec};
 
-/// The password file's descriptor in the child.
+/// The password file's descriptor in the child; what else a child inherits needs another number.
 pub const PASSFILE_FD: i32 = 9;
 
 /// What of this process's environment a client program gets: where libpq finds files, and how TLS and Kerberos are to be used.
@@ -92,6 +92,12 @@ impl std::fmt::Display for HostPort {
     }
 }
 
+/// The database that a target names by itself, if it does.
+#[must_use]
+pub fn named_by(target: &Target) -> Option<String> {
+    target::value(target, "dbname")
+}
+
 /// Everything a client program needs to reach one server.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -99,6 +105,7 @@ pub struct Access {
     connect: Duration,
     env: Vec<(OsString, OsString)>,
     passfile: Option<Arc<OwnedFd>>,
+    secret: Option<SecretString>,
 }
 
 impl Access {
@@ -112,18 +119,24 @@ impl Access {
         }
         let from_env = || env("PGPASSWORD").and_then(|value| value.into_string().ok()).map(SecretString::from);
         let password = password.or(inside).or_else(from_env);
-        let passfile = password.map(|password| passfile(&password)).transpose()?;
+        let passfile = password.as_ref().map(passfile).transpose()?;
         let inherited = INHERITED.iter().filter_map(|name| env(name).map(|value| (OsString::from(name), value)));
         let mut env: Vec<(OsString, OsString)> = inherited.collect();
         env.push(("LC_ALL".into(), "C".into()));
         env.push(("TZ".into(), "UTC".into()));
-        Ok(Self { target, connect, env, passfile })
+        Ok(Self { target, connect, env, passfile, secret: password })
     }
 
     /// The database that the target names by itself, if it does.
     #[must_use]
     pub fn database(&self) -> Option<String> {
-        target::value(&self.target, "dbname")
+        named_by(&self.target)
+    }
+
+    /// The password, for whoever takes it out of text; `None` where libpq finds one by itself.
+    #[must_use]
+    pub fn secret(&self) -> Option<&SecretString> {
+        self.secret.as_ref()
     }
 
     /// Longest wait for a connection.

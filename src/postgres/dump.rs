@@ -1,17 +1,17 @@
 //! The command lines of `pg_dump` and `pg_dumpall`: one for each shape of a dump, and one for a server's roles and tablespaces.
 //!
-//! Owns [`Dump`] and [`application_name`]. It starts nothing and reads nothing; which options people may add is `options`' business.
+//! Owns [`Dump`] and [`application_name`]. It starts nothing and reads nothing; which options people may add is `model::options`' business.
 //! Verbs call it.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use super::connection::Access;
-use super::options;
 use super::session::Server;
 use super::version::Client;
 use crate::model::backup::RunId;
 use crate::model::dump::{Compression, Content, DumpShape, Format};
+use crate::model::options;
 use crate::model::project::Limits;
 use crate::process::{Output, Spec};
 
@@ -38,8 +38,8 @@ pub struct Dump<'a> {
     pub limits: &'a Limits,
     /// The run.
     pub run: &'a RunId,
-    /// An empty folder with room for the whole archive, on the storage: the tar format spools there, the directory format writes its
-    /// archive to `archive` in it. The other formats need none.
+    /// An empty folder with room for the whole archive, on the storage: the directory format writes its archive to `archive` in it. The
+    /// other formats need none.
     pub scratch: Option<&'a Path>,
 }
 
@@ -52,7 +52,7 @@ impl Dump<'_> {
         add(format!("--lock-wait-timeout={}", self.limits.lock_wait.as_millis().max(1)));
         self.form().into_iter().for_each(&mut add);
         self.selection().into_iter().for_each(&mut add);
-        options::for_client(&self.shape.options, self.client).into_iter().for_each(&mut add);
+        options::for_client(&self.shape.options, self.client.version_num).into_iter().for_each(&mut add);
         if let (Format::Directory, Some(scratch)) = (self.shape.format, self.scratch) {
             let mut file = OsString::from("--file=");
             file.push(scratch.join("archive"));
@@ -82,10 +82,6 @@ impl Dump<'_> {
         let mut spec = self.access.spec(self.client, program, Some(self.database), &application_name(self.run), pin);
         spec.args.push("--no-password".into());
         spec.stdout = Output::Piped;
-        if let Some(scratch) = self.scratch {
-            spec.env.retain(|(name, _)| name != "TMPDIR");
-            spec.env.push(("TMPDIR".into(), scratch.into()));
-        }
         spec
     }
 

@@ -6,7 +6,6 @@
 pub mod archive;
 pub mod connection;
 pub mod dump;
-pub mod options;
 mod pattern;
 mod peer;
 mod psql;

@@ -141,7 +141,7 @@ impl Psql {
             return Failure::new(Cause::ClientMissing, message).hint("run it by hand to see what it lacks").detail(stderr);
         }
         if !self.connected {
-            let message = format!("no connection to {}: {}", self.place, last_line(&stderr));
+            let message = format!("no connection to {}: {}", self.place, told_of(&self.place, last_line(&stderr)));
             return Failure::new(Cause::Connection, message).detail(stderr);
         }
         self.lost(last_line(&stderr)).detail(stderr)
@@ -224,9 +224,29 @@ fn last_line(stderr: &str) -> &str {
     line.map_or("no reason given", |line| line.trim().trim_start_matches("psql: ").trim_start_matches("error: "))
 }
 
+/// libpq's reason without its own naming of the place, where `place` has named the only host already; for people, never for decisions.
+fn told_of(place: &str, line: &str) -> String {
+    let reason = match line.split_once(" failed: ") {
+        Some((doing, reason)) if doing.starts_with("connection to server ") && !place.contains(',') => reason,
+        _ => line,
+    };
+    reason.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_place_is_named_once() {
+        let line = "connection to server at \"db\" (10.0.0.1), port 5432 failed: FATAL:  database \"x\" does not exist";
+        assert_eq!(told_of("db port 5432", line), "FATAL: database \"x\" does not exist");
+        assert_eq!(
+            told_of("a port 1, b port 2", "connection to server at \"b\", port 2 failed: no"),
+            "connection to server at \"b\", port 2 failed: no"
+        );
+        assert_eq!(told_of("db", "fe_sendauth: no password supplied"), "fe_sendauth: no password supplied");
+    }
 
     #[test]
     fn the_sqlstate_is_found_in_any_language() {

@@ -5,11 +5,11 @@
 
 use serde::Deserialize;
 
-use super::options::dumps_large_objects;
 use super::pattern::{any_schema, any_table};
 use super::session::{Session, literal};
 use crate::error::Result;
 use crate::model::dump::{Content, DumpShape};
+use crate::model::options::dumps_large_objects;
 
 /// Most objects named; more don't help a person.
 const MOST: u32 = 200;

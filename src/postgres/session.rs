@@ -23,7 +23,10 @@ const ANSWER: Duration = Duration::from_secs(60);
 
 /// What the first question finds out. The settings make the session immune to the role's and the database's own: no time-out ends it
 /// while it waits beside the dump, and no function or operator in a schema of the search path can stand in for the system's.
-const HELLO: &str = "select pg_catalog.json_build_object(
+///
+/// The statement's own time-out is lifted first, in a statement so short that even 100 ms don't end it.
+const HELLO: &str = "set statement_timeout = '50s';
+select pg_catalog.json_build_object(
   'host', :'HOST', 'port', :'PORT', 'database', pg_catalog.current_database(), 'role', current_user,
   'version', pg_catalog.current_setting('server_version'), 'version_num', pg_catalog.current_setting('server_version_num')::int4,
   'standby', pg_catalog.pg_is_in_recovery(),
@@ -133,6 +136,29 @@ impl Session {
             "select coalesce(json_agg(datname order by datname), '[]') from pg_database
              where datallowconn and not datistemplate and datconnlimit <> -2",
         )
+    }
+
+    /// How many more connections the server would give this role in this database, as far as it can be asked. Of a superuser only the
+    /// server's own limit counts.
+    pub fn spare_connections(&mut self) -> Result<u32> {
+        // Reserved slots are the superusers' (and, from release 16 on, some roles'); sessions without a database aren't counted there.
+        self.ask(
+            "select to_json(greatest(0, least(
+               case when r.rolsuper or r.rolconnlimit < 0 then 1000000
+                 else r.rolconnlimit - (select count(*) from pg_stat_activity a where a.usesysid = r.oid) end,
+               case when r.rolsuper or d.datconnlimit < 0 then 1000000
+                 else d.datconnlimit - (select count(*) from pg_stat_activity a where a.datid = d.oid and a.usesysid is not null) end,
+               current_setting('max_connections')::int
+                 - case when r.rolsuper then 0 else current_setting('superuser_reserved_connections')::int
+                     + coalesce(current_setting('reserved_connections', true)::int, 0) end
+                 - (select count(*) from pg_stat_activity a where a.datid is not null and a.usesysid is not null))::int))
+             from pg_roles r, pg_database d where r.rolname = session_user and d.datname = current_database()",
+        )
+    }
+
+    /// Size of the largest table of the connected database, bytes; 0 without any.
+    pub fn largest_table(&mut self) -> Result<u64> {
+        self.ask("select to_json(coalesce(max(pg_table_size(oid)), 0)) from pg_class where relkind in ('r', 'm')")
     }
 
     /// Size of the connected database on the server, bytes.

@@ -58,7 +58,11 @@ fn durations_and_ages_are_shown() {
     let shown = |seconds| show_duration(Duration::from_secs(seconds));
     assert_eq!([shown(0), shown(900), shown(93_600), shown(90_061)], ["0s", "15min", "1d 2h", "1d 1h 1min 1s"]);
     let aged = |seconds| show_age(Duration::from_secs(seconds));
-    assert_eq!([aged(0), aged(119), aged(120), aged(93_600), aged(172_800)], ["0 s", "119 s", "2 min", "26 h", "2 days"]);
+    assert_eq!([aged(0), aged(40), aged(60), aged(119)], ["0 s", "40 s", "1 min", "1 min 59 s"]);
+    assert_eq!(
+        [aged(3_660), aged(93_600), aged(90_061), aged(172_800), aged(273_600)],
+        ["1 h 1 min", "26 h", "25 h 1 min", "2 days", "3 days 4 h"]
+    );
 }
 
 #[test]

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use pgdumpd::error::Cause;
 use pgdumpd::model::backup::RunId;
 use pgdumpd::model::dump::{Compression, Content, DumpShape, Format};
+use pgdumpd::model::options::vet_options;
 use pgdumpd::model::project::Target;
 use pgdumpd::postgres::connection::Access;
 use pgdumpd::postgres::dump::Dump;
-use pgdumpd::postgres::options::vet_options;
 use pgdumpd::postgres::version::Clients;
 use pgdumpd::process;
 

@@ -1,4 +1,5 @@
 //! A pgdumpd of one's own: a temporary folder with configuration, state and storage, and the real binary run in it.
+#![expect(clippy::disallowed_methods, reason = "the binary under test is started from outside of pgdumpd")]
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -11,13 +12,13 @@ use serde_json::Value;
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Exit code; -1 for a signal.
-    pub code: i32,
+    pub(crate) code: i32,
     /// Standard output.
-    pub stdout: String,
+    pub(crate) stdout: String,
     /// Standard error.
-    pub stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
@@ -30,21 +31,21 @@ impl Ended {
     }
 
     /// Standard output as JSON.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON ({error}): {self:?}"))
     }
 }
 
 /// The folder and what stands in it.
-pub struct Rig {
+pub(crate) struct Rig {
     dir: tempfile::TempDir,
     /// Variables for every command, `PATH` included.
-    pub env: Vec<(String, String)>,
+    pub(crate) env: Vec<(String, String)>,
 }
 
 impl Rig {
     /// An empty folder, with a state directory and a storage beside it.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("pgdumpd-rig-").tempdir().expect("a temporary folder");
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
         let path = std::env::var("PATH").unwrap_or_default();
@@ -62,27 +63,27 @@ impl Rig {
     }
 
     /// The folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
     /// The state directory.
-    pub fn state(&self) -> PathBuf {
+    pub(crate) fn state(&self) -> PathBuf {
         self.dir.path().join("state")
     }
 
     /// The storage's root.
-    pub fn storage(&self) -> PathBuf {
+    pub(crate) fn storage(&self) -> PathBuf {
         self.dir.path().join("backups")
     }
 
     /// Writes the configuration: `[daemon]` and `[storage.main]` of this rig, then `rest`.
-    pub fn configure(&self, rest: &str) {
+    pub(crate) fn configure(&self, rest: &str) {
         self.configure_with("", rest);
     }
 
     /// The same with further keys for `[daemon]`.
-    pub fn configure_with(&self, daemon: &str, rest: &str) {
+    pub(crate) fn configure_with(&self, daemon: &str, rest: &str) {
         let mut text = String::new();
         writeln!(text, "[daemon]\nstate_dir = {:?}\n{daemon}", self.state()).expect("text");
         writeln!(text, "[storage.main]\ntype = \"local\"\npath = {:?}\nreserve = \"0\"\n{rest}", self.storage()).expect("text");
@@ -92,7 +93,7 @@ impl Rig {
     }
 
     /// A folder with links to the real clients of PostgreSQL 15, in which single ones can be replaced by scripts.
-    pub fn clients(&self, scripts: &[(&str, &str)]) -> PathBuf {
+    pub(crate) fn clients(&self, scripts: &[(&str, &str)]) -> PathBuf {
         let bin = self.dir.path().join("bin");
         std::fs::create_dir_all(&bin).expect("bin");
         for name in ["pg_dump", "pg_dumpall", "pg_restore", "psql"] {
@@ -111,41 +112,41 @@ impl Rig {
     }
 
     /// The binary, ready to be given arguments.
-    pub fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pgdumpd"));
         command.env_clear().envs(self.env.iter().map(|(key, value)| (key, value))).current_dir(self.dir.path());
         command
     }
 
     /// Runs the binary to its end.
-    pub fn run(&self, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ended {
         let output = self.command().args(arguments).stdin(Stdio::null()).output().expect("pgdumpd runs");
         Ended::from(&output)
     }
 
     /// The backups, newest first, as `list --json` tells them.
-    pub fn backups(&self) -> Vec<Value> {
+    pub(crate) fn backups(&self) -> Vec<Value> {
         let listed = self.run(&["list", "--json", "--limit", "1000"]);
         assert_eq!(listed.code, 0, "{listed:?}");
         listed.json().as_array().cloned().unwrap_or_default()
     }
 
     /// The names of all files below the storage's root, relative to it, lock and marker files left out.
-    pub fn stored(&self) -> Vec<String> {
+    pub(crate) fn stored(&self) -> Vec<String> {
         let mut names = Vec::new();
         collect(&self.storage(), &self.storage(), &mut names);
-        names.retain(|name| !name.ends_with(".lock") && !name.ends_with(".pgdumpd-storage"));
+        names.retain(|name| !name.ends_with("-lock") && !name.ends_with(".pgdumpd-storage"));
         names.sort();
         names
     }
 
     /// Starts the daemon; its log goes to `serve.log`.
-    pub fn serve(&self) -> Serving {
+    pub(crate) fn serve(&self) -> Serving {
         self.serve_by(self.command())
     }
 
     /// The same by a command that stands for the binary (through `strace`, `faketime`, …), without its arguments.
-    pub fn serve_by(&self, mut command: Command) -> Serving {
+    pub(crate) fn serve_by(&self, mut command: Command) -> Serving {
         let log = self.dir.path().join("serve.log");
         let file = std::fs::File::options().create(true).append(true).open(&log).expect("log");
         let child = command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn().expect("pgdumpd starts");
@@ -165,26 +166,26 @@ fn collect(root: &Path, folder: &Path, names: &mut Vec<String>) {
 }
 
 /// A running daemon; dropping it kills that very process.
-pub struct Serving {
+pub(crate) struct Serving {
     /// The process.
-    pub child: Child,
+    pub(crate) child: Child,
     log: PathBuf,
 }
 
 impl Serving {
     /// The log so far.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Sends a signal by name (`TERM`, `HUP`).
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().expect("kill runs");
         assert!(status.success(), "signal {name}");
     }
 
     /// Waits for the end; the exit code, or -1 for a signal.
-    pub fn wait(&mut self, longest: Duration) -> i32 {
+    pub(crate) fn wait(&mut self, longest: Duration) -> i32 {
         let until = Instant::now() + longest;
         loop {
             if let Some(status) = self.child.try_wait().expect("wait") {
@@ -196,7 +197,7 @@ impl Serving {
     }
 
     /// Waits until the log holds these words.
-    pub fn wait_for_log(&self, words: &str, longest: Duration) {
+    pub(crate) fn wait_for_log(&self, words: &str, longest: Duration) {
         wait_until(longest, || format!("{words:?} in the log:\n{}", self.log()), || self.log().contains(words));
     }
 }
@@ -209,7 +210,7 @@ impl Drop for Serving {
 }
 
 /// Looks every 50 ms until it is so; fails after `longest` with what was waited for.
-pub fn wait_until(longest: Duration, what: impl Fn() -> String, so: impl Fn() -> bool) {
+pub(crate) fn wait_until(longest: Duration, what: impl Fn() -> String, so: impl Fn() -> bool) {
     let until = Instant::now() + longest;
     while !so() {
         assert!(Instant::now() < until, "waited {longest:?} for {}", what());

@@ -136,12 +136,25 @@ impl Writer {
         rows.iter().try_for_each(|row| self.put_backup(row))
     }
 
-    /// Puts what was found of one project in a storage in place of what the index has of it.
-    pub fn replace_project(&self, storage: &str, project: &str, rows: &[BackupRow]) -> Result<()> {
-        self.ask("clearing the index of a project", |db| {
-            db.execute("DELETE FROM backups WHERE storage = ?1 AND project = ?2", [storage, project]).map(drop)
-        })?;
-        rows.iter().try_for_each(|row| self.put_backup(row))
+    /// Brings the index of one project in a storage up to what was `found` there. `before` is what the index held when the look began: a row
+    /// that has changed since is newer than the look and stays as it is, and so does the absence of one that is being removed.
+    pub fn merge_project(&self, storage: &str, project: &str, before: &[BackupRow], found: &[BackupRow]) -> Result<()> {
+        let ours = |row: &&BackupRow| row.storage == storage;
+        let now = self.project_backups(project)?;
+        let removals = self.unfinished_removals(project)?;
+        let by_id = |rows: &'_ [BackupRow]| -> HashMap<RunId, BackupRow> {
+            rows.iter().filter(ours).map(|row| (row.id.clone(), row.clone())).collect()
+        };
+        let (before, now, found) = (by_id(before), by_id(&now), by_id(found));
+        let leaving = |id: &RunId| removals.iter().any(|row| row.storage == storage && row.id == *id);
+        let unchanged = |id: &RunId| before.get(id) == now.get(id) && !leaving(id);
+        for row in found.values().filter(|row| unchanged(&row.id) && now.get(&row.id) != Some(row)) {
+            self.put_backup(row)?;
+        }
+        for id in now.keys().filter(|id| unchanged(id) && !found.contains_key(id)) {
+            self.remove_backup(storage, id)?;
+        }
+        Ok(())
     }
 
     /// Records that the storages have been indexed again.

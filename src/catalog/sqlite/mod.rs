@@ -13,6 +13,7 @@ mod runs;
 mod schema;
 mod slots;
 mod value;
+mod week;
 
 use std::cell::Cell;
 use std::ops::Deref;
@@ -144,6 +145,10 @@ impl Shared {
             Err(failure) => return (Err(failure), None),
         };
         let writer = &opened.writer;
+        if !writer.connection.is_autocommit() {
+            // Left open by work that broke off in a panic.
+            drop(writer.connection.execute_batch("ROLLBACK"));
+        }
         let begin = match mode {
             Mode::Read => "BEGIN",
             Mode::Write => "BEGIN IMMEDIATE",

@@ -46,11 +46,14 @@ impl Writer {
     }
 
     /// Takes the messages that are due, at most `limit`, the oldest first. Nobody else gets them until `lease` is over, so that two
-    /// processes don't send the same one, and one that is killed while sending doesn't lose it.
+    /// processes don't send the same one, and one that is killed while sending doesn't lose it. A next try more than a day ahead was set by a
+    /// clock that was wrong: nothing waits that long, so it is due.
     pub fn take_letters<T: DeserializeOwned>(&self, limit: u32, lease: Duration) -> Result<Vec<Letter<T>>> {
         let now = self.now();
         let until = TimeDelta::from_std(lease).ok().and_then(|lease| now.checked_add_signed(lease)).unwrap_or(now);
-        let sql = format!("SELECT {COLUMNS} FROM outbox WHERE state = 'queued' AND next_try <= ?1 ORDER BY next_try, id LIMIT ?2");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM outbox WHERE state = 'queued' AND (next_try <= ?1 OR next_try > ?1 + 86400000000) ORDER BY next_try, id LIMIT ?2"
+        );
         self.ask("taking messages from the outbox", |db| {
             let due: Vec<Letter<T>> = db.prepare_cached(&sql)?.query_map(params![Time(now), limit], letter)?.collect::<Result<_, _>>()?;
             let mut lend = db.prepare_cached("UPDATE outbox SET next_try = ?2, attempts = attempts + 1 WHERE id = ?1")?;

@@ -17,6 +17,15 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// The projects with such removals.
+    pub fn projects_with_removals(&self) -> Result<Vec<String>> {
+        self.ask("listing projects with unfinished removals", |db| {
+            db.prepare_cached("SELECT DISTINCT project FROM removals")?.query_map([], |row| row.get(0))?.collect()
+        })
+    }
+}
+
 impl Writer {
     /// Takes a backup out of the index and notes that its files are about to go.
     pub fn begin_removal(&self, backup: &BackupRow) -> Result<()> {

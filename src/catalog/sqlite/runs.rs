@@ -4,7 +4,7 @@ use rusqlite::{OptionalExtension, Row, named_params, params};
 
 use super::value::{Json, Time, Word, bind, bind_page, collect, conditions, count, int};
 use super::{Reader, Writer};
-use crate::catalog::{Page, RunFilter, Stage, UnfinishedRun};
+use crate::catalog::{Page, RunFilter, SlotKey, Stage, UnfinishedRun};
 use crate::error::Result;
 use crate::model::backup::{Manifest, RunId};
 use crate::model::dump::Selection;
@@ -52,6 +52,14 @@ impl Reader {
             status: None,
         };
         Ok(self.runs(&filter, Page::first(1))?.pop())
+    }
+
+    /// The runs that a slot's job has begun, in order.
+    pub fn runs_of_slot(&self, slot: &SlotKey) -> Result<Vec<Run>> {
+        let sql = format!("SELECT {COLUMNS} FROM runs WHERE project = ?1 AND schedule = ?2 AND slot = ?3 ORDER BY started_at, rowid");
+        self.ask("listing a slot's runs", |db| {
+            db.prepare_cached(&sql)?.query_map(params![slot.project, slot.schedule, Time(slot.due_at)], run)?.collect()
+        })
     }
 
     /// Finished runs that no notice has been made of yet, in the order in which they ended.

@@ -118,4 +118,6 @@ CREATE INDEX audit_by_time ON audit (at);
 
 CREATE TABLE pauses (project TEXT PRIMARY KEY, since INTEGER NOT NULL, until INTEGER, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE projects (name TEXT PRIMARY KEY, first_seen INTEGER NOT NULL, removed_at INTEGER) WITHOUT ROWID;
+", "
+ALTER TABLE last_due ADD COLUMN timing TEXT;
 "];

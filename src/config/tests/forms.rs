@@ -107,13 +107,13 @@ fn the_nearer_password_wins() {
 #[test]
 fn every_form_of_a_value_is_read() {
     let full = project(
-        "databases = \"all\"\nexclude_databases = [\"tmp_*\"]\nstandby = { pause_replay = \"1h\" }\nformat = \"directory\"\njobs = 4\ncompression = \"zstd:9\"\n\
+        "databases = \"all\"\nexclude_databases = [\"tmp_*\"]\nstandby = { pause_replay = \"1h\" }\nformat = \"plain\"\ncompression = \"zstd:9\"\n\
          password = { command = [\"/bin/pw\", \"x\"] }\nlimits = { retries = [] }\nto = [\"c@example.org\"]\ntables = [\"a\"]\nname_ = 1"
             .trim_end_matches("name_ = 1"),
     );
     assert_eq!(full.databases, Databases::All { exclude: vec!["tmp_*".into()] });
     assert_eq!(full.standby, Standby::PauseReplay(Duration::from_secs(3600)));
-    assert_eq!((full.shape.format, full.shape.jobs, full.shape.compression), (Format::Directory, 4, Compression::Zstd(9)));
+    assert_eq!((full.shape.format, full.shape.jobs, full.shape.compression), (Format::Plain, 1, Compression::Zstd(9)));
     assert!(matches!(full.connection.password, PasswordSource::Command(words) if words == ["/bin/pw", "x"]));
     assert_eq!((full.limits.retries.len(), full.notify.to.len()), (0, 1));
     assert_eq!(project("standby = \"refuse\"\ncompression = \"none\"").shape.compression, Compression::None);

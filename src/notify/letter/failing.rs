@@ -4,6 +4,7 @@
 
 use super::page::{self, Page, command, count, ordinal, sentence, span, stopped, time};
 use super::{About, FailedDatabase, Failing, LastGood, Recovered, Stale, Told};
+use crate::model::run::ANY_DATABASE;
 use crate::notify::redact::Redactor;
 
 /// How much of `pg_dump`'s stderr a mail carries.
@@ -55,7 +56,11 @@ impl Failing {
         let what = match self.databases.as_slice() {
             [one] => {
                 let kind = if one.selection == "full" { String::new() } else { format!("{} ", one.selection) };
-                let name = if one.database == *project { project.clone() } else { format!("{} in project {project}", one.database) };
+                let name = if one.database == *project || one.database == ANY_DATABASE {
+                    project.clone()
+                } else {
+                    format!("{} in project {project}", one.database)
+                };
                 format!("No {kind}backup of {name} was made{row}.")
             }
             several => {
@@ -107,6 +112,7 @@ impl Failing {
         let version = self.server_version.as_ref().map(|version| format!(", PostgreSQL {version}")).unwrap_or_default();
         let mut rows = vec![("server", format!("{}{version}", self.about.server))];
         for FailedDatabase { database, selection, run, started_at, ended_at, attempts, .. } in &self.databases {
+            let database = if database == ANY_DATABASE { "not asked for yet" } else { database };
             rows.push(("database", format!("{database}, {selection}, run {run}")));
             let took = page::age(*started_at, *ended_at);
             rows.push((
@@ -120,8 +126,8 @@ impl Failing {
             rows.push(("slot", String::from("none; it was started by hand")));
         }
         rows.push(("storage", self.about.storage.clone()));
-        let client = self.client.as_ref().map_or_else(|| String::from("no pg_dump found"), |version| format!("pg_dump {version}"));
-        rows.push(("versions", format!("pgdumpd {}, {client}", env!("CARGO_PKG_VERSION"))));
+        let client = self.client.as_ref().map(|version| format!(", pg_dump {version}")).unwrap_or_default();
+        rows.push(("versions", format!("pgdumpd {}{client}", env!("CARGO_PKG_VERSION"))));
         rows.push(("machine", self.about.machine.clone()));
         rows
     }
@@ -201,8 +207,9 @@ pub(super) fn place(about: &About) -> Vec<(&'static str, String)> {
 }
 
 fn fall_back(page: &mut Page, about: &About, database: &str, backup: Option<&LastGood>) {
+    let database = if database == ANY_DATABASE { about.project.as_str() } else { database };
     match backup {
-        Some(backup) => page.table(&format!("The last good backup of {database}"), &page::fallback(backup, about)),
+        Some(backup) => page.table(&format!("The last good backup of {}", backup.database), &page::fallback(backup, about)),
         None => page.prose(&format!("There is no good backup of {database} to fall back on.")),
     };
 }

@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Letter;
 use super::page::{self, Page, command, count};
+use crate::model::run::ANY_DATABASE;
 use crate::notify::redact::Redactor;
 
 pub(super) fn subject(letters: &[Letter]) -> String {
     let number = |wanted: fn(&Letter) -> bool| letters.iter().filter(|letter| wanted(letter)).count();
     let failed = number(|letter| matches!(letter, Letter::Failing(_)));
     let stale = number(|letter| matches!(letter, Letter::Stale(_)));
-    let well = number(|letter| matches!(letter, Letter::Recovered(_)));
-    let parts: Vec<String> = [("FAILED", failed), ("STALE", stale), ("OK", well)]
+    let slow = number(|letter| matches!(letter, Letter::Overrun(_)));
+    let well = number(|letter| matches!(letter, Letter::Recovered(_) | Letter::OnTime(_)));
+    let parts: Vec<String> = [("FAILED", failed), ("STALE", stale), ("OVERRUN", slow), ("OK", well)]
         .into_iter()
         .filter(|(_, number)| *number > 0)
         .map(|(word, number)| format!("{word} {}", count(number, "project")))
@@ -36,7 +38,7 @@ pub(super) fn body(letters: &[Letter], redactor: &Redactor) -> String {
     for letter in letters {
         page.block(&page::cut(&letter.headline(redactor), 200), &lines(letter));
     }
-    if letters.iter().any(|letter| !matches!(letter, Letter::Recovered(_))) {
+    if letters.iter().any(|letter| matches!(letter, Letter::Failing(_) | Letter::Stale(_))) {
         page.prose("The backups made before are untouched, and a project's are not pruned until a new one succeeds.");
     }
     page.finish()
@@ -65,13 +67,15 @@ fn lines(letter: &Letter) -> Vec<String> {
                         format!("last good {}, {} ago", page::time(backup.taken_at, about.zone), page::age(backup.taken_at, about.now))
                     },
                 );
-                lines.push(format!("{}: {last}", database.database));
+                let name = if database.database == ANY_DATABASE { &about.project } else { &database.database };
+                lines.push(format!("{name}: {last}"));
                 lines.push(command(about, &["show", &database.run]));
             }
             lines.push(page::next(&facts.next, about));
             lines
         }
         Letter::Stale(facts) => vec![page::next(&facts.next, &facts.about), command(&facts.about, &["status", &facts.about.project])],
+        Letter::Overrun(facts) => vec![command(&facts.about, &["plan", &facts.about.project])],
         Letter::Recovered(facts) => {
             let about = &facts.about;
             let new = |backup: &super::LastGood| {

@@ -140,7 +140,7 @@ impl Damaged {
         };
         page.commands(&[
             ("back up now", command(about, &["backup", &about.project])),
-            ("check the others", command(about, &["verify", &about.project])),
+            ("see the others", command(about, &["list", &about.project])),
         ]);
         restore(&mut page, self.last_good.iter());
         page.prose(

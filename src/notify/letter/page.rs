@@ -2,7 +2,6 @@
 //!
 //! Owns [`Page`], which a letter is written on. It knows nothing of backups but how a [`LastGood`] is described.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -10,6 +9,7 @@ use chrono_tz::Tz;
 
 use super::{About, LastGood, Next};
 use crate::model::backup::ProofLevel;
+use crate::units;
 
 /// Prose is wrapped at this many characters; commands and paths never are.
 const WIDTH: usize = 76;
@@ -152,26 +152,9 @@ pub(super) fn time(at: DateTime<Utc>, zone: Tz) -> String {
     format!("{} ({utc})", local.format("%Y-%m-%d %H:%M\u{a0}%Z"))
 }
 
-/// `3 days 4 h`, `26 h`, `25 min`, `40 s`: two units at most, and hours up to two days, as people set them.
+/// `3 days 4 h`, kept on one line.
 pub(super) fn span(length: Duration) -> String {
-    let seconds = length.as_secs();
-    let units = [("day", 86_400), ("h", 3_600), ("min", 60), ("s", 1)];
-    let Some(first) = units.iter().position(|(name, unit)| seconds >= if *name == "day" { unit * 2 } else { *unit }) else {
-        return String::from("0 s");
-    };
-    let mut text = String::new();
-    let mut left = seconds;
-    for (name, unit) in units.iter().skip(first).take(2) {
-        let number = left / unit;
-        left %= unit;
-        if number > 0 {
-            let gap = if text.is_empty() { String::new() } else { String::from(JOINT) };
-            let plural = if *name == "day" && number > 1 { "s" } else { "" };
-            // Writing to a String can't fail.
-            write!(text, "{gap}{number}{JOINT}{name}{plural}").ok();
-        }
-    }
-    text
+    joined(&units::show_age(length))
 }
 
 /// The time from `then` to `now`; a backup from the future is zero old.
@@ -179,16 +162,14 @@ pub(super) fn age(then: DateTime<Utc>, now: DateTime<Utc>) -> String {
     span((now - then).to_std().unwrap_or_default())
 }
 
-/// `1.2 GiB`.
+/// `1.2 GiB`, kept on one line.
 pub(super) fn size(bytes: u64) -> String {
-    let units = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{bytes}{JOINT}bytes") } else { format!("{value:.1}{JOINT}{}", units[unit]) }
+    joined(&units::show_size(bytes))
+}
+
+/// Text that no line may break.
+fn joined(text: &str) -> String {
+    text.replace(' ', &JOINT.to_string())
 }
 
 /// A level of proof, for someone who never heard of levels.
@@ -276,14 +257,6 @@ mod tests {
     fn numbers_and_times_are_words() {
         let numbers = [1, 2, 3, 4, 11, 12, 13, 21, 101, 111];
         assert_eq!(numbers.map(ordinal), ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "101st", "111th"]);
-        assert_eq!(
-            [0, 40, 60, 3_660, 90_061, 172_800].map(|s| span(Duration::from_secs(s)).replace(JOINT, " ")),
-            ["0 s", "40 s", "1 min", "1 h 1 min", "25 h 1 min", "2 days"]
-        );
-        assert_eq!(
-            [0, 1023, 1536, 1_288_490_189].map(|bytes| size(bytes).replace(JOINT, " ")),
-            ["0 bytes", "1023 bytes", "1.5 KiB", "1.2 GiB"]
-        );
         let at = Utc.with_ymd_and_hms(2026, 11, 20, 23, 15, 0).unwrap();
         assert_eq!(time(at, Tz::Europe__Berlin).replace(JOINT, " "), "2026-11-21 00:15 CET (2026-11-20 23:15 UTC)");
         assert_eq!(time(at, Tz::UTC).replace(JOINT, " "), "2026-11-20 23:15 UTC");

@@ -8,6 +8,9 @@ use chrono_tz::Tz;
 use super::page::{self, Page, count, size, span, time};
 use crate::notify::redact::Redactor;
 
+/// More projects than this are not listed one by one: ten thousand make no mail.
+const MOST: usize = 50;
+
 /// All projects over a week.
 #[derive(Debug, Clone)]
 pub struct Weekly {
@@ -73,10 +76,15 @@ impl Weekly {
             .iter()
             .filter_map(|project| project.trouble.as_ref().map(|why| format!("{}: {}", project.project, redactor.clean(why))))
             .collect();
+        let more = trouble.len().saturating_sub(MOST);
+        let trouble: Vec<String> = trouble.into_iter().take(MOST).collect();
         if trouble.is_empty() {
             page.prose("No project is failing or stale.");
         } else {
             page.block("To look at", &trouble);
+            if more > 0 {
+                page.prose(&format!("And {more} more: pgdumpd status"));
+            }
         }
         page.block("By project: good, failed, missed; stored; newest good; last proven restore", &self.rows());
         let free: Vec<String> = self.free.iter().map(|(name, bytes)| format!("{name}: {} free", size(*bytes))).collect();
@@ -85,9 +93,8 @@ impl Weekly {
         page.finish()
     }
 
-    /// The troubled ones first, then by name; fifty at most, for ten thousand projects make no mail.
+    /// The troubled ones first, then by name; [`MOST`] of them.
     fn rows(&self) -> Vec<String> {
-        const MOST: usize = 50;
         let mut projects: Vec<&ProjectWeek> = self.projects.iter().collect();
         projects.sort_by(|a, b| (a.trouble.is_none(), &a.project).cmp(&(b.trouble.is_none(), &b.project)));
         let column = projects.iter().take(MOST).map(|project| project.project.chars().count()).max().unwrap_or(0).min(24);

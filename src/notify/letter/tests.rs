@@ -275,7 +275,7 @@ fn reminder() {
                 attempts
       slot      none; it was started by hand
       storage   main, /var/backups/pgdumpd
-      versions  pgdumpd 0.1.0, no pg_dump found
+      versions  pgdumpd 0.1.0
       machine   backup1
 
     The last words of the program that failed

@@ -1,10 +1,12 @@
 //! What is asked of the server and the storage before a byte is dumped: version, standby, rights, row security, other dumps, space.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::DatabaseProperties;
-use crate::model::dump::Content;
+use crate::model::dump::{Content, Format};
 use crate::model::project::Standby;
 use crate::postgres::dump::application_name;
 use crate::postgres::replay::ReplayPause;
@@ -13,15 +15,25 @@ use crate::postgres::version::Client;
 use crate::postgres::watch::ServerLock;
 use crate::units::show_size;
 
+use super::super::seen::{self, Seen};
 use super::super::{World, space};
 use super::{Means, Request};
 
+/// Where `pg_dump` spools the members of a tar.
+const SPOOL: &str = "/tmp";
+
+/// How long the server has to forget a session before the dump takes its place.
+const CLOSING: Duration = Duration::from_secs(1);
+
 /// What is known when the dump may begin.
 pub(super) struct Asked {
-    pub(super) session: Session,
+    /// Stays beside the dump; `None` where the server has no connection to spare for it.
+    pub(super) session: Option<Session>,
     pub(super) client: Client,
     pub(super) server: Server,
     pub(super) database_size: Option<u64>,
+    /// Bytes expected from the last backup of this selection.
+    pub(super) estimate: Option<u64>,
     pub(super) properties: Option<DatabaseProperties>,
     pub(super) started_at: DateTime<Utc>,
     pub(super) warnings: Vec<String>,
@@ -32,34 +44,79 @@ pub(super) struct Asked {
 /// Asks everything, in the order in which an answer makes the next question pointless.
 pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<Asked> {
     let project = means.project;
-    room(world, means, request)?;
+    let estimate = room(world, means, request)?;
     let name = application_name(&request.run);
     let mut session = Session::open(means.clients.newest(), means.access, Some(&request.connect_to), &name, &project.limits, means.cancel)?;
     let server = session.server().clone();
     let client = means.clients.for_server(server.version_num)?;
+    seen::remember(world, &project.name, &Seen { server: Some(server.version.clone()), client: Some(client.version.clone()) });
     let mut warnings = Vec::new();
     let replay = standby(means, &server, &client, request, &mut warnings)?;
     if request.shape.content != Content::Globals {
         rights(&mut session, request)?;
     }
-    server_lock(means, request, &mut session, &mut warnings)?;
-    let database_size = Some(session.database_size()?);
+    let database_size = session.database_size()?;
     let properties = Some(session.properties()?);
-    Ok(Asked { session, client, server, database_size, properties, started_at: world.clock.now(), warnings, _replay: replay })
+    if estimate.is_none() {
+        warnings.extend(unsure_of_space(means, database_size)?);
+    }
+    if request.shape.format == Format::Tar {
+        warnings.extend(spool(&mut session)?);
+    }
+    let session = beside(means, request, session, &mut warnings)?;
+    let started_at = world.clock.now();
+    Ok(Asked { session, client, server, database_size: Some(database_size), estimate, properties, started_at, warnings, _replay: replay })
 }
 
-fn room(world: &World, means: Means<'_>, request: &Request) -> Result<()> {
-    let Some(free) = means.storage.free_space()? else { return Ok(()) };
-    let Some(needed) = space::estimate(world, &means.project.name, &request.database, &request.shape.selection())? else {
-        if free == 0 {
-            return Err(no_space(means, free, 1));
-        }
-        return Ok(());
-    };
-    if free < needed {
-        return Err(no_space(means, free, needed));
+/// The session with the project's lock on the server; or none, where it would take the last connection from the dump itself.
+fn beside(means: Means<'_>, request: &Request, mut session: Session, warnings: &mut Vec<String>) -> Result<Option<Session>> {
+    if session.spare_connections()? > 0 {
+        server_lock(means, request, &mut session, warnings)?;
+        return Ok(Some(session));
     }
-    Ok(())
+    drop(session);
+    // The server goes on counting a backend for a moment after its client has gone, and nobody could ask it whether it still does.
+    if let Some(reason) = means.cancel.wait_timeout(CLOSING) {
+        return Err(reason.failure());
+    }
+    warnings.push(String::from(
+        "the server has no connection to spare: the dump ran without the session beside it, so nobody looked who blocked whom, and no other host was kept away",
+    ));
+    Ok(None)
+}
+
+/// Refuses where the next backup won't fit; returns what it is expected to need.
+fn room(world: &World, means: Means<'_>, request: &Request) -> Result<Option<u64>> {
+    let needed = space::estimate(world, &means.project.name, &request.database, &request.shape.selection())?;
+    match means.storage.free_space()? {
+        Some(free) if free < needed.unwrap_or(1) => Err(no_space(means, free, needed.unwrap_or(1))),
+        _ => Ok(needed),
+    }
+}
+
+/// Without an earlier backup nobody knows what a dump needs; a database larger than the room is worth a word.
+fn unsure_of_space(means: Means<'_>, database_size: u64) -> Result<Option<String>> {
+    let free = means.storage.free_space()?.filter(|free| *free < database_size);
+    Ok(free.map(|free| {
+        format!(
+            "there was no earlier backup to estimate from: the database has {}, and {} were free",
+            show_size(database_size),
+            show_size(free)
+        )
+    }))
+}
+
+/// `pg_dump` spools each member of a tar in `/tmp`, wherever TMPDIR points (the C library's `tmpfile`).
+fn spool(session: &mut Session) -> Result<Option<String>> {
+    let largest = session.largest_table()?;
+    let free = rustix::fs::statvfs(SPOOL).ok().map(|found| found.f_bavail.saturating_mul(found.f_frsize)).filter(|free| *free < largest);
+    Ok(free.map(|free| {
+        format!(
+            "pg_dump writes each table of a tar to {SPOOL} first: the largest has {}, and {} were free",
+            show_size(largest),
+            show_size(free)
+        )
+    }))
 }
 
 fn no_space(means: Means<'_>, free: u64, needed: u64) -> Failure {

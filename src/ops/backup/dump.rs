@@ -4,16 +4,16 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::dump::{Content, Format};
+use crate::model::options;
 use crate::model::project::Limits;
 use crate::postgres::archive::{Observed, Tap};
 use crate::postgres::connection;
 use crate::postgres::dump::Dump;
-use crate::postgres::options;
 use crate::postgres::session::Session;
 use crate::process::{self, Cancel, CancelReason, Child, Exit, Output, Spec};
 use crate::storage::Pending;
 use crate::stream::{self, Done, PumpError, Pumped, Side};
-use crate::units::show_duration;
+use crate::units::{show_duration, show_size};
 
 use super::before::Asked;
 use super::watch::{self, Seen};
@@ -81,13 +81,13 @@ fn run(
     let source = child.take_stdout().ok_or_else(|| Failure::new(Cause::System, "pg_dump was started without an output to read"))?;
     stream::enlarge_pipe(&source);
     let mut tap = tap_for(request);
-    let over = Cancel::new();
+    let (over, give_up) = (Cancel::new(), means.cancel.child());
     let target = child.identity();
     let workers = means.project.compression_workers;
     let (pumped, seen) = std::thread::scope(|scope| {
-        let session = &mut asked.session;
-        let watcher = scope.spawn(|| watch::watch(means, request, session, &target, &over));
-        let stop = || means.cancel.reason().is_some();
+        let session = asked.session.as_mut();
+        let watcher = scope.spawn(|| watch::watch(means, request, session, &target, &over, &give_up));
+        let stop = || give_up.is_cancelled();
         let pumped = stream::pump(Box::new(source), &mut tap, request.shape.compression, workers, sink, means.gauge, &stop);
         over.cancel(CancelReason::Cancelled);
         (pumped, watcher.join().unwrap_or_default())
@@ -133,7 +133,7 @@ fn judge(
     }
     let pumped = match pumped {
         Ok(pumped) => Ok(pumped),
-        Err(PumpError { side: Side::Sink, failure }) => return Err(failure.detail(tail)),
+        Err(PumpError { side: Side::Sink, failure }) => return Err(room_told(means, asked, failure).detail(tail)),
         Err(PumpError { failure, .. }) => Err(failure),
     };
     match exit {
@@ -154,7 +154,7 @@ fn failed(means: Means<'_>, asked: &mut Asked, seen: &Seen, exit: Exit, began: I
         return Failure::new(Cause::LockTimeout, format!("pg_dump waited {} for a lock held by {blocker}", show_duration(limit)))
             .hint("end or wait for that session, or raise limits.lock_wait");
     }
-    if asked.session.is_alive() {
+    if asked.session.as_mut().is_none_or(Session::is_alive) {
         Failure::new(Cause::DumpFailed, format!("pg_dump ended with {exit}"))
     } else {
         Failure::new(Cause::ConnectionLost, format!("the server ended the connection during the dump (pg_dump ended with {exit})"))
@@ -162,13 +162,29 @@ fn failed(means: Means<'_>, asked: &mut Asked, seen: &Seen, exit: Exit, began: I
     }
 }
 
+/// A destination that filled up meanwhile: how much is free, and how much it would have taken, as far as anyone knows.
+fn room_told(means: Means<'_>, asked: &Asked, failure: Failure) -> Failure {
+    if failure.cause != Cause::Space {
+        return failure;
+    }
+    let free = means.storage.free_space().ok().flatten().map(|free| format!("{} free now", show_size(free)));
+    let needed = asked.estimate.map(|needed| format!("about {} expected from the last backup", show_size(needed)));
+    let size = asked.database_size.map(|size| format!("{} in the database, uncompressed", show_size(size)));
+    let facts: Vec<String> = [free, needed, size].into_iter().flatten().collect();
+    failure.hint(format!("free some space, or let the retention keep less: {}", facts.join("; ")))
+}
+
 /// A dump that was ended by force must not leave its backend waiting with its locks.
 fn end_backend(means: Means<'_>, request: &Request, asked: &mut Asked) {
-    let ended = asked.session.terminate(&request.run).or_else(|_| {
-        let quick = Limits { connect: QUICK, ..means.project.limits.clone() };
-        Session::open(&asked.client, means.access, Some(&request.connect_to), "pgdumpd", &quick, &Cancel::new())
-            .and_then(|mut session| session.terminate(&request.run))
-    });
+    let at_hand = asked.session.as_mut().and_then(|session| session.terminate(&request.run).ok());
+    let ended = at_hand.map_or_else(
+        || {
+            let quick = Limits { connect: QUICK, ..means.project.limits.clone() };
+            Session::open(&asked.client, means.access, Some(&request.connect_to), "pgdumpd", &quick, &Cancel::new())
+                .and_then(|mut session| session.terminate(&request.run))
+        },
+        Ok,
+    );
     match ended {
         Ok(0) => {}
         Ok(count) => tracing::info!(run = %request.run, count, "ended the backend that the dump left behind"),

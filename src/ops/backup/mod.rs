@@ -9,6 +9,7 @@ mod dump;
 mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
@@ -24,6 +25,9 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
 use super::World;
+
+/// Longest wait for the removal of what a failed dump has written.
+const SWEEP: Duration = Duration::from_secs(5);
 
 /// What to back up, and why.
 #[derive(Debug, Clone)]
@@ -68,9 +72,23 @@ pub fn backup(world: &World, means: Means<'_>, request: &Request) -> Result<Mani
     let mut asked = before::ask(world, means, request)?;
     let key = commit::artifact_key(means.project, request, asked.started_at);
     let pending = means.storage.begin(&key, request.run.as_str())?;
-    let (dumped, pending) = dump::stream(means, request, &mut asked, pending)?;
+    let (dumped, pending) = dump::stream(means, request, &mut asked, pending).inspect_err(|_| sweep(means, request))?;
     refuse_if_cancelled(means.cancel)?;
     commit::commit(world, means, request, asked, dumped, &key, pending)
+}
+
+/// Removes what a failed dump has left under a temporary name. The writer does so itself unless it hangs in a write; a destination that
+/// hangs here as well is left to repair.
+fn sweep(means: Means<'_>, request: &Request) {
+    let (storage, project, run) = (Arc::clone(means.storage), means.project.name.clone(), request.run.clone());
+    let (done, ended) = crossbeam_channel::bounded(1);
+    let work = move || done.send(storage.sweep(&project, Some(run.as_str())));
+    let swept = std::thread::Builder::new().name(String::from("sweep")).spawn(work).ok().and_then(|_| ended.recv_timeout(SWEEP).ok());
+    match swept {
+        Some(Ok(_)) => {}
+        Some(Err(failure)) => tracing::warn!(run = %request.run, "what the failed dump has written could not be removed: {failure}"),
+        None => tracing::warn!(run = %request.run, "the destination hangs; what the failed dump has written will be removed later"),
+    }
 }
 
 fn refuse_if_cancelled(cancel: &Cancel) -> Result<()> {

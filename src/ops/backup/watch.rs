@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Cause, Failure};
 use crate::postgres::session::Session;
-use crate::process::{Cancel, Identity, Signal};
+use crate::process::{Cancel, CancelReason, Identity, Signal};
 use crate::stream::gauge::Waiting;
 use crate::units::show_duration;
 
@@ -35,8 +35,16 @@ pub(super) struct Seen {
     pub(super) warnings: Vec<String>,
 }
 
-/// Watches until `over` is cancelled or a bound is passed.
-pub(super) fn watch(means: Means<'_>, request: &Request, session: &mut Session, target: &Identity, over: &Cancel) -> Seen {
+/// Watches until `over` is cancelled or a bound is passed; then `give_up` is cancelled, so that a stalled destination can't hold the dump
+/// either. Without a session nobody is asked who blocks whom.
+pub(super) fn watch(
+    means: Means<'_>,
+    request: &Request,
+    mut session: Option<&mut Session>,
+    target: &Identity,
+    over: &Cancel,
+    give_up: &Cancel,
+) -> Seen {
     let began = Instant::now();
     let mut seen = Seen::default();
     let mut next_ask = began + FIRST_ASK;
@@ -46,13 +54,16 @@ pub(super) fn watch(means: Means<'_>, request: &Request, session: &mut Session, 
             break;
         }
         if let Some(verdict) = bound_passed(means, began, &seen) {
+            give_up.cancel(CancelReason::Failed(verdict.clone()));
             seen.verdict = Some(verdict);
             end(target, over);
             break;
         }
         if Instant::now() >= next_ask {
             next_ask = Instant::now() + ASK;
-            ask(request, session, &mut seen);
+            if let Some(session) = session.as_deref_mut() {
+                ask(request, session, &mut seen);
+            }
         }
     }
     seen
@@ -67,7 +78,8 @@ fn bound_passed(means: Means<'_>, began: Instant, seen: &Seen) -> Option<Failure
         );
     }
     let reading = means.gauge.snapshot();
-    if reading.still_for < limits.no_progress {
+    // The gauge may stand still since an earlier attempt of the run; only this one counts.
+    if reading.still_for.min(began.elapsed()) < limits.no_progress {
         return None;
     }
     let span = show_duration(limits.no_progress);

@@ -8,6 +8,7 @@ use crate::notify::probe;
 use crate::storage::Storage;
 use crate::units::show_size;
 
+use super::super::standing::{self, DaemonStanding};
 use super::super::{World, mount, secret};
 use super::Finding;
 
@@ -21,6 +22,7 @@ pub(super) fn look(world: &World, settings: &Settings) -> Vec<Finding> {
         .map(|warning| Finding::warning("configuration", warning.to_string(), warning.hint.clone().unwrap_or_default()))
         .collect();
     findings.push(state(&settings.daemon.state_dir));
+    findings.push(daemon(world, settings));
     for (name, chosen) in &settings.storages {
         if let Some(storage) = world.storages.get(name) {
             findings.extend(storage_findings(world, storage.as_ref(), chosen));
@@ -28,6 +30,22 @@ pub(super) fn look(world: &World, settings: &Settings) -> Vec<Finding> {
     }
     findings.push(settings.smtp.as_ref().map_or_else(nothing_mailed, mail));
     findings
+}
+
+fn daemon(world: &World, settings: &Settings) -> Finding {
+    let about = "daemon";
+    match standing::daemon(world, settings) {
+        Ok(DaemonStanding::Serving { .. }) => Finding::fine(about, "it is serving"),
+        Ok(DaemonStanding::Silent { heartbeat }) => Finding::problem(
+            about,
+            &Failure::new(Cause::System, format!("it has given no sign of life since {}", heartbeat.format("%Y-%m-%d %H:%M:%S UTC")))
+                .hint("look at its log (`journalctl -u pgdumpd`) and restart it"),
+        ),
+        Ok(DaemonStanding::Stopped) => {
+            Finding::warning(about, "it is not running, so nothing is backed up by itself", "systemctl enable --now pgdumpd")
+        }
+        Err(failure) => Finding::problem(about, &failure),
+    }
 }
 
 fn state(folder: &Path) -> Finding {
@@ -90,10 +108,8 @@ fn mail(smtp: &Smtp) -> Finding {
     let steps = probe::knock(smtp, password.as_ref(), &hostname);
     match steps.iter().find(|step| !step.ok) {
         None => Finding::fine(about, format!("{} greets us and lets us in; `pgdumpd notify test` sends a mail", smtp.host)),
-        Some(step) => Finding::problem(
-            about,
-            &Failure::new(Cause::Mail, format!("{} failed at {}: {}", smtp.host, step.name, step.detail))
-                .hint("mend [smtp], then run `pgdumpd notify test`"),
-        ),
+        Some(step) => {
+            Finding::problem(about, &Failure::new(Cause::Mail, step.detail.clone()).hint("mend [smtp], then run `pgdumpd notify test`"))
+        }
     }
 }

@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use crate::error::{Failure, Result};
 use crate::model::dump::{Content, DumpShape};
 use crate::model::project::Project;
+use crate::notify::redact::Redactor;
 use crate::postgres::connection::Access;
 use crate::postgres::session::Session;
 use crate::postgres::version::{self, Clients};
@@ -21,7 +22,7 @@ pub(super) fn look(world: &World, project: &Project) -> Vec<Finding> {
     let about = format!("project {:?}", project.name);
     let mut findings = Vec::new();
     if let Err(failure) = examine(world, project, &about, &mut findings) {
-        findings.push(Finding::problem(&about, &failure));
+        findings.push(Finding::problem(&about, &Redactor::default().clean_failure(failure)));
     }
     if project.schedules.is_empty() {
         findings.push(Finding::warning(&about, "it has no schedule, so it is backed up by hand only", "add [[project.schedule]]"));
@@ -38,18 +39,18 @@ fn examine(world: &World, project: &Project, about: &str, findings: &mut Vec<Fin
     findings.push(Finding::fine(
         about,
         format!(
-            "{} answers as {:?}: PostgreSQL {}, dumped by {}",
+            "{} answers as {:?}: PostgreSQL {}, dumped by pg_dump {}",
             server.reached,
             server.role,
-            server.version,
+            version::show(server.version_num),
             version::show(client.version_num)
         ),
     ));
     if let Some(fixed) = client.has_known_holes() {
         findings.push(Finding::warning(
-            about,
-            format!("pg_dump {} has known security holes", version::show(client.version_num)),
-            format!("upgrade the PostgreSQL client to {fixed} or newer"),
+            &format!("pg_dump {}", version::show(client.version_num)),
+            "it has known security holes",
+            format!("upgrade the PostgreSQL client ({}) to {fixed} or newer", client.dir().display()),
         ));
     }
     let apart = session.clock()? - world.clock.now();

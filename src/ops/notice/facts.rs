@@ -3,40 +3,48 @@
 use chrono::{DateTime, Utc};
 
 use crate::alert::{AlertKey, NoticeKind, Status};
-use crate::catalog::{BackupFilter, Writer};
+use crate::catalog::{BackupFilter, Reader};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::BackupRow;
 use crate::model::dump::restore_command;
 use crate::model::project::{Project, Schedule};
-use crate::model::run::{Run, RunStatus};
+use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood, Letter, Next, Recovered, Stale, Told};
 
 use super::super::World;
 use super::super::prune::PrunePlan;
+use super::super::seen;
 use super::{Change, Desk};
 
-/// The letters of one project's changes, each with its incident's thread: failures in one, recoveries in one, stale databases one each.
+/// A letter, the first mail of its incident where that has gone out, and the alerts whose incident begins with it.
+pub(super) struct Due {
+    pub(super) letter: Letter,
+    pub(super) thread: Option<String>,
+    pub(super) begins: Vec<AlertKey>,
+}
+
+/// The letters of one project's changes: failures in one, recoveries in one, stale databases one each.
 pub(super) fn letters(
     world: &World,
-    tx: &Writer,
+    tx: &Reader,
     desk: &Desk<'_>,
     project: &Project,
     changes: &[Change],
     runs: &[&Run],
     now: DateTime<Utc>,
-) -> Result<Vec<(Letter, Option<String>)>> {
+) -> Result<Vec<Due>> {
     let about = about(world, desk, project, now);
     let mut letters = Vec::new();
     let failing: Vec<&Change> = changes.iter().filter(|change| is_failing(change)).collect();
     if let Some(letter) = failing_letter(tx, project, &about, &failing, runs, now)? {
-        letters.push((Letter::Failing(letter), thread(&failing)));
+        letters.push(due(Letter::Failing(letter), &failing));
     }
     let recovered: Vec<&Change> = changes.iter().filter(|change| change.kind == NoticeKind::Recovered).collect();
     if let Some(letter) = recovered_letter(tx, project, &about, &recovered, now)? {
-        letters.push((Letter::Recovered(letter), thread(&recovered)));
+        letters.push(due(Letter::Recovered(letter), &recovered));
     }
     for change in changes.iter().filter(|change| is_stale(change)) {
-        letters.push((Letter::Stale(stale_letter(tx, project, &about, change, now)?), thread(&[change])));
+        letters.push(due(Letter::Stale(stale_letter(tx, project, &about, change, now)?), &[change]));
     }
     Ok(letters)
 }
@@ -50,12 +58,17 @@ fn is_failing(change: &Change) -> bool {
     matches!(change.kind, NoticeKind::FirstFailure | NoticeKind::CauseChanged | NoticeKind::Reminder) && !is_stale(change)
 }
 
-fn thread(changes: &[&Change]) -> Option<String> {
-    changes.iter().find_map(|change| change.after.thread.clone().or_else(|| change.before.thread.clone())).map(|id| format!("<{id}>"))
+pub(super) fn due(letter: Letter, changes: &[&Change]) -> Due {
+    let (first, later): (Vec<&&Change>, Vec<&&Change>) = changes.iter().partition(|change| change.before.status == Status::Ok);
+    Due {
+        letter,
+        thread: later.iter().find_map(|change| change.before.thread.clone()).map(|id| format!("<{id}>")),
+        begins: first.iter().map(|change| change.after.key.clone()).collect(),
+    }
 }
 
 fn failing_letter(
-    tx: &Writer,
+    tx: &Reader,
     project: &Project,
     about: &About,
     changes: &[&Change],
@@ -77,6 +90,7 @@ fn failing_letter(
         slot = slot.or_else(|| Some((run.slot?, run.schedule.clone()?)));
         databases.push(failed(tx, &run)?);
     }
+    let seen = seen::recall(tx, &project.name)?;
     let fine = runs.iter().filter(|run| run.status == RunStatus::Completed).map(|run| run.database.clone()).collect();
     Ok(Some(Failing {
         about: about.clone(),
@@ -88,8 +102,8 @@ fn failing_letter(
         slot,
         next: next(tx, project, now)?,
         reminder: project.notify.reminder,
-        client: None,
-        server_version: None,
+        client: seen.client,
+        server_version: seen.server,
     }))
 }
 
@@ -101,7 +115,7 @@ fn told(change: &Change) -> Told {
     }
 }
 
-fn failed(tx: &Writer, run: &Run) -> Result<FailedDatabase> {
+fn failed(tx: &Reader, run: &Run) -> Result<FailedDatabase> {
     let key = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
     let unknown = || Failure::new(Cause::System, "the run ended without saying why");
     Ok(FailedDatabase {
@@ -116,17 +130,18 @@ fn failed(tx: &Writer, run: &Run) -> Result<FailedDatabase> {
     })
 }
 
-fn newest(tx: &Writer, key: &AlertKey) -> Result<Option<BackupRow>> {
+fn newest(tx: &Reader, key: &AlertKey) -> Result<Option<BackupRow>> {
     tx.latest_backup(&BackupFilter {
         project: Some(key.project.clone()),
-        database: Some(key.database.clone()),
+        // What failed before the databases were known leaves all of them to fall back on.
+        database: Some(key.database.clone()).filter(|database| database != ANY_DATABASE),
         selection: Some(key.selection.clone()),
         undamaged: true,
         ..BackupFilter::default()
     })
 }
 
-fn is_paused(tx: &Writer, project: &Project) -> Result<bool> {
+fn is_paused(tx: &Reader, project: &Project) -> Result<bool> {
     Ok(tx.pauses()?.iter().any(|pause| pause.project == project.name))
 }
 
@@ -142,7 +157,7 @@ fn last_good(row: BackupRow) -> LastGood {
     }
 }
 
-fn recovered_letter(tx: &Writer, project: &Project, about: &About, changes: &[&Change], now: DateTime<Utc>) -> Result<Option<Recovered>> {
+fn recovered_letter(tx: &Reader, project: &Project, about: &About, changes: &[&Change], now: DateTime<Utc>) -> Result<Option<Recovered>> {
     let Some(first) = changes.iter().min_by_key(|change| change.before.since) else { return Ok(None) };
     let mut backups = Vec::new();
     for change in changes {
@@ -158,7 +173,7 @@ fn recovered_letter(tx: &Writer, project: &Project, about: &About, changes: &[&C
     }))
 }
 
-fn stale_letter(tx: &Writer, project: &Project, about: &About, change: &Change, now: DateTime<Utc>) -> Result<Stale> {
+fn stale_letter(tx: &Reader, project: &Project, about: &About, change: &Change, now: DateTime<Utc>) -> Result<Stale> {
     let reason = match &change.after.message {
         Some(message) => Some(format!("the last run failed: {message}")),
         None if is_paused(tx, project)? => Some(String::from("the project is paused")),
@@ -175,17 +190,16 @@ fn stale_letter(tx: &Writer, project: &Project, about: &About, change: &Change, 
     })
 }
 
-fn next(tx: &Writer, project: &Project, now: DateTime<Utc>) -> Result<Next> {
+pub(super) fn next(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result<Next> {
     if !project.enabled {
         return Ok(Next::Nothing(String::from("the project is disabled")));
     }
     if is_paused(tx, project)? {
         return Ok(Next::Nothing(String::from("the project is paused")));
     }
-    let last_due = tx.last_due()?;
     let mut soonest: Option<(DateTime<Utc>, &Schedule)> = None;
     for plan in project.schedules.iter().filter(|plan| plan.enabled) {
-        let last = last_due.get(&(project.name.clone(), plan.name.clone())).copied();
+        let last = tx.last_due_of(&project.name, &plan.name)?;
         if let Some(at) = plan.timing.next_after(plan.time_zone, now, last) {
             soonest = Some(soonest.map_or((at, plan), |known| if at < known.0 { (at, plan) } else { known }));
         }
@@ -210,7 +224,7 @@ pub(super) fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &Pru
     }
 }
 
-fn about(world: &World, desk: &Desk<'_>, project: &Project, now: DateTime<Utc>) -> About {
+pub(super) fn about(world: &World, desk: &Desk<'_>, project: &Project, now: DateTime<Utc>) -> About {
     let place = world.storages.get(&project.storage).map(|storage| storage.place()).unwrap_or_default();
     About {
         project: project.name.clone(),

@@ -4,26 +4,33 @@
 //! loses nothing and tells nothing twice. What to tell is decided in `alert`; how it reads, in `notify::letter`.
 
 mod facts;
+mod overrun;
+mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::alert::{self, Alert, AlertKey, Event, NoticeKind};
-use crate::catalog::Writer;
+use crate::catalog::{REBUILT, Reader, Writer};
 use crate::error::{Cause, Result};
 use crate::model::backup::RunId;
 use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
-use crate::model::run::{Run, RunStatus};
+use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::model::settings::Settings;
-use crate::notify::group::{self, Waiting};
-use crate::notify::letter::{Envelope, Letter, message_id};
+use crate::notify::Message;
+use crate::notify::group::{self, Ready, Waiting};
+use crate::notify::letter::{Envelope, Letter, Rebuilt, message_id};
 use crate::notify::redact::Redactor;
 
 use super::World;
-use super::prune::PrunePlan;
+use super::prune::{self, PrunePlan};
+
+pub use overrun::overruns;
+pub use weekly::weekly;
 
 /// What letters need besides the catalog.
 #[derive(Debug, Clone)]
@@ -48,11 +55,12 @@ pub fn tell(world: &World, desk: &Desk<'_>) -> Result<usize> {
         return Ok(0);
     }
     let now = world.clock.now();
+    let projects: HashMap<&str, &Project> = desk.settings.projects.iter().map(|project| (project.name.as_str(), project)).collect();
     world.catalog.write(|tx| {
         let runs = tx.untold_runs()?;
         let mut waiting = Vec::new();
         for (name, runs) in by_project(&runs) {
-            if let Some(project) = desk.settings.project(name) {
+            if let Some(project) = projects.get(name) {
                 let changes = changes_of(tx, project, &runs, now)?;
                 waiting.extend(letters(world, tx, desk, project, &changes, &runs, now)?);
             }
@@ -88,13 +96,15 @@ fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>)
             }
         }
         if matches!(event, Event::Succeeded) {
-            settle_unnamed(tx, project, run, now)?;
+            if let Some(change) = settle_unnamed(tx, project, run, now)? {
+                changes.insert(change.after.key.clone(), change);
+            }
         }
     }
     Ok(changes.into_values().collect())
 }
 
-fn known(tx: &Writer, key: &AlertKey) -> Result<Option<Alert>> {
+fn known(tx: &Reader, key: &AlertKey) -> Result<Option<Alert>> {
     tx.alert(&key.project, &key.database, &key.selection)
 }
 
@@ -103,14 +113,13 @@ fn put(tx: &Writer, alert: &Alert) -> Result<()> {
     tx.put_alert(&key.project, &key.database, &key.selection, alert)
 }
 
-/// A good run also ends the alert of a failure that struck before any database was known.
-fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<()> {
-    let key = AlertKey { project: project.name.clone(), database: String::from("*"), selection: run.selection.clone() };
-    if let Some(before) = known(tx, &key)? {
-        let (after, _) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
-        put(tx, &after)?;
-    }
-    Ok(())
+/// A good run also ends the alert of a failure that struck before any database was known; who was told of that hears of this, too.
+fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<Option<Change>> {
+    let key = AlertKey { project: project.name.clone(), database: String::from(ANY_DATABASE), selection: run.selection.clone() };
+    let Some(before) = known(tx, &key)? else { return Ok(None) };
+    let (after, kind) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
+    put(tx, &after)?;
+    Ok(kind.map(|kind| Change { before, after, kind, run: Some(run.clone()) }))
 }
 
 /// What a run means for its alert: nothing where it was ended on purpose or found the project in other hands.
@@ -125,18 +134,24 @@ fn event_of(run: &Run) -> Option<Event> {
 /// Looks for projects whose newest good full backup is too old, and for those that are fresh again; returns the number of mails queued.
 pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let now = world.clock.now();
-    let newest = world.catalog.read(|reader| reader.last_good_full())?;
+    let (newest, alerts) = world.catalog.read(|reader| Ok((by_database(reader.last_good_full()?), reader.alerts::<Alert>()?)))?;
+    let alerts: HashMap<&AlertKey, &Alert> = alerts.iter().map(|alert| (&alert.key, alert)).collect();
+    // Most minutes change nothing, and then nobody who writes has to wait for ten thousand of these.
+    let mut changing = Vec::new();
+    for project in desk.settings.projects.iter().filter(|project| project.enabled && project.max_backup_age.is_some()) {
+        let steps = aged(project, &newest, now, |key| Ok(alerts.get(key).map(|alert| (*alert).clone())))?;
+        if steps.iter().any(|step| step.known.as_ref() != Some(&step.after)) {
+            changing.push(project);
+        }
+    }
+    if changing.is_empty() {
+        return Ok(0);
+    }
     world.catalog.write(|tx| {
         let mut waiting = Vec::new();
-        for project in desk.settings.projects.iter().filter(|project| project.enabled && project.max_backup_age.is_some()) {
+        for project in &changing {
             let mut changes = Vec::new();
-            for database in databases_of(project, &newest) {
-                let last_good_full = newest.get(&(project.name.clone(), database.clone())).copied();
-                let key = AlertKey { project: project.name.clone(), database, selection: Selection::full() };
-                let known = known(tx, &key)?;
-                let before = known.clone().unwrap_or_else(|| Alert::new(key.clone(), now));
-                let event = Event::Tick { last_good_full, max_age: project.max_backup_age };
-                let (after, kind) = alert::decide(&before, &event, project.notify.reminder, now);
+            for Step { known, before, after, kind } in aged(project, &newest, now, |key| known(tx, key))? {
                 if known.as_ref() != Some(&after) {
                     put(tx, &after)?;
                 }
@@ -148,17 +163,51 @@ pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     })
 }
 
+/// What the passing of time does to one alert.
+struct Step {
+    known: Option<Alert>,
+    before: Alert,
+    after: Alert,
+    kind: Option<NoticeKind>,
+}
+
+/// When the newest good full backup of each database was started, by project.
+type Newest = HashMap<String, BTreeMap<String, DateTime<Utc>>>;
+
+fn by_database(newest: HashMap<(String, String), DateTime<Utc>>) -> Newest {
+    let mut by_project = Newest::new();
+    for ((project, database), at) in newest {
+        by_project.entry(project).or_default().insert(database, at);
+    }
+    by_project
+}
+
+fn aged(project: &Project, newest: &Newest, now: DateTime<Utc>, known: impl Fn(&AlertKey) -> Result<Option<Alert>>) -> Result<Vec<Step>> {
+    let none = BTreeMap::new();
+    let newest = newest.get(&project.name).unwrap_or(&none);
+    let mut steps = Vec::new();
+    for database in databases_of(project, newest) {
+        let event = Event::Tick { last_good_full: newest.get(&database).copied(), max_age: project.max_backup_age };
+        let key = AlertKey { project: project.name.clone(), database, selection: Selection::full() };
+        let known = known(&key)?;
+        let before = known.clone().unwrap_or_else(|| Alert::new(key, now));
+        let (after, kind) = alert::decide(&before, &event, project.notify.reminder, now);
+        steps.push(Step { known, before, after, kind });
+    }
+    Ok(steps)
+}
+
 /// The databases whose age counts: the named ones, and of an "all" project those that ever had a backup.
-fn databases_of(project: &Project, newest: &HashMap<(String, String), DateTime<Utc>>) -> BTreeSet<String> {
+fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>) -> BTreeSet<String> {
     match &project.databases {
         Databases::Named(names) => names.iter().cloned().collect(),
-        _ => newest.keys().filter(|(name, _)| *name == project.name).map(|(_, database)| database.clone()).collect(),
+        _ => newest.keys().cloned().collect(),
     }
 }
 
 /// Tells once that a changed retention waits for a person.
 pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan) -> Result<()> {
-    let told = format!("held-told:{}", project.name);
+    let told = prune::held_key(&project.name);
     if world.catalog.read(|reader| reader.meta(&told))?.as_deref() == Some(plan.fingerprint()) {
         return Ok(());
     }
@@ -166,13 +215,62 @@ pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan)
     let letter = Letter::HeldPrune(facts::held(world, desk, project, plan, now));
     world.catalog.write(|tx| {
         tx.put_meta(&told, plan.fingerprint())?;
-        queue(tx, vec![waiting(desk, project, letter.clone(), None, now)], now).map(|_| ())
+        let due = facts::Due { letter: letter.clone(), thread: None, begins: Vec::new() };
+        queue(tx, vec![waiting(desk, project, due, now)], now).map(|_| ())
     })
+}
+
+/// Ends a rebuild of the catalog's index, and tells of it where there was something to lose.
+pub fn rebuilt(world: &World, desk: &Desk<'_>, why: &str, backups: usize, projects: usize) -> Result<()> {
+    let now = world.clock.now();
+    let facts = Rebuilt { machine: facts::machine(), reason: why.to_owned(), backups, projects, aside: None };
+    world.catalog.write(|tx| {
+        // Another process may have rebuilt it meanwhile, and told so.
+        if tx.rebuilt_because()?.is_none() {
+            return Ok(());
+        }
+        tx.reindexed()?;
+        if backups == 0 {
+            return Ok(());
+        }
+        let said = format!("the catalog was rebuilt from {backups} backups at {}: {why}", now.format("%Y-%m-%d %H:%M UTC"));
+        tx.put_meta(REBUILT, &said)?;
+        let to = desk.settings.smtp.iter().flat_map(|smtp| smtp.to.iter().cloned()).collect();
+        queue(tx, vec![Waiting { to, since: long_ago(now), thread: None, begins: Vec::new(), letter: Letter::Rebuilt(facts.clone()) }], now)
+            .map(drop)
+    })
+}
+
+/// Failed runs that the catalog could not take: the mails about them, to be sent directly. Nothing is remembered of them.
+pub fn unrecorded(world: &World, desk: &Desk<'_>, runs: &[Run]) -> Result<Vec<Message>> {
+    let now = world.clock.now();
+    let mut messages = Vec::new();
+    for (name, runs) in by_project(runs) {
+        let Some(project) = desk.settings.project(name) else { continue };
+        let changes: Vec<Change> = runs.iter().filter_map(|run| unrecorded_change(run, now)).collect();
+        let letters = world.catalog.read(|reader| letters(world, reader, desk, project, &changes, &runs, now))?;
+        messages.extend(
+            group::gather(letters, now)
+                .0
+                .into_iter()
+                .filter(|ready| !ready.to.is_empty())
+                .map(|ready| message(ready, message_id(RunId::random().as_str(), &facts::machine()), now)),
+        );
+    }
+    Ok(messages)
+}
+
+fn unrecorded_change(run: &Run, now: DateTime<Utc>) -> Option<Change> {
+    let Some(Event::Failed(failure)) = event_of(run) else { return None };
+    let key = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
+    let before = Alert::new(key, now);
+    let (after, kind) = alert::decide(&before, &Event::Failed(failure), Duration::ZERO, now);
+    kind.map(|kind| Change { before, after, kind, run: Some(run.clone()) })
 }
 
 fn letters(
     world: &World,
-    tx: &Writer,
+    tx: &Reader,
     desk: &Desk<'_>,
     project: &Project,
     changes: &[Change],
@@ -180,25 +278,39 @@ fn letters(
     now: DateTime<Utc>,
 ) -> Result<Vec<Waiting>> {
     let letters = facts::letters(world, tx, desk, project, changes, runs, now)?;
-    Ok(letters.into_iter().map(|(letter, thread)| waiting(desk, project, letter, thread, now)).collect())
+    Ok(letters.into_iter().map(|due| waiting(desk, project, due, now)).collect())
 }
 
-fn waiting(desk: &Desk<'_>, project: &Project, letter: Letter, thread: Option<String>, now: DateTime<Utc>) -> Waiting {
+fn waiting(desk: &Desk<'_>, project: &Project, due: facts::Due, now: DateTime<Utc>) -> Waiting {
     let own = &project.notify.to;
     let to = if own.is_empty() { desk.settings.smtp.as_ref().map(|smtp| smtp.to.clone()).unwrap_or_default() } else { own.clone() };
-    // Company has been waited for already: the caller tells in rounds.
-    let since = now - TimeDelta::from_std(group::WINDOW).unwrap_or_default();
-    Waiting { to: to.into_iter().collect(), since, thread, letter }
+    Waiting { to: to.into_iter().collect(), since: long_ago(now), thread: due.thread, begins: due.begins, letter: due.letter }
 }
 
-/// Puts letters into the outbox, those to the same people as one mail.
+/// Company has been waited for already: the caller tells in rounds.
+fn long_ago(now: DateTime<Utc>) -> DateTime<Utc> {
+    now - TimeDelta::from_std(group::WINDOW).unwrap_or_default()
+}
+
+/// The finished mail. What the catalog holds is free of the secrets that were known when it happened; the usual places are looked at once more.
+fn message(ready: Ready, own_id: String, now: DateTime<Utc>) -> Message {
+    let envelope = Envelope { to: ready.to.into_iter().collect(), message_id: own_id, threads: ready.threads, written_at: now };
+    ready.letter.message(&Redactor::default(), envelope)
+}
+
+/// Puts letters into the outbox, those to the same people as one mail. The first mail of an incident is what its later ones answer.
 fn queue(tx: &Writer, waiting: Vec<Waiting>, now: DateTime<Utc>) -> Result<usize> {
     let (ready, _) = group::gather(waiting, now);
     let count = ready.len();
     for ready in ready.into_iter().filter(|ready| !ready.to.is_empty()) {
         let own_id = message_id(RunId::random().as_str(), &facts::machine());
-        let envelope = Envelope { to: ready.to.into_iter().collect(), message_id: own_id, threads: ready.threads, written_at: now };
-        tx.enqueue(&ready.letter.message(&Redactor::default(), envelope))?;
+        for key in &ready.begins {
+            if let Some(mut alert) = known(tx, key)? {
+                alert.thread = Some(own_id.trim_matches(['<', '>']).to_owned());
+                put(tx, &alert)?;
+            }
+        }
+        tx.enqueue(&message(ready, own_id, now))?;
     }
     Ok(count)
 }

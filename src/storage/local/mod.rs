@@ -91,14 +91,21 @@ impl Local {
     /// A new file under a temporary name in a project's folder.
     fn temporary(&self, folder: Folder, key: &Key, run: &str) -> Result<LocalPending> {
         let prefix = unfinished_prefix(Some(run))?;
-        for number in 0..1000 {
-            let name = format!("{prefix}{number}");
+        for _ in 0..100 {
+            // By chance and not by count: a writer that hung and is dropped late must not find a later attempt's file under its name.
+            let name = format!("{prefix}{}", RunId::random());
             if let Some(file) = folder.create(&name)? {
                 return Ok(LocalPending::new(self.clone(), folder, key.clone(), name, file));
             }
         }
-        Err(Failure::new(Cause::Storage, format!("{} holds a thousand unfinished files of the run {run}", folder.path().display()))
-            .hint("they are debris of a crash; a start of pgdumpd serve removes them"))
+        Err(Failure::new(
+            Cause::Storage,
+            format!(
+                "{} holds a hundred unfinished files of the run {run} under names that chance should not meet",
+                folder.path().display()
+            ),
+        )
+        .hint("they are debris of a crash; a start of pgdumpd serve removes them"))
     }
 }
 

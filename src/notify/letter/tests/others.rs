@@ -191,8 +191,8 @@ fn damaged_backup() {
       file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
 
     What to type
-      back up now       pgdumpd backup shop
-      check the others  pgdumpd verify shop
+      back up now     pgdumpd backup shop
+      see the others  pgdumpd list shop
 
     To restore it with standard tools, into a database that is there and empty
       zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB

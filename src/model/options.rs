@@ -1,11 +1,10 @@
 //! Which `pg_dump` options people may add to a dump, and why not the others.
 //!
 //! Owns the allow-list: an option that isn't on it is refused with a reason, because it would break a promise (what is dumped, where it
-//! goes, that it ends) or isn't known. Pure. Configuration, `dump` and verbs call it.
+//! goes, that it ends) or isn't known. Pure. The configuration vets every option before anything runs; `postgres::dump` spells them.
 
-use super::version::Client;
+use super::dump::{Content, DumpShape};
 use crate::error::{Cause, Failure, Result};
-use crate::model::dump::DumpShape;
 
 /// Allowed options: long name, short name, whether a value follows.
 const ALLOWED: [(&str, &str, bool); 36] = [
@@ -159,7 +158,6 @@ pub fn breaks_row_counting(options: &[String]) -> bool {
 /// Whether large objects are dumped: with their rows, unless a selection or an option leaves them out (manual: `pg_dump`, `-b`).
 #[must_use]
 pub fn dumps_large_objects(shape: &DumpShape) -> bool {
-    use crate::model::dump::Content;
     let selected = !shape.include_tables.is_empty() || !shape.include_schemas.is_empty();
     let asked = |wanted: [&str; 2]| names(&shape.options).any(|name| wanted.contains(&name));
     let rows = matches!(shape.content, Content::Full | Content::Data);
@@ -167,9 +165,10 @@ pub fn dumps_large_objects(shape: &DumpShape) -> bool {
     (by_default || asked(["blobs", "large-objects"])) && !asked(["no-blobs", "no-large-objects"])
 }
 
-/// The options as this client spells them: release 16 renamed those of large objects.
-pub(super) fn for_client(options: &[String], client: &Client) -> Vec<String> {
-    let modern = client.version_num >= 160_000;
+/// The options as a client of this version (150018 is 15.18) spells them: release 16 renamed those of large objects.
+#[must_use]
+pub fn for_client(options: &[String], version_num: u32) -> Vec<String> {
+    let modern = version_num >= 160_000;
     let spell = |option: &String| match (option.as_str(), modern) {
         ("-b" | "--blobs" | "--large-objects", true) => String::from("--large-objects"),
         ("-b" | "--blobs" | "--large-objects", false) => String::from("--blobs"),

@@ -1,0 +1,177 @@
+"""Measures the daemon with many projects and the catalog with many backups; benches/scale prepares and calls it."""
+
+import argparse
+import datetime
+import os
+import pathlib
+import signal
+import sqlite3
+import statistics
+import subprocess
+import time
+
+PSQL = r"""#!/bin/sh
+case " $* " in *' --version '*) echo 'psql (PostgreSQL) 15.18'; exit;; esac
+answer=
+while IFS= read -r line; do
+  case $line in
+    '\echo '*' :ERROR :SQLSTATE') mark=${line#* }; printf '%s\n%s false 00000\n' "$answer" "${mark%% *}"; answer= ;;
+    '\echo :LAST_ERROR_MESSAGE') echo ;;
+    '\echo '*' end') echo "${line#* }" ;;
+    *server_version_num*) answer='{"host":"127.0.0.1","port":"5432","database":"d","role":"postgres","version":"15.18","version_num":150018,"standby":false,"superuser":true,"settings":1}' ;;
+    *pg_control_system*) answer='"7"' ;;
+    *row_security_active*) answer='[]' ;;
+    *pg_database_size*) answer=8000000 ;;
+    *datdba*) answer='{"owner":"postgres","encoding":"UTF8","collate":"C","ctype":"C","icu_locale":null,"locale_provider":null}' ;;
+  esac
+done
+"""
+
+PG_DUMP = """#!/bin/sh
+case " $* " in *' --version '*) echo 'pg_dump (PostgreSQL) 15.18'; exit;; esac
+echo + >>{work}/dumps; cat {work}/archive; echo - >>{work}/dumps
+"""
+
+PARALLEL = 4
+
+
+def script(path, text):
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def prepare(work, projects, due):
+    (work / "bin").mkdir()
+    script(work / "bin/psql", PSQL)
+    script(work / "bin/pg_dump", PG_DUMP.format(work=work))
+    for name in ("state", "backups"):
+        (work / name).mkdir(mode=0o700)
+    text = [
+        f'[daemon]\nstate_dir = "{work}/state"\nmax_parallel = {PARALLEL}\nmax_parallel_per_server = {PARALLEL}\n'
+        f'[storage.main]\ntype = "local"\npath = "{work}/backups"\nreserve = "0"\n'
+        f'[defaults]\npg_bin_dir = "{work}/bin"\nserver_lock = false\nmax_backup_age = "26h"\n'
+        "retention = { keep_last = 3, keep_daily = 14, keep_monthly = 12 }\n"
+    ]
+    for number in range(projects):
+        text.append(
+            f'[[project]]\nname = "project-{number}"\nconnection = "postgresql://u@s{number % 50}.test/db{number}"\ndatabases = ["db{number}"]\n'
+            f'[[project.schedule]]\nname = "nightly"\ncron = "{due.minute} {due.hour} * * *"\n'
+        )
+    (work / "pgdumpd.toml").write_text("".join(text))
+
+
+def memory(pid):
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def processor(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def ask(work, sql):
+    with sqlite3.connect(f"file:{work}/state/catalog.db?mode=rw", uri=True, timeout=30) as catalog:
+        return catalog.execute(sql).fetchone()[0]
+
+
+def serve(options, work, row):
+    due = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=options.idle + 90)).replace(second=0, microsecond=0)
+    prepare(work, options.projects, due)
+    log = open(work / "log", "w")
+    begun = time.monotonic()
+    daemon = subprocess.Popen([options.binary, "--config", work / "pgdumpd.toml", "serve"], stderr=log)
+    while "ready" not in (work / "log").read_text():
+        time.sleep(0.01)
+    row("start, from exec to ready", f"{time.monotonic() - begun:.2f} s", "2 s")
+    time.sleep(20)
+    row("resident memory, idle", f"{memory(daemon.pid):.0f} MB", "100 MB")
+    before, since = processor(daemon.pid), time.monotonic()
+    time.sleep(max(0, min(options.idle, due.timestamp() - time.time() - 2)))
+    share = (processor(daemon.pid) - before) / (time.monotonic() - since)
+    row(f"one core, idle, over {time.monotonic() - since:.0f} s", f"{share * 100:.2f} %", "0.5 %")
+    while ask(work, "select count(*) from slots") < options.projects:
+        time.sleep(0.01)
+    row("all slots claimed, after they were due", f"{time.time() - due.timestamp():.2f} s", "1 s")
+    done, since = ask(work, "select count(*) from slots where outcome = 'ok'"), time.monotonic()
+    time.sleep(options.run)
+    done = ask(work, "select count(*) from slots where outcome = 'ok'") - done
+    row(f"jobs a minute, {PARALLEL} at once, stand-ins for the clients", f"{done * 60 / (time.monotonic() - since):.0f}", "")
+    row("resident memory, at work", f"{memory(daemon.pid):.0f} MB", "100 MB")
+    now = most = 0
+    for line in (work / "dumps").read_text().split():
+        now += 1 if line == "+" else -1
+        most = max(most, now)
+    row("dumps at once, at most", str(most), str(PARALLEL))
+    begun = time.monotonic()
+    subprocess.run([options.binary, "--config", work / "pgdumpd.toml", "status"], stdout=subprocess.DEVNULL, check=False)
+    row("`status` of all", f"{time.monotonic() - begun:.2f} s", "")
+    begun = time.monotonic()
+    daemon.send_signal(signal.SIGHUP)
+    while "read again" not in (work / "log").read_text():
+        time.sleep(0.01)
+    row("reload", f"{time.monotonic() - begun:.2f} s", "")
+    begun = time.monotonic()
+    daemon.send_signal(signal.SIGTERM)
+    daemon.wait()
+    row("stop, with thousands of slots waiting", f"{time.monotonic() - begun:.2f} s", "")
+
+
+def fill(work, rows, per_project):
+    """A million backups in the index, and the files of one project."""
+    start = 1_600_000_000
+    with sqlite3.connect(work / "state/catalog.db") as catalog:
+        catalog.execute("DELETE FROM backups")
+
+        def backup(number):
+            project, turn = number // per_project, number % per_project
+            at = (start + turn * 10_000 + project) * 1_000_000
+            file = f"db_{number:08}_full.dump.zst"
+            return (f"{number:08}", "main", f"project-{project}", f"db{project}", "full", "full", "scheduled", "nightly", at, at, at + 1_000_000,
+                    file, 1000 + number, 5000 + number, "0" * 64, 3, 10, 0, "whole", at, None)
+
+        catalog.executemany(f"INSERT INTO backups VALUES ({', '.join('?' * 21)})", (backup(number) for number in range(rows)))
+    folder = work / "backups/project-7"
+    folder.mkdir(exist_ok=True)
+    for number in range(7 * per_project, 8 * per_project):
+        (folder / f"db_{number:08}_full.dump.zst").touch(mode=0o600)
+        (folder / f"db_{number:08}_full.dump.zst.json").touch(mode=0o600)
+
+
+def questions(options, work, row):
+    per_project = 10_000
+    fill(work, options.rows, per_project)
+
+    def timed(what, target, *words):
+        spans = []
+        for _ in range(5):
+            begun = time.monotonic()
+            subprocess.run([options.binary, "--config", work / "one.toml", *words], stdout=subprocess.DEVNULL, check=True)
+            spans.append(time.monotonic() - begun)
+        row(f"{options.rows:,} backups: {what}, with the program's start", f"{statistics.median(spans) * 1000:.0f} ms", target)
+
+    # A configuration of one project, so that the catalog is measured and not the reading of ten thousand.
+    text = (work / "pgdumpd.toml").read_text().split("[[project]]")
+    (work / "one.toml").write_text("[[project]]".join([text[0], text[8]]))
+    timed("first page of `list`", "100 ms", "list", "--json")
+    timed("first page of one project", "100 ms", "list", "project-7", "--json")
+    timed("plan of a project's 10,000", "100 ms", "prune", "project-7", "--dry-run", "--json")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binary", required=True)
+    parser.add_argument("--work", type=pathlib.Path, required=True)
+    for name in ("projects", "rows", "idle", "run"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    options = parser.parse_args()
+    print(f"| {options.projects:,} projects, {os.cpu_count()} cores | measured | allowed |\n|---|---|---|", flush=True)
+
+    def row(what, measured, allowed):
+        print(f"| {what} | {measured} | {allowed} |", flush=True)
+
+    serve(options, options.work, row)
+    questions(options, options.work, row)
+
+
+main()

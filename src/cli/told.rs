@@ -1,0 +1,146 @@
+//! What became of a backup job, in words and as JSON.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::jobs::scheduled::{Order, Report};
+use crate::model::backup::Manifest;
+use crate::model::dump::Content;
+use crate::model::run::{Run, RunStatus};
+use crate::ops::World;
+use crate::storage::names;
+use crate::units::{show_duration, show_size};
+
+use super::exit::Exit;
+use super::out;
+
+/// The exit code of one job.
+pub(super) fn exit(report: &Report) -> Exit {
+    if report.held_by.is_some() {
+        return Exit::Locked;
+    }
+    let mut exits: Vec<Exit> = report.runs.iter().map(|(run, manifest)| of_run(run, manifest.as_ref())).collect();
+    match &report.pruned {
+        Some(Err(_)) => exits.push(Exit::Partly),
+        Some(Ok(pruned)) if !pruned.failures.is_empty() => exits.push(Exit::Partly),
+        _ => {}
+    }
+    together(&exits)
+}
+
+fn of_run(run: &Run, manifest: Option<&Manifest>) -> Exit {
+    match &run.failure {
+        _ if manifest.is_some() => Exit::Done,
+        Some(failure) => Exit::of(failure.cause),
+        None => Exit::Failed,
+    }
+}
+
+/// Several exit codes as one: partly where some were good.
+pub(super) fn together(exits: &[Exit]) -> Exit {
+    match exits.iter().find(|exit| **exit != Exit::Done) {
+        None => Exit::Done,
+        Some(_) if exits.contains(&Exit::Done) => Exit::Partly,
+        Some(first) => *first,
+    }
+}
+
+/// Prints what became of an order.
+pub(super) fn print(world: &World, order: &Order, report: &Report) {
+    if let Some(failure) = &report.held_by {
+        out::tell(failure);
+        return;
+    }
+    for (run, manifest) in &report.runs {
+        print_run(world, run, manifest.as_ref());
+    }
+    match &report.pruned {
+        Some(Ok(pruned)) => {
+            if !pruned.removed.is_empty() {
+                out::say(format!(
+                    "{}: pruned {}, {} freed",
+                    order.project.name,
+                    out::count(pruned.removed.len() as u64, "older backup"),
+                    show_size(pruned.freed)
+                ));
+            }
+            pruned.failures.iter().for_each(out::tell);
+        }
+        Some(Err(failure)) => out::tell(&failure.clone().context(format!("pruning {}", order.project.name))),
+        None => {}
+    }
+    if let Some(why) = report.held.as_ref().and_then(|plan| plan.held.as_ref()) {
+        out::note(format!("pruning is held: {why}"));
+        let name = out::shell(&order.project.name);
+        out::note(format!("  look at `pgdumpd prune {name} --dry-run`, then agree with `pgdumpd prune {name} --confirm`"));
+    }
+    if report.cut_short {
+        out::note(format!("{}: ended before every database had its turn", order.project.name));
+    }
+}
+
+fn print_run(world: &World, run: &Run, manifest: Option<&Manifest>) {
+    let name = format!("{}/{}", run.project, run.database);
+    if let Some(failure) = &run.failure {
+        out::tell(&failure.clone().context(name));
+        if run.status == RunStatus::Failed {
+            out::note(format!("  more: pgdumpd show {}", run.id));
+        }
+        return;
+    }
+    let Some(manifest) = manifest else { return };
+    let took = show_duration(Duration::from_millis(manifest.duration_ms));
+    let holds = match (run.content, manifest.total_rows) {
+        (Content::Globals, _) => String::from("roles and tablespaces"),
+        (Content::Schema, _) => format!("{}, schema only", out::count(manifest.tables.len() as u64, "table")),
+        (_, Some(rows)) => format!("{}, {}", out::count(manifest.tables.len() as u64, "table"), out::count(rows, "row")),
+        (_, None) => out::count(manifest.tables.len() as u64, "table"),
+    };
+    out::say(format!("{name}: {}, {holds}, in {took}", show_size(manifest.backup_size_bytes)));
+    out::say(format!("  {} {}", run.id, place(world, manifest)));
+    manifest.warnings.iter().for_each(|warning| out::note(format!("  warning: {warning}")));
+}
+
+/// Where its file lies.
+fn place(world: &World, manifest: &Manifest) -> String {
+    let row = world.catalog.read(|reader| reader.backups_by_file(&manifest.backup_file)).unwrap_or_default();
+    let storage = row.iter().find(|row| row.id == manifest.backup_id).and_then(|row| world.storages.get(&row.storage));
+    file(storage.map(|storage| storage.place()).as_deref(), &manifest.project, &manifest.backup_file)
+}
+
+/// A backup's path below its storage's root.
+pub(super) fn file(root: Option<&str>, project: &str, file: &str) -> String {
+    let folder = names::project_folder(project).unwrap_or_else(|_| project.to_owned());
+    Path::new(root.unwrap_or_default()).join(folder).join(file).display().to_string()
+}
+
+/// The report as JSON, under the names that older clients read beside our own.
+pub(super) fn as_json(world: &World, order: &Order, report: &Report) -> Value {
+    let runs: Vec<Value> = report.runs.iter().map(|(run, manifest)| run_as_json(world, run, manifest.as_ref())).collect();
+    let pruned = report.pruned.as_ref().map(|pruned| match pruned {
+        Ok(pruned) => json!(pruned),
+        Err(failure) => json!({ "removed": [], "freed": 0, "failures": [failure] }),
+    });
+    json!({
+        "success": exit(report) == Exit::Done,
+        "project": order.project.name,
+        "error": report.held_by,
+        "runs": runs,
+        "pruned": pruned,
+        "held": report.held.as_ref().and_then(|plan| plan.held.as_ref()),
+    })
+}
+
+fn run_as_json(world: &World, run: &Run, manifest: Option<&Manifest>) -> Value {
+    json!({
+        "success": manifest.is_some(),
+        "outputPath": manifest.map(|made| place(world, made)),
+        "size": manifest.map(|made| made.backup_size_bytes),
+        "duration": manifest.map(|made| made.duration_ms),
+        "error": run.failure.as_ref().map(|failure| &failure.message),
+        "warnings": manifest.map(|made| &made.warnings),
+        "run": run,
+    })
+}

@@ -1,0 +1,77 @@
+//! The end: what waits is given back, what runs is drained or interrupted, and what there is to tell goes out.
+
+use std::time::Duration;
+
+use tokio::task::block_in_place;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::catalog::SlotKey;
+use crate::jobs::mend;
+use crate::jobs::scheduled::Order;
+use crate::model::project::Schedule;
+use crate::process::CancelReason;
+
+use super::claim::slot_key;
+use super::owner::Owner;
+use super::signals::{Asked, Listening};
+use super::systemd;
+
+/// How often the end gives a sign of life; it may last as long as a dump.
+const PULSE: Duration = Duration::from_secs(10);
+
+impl Owner {
+    /// Drains or interrupts what runs; a second signal interrupts at once.
+    pub(super) async fn shut_down(&mut self, signal: i32, signals: &mut Listening) {
+        tracing::info!(signal, running = self.running.len(), waiting = self.queue.len(), "stopping");
+        systemd::stopping("stopping");
+        self.give_back();
+        if !self.settings.daemon.drain.is_zero() && !self.jobs.is_empty() {
+            tracing::info!(limit = ?self.settings.daemon.drain, "letting running dumps finish; a second signal interrupts them");
+            let until = Instant::now() + self.settings.daemon.drain;
+            self.wait_for_jobs(Some((until, signals))).await;
+        }
+        for running in self.running.values() {
+            running.cancel.cancel(CancelReason::Interrupted);
+        }
+        self.wait_for_jobs(None).await;
+        block_in_place(|| self.last_words());
+        tracing::info!("stopped");
+    }
+
+    /// Makes the slots of jobs that never began due again: the next start runs them, unless they have grown too old by then. In one
+    /// transaction: ten thousand of them would outlast what systemd allows for a stop.
+    fn give_back(&mut self) {
+        let orders = self.queue.drain();
+        let given: Vec<(&Schedule, SlotKey)> = orders.iter().filter_map(|order| Some((plan_of(order)?, slot_key(order)?))).collect();
+        match mend::give_back(&self.world, &given) {
+            Ok(kept) if given.is_empty() || kept == 0 => {}
+            Ok(kept) => tracing::info!(jobs = kept, "waiting jobs are left to the next start"),
+            Err(failure) => tracing::error!("the slots of waiting jobs can't be given back: {failure}"),
+        }
+    }
+
+    /// Until no job is left; where told, also until a time or another signal.
+    async fn wait_for_jobs(&mut self, mut bound: Option<(Instant, &mut Listening)>) {
+        while !self.jobs.is_empty() {
+            let ask = async {
+                match &mut bound {
+                    None => std::future::pending().await,
+                    Some((until, signals)) => tokio::select! {
+                        () = sleep_until(*until) => {}
+                        Some(Asked::Stop { .. }) = signals.asked.recv() => {}
+                    },
+                }
+            };
+            tokio::select! {
+                ended = self.jobs.join_next() => if let Some(Ok((order, report))) = ended { block_in_place(|| self.ended(&order, &report)) },
+                () = ask => return,
+                () = sleep(PULSE) => block_in_place(|| self.pulse()),
+            }
+        }
+    }
+}
+
+/// The schedule that asked for it.
+fn plan_of(order: &Order) -> Option<&Schedule> {
+    order.project.schedules.iter().find(|plan| Some(&plan.name) == order.schedule.as_ref())
+}

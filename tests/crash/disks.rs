@@ -1,0 +1,183 @@
+//! Rows 15 and 29a: a state directory that is full, and a storage that isn't there, or goes while it is used.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::bench::{Bench, PATIENCE, must};
+use crate::rig::wait_until;
+use crate::skip::skip;
+use crate::smtp::{Script, Server};
+
+/// A small file system in memory, unmounted at the end.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// Mounted there; `None`, and told so, where this machine doesn't let the test mount.
+    fn mount(test: &str, path: &Path, options: &str) -> Option<Self> {
+        if !crate::cluster::is_root() {
+            skip(test, "mounting needs root");
+            return None;
+        }
+        std::fs::create_dir_all(path).unwrap();
+        must(&["mount", "-t", "tmpfs", "-o", options, "tmpfs", &path.display().to_string()]);
+        Some(Self(path.to_owned()))
+    }
+
+    /// Takes it away from under whoever uses it.
+    fn vanish(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        must(&["umount", "-l", &self.0.display().to_string()]);
+    }
+}
+
+#[test]
+fn f29a_a_storage_that_is_not_mounted_at_start() {
+    let bench = Bench::new("");
+    let Some(disk) = Disk::mount("f29a_a_storage_that_is_not_mounted_at_start", &bench.rig.storage(), "size=50m,mode=0700") else { return };
+    assert_eq!(bench.back_up().code, 0);
+    let known = bench.rig.backups();
+    // The marker's id is what tells this disk from another; a copy comes back later as the same disk.
+    let copy = bench.rig.path().join("copy");
+    must(&["cp", "-a", &bench.rig.storage().display().to_string(), &copy.display().to_string()]);
+    disk.vanish();
+
+    bench.configure("", "", "schedule = [{ name = \"often\", every = \"2s\" }]");
+    let mut serving = bench.start();
+    let failed = || bench.catalog("select count(*) from slots where outcome = 'failed'")[0].parse::<u32>().unwrap();
+    wait_until(PATIENCE, || format!("a failed slot:\n{}", serving.log()), || failed() >= 2);
+    let ended = bench.back_up();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("not mounted?"), "{ended:?}");
+    assert_eq!(std::fs::read_dir(bench.rig.storage()).unwrap().count(), 0, "something was written below the mount point");
+    assert_eq!(bench.rig.backups(), known, "the catalog keeps what it knew");
+    let told = || bench.subjects();
+    wait_until(PATIENCE, || format!("one mail: {:?}", told()), || !told().is_empty());
+    assert!(told()[0].contains("not mounted?"), "{:?}", told());
+
+    // The disk comes back: the same job works again, and says so.
+    let _disk = Disk::mount("f29a", &bench.rig.storage(), "size=50m,mode=0700").unwrap();
+    must(&["cp", "-a", &format!("{}/.", copy.display()), &bench.rig.storage().display().to_string()]);
+    let ok = || !bench.catalog("select due_at from slots where outcome = 'ok'").is_empty();
+    wait_until(PATIENCE, || format!("a good slot:\n{}", serving.log()), ok);
+    serving.signal("TERM");
+    assert_eq!(serving.wait(PATIENCE), 0);
+    bench.assert_sound("a disk that came back");
+    let failures = told().iter().filter(|subject| subject.contains("FAILED")).count();
+    assert_eq!(failures, 1, "{:?}", told());
+}
+
+/// The catalog is lost as well: an empty mount point is still no new storage.
+#[test]
+fn f29a_neither_the_disk_nor_the_catalog_is_there() {
+    let bench = Bench::new("");
+    let Some(disk) = Disk::mount("f29a_neither_the_disk_nor_the_catalog_is_there", &bench.rig.storage(), "size=50m,mode=0700") else {
+        return;
+    };
+    assert_eq!(bench.back_up().code, 0);
+    disk.vanish();
+    std::fs::remove_file(bench.rig.state().join("catalog.db")).unwrap();
+    let ended = bench.back_up();
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("not mounted?"), "{ended:?}");
+    bench.mend();
+    assert_eq!(std::fs::read_dir(bench.rig.storage()).unwrap().count(), 0, "something was written below the mount point");
+    let status = bench.rig.run(&["status"]);
+    assert!(status.stdout.contains("the index of backups isn't complete"), "{status:?}");
+}
+
+#[test]
+fn f29a_a_storage_that_vanishes_during_a_dump() {
+    let bench = Bench::sized(50_000, "");
+    let clients = bench.holding_clients();
+    let extra = format!("pg_bin_dir = {clients:?}\nschedule = [{{ name = \"often\", every = \"1h\" }}]");
+    let Some(disk) = Disk::mount("f29a_a_storage_that_vanishes_during_a_dump", &bench.rig.storage(), "size=50m,mode=0700") else { return };
+    assert_eq!(bench.back_up().code, 0);
+    let known = bench.rig.backups();
+    bench.configure("", "", &extra);
+    bench.hold();
+    let mut serving = bench.start();
+    bench.wait_midway(|| serving.log());
+    disk.vanish();
+    bench.let_go();
+    let outcome = || bench.catalog("select outcome from slots");
+    wait_until(PATIENCE, || format!("the slot: {:?}\n{}", outcome(), serving.log()), || outcome() == ["failed"]);
+    assert_eq!(bench.catalog("select json_extract(failure, '$.cause') from runs where status = 'failed'"), ["not-mounted"]);
+    assert_eq!(std::fs::read_dir(bench.rig.storage()).unwrap().count(), 0, "something was written below the mount point");
+    assert_eq!(bench.rig.backups(), known, "the catalog keeps what it knew");
+    serving.signal("TERM");
+    assert_eq!(serving.wait(PATIENCE), 0);
+    bench.assert_quiet("a disk that went away");
+}
+
+/// Crashed in the middle, and the disk isn't there at the next start: mended by the first job that finds it again.
+#[test]
+fn f29a_a_cut_off_run_on_a_disk_that_comes_back_later() {
+    let bench = Bench::new("");
+    let Some(disk) = Disk::mount("f29a_a_cut_off_run_on_a_disk_that_comes_back_later", &bench.rig.storage(), "size=50m,mode=0700") else {
+        return;
+    };
+    assert_eq!(bench.back_up().code, 0);
+    // The artifact has its name, and its manifest is missing.
+    assert!(bench.back_up_killed("renameat2", 2, &[]));
+    let copy = bench.rig.path().join("copy");
+    must(&["cp", "-a", &bench.rig.storage().display().to_string(), &copy.display().to_string()]);
+    disk.vanish();
+    bench.mend();
+    assert_eq!(bench.catalog("select count(*) from runs where status = 'running'"), ["1"], "nobody can know yet what became of it");
+    let _disk = Disk::mount("f29a", &bench.rig.storage(), "size=50m,mode=0700").unwrap();
+    must(&["cp", "-a", &format!("{}/.", copy.display()), &bench.rig.storage().display().to_string()]);
+    assert_eq!(bench.back_up().code, 0);
+    assert_eq!(bench.catalog("select distinct status from runs"), ["completed"]);
+    bench.assert_sound("a crash and a disk that came back");
+}
+
+#[test]
+fn f15_a_full_state_directory_is_told_and_loses_nothing() {
+    let bench = Bench::new("");
+    let Some(_disk) = Disk::mount("f15_a_full_state_directory_is_told_and_loses_nothing", &bench.rig.state(), "size=2m,mode=0700") else {
+        return;
+    };
+    let sink = Server::start(Script::default());
+    bench.configure("", &format!("port = {}", sink.address.port()), "schedule = [{ name = \"often\", every = \"2s\" }]");
+    let mut serving = bench.start();
+    let made = || serving.log().matches("backup made").count();
+    wait_until(PATIENCE, || format!("a backup:\n{}", serving.log()), || made() >= 1);
+    let fill = bench.rig.state().join("fill");
+    drop(std::fs::write(&fill, vec![0_u8; 4 << 20]));
+    let subjects = || sink.look(|seen| seen.mails.iter().map(|(_, mail)| mail.clone()).collect::<Vec<_>>());
+    let told = || subjects().iter().any(|mail| mail.contains("FAILED"));
+    wait_until(PATIENCE, || format!("a mail past the outbox: {:?}\n{}", subjects(), serving.log()), told);
+    // However long it lasts, it is told once.
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(subjects().iter().filter(|mail| mail.contains("FAILED")).count(), 1, "{:?}", subjects());
+    let by_hand = bench.back_up();
+    assert_ne!(by_hand.code, 0, "{by_hand:?}");
+    assert!(by_hand.stderr.contains("full"), "{by_hand:?}");
+    std::fs::remove_file(fill).unwrap();
+    let before = made();
+    wait_until(PATIENCE, || format!("a backup again:\n{}", serving.log()), || made() > before);
+    serving.signal("TERM");
+    assert_eq!(serving.wait(PATIENCE), 0, "{}", serving.log());
+    bench.mend();
+    bench.assert_sound("a full state directory");
+}
+
+#[test]
+fn f15_a_state_directory_that_cannot_be_written_is_refused_politely() {
+    let bench = Bench::new("");
+    let Some(_disk) =
+        Disk::mount("f15_a_state_directory_that_cannot_be_written_is_refused_politely", &bench.rig.state(), "size=2m,mode=0700")
+    else {
+        return;
+    };
+    must(&["mount", "-o", "remount,ro", &bench.rig.state().display().to_string()]);
+    let mut serving = bench.rig.serve();
+    assert_eq!(serving.wait(PATIENCE), 1);
+    let log = serving.log();
+    assert!(log.contains("state directory") && log.contains("state_dir"), "what failed, on what, and what to do: {log}");
+}

@@ -1,0 +1,163 @@
+//! FAULTS row 41 over days in a moment: the real catalog and notices, a clock set by hand.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use pgdumpd::catalog::{Page, SlotKey};
+use pgdumpd::clock::Clock;
+use pgdumpd::config;
+use pgdumpd::error::{Cause, Failure};
+use pgdumpd::model::backup::{RunId, Trigger};
+use pgdumpd::model::dump::{Content, Selection};
+use pgdumpd::model::run::{Run, RunStatus, SlotOutcome};
+use pgdumpd::model::settings::Settings;
+use pgdumpd::notify::Message;
+use pgdumpd::ops::World;
+use pgdumpd::ops::notice::{self, Desk};
+
+use crate::rig::Rig;
+use crate::support::{NO_MAIL, events};
+
+/// A desk with one project, by a clock set by hand.
+pub(crate) struct Office {
+    pub(crate) rig: Rig,
+    pub(crate) settings: Settings,
+    pub(crate) world: World,
+}
+
+impl Office {
+    pub(crate) fn new(daemon: &str, project: &str) -> Self {
+        let rig = Rig::new();
+        let text = format!("{NO_MAIL}[[project]]\nname = \"shop\"\nconnection = \"postgresql://db.internal/shop\"\n{project}");
+        rig.configure_with(daemon, &text);
+        let settings = config::load(&rig.path().join("pgdumpd.toml"), &|_| None).expect("the configuration");
+        let start: DateTime<Utc> = "2026-11-16T00:00:00Z".parse().expect("a time");
+        let world = World::open(&settings, Clock::manual(start)).expect("a world");
+        Self { rig, settings, world }
+    }
+
+    pub(crate) fn desk(&self) -> Desk<'_> {
+        Desk { settings: &self.settings, config_file: None }
+    }
+
+    pub(crate) fn pass(&self, time: TimeDelta) {
+        self.world.clock.advance(time);
+    }
+
+    /// A run that ends now.
+    pub(crate) fn run(&self, failure: Option<Failure>) {
+        let now = self.world.clock.now();
+        let mut run = Run {
+            id: RunId::random(),
+            project: String::from("shop"),
+            database: String::from("shop"),
+            content: Content::Full,
+            selection: Selection::full(),
+            trigger: Trigger::Scheduled,
+            schedule: Some(String::from("s")),
+            slot: Some(now),
+            started_at: now,
+            finished_at: None,
+            status: RunStatus::Running,
+            attempts: 1,
+            failure: None,
+            size: None,
+            rows: None,
+        };
+        self.world.catalog.write(|writer| writer.start_run(&run)).expect("started");
+        run.finished_at = Some(now);
+        run.status = if failure.is_some() { RunStatus::Failed } else { RunStatus::Completed };
+        run.failure = failure;
+        self.world.catalog.write(|writer| writer.finish_run(&run)).expect("finished");
+    }
+
+    pub(crate) fn letters(&self) -> Vec<Message> {
+        let letters = self.world.catalog.read(|reader| reader.letters::<Message>(None, Page::all())).expect("letters");
+        letters.into_iter().rev().map(|letter| letter.message).collect()
+    }
+}
+
+#[test]
+fn f41_a_project_that_fails_every_minute_500_times_is_told_once_reminded_and_recovered_once() {
+    let office = Office::new("", "reminder = \"2h\"\n");
+    for number in 0..500 {
+        // Two causes in turns: each is told once, not each time.
+        let cause = if number % 2 == 0 { Cause::Connection } else { Cause::LockTimeout };
+        office.run(Some(Failure::new(cause, format!("no luck {}", number % 2))));
+        notice::tell(&office.world, &office.desk()).expect("told");
+        notice::stale(&office.world, &office.desk()).expect("looked");
+        office.pass(TimeDelta::minutes(1));
+    }
+    let failing: Vec<String> = office.letters().into_iter().map(|letter| letter.subject).collect();
+    // The first, the other cause, and after each 2 h a reminder with the other cause told anew: 500 min hold four of those.
+    assert!((6..=10).contains(&failing.len()), "{failing:#?}");
+    assert_eq!(failing.iter().filter(|subject| !subject.contains("in a row")).count(), 1, "one first failure: {failing:#?}");
+    assert!(failing.last().is_some_and(|subject| subject.contains("in a row")), "{failing:#?}");
+    office.run(None);
+    notice::tell(&office.world, &office.desk()).expect("told");
+    for _ in 0..10 {
+        office.pass(TimeDelta::minutes(1));
+        office.run(None);
+        notice::tell(&office.world, &office.desk()).expect("told");
+    }
+    let all = events(&office.rig);
+    assert_eq!(all.iter().filter(|event| *event == "recovered").count(), 1, "{all:?}");
+    assert_eq!(all.len(), failing.len() + 1, "{all:?}");
+    let letters = office.letters();
+    let recovery = letters.last().expect("a letter");
+    assert!(recovery.subject.contains("after 500 failures"), "{}", recovery.subject);
+    assert!(letters.iter().all(|letter| letter.in_reply_to == recovery.in_reply_to), "one thread");
+}
+
+#[test]
+fn f41_one_cause_500_times_is_one_alert_and_a_reminder_every_two_hours() {
+    let office = Office::new("", "reminder = \"2h\"\n");
+    for _ in 0..500 {
+        office.run(Some(Failure::new(Cause::Connection, "connection refused")));
+        notice::tell(&office.world, &office.desk()).expect("told");
+        office.pass(TimeDelta::minutes(1));
+    }
+    let at: Vec<i64> = office.letters().iter().map(|letter| letter.written_at.timestamp() / 60).collect();
+    let gaps: Vec<i64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(gaps, [120, 120, 120, 120], "reminders at the set interval");
+}
+
+#[test]
+fn f26_one_skipped_slot_between_good_ones_is_never_told() {
+    let office = Office::new("", "[[project.schedule]]\nname = \"s\"\ncron = \"* * * * *\"\n");
+    let slot = |outcome: SlotOutcome| {
+        let key = SlotKey { project: String::from("shop"), schedule: String::from("s"), due_at: office.world.clock.now() };
+        let row = pgdumpd::model::run::SlotRow {
+            project: key.project.clone(),
+            schedule: key.schedule.clone(),
+            due_at: key.due_at,
+            until: None,
+            count: 1,
+            recorded_at: key.due_at,
+            outcome,
+        };
+        office.world.catalog.write(|writer| writer.record_slot(&row)).expect("recorded");
+        let slots = [key];
+        let (skipped, claimed): (&[SlotKey], &[SlotKey]) =
+            if outcome == SlotOutcome::SkippedOverrun { (&slots, &[]) } else { (&[], &slots) };
+        notice::overruns(&office.world, &office.desk(), skipped, claimed).expect("looked");
+        office.pass(TimeDelta::minutes(1));
+    };
+    for _ in 0..20 {
+        slot(SlotOutcome::Ok);
+        slot(SlotOutcome::SkippedOverrun);
+    }
+    assert_eq!(office.letters().len(), 0);
+    // Then it repeats: told once, also while single good ones lie between; over after two good ones in a row.
+    slot(SlotOutcome::SkippedOverrun);
+    for _ in 0..20 {
+        slot(SlotOutcome::Ok);
+        slot(SlotOutcome::SkippedOverrun);
+        slot(SlotOutcome::SkippedOverrun);
+    }
+    assert_eq!(events(&office.rig), ["overrun"]);
+    slot(SlotOutcome::Ok);
+    slot(SlotOutcome::Ok);
+    slot(SlotOutcome::Ok);
+    assert_eq!(events(&office.rig), ["overrun", "on-time"]);
+    let subjects: Vec<String> = office.letters().into_iter().map(|letter| letter.subject).collect();
+    assert!(subjects[0].contains("skipped 2 slots") && subjects[1].contains("on time again"), "{subjects:?}");
+}

@@ -1,0 +1,92 @@
+//! Whether the daemon turns: the heartbeat in the catalog, and what systemd is told.
+
+use std::os::unix::net::UnixDatagram;
+use std::time::{Duration, Instant};
+
+use crate::rig::Rig;
+use crate::support::{LONG, WallClock, until};
+
+#[test]
+fn f42_a_wedged_daemon_turns_the_health_check_red() {
+    let rig = Rig::new();
+    rig.configure("");
+    assert_eq!(rig.run(&["status", "--alive"]).code, 1, "nobody serves yet");
+    let serving = rig.serve();
+    until(&serving, "the first heartbeat", || rig.run(&["status", "--alive"]).code == 0);
+    assert_eq!(rig.run(&["status"]).code, 0);
+
+    serving.signal("STOP");
+    // The check looks ten minutes later, which the stopped daemon slept through.
+    let clock = WallClock::new(&rig, "+10m");
+    let look = |arguments: &[&str]| clock.command(&rig).args(arguments).output().expect("pgdumpd runs");
+    let alive = look(&["status", "--alive"]);
+    assert_eq!(alive.status.code(), Some(1), "{alive:?}");
+    assert!(String::from_utf8_lossy(&alive.stdout).contains("SILENT"), "{alive:?}");
+    let whole = look(&["status"]);
+    assert_eq!(whole.status.code(), Some(1), "{whole:?}");
+    let json = look(&["status", "--json"]);
+    assert!(String::from_utf8_lossy(&json.stdout).contains("\"silent\""), "{json:?}");
+
+    serving.signal("CONT");
+    until(&serving, "it turns again", || rig.run(&["status", "--alive"]).code == 0);
+}
+
+#[test]
+fn a_daemon_that_said_good_bye_is_stopped_and_not_silent() {
+    let rig = Rig::new();
+    rig.configure("");
+    let mut serving = rig.serve();
+    until(&serving, "the first heartbeat", || rig.run(&["status", "--alive"]).code == 0);
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0);
+    let standing = rig.run(&["status", "--json"]).json();
+    assert_eq!(standing["daemon"]["state"], "stopped");
+}
+
+/// Reads datagrams until one of them has such a line; all lines so far.
+fn told(socket: &UnixDatagram, line: &str, seen: &mut Vec<String>) {
+    let until = Instant::now() + LONG;
+    let mut buffer = [0; 4096];
+    while !seen.iter().any(|told| told.starts_with(line)) {
+        assert!(Instant::now() < until, "{line} was never told: {seen:?}");
+        if let Ok(length) = socket.recv(&mut buffer) {
+            seen.extend(String::from_utf8_lossy(&buffer[..length]).lines().map(str::to_owned));
+        }
+    }
+}
+
+#[test]
+fn f42_systemd_is_told_of_the_start_the_turning_the_reload_and_the_end() {
+    let rig = Rig::new();
+    rig.configure("");
+    let path = rig.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    socket.set_read_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    let mut command = rig.command();
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "30000000");
+    let mut serving = rig.serve_by(command);
+    let mut seen = Vec::new();
+    told(&socket, "READY=1", &mut seen);
+    assert!(seen.iter().any(|line| line.starts_with("STATUS=0 projects")), "{seen:?}");
+    for _ in 0..2 {
+        told(&socket, "WATCHDOG=1", &mut seen);
+        seen.clear();
+    }
+    serving.signal("HUP");
+    told(&socket, "RELOADING=1", &mut seen);
+    let stamp = seen.iter().find_map(|line| line.strip_prefix("MONOTONIC_USEC=")).expect("systemd asks for the time of a reload");
+    assert!(stamp.parse::<u64>().is_ok_and(|stamp| stamp > 0), "{stamp}");
+    seen.retain(|line| line != "READY=1");
+    told(&socket, "READY=1", &mut seen);
+    serving.signal("STOP");
+    std::thread::sleep(Duration::from_secs(1));
+    while socket.recv(&mut [0; 4096]).is_ok() {}
+    std::thread::sleep(Duration::from_secs(16));
+    assert!(socket.recv(&mut [0; 4096]).is_err(), "a wedged daemon pets no watchdog");
+    serving.signal("CONT");
+    seen.clear();
+    told(&socket, "WATCHDOG=1", &mut seen);
+    serving.signal("TERM");
+    told(&socket, "STOPPING=1", &mut seen);
+    assert_eq!(serving.wait(LONG), 0);
+}
