@@ -147,9 +147,11 @@ class Checks:
         ever, kept = {}, {}
         for key in self.watcher.backups.values():
             ever[key] = ever.get(key, 0) + 1
-        for row in self.listed:
-            key = (row["project"], row["database"], row["selection"])
-            kept[key] = kept.get(key, 0) + (row["damaged"] is None)
+        damaged = {row["id"] for row in self.listed if row["damaged"] is not None}
+        for path, manifest in self.manifests.items():
+            key = (manifest["project"], manifest["database_name"], manifest["selection"])
+            good = manifest["backup_id"] not in damaged and path.with_name(manifest["backup_file"]).exists()
+            kept[key] = kept.get(key, 0) + good
         limits = {project["name"]: project["keep"] for project in PROJECTS}
         for key, made in sorted(ever.items()):
             least = min(made, limits.get(key[0], 1))
@@ -162,7 +164,7 @@ class Checks:
     # ---- promises 5 and 7
 
     def one_at_a_time(self):
-        return self.watcher.side_by_side + ([] if self.watcher.most_dumps else ["no pg_dump was ever seen, so this says nothing"])
+        return sorted(set(self.watcher.side_by_side)) + ([] if self.watcher.most_dumps else ["no pg_dump was ever seen, so this says nothing"])
 
     def nothing_left_running(self):
         broken = sorted(set(self.watcher.zombies)) + self.chaos.broken
