@@ -17,7 +17,7 @@ fn a_changed_retention_is_held_told_and_agreed_to() {
     }
     configure("retention = { keep_last = 2 }\n");
     snapshot!("prune_dry_run", bench.told(0, &["prune", "shop", "--dry-run"]));
-    assert_eq!(bench.run(0, &["prune", "--dry-run", "--json"]).json()[0]["held"].is_string(), true);
+    assert!(bench.run(0, &["prune", "--dry-run", "--json"]).json()[0]["held"].is_string());
     snapshot!("prune_held", bench.told(2, &["prune", "shop"]));
     let told = bench.run(0, &["backup", "shop"]);
     assert!(told.stderr.contains("pruning is held"), "{told:?}");
