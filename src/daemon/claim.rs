@@ -46,7 +46,9 @@ impl Owner {
             }
             Err(failure) => {
                 // A backup matters more than its diary: without the catalog the jobs run, and each says what it can't record.
-                tracing::error!("due slots can't be recorded: {failure}");
+                tracing::error!("due slots can't be recorded yet: {failure}");
+                self.unrecorded.add(rows.iter().cloned());
+                self.unrecorded.add(slots.iter().map(|slot| row_of(slot.clone(), now, SlotOutcome::Claimed)));
                 orders.into_iter().for_each(|order| self.queue.push(order, now));
             }
         }
@@ -95,6 +97,11 @@ impl Owner {
 /// The slot that an order serves.
 pub(super) fn slot_key(order: &Order) -> Option<SlotKey> {
     Some(SlotKey { project: order.project.name.clone(), schedule: order.schedule.clone()?, due_at: order.slot? })
+}
+
+/// A row for one slot.
+pub(super) fn row_of(slot: SlotKey, recorded_at: DateTime<Utc>, outcome: SlotOutcome) -> SlotRow {
+    SlotRow { project: slot.project, schedule: slot.schedule, due_at: slot.due_at, until: None, count: 1, recorded_at, outcome }
 }
 
 fn row(due: &Due, due_at: DateTime<Utc>, outcome: SlotOutcome, now: DateTime<Utc>) -> SlotRow {

@@ -16,6 +16,7 @@ mod repair;
 mod shutdown;
 mod signals;
 mod systemd;
+mod unrecorded;
 mod wall;
 
 use std::path::PathBuf;

@@ -20,12 +20,13 @@ use crate::process::Cancel;
 
 use super::agenda::Agenda;
 use super::chores::Chores;
-use super::claim::slot_key;
+use super::claim::{row_of, slot_key};
 use super::clockwork::Clockwork;
 use super::gate::{Claim, Places};
 use super::lag::Lag;
 use super::queue::{self, Queue};
 use super::signals::{Asked, Listening};
+use super::unrecorded::Unrecorded;
 use super::wall::Wall;
 use super::{reload, repair, systemd};
 
@@ -64,6 +65,7 @@ pub(super) struct Owner {
     wall: Wall,
     lag: Lag,
     ticked: Option<Instant>,
+    pub(super) unrecorded: Unrecorded,
 }
 
 /// Runs until a signal says stop.
@@ -85,6 +87,7 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
         wall: Wall::new(now),
         lag: Lag::default(),
         ticked: None,
+        unrecorded: Unrecorded::default(),
         settings,
         config_file,
         world,
@@ -150,6 +153,7 @@ impl Owner {
                 Err(failure) => tracing::error!("the last slots can't be read: {failure}"),
             }
         }
+        self.unrecorded.tell(&self.world);
         let due = self.agenda.due(now);
         if !due.is_empty() {
             self.take_on(due, now);
@@ -224,10 +228,14 @@ impl Owner {
         systemd::status(&self.summary());
     }
 
-    pub(super) fn record(&self, order: &Order, outcome: SlotOutcome) {
+    pub(super) fn record(&mut self, order: &Order, outcome: SlotOutcome) {
         let Some(key) = slot_key(order) else { return };
+        if self.unrecorded.settle(&key, outcome) {
+            return;
+        }
         if let Err(failure) = self.world.catalog.write(|writer| writer.finish_slot(&key, outcome)) {
-            tracing::error!(project = key.project, slot = %key.due_at, "the slot's outcome can't be recorded: {failure}");
+            tracing::error!(project = key.project, slot = %key.due_at, "the slot's outcome can't be recorded yet: {failure}");
+            self.unrecorded.add([row_of(key, self.world.clock.now(), outcome)]);
         }
     }
 

@@ -123,6 +123,8 @@ def soak(bed, rng, seconds):
         if chaos.may_lose and time.time() > bed.began + LOSING * seconds:
             chaos.may_lose = False
             set_bad_catalog_right(bed)
+            time.sleep(4)  # the daemon makes a new one
+            bed.keep_running()
             say(f"{time.time() - bed.began:7.1f} s  from here on the catalog stays, and what it says is checked")
         name, words = chaos.step()
         say(f"{time.time() - bed.began:7.1f} s  {name}{': ' if words else ''}{words}")

@@ -28,7 +28,9 @@ class Chaos:
         if self.may_lose and losing and self.rng.random() < 0.25:
             self.deck.remove(losing[0])
             self.deck.append(losing[0])
-        elif not self.may_lose:
+        elif self.may_lose:  # a new catalog doesn't know the disk, so both at once would be a person's case
+            self.deck = [name for name in self.deck if "unmount" not in name] or ["do_kill_the_daemon"]
+        else:
             self.deck = [name for name in self.deck if name not in losing] or ["do_kill_the_daemon"]
         name = self.deck.pop()
         said = getattr(self, name)() or ""
