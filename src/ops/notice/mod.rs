@@ -95,10 +95,10 @@ fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>)
                 }
             }
         }
-        if matches!(event, Event::Succeeded) {
-            if let Some(change) = settle_unnamed(tx, project, run, now)? {
-                changes.insert(change.after.key.clone(), change);
-            }
+        if matches!(event, Event::Succeeded)
+            && let Some(change) = settle_unnamed(tx, project, run, now)?
+        {
+            changes.insert(change.after.key.clone(), change);
         }
     }
     Ok(changes.into_values().collect())
