@@ -6,7 +6,6 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use crate::catalog::Reader;
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
@@ -14,7 +13,7 @@ use crate::model::project::Project;
 use crate::retention::{self, Plan};
 use crate::storage::{Key, Storage, names};
 
-use super::World;
+use super::{World, held};
 
 /// A plan for one project, with the rows it speaks of.
 #[derive(Debug, Clone)]
@@ -77,7 +76,7 @@ pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
 
 /// A changed policy that would remove more than half of more than five backups waits for a person.
 fn held(world: &World, project: &Project, fingerprint: &str, plan: &Plan) -> Result<Option<String>> {
-    let agreed = world.catalog.read(|reader| reader.meta(&agreed_key(&project.name)))?;
+    let agreed = world.catalog.read(|reader| reader.meta(&held::agreed_key(&project.name)))?;
     if agreed.as_deref() == Some(fingerprint) || !retention::is_drastic(plan) {
         return Ok(None);
     }
@@ -89,22 +88,9 @@ fn held(world: &World, project: &Project, fingerprint: &str, plan: &Plan) -> Res
     )))
 }
 
-/// The note under which a held policy is kept from the moment it is told, as the policy's word.
-#[must_use]
-pub fn held_key(project: &str) -> String {
-    format!("held-told:{project}")
-}
-
-/// Whether the policy in force has been told as held and nobody has agreed to it yet.
-pub fn is_held(reader: &Reader, project: &Project) -> Result<bool> {
-    let Some(told) = reader.meta(&held_key(&project.name))? else { return Ok(false) };
-    let in_force = told == retention::policy_fingerprint(&project.retention, project.time_zone);
-    Ok(in_force && reader.meta(&agreed_key(&project.name))?.as_deref() != Some(told.as_str()))
-}
-
 /// A person agrees to the policy as it is now; the next prune carries it out.
 pub fn confirm(world: &World, plan: &PrunePlan) -> Result<()> {
-    world.catalog.write(|writer| writer.put_meta(&agreed_key(&plan.project), &plan.fingerprint))
+    world.catalog.write(|writer| writer.put_meta(&held::agreed_key(&plan.project), &plan.fingerprint))
 }
 
 /// Removes what the plan removes. The caller holds the project's lock; a held plan is refused.
@@ -158,8 +144,4 @@ pub fn resume(world: &World, project: &str) -> Result<Vec<RunId>> {
         }
     }
     Ok(done)
-}
-
-fn agreed_key(project: &str) -> String {
-    format!("retention-agreed:{project}")
 }
