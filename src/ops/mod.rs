@@ -20,7 +20,7 @@ use crate::process::{self, Exit, Spec};
 use crate::storage::{self, Storage};
 
 // Shared by the verbs: questions that several of them ask.
-pub mod agreement;
+pub mod held;
 pub mod mount;
 pub mod seen;
 pub mod space;

@@ -13,7 +13,7 @@ use crate::model::project::Project;
 use crate::retention::{self, Plan};
 use crate::storage::{Key, Storage, names};
 
-use super::{World, agreement};
+use super::{World, held};
 
 /// A plan for one project, with the rows it speaks of.
 #[derive(Debug, Clone)]
@@ -76,7 +76,7 @@ pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
 
 /// A changed policy that would remove more than half of more than five backups waits for a person.
 fn held(world: &World, project: &Project, fingerprint: &str, plan: &Plan) -> Result<Option<String>> {
-    let agreed = world.catalog.read(|reader| reader.meta(&agreement::agreed_key(&project.name)))?;
+    let agreed = world.catalog.read(|reader| reader.meta(&held::agreed_key(&project.name)))?;
     if agreed.as_deref() == Some(fingerprint) || !retention::is_drastic(plan) {
         return Ok(None);
     }
@@ -90,7 +90,7 @@ fn held(world: &World, project: &Project, fingerprint: &str, plan: &Plan) -> Res
 
 /// A person agrees to the policy as it is now; the next prune carries it out.
 pub fn confirm(world: &World, plan: &PrunePlan) -> Result<()> {
-    world.catalog.write(|writer| writer.put_meta(&agreement::agreed_key(&plan.project), &plan.fingerprint))
+    world.catalog.write(|writer| writer.put_meta(&held::agreed_key(&plan.project), &plan.fingerprint))
 }
 
 /// Removes what the plan removes. The caller holds the project's lock; a held plan is refused.

@@ -14,7 +14,7 @@ use crate::model::project::{Databases, Project};
 use crate::model::run::{ANY_DATABASE, Run};
 use crate::model::settings::Settings;
 
-use super::{World, agreement};
+use super::{World, held};
 
 /// A heartbeat older than this many intervals means that nobody turns.
 const BEATS_MISSED: i32 = 4;
@@ -177,7 +177,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
     }
     let mut held = HashSet::new();
     for project in &settings.projects {
-        if agreement::is_held(reader, project)? {
+        if held::is_held(reader, project)? {
             held.insert(project.name.clone());
         }
     }

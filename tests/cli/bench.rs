@@ -59,7 +59,7 @@ macro_rules! snapshot {
 pub(crate) use snapshot;
 
 /// What a snapshot doesn't hold.
-pub(crate) const FILTERS: [(&str, &str); 14] = [
+pub(crate) const FILTERS: [(&str, &str); 15] = [
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\d{8}T\d{6}Z", "STAMP"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "TIME"),
@@ -73,5 +73,6 @@ pub(crate) const FILTERS: [(&str, &str); 14] = [
     (r"\b(\d+s )?\d+ms\b|\b\d+ s\b", "SPAN"),
     (r#""(size|uncompressed_size|duration|attempts_ms|freed)": \d+"#, r#""${1}": 0"#),
     (r"PostgreSQL 15\.\d+( \([^)]*\))?|pg_dump 15\.\d+( \([^)]*\))?", "VERSION"),
+    (r"incident\.[0-9a-f]+@|pgdumpd\.[a-z2-9]{10}@[A-Za-z0-9.-]+", "THREAD@"),
     (r"  +", "  "),
 ];

@@ -5,7 +5,7 @@
 #[path = "../support/cluster.rs"]
 mod cluster;
 #[path = "../support/rig.rs"]
-#[allow(dead_code, clippy::allow_attributes, reason = "every test binary uses its own part of it")]
+#[expect(dead_code, reason = "every test binary uses its own part of it")]
 mod rig;
 #[path = "../support/smtp.rs"]
 #[expect(dead_code, reason = "this mail server does little wrong here")]

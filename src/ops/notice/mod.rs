@@ -27,7 +27,7 @@ use crate::notify::letter::{Envelope, Letter, Rebuilt, message_id};
 use crate::notify::redact::Redactor;
 
 use super::World;
-use super::agreement;
+use super::held::told_key;
 use super::prune::PrunePlan;
 
 pub use overrun::overruns;
@@ -208,7 +208,7 @@ fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>) -> 
 
 /// Tells once that a changed retention waits for a person.
 pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan) -> Result<()> {
-    let told = agreement::held_key(&project.name);
+    let told = told_key(&project.name);
     if world.catalog.read(|reader| reader.meta(&told))?.as_deref() == Some(plan.fingerprint()) {
         return Ok(());
     }
