@@ -7,11 +7,14 @@ use std::collections::BTreeSet;
 use crate::catalog::{BackupFilter, Page, Sort};
 use crate::error::{Failure, Result};
 use crate::manifest;
-use crate::model::backup::BackupRow;
+use crate::model::backup::{BackupRow, RunId};
 use crate::model::run::{SlotOutcome, SlotRow};
 use crate::storage::Storage;
 
 use super::{World, mount};
+
+/// Where a catalog keeps what tells it from one that took its place.
+const CATALOG: &str = "catalog-id";
 
 /// What a look through the storages found.
 #[derive(Debug, Default)]
@@ -33,6 +36,10 @@ pub struct Reindexed {
 pub fn reindex(world: &World) -> Result<Reindexed> {
     let mut seen = Reindexed { whole: true, ..Reindexed::default() };
     let is_new = world.catalog.needs_reindex()?.is_some();
+    world.catalog.write(|writer| match writer.meta(CATALOG)? {
+        Some(_) => Ok(()),
+        None => writer.put_meta(CATALOG, RunId::random().as_str()),
+    })?;
     for storage in world.storages.values() {
         let read = mount::ensure(world, storage.as_ref()).and_then(|()| read_storage(world, storage.as_ref(), is_new, &mut seen));
         if let Err(failure) = read {
@@ -50,11 +57,14 @@ fn read_storage(world: &World, storage: &dyn Storage, is_new: bool, seen: &mut R
     projects.extend(world.catalog.read(|reader| reader.totals())?.into_iter().map(|totals| totals.project));
     for project in projects {
         let filter = BackupFilter { storage: Some(name.to_owned()), project: Some(project.clone()), ..BackupFilter::default() };
-        let before = world.catalog.read(|reader| reader.backups(&filter, Sort::Date, Page::all()))?;
+        let (catalog, before) =
+            world.catalog.read(|reader| Ok((reader.meta(CATALOG)?, reader.backups(&filter, Sort::Date, Page::all())?)))?;
         let scan = manifest::scan(storage, &project)?;
         let rows: Vec<BackupRow> = scan.backups.iter().map(|found| found.row(name)).collect();
         world.catalog.write(|writer| {
-            writer.merge_project(name, &project, &before, &rows)?;
+            // Lost and made anew since that look: what it held says nothing about this one.
+            let same = writer.meta(CATALOG)? == catalog;
+            writer.merge_project(name, &project, if same { &before } else { &[] }, &rows)?;
             rows.iter()
                 .filter(|_| is_new)
                 .filter_map(served)

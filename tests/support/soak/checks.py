@@ -181,6 +181,8 @@ class Checks:
         for project in PROJECTS:
             for name, kind, timing, _ in project["schedules"]:
                 rows = self.ask("SELECT due_at, coalesce(until, due_at), count, outcome FROM slots WHERE project = ? AND schedule = ? ORDER BY due_at", project["name"], name)
+                # A new catalog gets the slots of the backups that were there, not those in between.
+                rows = [row for row in rows if row[0] / 1e6 >= max(self.watcher.losses, default=0)]
                 self.slots_seen += sum(row[2] for row in rows)
                 whole = f"{project['name']!r}/{name}"
                 if not rows:
