@@ -173,6 +173,8 @@ impl Owner {
         self.pulse();
         let settings = Arc::clone(&self.settings);
         self.chores.tick(&self.world, &settings, &desk(&settings, &self.config_file));
+        // Again, where the tick found that the last sign of life went with the catalog.
+        self.pulse();
     }
 
     /// A sign of life to systemd and in the catalog.
