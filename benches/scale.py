@@ -21,6 +21,7 @@ while IFS= read -r line; do
     *server_version_num*) answer='{"host":"127.0.0.1","port":"5432","database":"d","role":"postgres","version":"15.18","version_num":150018,"standby":false,"superuser":true,"settings":1}' ;;
     *pg_control_system*) answer='"7"' ;;
     *row_security_active*) answer='[]' ;;
+    *'greatest(0'*) answer=100 ;;
     *pg_database_size*) answer=8000000 ;;
     *datdba*) answer='{"owner":"postgres","encoding":"UTF8","collate":"C","ctype":"C","icu_locale":null,"locale_provider":null}' ;;
   esac
