@@ -125,7 +125,7 @@ impl Session {
         self.ask("select to_json(to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'))")
     }
 
-    /// Whether the server still answers on this session.
+    /// Whether the server still answers here.
     pub fn is_alive(&mut self) -> bool {
         self.ask::<bool>("select to_json(true)").unwrap_or(false)
     }
