@@ -275,6 +275,10 @@ fn backup(number: i64) -> BackupRow {
         proof: ProofLevel::Whole,
         proven_at: started_at,
         damaged: None,
+        suspicious: None,
+        checked_at: None,
+        restored_at: None,
+        restore_ms: None,
     }
 }
 

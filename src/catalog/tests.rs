@@ -70,6 +70,10 @@ fn backup(id: &str, project: &str, started_at: DateTime<Utc>, size: u64) -> Back
         proof: ProofLevel::Whole,
         proven_at: started_at + minutes(1),
         damaged: None,
+        suspicious: None,
+        checked_at: None,
+        restored_at: None,
+        restore_ms: None,
     }
 }
 

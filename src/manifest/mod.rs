@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::{BackupRow, Frame, MANIFEST_FORMAT, Manifest, Proof};
+use crate::model::backup::{BackupRow, Frame, MANIFEST_FORMAT, Manifest, Marks, Proof};
 use crate::storage::names::{self, Kind};
 use crate::storage::{Key, Storage};
 
@@ -24,8 +24,8 @@ pub struct Found {
     pub manifest: Manifest,
     /// What was proven of it, if that was written down.
     pub proof: Option<Proof>,
-    /// Whether it has a pin.
-    pub pinned: bool,
+    /// Its pin and its acceptance.
+    pub marks: Marks,
     /// The length of its artifact; `None` where that is missing.
     pub stored: Option<u64>,
 }
@@ -45,7 +45,7 @@ impl Found {
     /// Its row for the catalog; one whose artifact is missing or has another length counts as damaged.
     #[must_use]
     pub fn row(&self, storage: &str) -> BackupRow {
-        let mut row = BackupRow::from_manifest(storage, &self.manifest, self.proof.as_ref(), self.pinned);
+        let mut row = BackupRow::from_manifest(storage, &self.manifest, self.proof.as_ref(), self.marks);
         if let Some(damage) = self.damage() {
             row.damaged.get_or_insert(damage);
         }
@@ -136,10 +136,17 @@ pub fn unpin(storage: &dyn Storage, project: &str, artifact: &str) -> Result<()>
     storage.delete(&Key { project: project.to_owned(), file: names::pin_file(artifact) })
 }
 
+/// Accepts a backup that fell out of the habit; saying it twice is fine.
+pub fn accept(storage: &dyn Storage, project: &str, artifact: &str) -> Result<()> {
+    storage.put(&Key { project: project.to_owned(), file: names::accepted_file(artifact) }, b"accepted\n")
+}
+
 /// Deletes a backup: the manifest first, with which it ceases to exist, then what lay beside it. Can be repeated after a failure.
 pub fn delete(storage: &dyn Storage, project: &str, artifact: &str) -> Result<()> {
-    let files = [names::manifest_file(artifact), names::proof_file(artifact), names::pin_file(artifact), artifact.to_owned()];
-    files.into_iter().try_for_each(|file| storage.delete(&Key { project: project.to_owned(), file }))
+    names::beside(artifact)
+        .into_iter()
+        .chain([artifact.to_owned()])
+        .try_for_each(|file| storage.delete(&Key { project: project.to_owned(), file }))
 }
 
 /// Looks at everything in a project's folder. Only a storage that can't be listed fails; what is wrong with single files is told.
@@ -153,7 +160,6 @@ pub fn scan(storage: &dyn Storage, project: &str) -> Result<Scan> {
         if !names::is_safe(&entry.key.file) {
             continue;
         }
-        let beside = [names::manifest_file(&artifact), names::proof_file(&artifact), names::pin_file(&artifact), artifact.clone()];
         match read(storage, &entry.key) {
             Ok(manifest) => {
                 let found = look(storage, manifest, &sizes, &mut scan.problems);
@@ -162,7 +168,8 @@ pub fn scan(storage: &dyn Storage, project: &str) -> Result<Scan> {
             // Its artifact isn't unknown: it belongs to what this problem tells of.
             Err(failure) => scan.problems.push(failure),
         }
-        known.extend(beside);
+        known.extend(names::beside(&artifact));
+        known.insert(artifact);
     }
     scan.unknown = entries.into_iter().map(|entry| entry.key.file).filter(|file| !known.contains(file)).collect();
     Ok(scan)
@@ -178,9 +185,10 @@ fn look(storage: &dyn Storage, manifest: Manifest, sizes: &BTreeMap<&str, u64>, 
     } else {
         None
     };
-    let pinned = sizes.contains_key(names::pin_file(artifact).as_str());
+    let has = |file: String| sizes.contains_key(file.as_str());
+    let marks = Marks { pinned: has(names::pin_file(artifact)), accepted: has(names::accepted_file(artifact)) };
     let stored = sizes.get(artifact.as_str()).copied();
-    let found = Found { manifest, proof, pinned, stored };
+    let found = Found { manifest, proof, marks, stored };
     if let Some(damage) = found.damage() {
         problems.push(
             Failure::new(Cause::Damaged, damage)

@@ -34,7 +34,14 @@ fn manifest() -> Manifest {
         compression: Compression::Zstd(3),
         dump_format: Format::Custom,
         structure: Structure::Whole,
-        tables: vec![TableEntry { schema: "public".into(), name: "orders".into(), rows: Some(5), bytes: 50, dump_id: Some(200) }],
+        tables: vec![TableEntry {
+            schema: "public".into(),
+            name: "orders".into(),
+            rows: Some(5),
+            bytes: 50,
+            dump_id: Some(200),
+            offset: Some(4096),
+        }],
         table_counts: [("public.orders".to_owned(), 5)].into(),
         total_rows: Some(5),
         large_objects: 0,
@@ -54,6 +61,7 @@ fn manifest() -> Manifest {
         made_on: "db1".into(),
         pgdumpd_version: "0.1.0".into(),
         warnings: Vec::new(),
+        suspicious: None,
     }
 }
 
@@ -79,6 +87,7 @@ fn proof(sha256: &str) -> Proof {
         level: ProofLevel::Restored,
         proven_at: manifest().finished_at,
         damaged: None,
+        looks: Vec::new(),
     }
 }
 

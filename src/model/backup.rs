@@ -99,6 +99,9 @@ pub struct TableEntry {
     /// The archive entry's dump id, by which `pg_restore` knows it; custom format only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dump_id: Option<i32>,
+    /// Where its block of data begins in the archive as `pg_dump` wrote it, bytes; custom format only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
 }
 
 /// A place in the stored file where decompression can begin.
@@ -209,6 +212,9 @@ pub struct Manifest {
     /// What a person should know (a server lock that could not be had, `pg_dump`'s warnings).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Why it falls out of the project's habit, if it does: far fewer rows or bytes than the backups before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspicious: Option<String>,
 }
 
 /// A database's properties that `pg_dump` without `-C` leaves out.
@@ -246,6 +252,32 @@ pub struct Proof {
     /// Why it counts as damaged, if it does; such a backup is never counted as kept and never deleted by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damaged: Option<String>,
+    /// The last look at each level, in the order of levels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<Look>,
+}
+
+/// One verification of one level, and what it came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Look {
+    /// What was tried.
+    pub level: ProofLevel,
+    /// When it ended.
+    pub at: DateTime<Utc>,
+    /// How long it took, milliseconds; of a restore this is the measured recovery time.
+    pub took_ms: u64,
+    /// Why it failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
+}
+
+/// What people have said of a backup, kept as files beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// Never pruned while set.
+    pub pinned: bool,
+    /// Accepted although it fell out of the project's habit.
+    pub accepted: bool,
 }
 
 /// The catalog's row of a backup: what listing, retention and alerts need, rebuilt from manifests, proofs and pins at any time.
@@ -293,17 +325,27 @@ pub struct BackupRow {
     pub proven_at: DateTime<Utc>,
     /// Why it counts as damaged, if it does.
     pub damaged: Option<String>,
+    /// Why it falls out of the project's habit, if it does and nobody has accepted it.
+    pub suspicious: Option<String>,
+    /// When it was last looked at, on whatever level and with whatever result.
+    pub checked_at: Option<DateTime<Utc>>,
+    /// When it was last restored with success.
+    pub restored_at: Option<DateTime<Utc>>,
+    /// How long that took, milliseconds.
+    pub restore_ms: Option<u64>,
 }
 
 impl BackupRow {
     /// The row of a backup that has just been committed, or was found in a storage.
     #[must_use]
-    pub fn from_manifest(storage: &str, manifest: &Manifest, proof: Option<&Proof>, pinned: bool) -> Self {
+    pub fn from_manifest(storage: &str, manifest: &Manifest, proof: Option<&Proof>, marks: Marks) -> Self {
         let proof = proof.filter(|proof| proof.checksum_sha256 == manifest.checksum_sha256);
         let at_once = match manifest.structure {
             Structure::Whole => ProofLevel::Whole,
             Structure::Unchecked => ProofLevel::Read,
         };
+        let looks = proof.map(|proof| proof.looks.as_slice()).unwrap_or_default();
+        let restored = looks.iter().find(|look| look.level == ProofLevel::Restored && look.failed.is_none());
         Self {
             id: manifest.backup_id.clone(),
             storage: storage.to_owned(),
@@ -322,10 +364,14 @@ impl BackupRow {
             sha256: manifest.checksum_sha256.clone(),
             tables: manifest.tables.len() as u64,
             rows: manifest.total_rows,
-            pinned,
+            pinned: marks.pinned,
             proof: proof.map_or(at_once, |proof| proof.level.max(at_once)),
             proven_at: proof.map_or(manifest.finished_at, |proof| proof.proven_at),
             damaged: proof.and_then(|proof| proof.damaged.clone()),
+            suspicious: manifest.suspicious.clone().filter(|_| !marks.accepted),
+            checked_at: looks.iter().map(|look| look.at).max(),
+            restored_at: restored.map(|look| look.at),
+            restore_ms: restored.map(|look| look.took_ms),
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
-use crate::model::backup::{BackupRow, Manifest, Structure};
+use crate::model::backup::{BackupRow, Manifest, Marks, Structure};
 use crate::model::run::{Run, RunStatus};
 use crate::storage::{Key, Storage};
 use crate::stream::hash;
@@ -70,7 +70,7 @@ fn finish(world: &World, mut run: Run, backup: Option<&(&str, Manifest)>, remove
     }
     world.catalog.write(|writer| {
         if let Some((storage, manifest)) = backup {
-            writer.put_backup(&BackupRow::from_manifest(storage, manifest, None, false))?;
+            writer.put_backup(&BackupRow::from_manifest(storage, manifest, None, Marks::default()))?;
         }
         writer.finish_run(&run)
     })?;

@@ -39,6 +39,10 @@ pub(super) fn backup(started: DateTime<Utc>) -> BackupRow {
         proof: ProofLevel::Whole,
         proven_at: started,
         damaged: None,
+        suspicious: None,
+        checked_at: None,
+        restored_at: None,
+        restore_ms: None,
     }
 }
 

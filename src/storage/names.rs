@@ -28,6 +28,8 @@ pub enum Kind {
     Proof(String),
     /// The pin of this artifact.
     Pin(String),
+    /// The acceptance of this artifact, which fell out of the habit.
+    Accepted(String),
     /// An artifact, or nothing of ours.
     Other,
 }
@@ -68,6 +70,18 @@ pub fn pin_file(artifact: &str) -> String {
     format!("{artifact}.pin")
 }
 
+/// The acceptance's name beside its artifact.
+#[must_use]
+pub fn accepted_file(artifact: &str) -> String {
+    format!("{artifact}.accepted")
+}
+
+/// The names of everything that lies beside an artifact, the manifest first: with that the backup ceases to exist.
+#[must_use]
+pub fn beside(artifact: &str) -> [String; 4] {
+    [manifest_file(artifact), proof_file(artifact), pin_file(artifact), accepted_file(artifact)]
+}
+
 /// What a file is, by its name.
 #[must_use]
 pub fn kind(file: &str) -> Kind {
@@ -77,6 +91,8 @@ pub fn kind(file: &str) -> Kind {
         Kind::Manifest(artifact.to_owned())
     } else if let Some(artifact) = file.strip_suffix(".pin") {
         Kind::Pin(artifact.to_owned())
+    } else if let Some(artifact) = file.strip_suffix(".accepted") {
+        Kind::Accepted(artifact.to_owned())
     } else {
         Kind::Other
     }
@@ -184,6 +200,7 @@ mod tests {
         assert_eq!(kind("a.dump.proof.json"), Kind::Proof("a.dump".into()));
         assert_eq!(kind("a.dump.json"), Kind::Manifest("a.dump".into()));
         assert_eq!(kind("a.dump.pin"), Kind::Pin("a.dump".into()));
+        assert_eq!(kind("a.dump.accepted"), Kind::Accepted("a.dump".into()));
         assert_eq!(kind("a.dump"), Kind::Other);
     }
 

@@ -13,7 +13,8 @@ use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
 
 const COLUMNS: &str = "id, storage, project, database, content, selection, trigger, schedule, slot, started_at, finished_at, file, size, \
-                       uncompressed_size, sha256, tables, rows, pinned, proof, proven_at, damaged";
+                       uncompressed_size, sha256, tables, rows, pinned, proof, proven_at, damaged, \
+                       suspicious, checked_at, restored_at, restore_ms";
 
 impl Reader {
     /// The backup of that id, in whichever storage.
@@ -107,7 +108,7 @@ impl Writer {
     pub fn put_backup(&self, row: &BackupRow) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO backups VALUES (:id, :storage, :project, :database, :content, :selection, :trigger, :schedule, \
                    :slot, :started_at, :finished_at, :file, :size, :uncompressed_size, :sha256, :tables, :rows, :pinned, :proof, \
-                   :proven_at, :damaged)";
+                   :proven_at, :damaged, :suspicious, :checked_at, :restored_at, :restore_ms)";
         self.ask("indexing a backup", |db| {
             db.prepare_cached(sql)?
                 .execute(named_params! {
@@ -117,7 +118,8 @@ impl Writer {
                     ":finished_at": Time(row.finished_at), ":file": row.file, ":size": int(row.size),
                     ":uncompressed_size": int(row.uncompressed_size), ":sha256": row.sha256, ":tables": int(row.tables),
                     ":rows": row.rows.map(int), ":pinned": row.pinned, ":proof": Word(row.proof), ":proven_at": Time(row.proven_at),
-                    ":damaged": row.damaged,
+                    ":damaged": row.damaged, ":suspicious": row.suspicious, ":checked_at": row.checked_at.map(Time),
+                    ":restored_at": row.restored_at.map(Time), ":restore_ms": row.restore_ms.map(int),
                 })
                 .map(drop)
         })
@@ -205,5 +207,9 @@ fn backup(row: &Row<'_>) -> rusqlite::Result<BackupRow> {
         proof: row.get::<_, Word<_>>(18)?.0,
         proven_at: row.get::<_, Time>(19)?.0,
         damaged: row.get(20)?,
+        suspicious: row.get(21)?,
+        checked_at: row.get::<_, Option<Time>>(22)?.map(|time| time.0),
+        restored_at: row.get::<_, Option<Time>>(23)?.map(|time| time.0),
+        restore_ms: row.get::<_, Option<i64>>(24)?.map(count),
     })
 }

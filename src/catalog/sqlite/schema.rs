@@ -120,4 +120,9 @@ CREATE TABLE pauses (project TEXT PRIMARY KEY, since INTEGER NOT NULL, until INT
 CREATE TABLE projects (name TEXT PRIMARY KEY, first_seen INTEGER NOT NULL, removed_at INTEGER) WITHOUT ROWID;
 ", "
 ALTER TABLE last_due ADD COLUMN timing TEXT;
+", "
+ALTER TABLE backups ADD COLUMN suspicious TEXT;
+ALTER TABLE backups ADD COLUMN checked_at INTEGER;
+ALTER TABLE backups ADD COLUMN restored_at INTEGER;
+ALTER TABLE backups ADD COLUMN restore_ms INTEGER;
 "];

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
-use crate::model::backup::{BackupRow, MANIFEST_FORMAT, Manifest, Structure};
+use crate::model::backup::{BackupRow, MANIFEST_FORMAT, Manifest, Marks, Structure};
 use crate::model::dump::{Compression, restore_command};
 use crate::model::project::Project;
 use crate::process::{self, Exit, Spec};
@@ -49,7 +49,7 @@ pub(super) fn commit(
         means.storage.delete(key)?;
         return Err(failure);
     }
-    let row = BackupRow::from_manifest(means.storage.name(), &manifest, None, false);
+    let row = BackupRow::from_manifest(means.storage.name(), &manifest, None, Marks::default());
     if let Err(failure) = world.catalog.write(|writer| writer.put_backup(&row)) {
         tracing::error!(run = %request.run, "the backup exists, but the catalog could not be told: {failure}; the next start will index it");
     }
@@ -124,5 +124,6 @@ fn describe(world: &World, means: Means<'_>, request: &Request, asked: Asked, du
         made_on: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         pgdumpd_version: String::from(env!("CARGO_PKG_VERSION")),
         warnings: asked.warnings,
+        suspicious: None,
     }
 }

@@ -133,6 +133,7 @@ impl Contents {
                     rows: None,
                     bytes: 0,
                     dump_id: Some(entry.dump_id),
+                    offset: None,
                 });
                 Content::Table { index: self.tables.len() - 1, copy: entry.copy_stmt.is_some() }
             }
@@ -191,6 +192,8 @@ struct Blocks {
     kind: u8,
     id: i32,
     content: Content,
+    /// Where the present block began in the archive.
+    begun: u64,
     text: CopyText,
     raw: u64,
 }
@@ -206,6 +209,7 @@ impl Blocks {
             kind: 0,
             id: 0,
             content: Content::Other,
+            begun: 0,
             text: CopyText::default(),
             raw: 0,
         }
@@ -236,6 +240,7 @@ impl Blocks {
                     if ![TABLE_DATA, LARGE_OBJECTS].contains(&self.kind) {
                         return place.broken(at, format!("a block of the unknown type {} begins there", self.kind));
                     }
+                    self.begun = place.offset + at as u64;
                     self.state = State::BlockId;
                     at += 1;
                 }
@@ -306,6 +311,11 @@ impl Blocks {
         }
         expected.seen = true;
         contents.missing = contents.missing.saturating_sub(1);
+        if let Content::Table { index, .. } = expected.content
+            && let Some(table) = contents.tables.get_mut(index)
+        {
+            table.offset = Some(self.begun);
+        }
         (self.id, self.content, self.text, self.raw) = (id, expected.content, CopyText::default(), 0);
         self.state = if self.kind == LARGE_OBJECTS { State::ObjectId } else { State::ChunkLength };
         Ok(())

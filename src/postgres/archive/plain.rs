@@ -92,7 +92,14 @@ impl Watch {
         if let Some((name, rest)) = text.split_once("; Type: TABLE DATA; Schema: ")
             && let Some((schema, _)) = rest.split_once("; Owner: ")
         {
-            self.tables.push(TableEntry { schema: schema.to_owned(), name: name.to_owned(), rows: None, bytes: 0, dump_id: None });
+            self.tables.push(TableEntry {
+                schema: schema.to_owned(),
+                name: name.to_owned(),
+                rows: None,
+                bytes: 0,
+                dump_id: None,
+                offset: None,
+            });
             self.announced = true;
         }
     }
@@ -107,10 +114,17 @@ impl Watch {
         let names = statement.strip_prefix("COPY ").and_then(names);
         match (names, self.announced, self.tables.last_mut()) {
             (Some((schema, name)), true, Some(table)) => (table.schema, table.name) = (schema, name),
-            (Some((schema, name)), ..) => self.tables.push(TableEntry { schema, name, rows: None, bytes: 0, dump_id: None }),
+            (Some((schema, name)), ..) => self.tables.push(TableEntry { schema, name, rows: None, bytes: 0, dump_id: None, offset: None }),
             (None, true, Some(_)) => {}
             (None, ..) => {
-                self.tables.push(TableEntry { schema: String::new(), name: statement.into_owned(), rows: None, bytes: 0, dump_id: None });
+                self.tables.push(TableEntry {
+                    schema: String::new(),
+                    name: statement.into_owned(),
+                    rows: None,
+                    bytes: 0,
+                    dump_id: None,
+                    offset: None,
+                });
             }
         }
         self.announced = false;

@@ -238,8 +238,14 @@ fn of_table(table: Option<&(TableEntry, bool)>) -> String {
 fn announce(entry: Entry) -> Option<Announced> {
     let Data::File(file) = entry.data else { return None };
     let table = (entry.desc == "TABLE DATA").then(|| {
-        let table =
-            TableEntry { schema: entry.namespace.unwrap_or_default(), name: entry.tag, rows: None, bytes: 0, dump_id: Some(entry.dump_id) };
+        let table = TableEntry {
+            schema: entry.namespace.unwrap_or_default(),
+            name: entry.tag,
+            rows: None,
+            bytes: 0,
+            dump_id: Some(entry.dump_id),
+            offset: None,
+        };
         (table, entry.copy_stmt.is_some())
     });
     // The tar format's large objects are listed in a member whose name differs from the announced one (`pg_backup_tar.c`).
