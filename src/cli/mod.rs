@@ -15,6 +15,7 @@ mod pin;
 mod plan;
 mod progress;
 mod prune;
+mod restore;
 mod serve;
 mod show;
 mod status;
@@ -76,6 +77,8 @@ enum Verb {
     List(list::Args),
     /// Show everything about one backup, and how to restore it
     Show(show::Args),
+    /// Bring a backup back: into a new database, an empty one, or in the place of one
+    Restore(restore::Args),
     /// Remove the backups that the retention no longer keeps
     Prune(prune::Args),
     /// Keep a backup whatever the retention says
@@ -125,6 +128,7 @@ pub fn main() -> ExitCode {
         Verb::Backup(args) => backup::run(common, &args),
         Verb::List(args) => list::run(common, &args),
         Verb::Show(args) => show::run(common, &args),
+        Verb::Restore(args) => restore::run(common, &args),
         Verb::Prune(args) => prune::run(common, &args),
         Verb::Pin(args) => pin::run(common, &args, true),
         Verb::Unpin(args) => pin::run(common, &args, false),

@@ -20,6 +20,7 @@ use crate::process::{self, Exit, Spec};
 use crate::storage::{self, Storage};
 
 // Shared by the verbs: questions that several of them ask.
+pub mod compare;
 pub mod held;
 pub mod mount;
 pub mod seen;
@@ -34,6 +35,7 @@ pub mod notice;
 pub mod prune;
 pub mod reindex;
 pub mod repair;
+pub mod restore;
 
 /// The handles that verbs work with. Cheap to clone.
 #[derive(Debug, Clone)]

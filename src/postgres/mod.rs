@@ -5,11 +5,15 @@
 
 pub mod archive;
 pub mod connection;
+pub mod content;
+pub mod database;
 pub mod dump;
 mod pattern;
 mod peer;
 mod psql;
+pub mod quote;
 pub mod replay;
+pub mod restore;
 pub mod rights;
 pub mod session;
 mod target;
