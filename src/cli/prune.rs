@@ -23,7 +23,7 @@ pub(super) struct Args {
     /// Show the plan and its reasons, remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Agree to a changed retention that removes more than half
+    /// Agree to a changed retention that removes more than half; prune this once although a suspicious backup suspends it
     #[arg(long, requires = "project", conflicts_with = "dry_run")]
     confirm: bool,
 }
@@ -105,6 +105,10 @@ fn print_plan(plan: &PrunePlan, project: &Project) {
     for row in &plan.absent {
         out::note(format!("  {} is in the catalog, but its files are gone: {}", row.id, row.file));
     }
+    for suspension in &plan.suspended {
+        out::note(format!("suspended: the newest backup of {} is suspicious: {}", suspension.database, suspension.why));
+        out::note(format!("  if it is meant to be so: pgdumpd accept {}", suspension.backup));
+    }
     if let Some(why) = &plan.held {
         out::note(format!("held: {why}; agree with `pgdumpd prune {} --confirm`", out::shell(&plan.project)));
     }
@@ -119,5 +123,5 @@ fn plan_as_json(plan: &PrunePlan) -> Value {
             json!({ "backup": row, "verdict": verdict, "why": why })
         })
         .collect();
-    json!({ "success": true, "project": plan.project, "backups": backups, "absent": plan.absent, "held": plan.held })
+    json!({ "success": true, "project": plan.project, "backups": backups, "absent": plan.absent, "held": plan.held, "suspended": plan.suspended })
 }
