@@ -74,7 +74,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 
 /// A mistyped name is told from a project without backups; a project that is no longer configured may still have some.
 fn known(world: &World, settings: &Settings, name: &str) -> Result<()> {
-    let stored = world.catalog.read(|reader| reader.totals())?.iter().any(|totals| totals.project == name);
+    let filter = BackupFilter { project: Some(name.to_owned()), ..BackupFilter::default() };
+    let stored = world.catalog.read(|reader| reader.latest_backup(&filter))?.is_some();
     if stored { Ok(()) } else { world::project(settings, name).map(drop) }
 }
 

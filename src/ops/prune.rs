@@ -37,8 +37,8 @@ pub struct PrunePlan {
 impl PrunePlan {
     /// Removes only from those backups for which `allowed` says so; everything else stays.
     pub fn only(&mut self, allowed: impl Fn(&BackupRow) -> bool) {
-        let backups = &self.backups;
-        self.plan.remove.retain(|(id, _)| backups.iter().any(|row| &row.id == id && allowed(row)));
+        let allowed: HashSet<&RunId> = self.backups.iter().filter(|row| allowed(row)).map(|row| &row.id).collect();
+        self.plan.remove.retain(|(id, _)| allowed.contains(id));
     }
 
     /// The policy and zone the plan was made with, as one word.
@@ -68,7 +68,7 @@ pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
         .into_iter()
         .filter(|row| row.storage == project.storage)
         .collect();
-    let there: HashSet<String> = storage.list(&project.name)?.into_iter().map(|entry| entry.key.file).collect();
+    let there = storage.names(&project.name)?;
     let (backups, absent): (Vec<_>, Vec<_>) =
         indexed.into_iter().partition(|row| there.contains(&row.file) && there.contains(&names::manifest_file(&row.file)));
     let plan = retention::plan(&project.retention, project.time_zone, &backups, world.clock.now());
@@ -113,10 +113,8 @@ pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<P
     }
     let storage = world.storage(project)?;
     let mut pruned = Pruned::default();
-    for row in &plan.backups {
-        if !plan.plan.removes(&row.id) {
-            continue;
-        }
+    let removed = plan.plan.removed();
+    for row in plan.backups.iter().filter(|row| removed.contains(&row.id)) {
         match remove(world, storage.as_ref(), row) {
             Ok(()) => {
                 pruned.freed += row.size;

@@ -213,7 +213,8 @@ pub(super) fn next(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result
 }
 
 pub(super) fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan, now: DateTime<Utc>) -> HeldPrune {
-    let going: Vec<&BackupRow> = plan.backups.iter().filter(|row| plan.plan.removes(&row.id)).collect();
+    let removed = plan.plan.removed();
+    let going: Vec<&BackupRow> = plan.backups.iter().filter(|row| removed.contains(&row.id)).collect();
     let times = going.iter().map(|row| row.started_at);
     HeldPrune {
         about: about(world, desk, project, now),

@@ -57,7 +57,8 @@ pub fn tell(world: &World, desk: &Desk<'_>) -> Result<usize> {
         return Ok(0);
     }
     let now = world.clock.now();
-    let projects: HashMap<&str, &Project> = desk.settings.projects.iter().map(|project| (project.name.as_str(), project)).collect();
+    let projects: HashMap<&str, &Project> =
+        desk.settings.projects.iter().map(|project| (project.name.as_str(), project.as_ref())).collect();
     world.catalog.write(|tx| {
         let runs = tx.untold_runs()?;
         let mut waiting = Vec::new();
