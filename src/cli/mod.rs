@@ -1,6 +1,7 @@
 //! The command line: argv, printing, exit codes. One verb a file; no logic of its own.
 
 mod backup;
+mod cat;
 mod check;
 mod doctor;
 mod exit;
@@ -76,6 +77,8 @@ enum Verb {
     List(list::Args),
     /// Show everything about one backup, and how to restore it
     Show(show::Args),
+    /// Write the rows of one table in a backup, without a server
+    Cat(cat::Args),
     /// Remove the backups that the retention no longer keeps
     Prune(prune::Args),
     /// Keep a backup whatever the retention says
@@ -125,6 +128,7 @@ pub fn main() -> ExitCode {
         Verb::Backup(args) => backup::run(common, &args),
         Verb::List(args) => list::run(common, &args),
         Verb::Show(args) => show::run(common, &args),
+        Verb::Cat(args) => cat::run(common, &args),
         Verb::Prune(args) => prune::run(common, &args),
         Verb::Pin(args) => pin::run(common, &args, true),
         Verb::Unpin(args) => pin::run(common, &args, false),
