@@ -34,6 +34,7 @@ pub mod deliver;
 pub mod examine;
 pub mod notice;
 pub mod prune;
+pub mod read;
 pub mod reindex;
 pub mod repair;
 pub mod restore;
