@@ -87,6 +87,9 @@ fn cells(row: &BackupRow, zone: Tz, settings: &Settings) -> Vec<String> {
     if row.damaged.is_some() {
         notes.push("DAMAGED");
     }
+    if row.suspicious.is_some() {
+        notes.push("suspicious");
+    }
     if settings.project(&row.project).is_none() {
         notes.push("orphaned");
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::error::{Failure, Result};
+use crate::habit::Suspension;
 use crate::jobs::prune;
 use crate::model::backup::BackupRow;
 use crate::model::project::Project;
@@ -29,7 +30,7 @@ pub(super) struct Args {
     /// With --dry-run: only how many each project keeps and removes
     #[arg(long, requires = "dry_run")]
     summary: bool,
-    /// Agree to a changed retention that removes more than half
+    /// Agree to a changed retention that removes more than half; prune this once although a suspicious backup suspends it
     #[arg(long, requires = "project", conflicts_with = "dry_run")]
     confirm: bool,
 }
@@ -59,6 +60,7 @@ struct Shown {
     backups: Option<Vec<Judged>>,
     absent: Vec<BackupRow>,
     held: Option<String>,
+    suspended: Vec<Suspension>,
 }
 
 #[derive(Serialize)]
@@ -142,6 +144,10 @@ fn print_plan(plan: &PrunePlan, project: &Project, summary: bool) {
     for row in &plan.absent {
         out::note(format!("  {} is in the catalog, but its files are gone: {}", row.id, row.file));
     }
+    for suspension in &plan.suspended {
+        out::note(format!("suspended: the newest backup of {} is suspicious: {}", suspension.database, suspension.why));
+        out::note(format!("  if it is meant to be so: pgdumpd accept {}", suspension.backup));
+    }
     if let Some(why) = &plan.held {
         out::note(format!("held: {why}; agree with `pgdumpd prune {} --confirm`", out::shell(&plan.project)));
     }
@@ -155,5 +161,5 @@ fn shown(plan: PrunePlan, summary: bool) -> Shown {
     };
     let (keep, remove) = (plan.plan.keep.len(), plan.plan.remove.len());
     let backups = (!summary).then(|| plan.backups.into_iter().map(&mut judged).collect());
-    Shown { keep, remove, backups, absent: plan.absent, held: plan.held }
+    Shown { keep, remove, backups, absent: plan.absent, held: plan.held, suspended: plan.suspended }
 }

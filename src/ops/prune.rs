@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use crate::error::{Cause, Failure, Result};
+use crate::habit::{self, Suspension};
 use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::project::Project;
@@ -28,6 +29,8 @@ pub struct PrunePlan {
     pub absent: Vec<BackupRow>,
     /// Why the plan must be confirmed by a person first, if it must.
     pub held: Option<String>,
+    /// Suspicious backups because of which nothing is pruned.
+    pub suspended: Vec<Suspension>,
     fingerprint: String,
 }
 
@@ -71,7 +74,8 @@ pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
     let plan = retention::plan(&project.retention, project.time_zone, &backups, world.clock.now());
     let fingerprint = retention::policy_fingerprint(&project.retention, project.time_zone);
     let held = held(world, project, &fingerprint, &plan)?;
-    Ok(PrunePlan { project: project.name.clone(), backups, plan, absent, held, fingerprint })
+    let suspended = habit::suspension(&backups);
+    Ok(PrunePlan { project: project.name.clone(), backups, plan, absent, held, suspended, fingerprint })
 }
 
 /// A changed policy that would remove more than half of more than five backups waits for a person.
@@ -93,7 +97,7 @@ pub fn confirm(world: &World, plan: &PrunePlan) -> Result<()> {
     world.catalog.write(|writer| writer.put_meta(&held::agreed_key(&plan.project), &plan.fingerprint))
 }
 
-/// Removes what the plan removes. The caller holds the project's lock; a held plan is refused.
+/// Removes what the plan removes. The caller holds the project's lock; a held or suspended plan is refused.
 ///
 /// Each backup goes in the reverse order of its making: catalog, manifest, artifact. A crash between leaves a note from which the next
 /// prune or start goes on.
@@ -103,6 +107,9 @@ pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<P
             "look at `pgdumpd prune {} --dry-run`, then agree with `pgdumpd prune {} --confirm`",
             project.name, project.name
         )));
+    }
+    if let Some(first) = plan.suspended.first() {
+        return Err(refused(project, first));
     }
     let storage = world.storage(project)?;
     let mut pruned = Pruned::default();
@@ -118,6 +125,16 @@ pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<P
     }
     confirm(world, plan)?;
     Ok(pruned)
+}
+
+/// A suspicious backup is no reason to lose the good ones before it.
+fn refused(project: &Project, first: &Suspension) -> Failure {
+    let sentence =
+        format!("pruning of {:?} is suspended, because its newest backup of {} is suspicious: {}", project.name, first.database, first.why);
+    Failure::new(Cause::Suspicious, sentence).hint(format!(
+        "look at `pgdumpd show {}`, then `pgdumpd accept {}` if it is meant to be so; or `pgdumpd prune {} --confirm` to prune this once",
+        first.backup, first.backup, project.name
+    ))
 }
 
 /// Removes one backup and everything beside it.

@@ -3,6 +3,7 @@
 //! A run stays "untold" in the catalog until the very transaction that changes its alert and queues its mail, so a crash between the two
 //! loses nothing and tells nothing twice. What to tell is decided in `alert`; how it reads, in `notify::letter`.
 
+mod doubt;
 mod facts;
 mod overrun;
 mod weekly;
@@ -103,7 +104,9 @@ fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>)
             changes.insert(change.after.key.clone(), change);
         }
     }
-    Ok(changes.into_values().collect())
+    let mut changes: Vec<Change> = changes.into_values().collect();
+    changes.extend(doubt::changes(tx, project, runs, now)?);
+    Ok(changes)
 }
 
 fn known(tx: &Reader, key: &AlertKey) -> Result<Option<Alert>> {
