@@ -64,8 +64,6 @@ pub enum Cause {
     Locked,
     /// A schedule's slots were skipped in a row, because the run before them was not over.
     Overrun,
-    /// What was asked for would overwrite something, or could not succeed; nothing was touched.
-    Refused,
     /// A backup holds far less than the ones before it.
     Suspicious,
     /// What is stored does not match its manifest.
