@@ -2,10 +2,9 @@
 //! what no such text could show: contradictions, unknown names, files that can't be read.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use percent_encoding::percent_decode_str;
-use secrecy::ExposeSecret;
 
 use super::super::kind::Kind;
 use super::super::report::{Trouble, nearest};
@@ -13,8 +12,7 @@ use super::super::secret;
 use super::Variables;
 use super::values::{quoted, toml, truth, when};
 use super::variables::{APART, Form, Part, REFUSED, Variable, WATCHED, WITHOUT_EFFECT, all};
-use crate::error::Result;
-use crate::model::project::PasswordSource;
+use crate::error::{Cause, Failure, Result};
 
 /// Where backups go unless `BACKUP_DIR` says otherwise.
 const USUAL_STORAGE: &str = "/var/backups/pgdumpd";
@@ -75,11 +73,15 @@ fn set<'a>(variables: &'a Variables, name: &str) -> Option<&'a str> {
     variables.get(name).map(String::as_str).filter(|value| !value.is_empty() && !of_a_service(name, value))
 }
 
-/// The first line of a file that a variable names.
-fn first_line(path: &str) -> Result<String> {
-    let source = PasswordSource::Mounted(PathBuf::from(path));
-    let text = secret::read_with(&source, &|_| None, &|_| Ok(String::new()))?;
-    Ok(text.map(|text| text.expose_secret().to_owned()).unwrap_or_default())
+/// What a file that a variable names holds: its first line, or, where names are listed, one on each line.
+fn content(path: &str, form: Form) -> Result<String> {
+    let text = secret::mounted(Path::new(path))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let found = if form == Form::Names { lines.collect::<Vec<_>>().join(",") } else { text.lines().next().unwrap_or_default().to_owned() };
+    if found.is_empty() {
+        return Err(Failure::new(Cause::Secret, format!("secret {path} is empty")));
+    }
+    Ok(found)
 }
 
 impl Gathered {
@@ -102,7 +104,7 @@ impl Gathered {
                 let toml = format!("{{ file = {} }}", quoted(path));
                 self.add((variable.part, variable.key), Value { variable: file, same: toml.clone(), toml }, values);
             }
-            (None, Some(path)) => match first_line(path) {
+            (None, Some(path)) => match content(path, variable.form) {
                 Ok(text) => self.put(variable, &file, &text, values),
                 Err(failure) => {
                     let trouble = Trouble::new(failure.message.replace("secret ", ""));

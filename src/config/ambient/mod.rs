@@ -10,6 +10,7 @@ mod variables;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::report::{Place, Report};
@@ -60,7 +61,8 @@ pub(super) fn load(variables: &Variables) -> Result<Settings, Vec<Problem>> {
     if let Some(project) = settings.projects.first_mut()
         && !variables.keys().any(|name| name.starts_with("PGDUMPD_MAX_BACKUP_AGE"))
     {
-        project.max_backup_age = age(project);
+        let limit = age(project);
+        Arc::make_mut(project).max_backup_age = limit;
     }
     Ok(settings)
 }

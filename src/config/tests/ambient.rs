@@ -135,6 +135,9 @@ fn a_file_may_hold_any_value() {
     assert!(matches!(&found.projects[0].connection.password, PasswordSource::Mounted(path) if path.ends_with("pw")));
     let found = settings(&[("DATABASE_URL_FILE", &url)]);
     assert_eq!(found.projects[0].connection.target, Target::Url(String::from("postgresql://u@db/x")));
+    let list = put("list", "shop\nbilling\n");
+    let found = settings(&[("POSTGRES_HOST", "db"), ("POSTGRES_DB_FILE", &list)]);
+    assert_eq!(found.projects[0].databases, Databases::Named(vec!["shop".into(), "billing".into()]), "one on each line");
     let gone = folder.path().join("gone").display().to_string();
     let text = told_beside(&[
         ("POSTGRES_PASSWORD_FILE", &empty),
