@@ -31,6 +31,7 @@ pub mod targets;
 pub mod backup;
 pub mod deliver;
 pub mod examine;
+pub mod merge;
 pub mod notice;
 pub mod prune;
 pub mod reindex;

@@ -6,9 +6,11 @@
 pub mod archive;
 pub mod connection;
 pub mod dump;
+pub mod merge;
 mod pattern;
 mod peer;
 mod psql;
+pub mod quote;
 pub mod replay;
 pub mod rights;
 pub mod session;

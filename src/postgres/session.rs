@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::connection::{Access, HostPort};
+use super::merge::Feed;
 use super::psql::Psql;
 use super::{peer, version};
 use crate::error::{Cause, Failure, Result};
@@ -20,6 +21,9 @@ use crate::process::{self, Cancel, Exit};
 
 /// Longest wait for an answer once connected; the server's own `statement_timeout` for our questions is a little shorter.
 const ANSWER: Duration = Duration::from_secs(60);
+
+/// Longest wait for a statement that works on a whole table; a lost connection and a cancel end it sooner.
+const LONG: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What the first question finds out. The settings make the session immune to the role's and the database's own: no time-out ends it
 /// while it waits beside the dump, and no function or operator in a schema of the search path can stand in for the system's.
@@ -188,6 +192,21 @@ impl Session {
     /// Runs one statement for its effect, outside of any savepoint.
     pub(super) fn tell(&mut self, statement: &str) -> Result<()> {
         self.psql.ask(statement, false, ANSWER).map(drop)
+    }
+
+    /// Runs one statement of a merge, which may take as long as the rows need.
+    pub(super) fn tell_long(&mut self, statement: &str) -> Result<()> {
+        self.psql.ask(statement, false, LONG).map(drop)
+    }
+
+    /// Asks one that may take as long.
+    pub(super) fn ask_long<T: DeserializeOwned>(&mut self, statement: &str) -> Result<T> {
+        decode(&self.psql.ask(statement, false, LONG)?)
+    }
+
+    /// Runs `COPY … FROM STDIN` with these rows in COPY text, without the end mark.
+    pub(super) fn copy_in(&mut self, statement: &str, feed: Feed<'_>) -> Result<()> {
+        self.psql.copy_in(statement, feed, LONG)
     }
 
     /// Managed servers may keep it from the role; then it stays unknown.
