@@ -33,6 +33,7 @@ pub mod arrive;
 pub mod backup;
 pub mod deliver;
 pub mod examine;
+pub mod merge;
 pub mod notice;
 pub mod prune;
 pub mod read;
