@@ -29,6 +29,7 @@ pub mod space;
 pub mod standing;
 pub mod targets;
 
+pub mod arrive;
 pub mod backup;
 pub mod deliver;
 pub mod examine;
@@ -82,13 +83,12 @@ impl World {
 
     /// How the project's server is reached, with its password read now.
     pub fn access(&self, project: &Project) -> Result<Access> {
-        let password = secret(&project.connection.password)?;
-        Access::new(&project.connection.target, password, project.limits.connect, &|name| std::env::var_os(name))
+        access(project)
     }
 
     /// The PostgreSQL clients that the project may use.
     pub fn clients(&self, project: &Project) -> Result<Clients> {
-        Clients::find(project.pg_bin_dir.as_deref(), &|name| std::env::var(name).ok())
+        clients(project)
     }
 
     /// The storage a project's backups go to.
@@ -100,6 +100,16 @@ impl World {
             )
         })
     }
+}
+
+/// How a project's server is reached, with its password read now; needs no catalog.
+fn access(project: &Project) -> Result<Access> {
+    let password = secret(&project.connection.password)?;
+    Access::new(&project.connection.target, password, project.limits.connect, &|name| std::env::var_os(name))
+}
+
+fn clients(project: &Project) -> Result<Clients> {
+    Clients::find(project.pg_bin_dir.as_deref(), &|name| std::env::var(name).ok())
 }
 
 /// Longest time for a command that prints a secret.
