@@ -21,6 +21,7 @@ use crate::storage::{self, Storage};
 
 // Shared by the verbs: questions that several of them ask.
 pub mod artifact;
+pub mod compare;
 pub mod held;
 pub mod mount;
 pub mod seen;
@@ -32,10 +33,13 @@ pub mod arrive;
 pub mod backup;
 pub mod deliver;
 pub mod examine;
+pub mod merge;
 pub mod notice;
 pub mod prune;
+pub mod read;
 pub mod reindex;
 pub mod repair;
+pub mod restore;
 
 /// The handles that verbs work with. Cheap to clone.
 #[derive(Debug, Clone)]
