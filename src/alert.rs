@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Cause, Failure};
+use crate::model::backup::RunId;
 use crate::model::dump::Selection;
 
 #[cfg(test)]
@@ -39,6 +40,23 @@ impl AlertKey {
         self.selection.0.strip_prefix(SCHEDULE)
     }
 }
+
+impl AlertKey {
+    /// The alert of one stored backup: that it is what was written, and can be read.
+    #[must_use]
+    pub fn backup(project: &str, database: &str, backup: &RunId) -> Self {
+        Self { project: project.to_owned(), database: database.to_owned(), selection: Selection(format!("{BACKUP}{backup}")) }
+    }
+
+    /// The backup, where the alert is a backup's.
+    #[must_use]
+    pub fn of_backup(&self) -> Option<RunId> {
+        self.selection.0.strip_prefix(BACKUP).map(|id| RunId(id.to_owned()))
+    }
+}
+
+/// Nor so.
+const BACKUP: &str = "backup ";
 
 /// No selection of a dump begins so.
 const SCHEDULE: &str = "schedule ";

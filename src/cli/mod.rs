@@ -19,6 +19,7 @@ mod serve;
 mod show;
 mod status;
 mod told;
+mod verify;
 mod world;
 
 use std::path::PathBuf;
@@ -78,6 +79,8 @@ enum Verb {
     Show(show::Args),
     /// Remove the backups that the retention no longer keeps
     Prune(prune::Args),
+    /// Look at stored backups again: are they intact, can they be read
+    Verify(verify::Args),
     /// Keep a backup whatever the retention says
     Pin(pin::Args),
     /// Let the retention decide over a pinned backup again
@@ -125,6 +128,7 @@ pub fn main() -> ExitCode {
         Verb::Backup(args) => backup::run(common, &args),
         Verb::List(args) => list::run(common, &args),
         Verb::Show(args) => show::run(common, &args),
+        Verb::Verify(args) => verify::run(common, &args),
         Verb::Prune(args) => prune::run(common, &args),
         Verb::Pin(args) => pin::run(common, &args, true),
         Verb::Unpin(args) => pin::run(common, &args, false),

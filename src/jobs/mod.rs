@@ -13,6 +13,7 @@ pub mod mend;
 pub mod prune;
 pub mod rebuild;
 pub mod scheduled;
+pub mod verify;
 
 /// What is in flight right now, for whoever shows progress. Cheap to clone; clones share the board.
 #[derive(Debug, Clone, Default)]

@@ -34,6 +34,7 @@ pub mod notice;
 pub mod prune;
 pub mod reindex;
 pub mod repair;
+pub mod verify;
 
 /// The handles that verbs work with. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -130,6 +130,13 @@ impl Clients {
         &self.0[self.0.len() - 1]
     }
 
+    /// The client that reads an archive: of the server's major version or the next newer one, and no older than the `pg_dump` that wrote it
+    /// (`said` as in a manifest), for an older `pg_restore` may not know its format.
+    pub fn for_archive(&self, server: u32, said: &str) -> Result<Client> {
+        let writer = parse(&format!("(PostgreSQL) {said}")).map_or(server, |(_, number)| number);
+        self.for_server(server.max(writer))
+    }
+
     /// The client for a server of this `server_version_num`: its own major version, else the next newer one.
     ///
     /// Fails with [`Cause::ServerTooNew`], naming both versions, where the server's major is above every client's (`pg_dump` would refuse).
