@@ -1,5 +1,5 @@
 # Each target installs what it needs first (tests/setup: Debian's apt, as root) and says what is missing where it can't.
-.PHONY: demo test quick lint soak bench breaks install setup
+.PHONY: demo test quick lint soak boot bench breaks install setup
 .DEFAULT_GOAL := test
 
 PREFIX ?= /usr/local
@@ -26,6 +26,10 @@ lint: setup
 # pgdumpd at work while something is broken every few seconds, and every promise checked at the end: SOAK_MINUTES=60 make soak
 soak: setup
 	@tests/soak
+
+# The service under a real systemd, in a small Debian of its own. As root; two minutes and a Debian mirror.
+boot: setup
+	@tests/boot
 
 # Against pg_dump alone; writes docs/benchmarks.md.
 bench: setup

@@ -172,6 +172,22 @@ impl Failure {
         };
         Self::new(cause, format!("{doing}: {error}"))
     }
+
+    /// The failure that an I/O error carries, for readers and writers that know more than the system does; else one of the system.
+    #[must_use]
+    pub fn from_io(doing: impl fmt::Display, error: std::io::Error) -> Self {
+        let words = error.to_string();
+        match error.into_inner().map(|inner| inner.downcast::<Self>()) {
+            Some(Ok(failure)) => *failure,
+            _ => Self::new(Cause::System, format!("{doing}: {words}")),
+        }
+    }
+}
+
+impl From<Failure> for std::io::Error {
+    fn from(failure: Failure) -> Self {
+        Self::other(failure)
+    }
 }
 
 impl fmt::Display for Failure {
@@ -190,6 +206,14 @@ mod tests {
     fn codes_are_kebab_case() {
         assert_eq!(Cause::ConnectionLost.code(), "connection-lost");
         assert_eq!(Cause::DumpFailed.to_string(), "dump-failed");
+    }
+
+    #[test]
+    fn a_failure_passes_through_an_io_error() {
+        let failure = Failure::new(Cause::Damaged, "x is damaged").hint("take another");
+        assert_eq!(Failure::from_io("reading", failure.clone().into()), failure);
+        let other = Failure::from_io("reading x", std::io::Error::other("no"));
+        assert_eq!((other.cause, other.message.as_str()), (Cause::System, "reading x: no"));
     }
 
     #[test]

@@ -61,7 +61,8 @@ fn the_unit_exposes_next_to_nothing() {
 
 #[test]
 fn the_daemon_is_stopped_gently_and_started_again() {
-    for line in ["Type=notify", "NotifyAccess=main", "KillMode=mixed", "Restart=on-failure", "ExecReload=/bin/kill -HUP $MAINPID"] {
+    for line in ["Type=notify", "NotifyAccess=main", "KillMode=mixed", "Restart=on-failure", "ExecReload=/bin/sh -c \"kill -HUP $MAINPID\""]
+    {
         assert!(UNIT.lines().any(|found| found == line), "{line} is missing");
     }
     let seconds = |key: &str| -> u32 {

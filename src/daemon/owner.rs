@@ -250,7 +250,9 @@ impl Owner {
     }
 
     pub(super) fn summary(&self) -> String {
-        format!("{} projects, {} running, {} waiting", self.settings.projects.len(), self.running.len(), self.queue.len())
+        let projects = self.settings.projects.len();
+        let plural = if projects == 1 { "" } else { "s" };
+        format!("{projects} project{plural}, {} running, {} waiting", self.running.len(), self.queue.len())
     }
 
     fn tell(&self) {

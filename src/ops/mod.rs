@@ -20,6 +20,7 @@ use crate::process::{self, Exit, Spec};
 use crate::storage::{self, Storage};
 
 // Shared by the verbs: questions that several of them ask.
+pub mod artifact;
 pub mod held;
 pub mod mount;
 pub mod seen;

@@ -120,12 +120,21 @@ fn end_zstd_frame(encoder: &mut ZstdEncoder<'static>, out: &mut impl Write, buff
 /// bzip2 one per block); `None` and `Native` pass through as they are.
 pub fn decompress(compression: Compression, source: Box<dyn Read + Send>) -> Result<Box<dyn Read + Send>> {
     Ok(match compression {
-        Compression::Zstd(_) => Box::new(
-            zstd::stream::read::Decoder::new(source)
-                .map_err(|error| Failure::new(Cause::System, format!("zstd can't be set up for reading: {error}")))?,
-        ),
+        Compression::Zstd(_) => Box::new(zstd_decoder(source).map_err(|error| {
+            let words = format!("zstd can't be set up for reading: {error}");
+            Failure::new(Cause::System, words)
+        })?),
         Compression::Gzip(_) => Box::new(flate2::bufread::MultiGzDecoder::new(io::BufReader::with_capacity(OUT, source))),
         Compression::Bzip2(_) => Box::new(bzip2::bufread::MultiBzDecoder::new(io::BufReader::with_capacity(OUT, source))),
         Compression::None | Compression::Native => source,
     })
+}
+
+/// The largest window a zstd frame may ask for, as a power of two: 16 MiB. Level 19 takes 8; a hostile file may claim any.
+const WINDOW: u32 = 24;
+
+fn zstd_decoder(source: Box<dyn Read + Send>) -> io::Result<zstd::stream::read::Decoder<'static, io::BufReader<Box<dyn Read + Send>>>> {
+    let mut decoder = zstd::stream::read::Decoder::new(source)?;
+    decoder.window_log_max(WINDOW)?;
+    Ok(decoder)
 }

@@ -1,0 +1,110 @@
+//! A backup's artifact read back: decompressed, from its start or from the middle, never further than its manifest says.
+//!
+//! A reader's errors carry a [`Failure`] ([`Failure::from_io`] takes it out): a disk that fails is told from bytes that were altered. Used
+//! by every verb that reads what was stored.
+
+use std::io::{self, Read};
+use std::ops::Range;
+
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::{Frame, Manifest};
+use crate::storage::{Key, Storage};
+use crate::stream;
+
+/// The archive as `pg_dump` wrote it, from its start.
+pub fn open(storage: &dyn Storage, manifest: &Manifest) -> Result<Box<dyn Read + Send>> {
+    open_at(storage, manifest, 0)
+}
+
+/// The archive as `pg_dump` wrote it, from this offset on: decompression begins at the last frame before it. Only what follows that
+/// frame is read from the storage.
+pub fn open_at(storage: &dyn Storage, manifest: &Manifest, archive_offset: u64) -> Result<Box<dyn Read + Send>> {
+    let length = manifest.uncompressed_size_bytes;
+    if archive_offset > length {
+        let words = format!("byte {archive_offset} of {} was asked for, and it has {length}", manifest.backup_file);
+        return Err(damaged(manifest, words));
+    }
+    let frame = manifest.frames.iter().rev().find(|frame| frame.archive <= archive_offset);
+    let frame = frame.copied().unwrap_or(Frame { stored: 0, archive: 0 });
+    let stored = stored(storage, manifest, frame.stored..manifest.backup_size_bytes)?;
+    let inner = stream::decompress(manifest.compression, stored)?;
+    let mut archive = Archive { inner, at: frame.archive, length, file: manifest.backup_file.clone(), project: manifest.project.clone() };
+    let skipped = archive_offset - frame.archive;
+    io::copy(&mut Read::by_ref(&mut archive).take(skipped), &mut io::sink())
+        .map_err(|error| Failure::from_io(format!("reading {}", manifest.backup_file), error))?;
+    Ok(Box::new(archive))
+}
+
+/// A part of the stored bytes as they lie there. An artifact that is missing or has another length than its manifest says is refused.
+pub fn stored(storage: &dyn Storage, manifest: &Manifest, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+    let (file, wanted) = (&manifest.backup_file, manifest.backup_size_bytes);
+    let key = Key { project: manifest.project.clone(), file: file.clone() };
+    match storage.size(&key)? {
+        None => Err(damaged(manifest, format!("{file} is missing in {}", storage.place()))),
+        Some(found) if found != wanted => Err(damaged(manifest, format!("{file} has {found} bytes instead of {wanted}"))),
+        Some(_) => Ok(Box::new(Stored { inner: storage.get_range(&key, range)?, file: file.clone() })),
+    }
+}
+
+/// What to say where stored bytes aren't what the manifest promises.
+fn damaged(manifest: &Manifest, words: String) -> Failure {
+    Failure::new(Cause::Damaged, words).hint(what_to_do(&manifest.project, &manifest.backup_file))
+}
+
+fn what_to_do(project: &str, file: &str) -> String {
+    format!("compare {file} with its checksum, fetch it from a copy, or take another backup: `pgdumpd list {project}`")
+}
+
+/// Stored bytes; a failing disk is told as such.
+struct Stored {
+    inner: Box<dyn Read + Send>,
+    file: String,
+}
+
+impl Read for Stored {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.inner.read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Failure::storage(format!("reading {}", self.file), &error).into()),
+                Ok(count) => return Ok(count),
+            }
+        }
+    }
+}
+
+/// The decompressed bytes, which must be as many as the manifest says.
+struct Archive {
+    inner: Box<dyn Read + Send>,
+    at: u64,
+    length: u64,
+    file: String,
+    project: String,
+}
+
+impl Archive {
+    fn damaged(&self, why: &str) -> io::Error {
+        Failure::new(Cause::Damaged, format!("{} is damaged: {why}", self.file)).hint(what_to_do(&self.project, &self.file)).into()
+    }
+}
+
+impl Read for Archive {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = match self.inner.read(buffer) {
+            Ok(count) => count,
+            Err(error) if error.get_ref().is_some_and(|inner| inner.is::<Failure>()) => return Err(error),
+            Err(error) => return Err(self.damaged(&format!("decompression fails after {} bytes ({error})", self.at))),
+        };
+        self.at += count as u64;
+        if self.at > self.length {
+            return Err(self.damaged(&format!("it holds more than the {} bytes that were dumped", self.length)));
+        }
+        if count == 0 && !buffer.is_empty() && self.at < self.length {
+            return Err(self.damaged(&format!("it ends after {} of the {} bytes that were dumped", self.at, self.length)));
+        }
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests;
