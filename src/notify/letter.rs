@@ -13,6 +13,7 @@ use super::{Message, single_line};
 use crate::error::Failure;
 use crate::model::backup::ProofLevel;
 
+mod damaged;
 mod failing;
 mod many;
 mod notes;
@@ -20,7 +21,8 @@ mod overrun;
 mod page;
 mod summary;
 
-pub use notes::{Damaged, HeldPrune, Rebuilt};
+pub use damaged::{Damaged, Ill, Mended};
+pub use notes::{HeldPrune, Rebuilt};
 pub use overrun::{OnTime, Overrun};
 pub use summary::{ProjectWeek, Weekly};
 
@@ -45,8 +47,10 @@ pub enum Letter {
     HeldPrune(HeldPrune),
     /// The catalog was rebuilt from the storages.
     Rebuilt(Rebuilt),
-    /// A stored backup is damaged.
+    /// A stored backup is damaged, or can't be read.
     Damaged(Damaged),
+    /// It is good again.
+    Mended(Mended),
 }
 
 /// What every letter about a project says of it.
@@ -258,6 +262,7 @@ impl Letter {
             Self::HeldPrune(facts) => facts.body(),
             Self::Rebuilt(facts) => facts.body(redactor),
             Self::Damaged(facts) => facts.body(redactor),
+            Self::Mended(facts) => facts.body(redactor),
         }
     }
 
@@ -275,6 +280,7 @@ impl Letter {
             Self::HeldPrune(_) => "held-prune",
             Self::Rebuilt(_) => "rebuilt-catalog",
             Self::Damaged(_) => "damaged",
+            Self::Mended(_) => "mended",
         }
     }
 
@@ -289,6 +295,7 @@ impl Letter {
             Self::OnTime(facts) => vec![facts.about.project.clone()],
             Self::HeldPrune(facts) => vec![facts.about.project.clone()],
             Self::Damaged(facts) => vec![facts.about.project.clone()],
+            Self::Mended(facts) => vec![facts.about.project.clone()],
             Self::Grouped(letters) => many::projects(letters),
             Self::Weekly(_) | Self::Rebuilt(_) => Vec::new(),
         }
@@ -307,6 +314,7 @@ impl Letter {
             Self::HeldPrune(facts) => facts.headline(),
             Self::Rebuilt(facts) => facts.headline(),
             Self::Damaged(facts) => facts.headline(redactor),
+            Self::Mended(facts) => facts.headline(),
         }
     }
 }

@@ -71,6 +71,12 @@ impl Reader {
         self.backups(&filter, Sort::Date, Page::all())
     }
 
+    /// Every backup that counts as damaged.
+    pub fn damaged_backups(&self) -> Result<Vec<BackupRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM backups WHERE damaged IS NOT NULL ORDER BY started_at DESC");
+        self.ask("listing damaged backups", |db| db.prepare_cached(&sql)?.query_map([], backup)?.collect())
+    }
+
     /// When the newest good full backup was started, for every (project, database).
     pub fn last_good_full(&self) -> Result<HashMap<(String, String), DateTime<Utc>>> {
         let sql = "SELECT project, database, max(started_at) FROM backups WHERE selection = 'full' AND damaged IS NULL \

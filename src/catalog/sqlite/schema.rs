@@ -125,4 +125,6 @@ ALTER TABLE backups ADD COLUMN suspicious TEXT;
 ALTER TABLE backups ADD COLUMN checked_at INTEGER;
 ALTER TABLE backups ADD COLUMN restored_at INTEGER;
 ALTER TABLE backups ADD COLUMN restore_ms INTEGER;
+", "
+CREATE INDEX backups_damaged ON backups (started_at) WHERE damaged IS NOT NULL;
 "];

@@ -145,7 +145,7 @@ fn is_paused(tx: &Reader, project: &Project) -> Result<bool> {
     Ok(tx.pauses()?.iter().any(|pause| pause.project == project.name))
 }
 
-fn last_good(row: BackupRow) -> LastGood {
+pub(super) fn last_good(row: BackupRow) -> LastGood {
     LastGood {
         restore: restore_command(&row.file, row.content),
         file: format!("{}/{}", row.project, row.file),

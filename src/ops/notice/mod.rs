@@ -5,6 +5,7 @@
 
 mod facts;
 mod overrun;
+mod proofs;
 mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -31,6 +32,7 @@ use super::held::told_key;
 use super::prune::PrunePlan;
 
 pub use overrun::overruns;
+pub use proofs::{damages, looked};
 pub use weekly::weekly;
 
 /// What letters need besides the catalog.

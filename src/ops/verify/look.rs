@@ -115,8 +115,10 @@ fn read_inside(means: Means<'_>, row: &BackupRow, manifest: &Manifest, source: B
     let mut tap = tap_for(manifest);
     let (held, over) = (AtomicBool::new(false), Cancel::new());
     let read = std::thread::scope(|scope| {
-        let target = child.as_ref().map(Child::identity);
-        scope.spawn(|| target.map(|target| watch(means, &target, &held, &over)));
+        if let Some(target) = child.as_ref().map(Child::identity) {
+            let (held, over) = (&held, &over);
+            scope.spawn(move || watch(means, &target, held, over));
+        }
         let inside = Inside { compression: manifest.compression, watch: &mut tap, sink };
         let read = stream::read_back(source, Some(inside), means.gauge, &|| may_go_on(means, &held));
         over.cancel(CancelReason::Cancelled);

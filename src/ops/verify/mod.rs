@@ -77,7 +77,8 @@ pub fn verify(world: &World, means: Means<'_>, row: &BackupRow, level: ProofLeve
     let began = std::time::Instant::now();
     let mut seen = look::once(means, row, level)?;
     if !matches!(seen, Seen::Good) {
-        means.cancel.wait_timeout(BREATH);
+        // Cancelled meanwhile: the second look ends at once.
+        drop(means.cancel.wait_timeout(BREATH));
         let again = look::once(means, row, level)?;
         if matches!(again, Seen::Good) {
             tracing::warn!(backup = %row.id, project = row.project, "the first read failed and the second was good: look at the disk, cable or memory");

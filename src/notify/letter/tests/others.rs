@@ -163,6 +163,8 @@ fn rebuilt_catalog() {
 fn damaged_backup() {
     let facts = Damaged {
         about: about("shop"),
+        ill: Ill::Damaged,
+        id: String::from("k3f9q2"),
         backup: LastGood { proof: ProofLevel::Whole, ..good("shop") },
         problem: String::from("its stored bytes have the SHA-256 1f3a… instead of 9b0c…"),
         last_good: Some(LastGood { taken_at: at(17, 1, 15), ..good("shop") }),
