@@ -60,7 +60,9 @@ pub fn run(world: &World, settings: &Settings, row: &BackupRow, level: ProofLeve
 fn log(world: &World, looked: &Looked) -> Result<()> {
     let row = &looked.backup;
     match &looked.verdict {
-        Verdict::Good => tracing::info!(backup = %row.id, project = row.project, took_ms = looked.took_ms, "verified: {}", verify::proves(looked.level)),
+        Verdict::Good => {
+            tracing::info!(backup = %row.id, project = row.project, took_ms = looked.took_ms, "verified: {}", verify::proves(looked.level))
+        }
         Verdict::Gone => tracing::info!(backup = %row.id, project = row.project, "the backup was removed before it could be verified"),
         Verdict::Unread(failure) => {
             tracing::error!(backup = %row.id, project = row.project, cause = %failure.cause, "the backup can't be verified: {failure}");

@@ -72,7 +72,9 @@ impl Damaged {
             Ill::Unread => {
                 page.prose(&format!("A stored backup{of} in project {} could not be read, twice in a row: {problem}", about.project));
                 page.table("The backup", &page::fallback(&self.backup, about));
-                page.prose("That says nothing about its bytes, and it counts as before; but as long as it is so, nobody can restore from it.");
+                page.prose(
+                    "That says nothing about its bytes, and it counts as before; but as long as it is so, nobody can restore from it.",
+                );
             }
         }
         match &self.last_good {
@@ -106,8 +108,15 @@ impl Mended {
         let About { project, zone, now, .. } = &self.about;
         let mut page = Page::default();
         let of = page::of(&self.backup.database, &self.about);
-        page.prose(&format!("A stored backup{of} in project {project} was looked at again, and is what was written. It counts as a backup again."));
-        page.prose(&format!("Since {}, for {}, it was: {}", time(self.since, *zone), page::age(self.since, *now), stopped(&redactor.clean(&self.was))));
+        page.prose(&format!(
+            "A stored backup{of} in project {project} was looked at again, and is what was written. It counts as a backup again."
+        ));
+        page.prose(&format!(
+            "Since {}, for {}, it was: {}",
+            time(self.since, *zone),
+            page::age(self.since, *now),
+            stopped(&redactor.clean(&self.was))
+        ));
         page.table("The backup", &page::fallback(&self.backup, &self.about));
         page.prose("There is nothing for you to do.");
         page.table("Facts", &place(&self.about));

@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 
+use super::About;
 use super::failing::place;
 use super::page::{Page, command, count, size, stopped, time};
-use super::About;
 use crate::notify::redact::Redactor;
 
 /// A changed policy would remove more than half of a project's backups.

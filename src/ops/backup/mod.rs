@@ -5,6 +5,7 @@
 
 mod before;
 mod commit;
+mod doubt;
 mod dump;
 mod watch;
 

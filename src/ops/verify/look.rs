@@ -89,9 +89,13 @@ fn may_go_on(means: Means<'_>, held: &AtomicBool) -> bool {
 
 fn stopped(cancel: &Cancel, read: &ReadBack) -> Result<()> {
     match cancel.reason() {
-        Some(reason) if read.stopped => Err(Failure::new(Cause::Interrupted, format!("the verification was ended: {reason}"))),
+        Some(reason) if read.stopped => Err(ended(&reason)),
         _ => Ok(()),
     }
+}
+
+fn ended(reason: &CancelReason) -> Failure {
+    Failure::new(Cause::Interrupted, format!("the verification was ended: {reason}"))
 }
 
 fn wrong_bytes(row: &BackupRow, manifest: &Manifest, read: &ReadBack) -> Option<Seen> {
@@ -138,7 +142,7 @@ fn read_inside(means: Means<'_>, row: &BackupRow, manifest: &Manifest, source: B
     if let Some(why) = differs(manifest, &observed, read.archive) {
         return Ok(damaged(ProofLevel::Read, why));
     }
-    child.map_or(Ok(Seen::Good), verdict_of)
+    child.map_or(Ok(Seen::Good), |child| verdict_of(means.cancel, child))
 }
 
 /// `pg_restore`, which reads the archive into nothing; plain SQL has its trailer instead.
@@ -173,8 +177,18 @@ fn watch(means: Means<'_>, target: &process::Identity, held: &AtomicBool, over: 
     }
 }
 
-fn verdict_of(mut child: Child) -> Result<Seen> {
-    let exit = child.wait_timeout(SILENCE).unwrap_or_else(|| child.kill());
+fn verdict_of(cancel: &Cancel, mut child: Child) -> Result<Seen> {
+    let until = Instant::now() + SILENCE;
+    let exit = loop {
+        match child.wait_timeout(ASK) {
+            Some(exit) => break exit,
+            None if cancel.reason().is_some() || Instant::now() >= until => break child.kill(),
+            None => {}
+        }
+    };
+    if let Some(reason) = cancel.reason() {
+        return Err(ended(&reason));
+    }
     let tail = child.stderr_tail();
     match exit {
         Exit::Code(0) => Ok(Seen::Good),
