@@ -85,6 +85,8 @@ impl Stage {
     /// The mails so far whose subject holds these words.
     pub(crate) fn mails(&self, subject: &str) -> Vec<String> {
         let has = |mail: &str| mail.lines().take_while(|line| !line.is_empty()).collect::<Vec<_>>().join(" ").contains(subject);
-        self.mail.look(|seen| seen.mails.iter().map(|(_, mail)| mail.clone()).filter(|mail| has(&mail.replace("\r\n", "\n"))).collect())
+        // Long lines are joined again as a mail program would.
+        let read = |mail: &String| mail.replace("\r\n", "\n").replace("=\n", "");
+        self.mail.look(|seen| seen.mails.iter().map(|(_, mail)| read(mail)).filter(|mail| has(mail)).collect())
     }
 }
