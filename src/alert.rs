@@ -70,6 +70,23 @@ impl AlertKey {
 /// Nor so.
 const BACKUP: &str = "backup ";
 
+impl AlertKey {
+    /// The alert of a project's drills: that its backups restore.
+    #[must_use]
+    pub fn drill(project: &str) -> Self {
+        Self { project: project.to_owned(), database: String::from("*"), selection: Selection(String::from(DRILL)) }
+    }
+
+    /// Whether the alert is a project's drills'.
+    #[must_use]
+    pub fn is_drill(&self) -> bool {
+        self.selection.0 == DRILL
+    }
+}
+
+/// Nor so.
+const DRILL: &str = "drill";
+
 /// No selection of a dump begins so, nor as the next.
 const SCHEDULE: &str = "schedule ";
 const ANOMALY: &str = "suspicious ";

@@ -2,8 +2,10 @@
 
 mod accept;
 mod backup;
+mod cat;
 mod check;
 mod doctor;
+mod drill;
 mod exit;
 mod interrupt;
 mod list;
@@ -16,6 +18,7 @@ mod pin;
 mod plan;
 mod progress;
 mod prune;
+mod restore;
 mod serve;
 mod show;
 mod status;
@@ -78,10 +81,16 @@ enum Verb {
     List(list::Args),
     /// Show everything about one backup, and how to restore it
     Show(show::Args),
+    /// Bring a backup back: into a new database, an empty one, or in the place of one
+    Restore(restore::Args),
+    /// Write the rows of one table in a backup, without a server
+    Cat(cat::Args),
     /// Remove the backups that the retention no longer keeps
     Prune(prune::Args),
     /// Look at stored backups again: are they intact, can they be read
     Verify(verify::Args),
+    /// Restore a backup for trial: does it come back, and how long does that take
+    Drill(drill::Args),
     /// Keep a backup whatever the retention says
     Pin(pin::Args),
     /// Let the retention decide over a pinned backup again
@@ -131,6 +140,9 @@ pub fn main() -> ExitCode {
         Verb::Backup(args) => backup::run(common, &args),
         Verb::List(args) => list::run(common, &args),
         Verb::Show(args) => show::run(common, &args),
+        Verb::Restore(args) => restore::run(common, &args),
+        Verb::Cat(args) => cat::run(common, &args),
+        Verb::Drill(args) => drill::run(common, &args),
         Verb::Verify(args) => verify::run(common, &args),
         Verb::Prune(args) => prune::run(common, &args),
         Verb::Pin(args) => pin::run(common, &args, true),

@@ -1,11 +1,17 @@
 //! How a backup is named on the command line: its id (or the beginning of it), its file, `PROJECT@latest`, or `latest`.
 
+use std::sync::Arc;
+
 use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::BackupRow;
+use crate::manifest;
+use crate::model::backup::{BackupRow, Manifest};
 use crate::model::dump::Selection;
 use crate::model::settings::Settings;
 use crate::ops::World;
+use crate::storage::Storage;
+
+use super::{Common, world};
 
 /// As many candidates as are named where a name is ambiguous.
 const AMBIGUOUS: u32 = 5;
@@ -26,6 +32,21 @@ pub(super) fn backup(world: &World, settings: &Settings, name: &str) -> Result<B
         Failure::new(Cause::NotFound, format!("there is no backup {name:?}"))
             .hint("`pgdumpd list` shows their ids; a file name, PROJECT@latest, PROJECT/DATABASE@latest or latest will do as well")
     })
+}
+
+/// The storage and the manifest of the backup that is meant.
+pub(super) fn opened(common: &Common, name: &str) -> Result<(Arc<dyn Storage>, Manifest)> {
+    let settings = world::settings(common)?;
+    let world = world::open(common, &settings)?;
+    let row = backup(&world, &settings, name)?;
+    of_row(&world, &row)
+}
+
+/// The storage and the manifest of a backup.
+pub(super) fn of_row(world: &World, row: &BackupRow) -> Result<(Arc<dyn Storage>, Manifest)> {
+    let storage = world.storages.get(&row.storage).ok_or_else(|| super::show::missing_storage(&row.storage))?;
+    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
+    Ok((Arc::clone(storage), manifest))
 }
 
 fn latest(world: &World, selection: Selection, project: Option<&str>, database: Option<&str>) -> Result<Option<BackupRow>> {

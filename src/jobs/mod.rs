@@ -8,10 +8,12 @@ use parking_lot::Mutex;
 use crate::model::backup::RunId;
 use crate::stream::gauge::Gauge;
 
+pub mod drill;
 mod hold;
 pub mod mend;
 pub mod prune;
 pub mod rebuild;
+pub mod restore;
 pub mod scheduled;
 pub mod verify;
 

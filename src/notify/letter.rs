@@ -15,6 +15,7 @@ use crate::model::backup::ProofLevel;
 
 mod damaged;
 mod doubt;
+mod drill;
 mod failing;
 mod many;
 mod notes;
@@ -24,6 +25,7 @@ mod summary;
 
 pub use damaged::{Damaged, Ill, Mended};
 pub use doubt::{NormalAgain, Suspicious};
+pub use drill::{DrillFailed, DrillWorks};
 pub use notes::{HeldPrune, Rebuilt};
 pub use overrun::{OnTime, Overrun};
 pub use summary::{ProjectWeek, Weekly};
@@ -57,6 +59,10 @@ pub enum Letter {
     Damaged(Damaged),
     /// It is good again.
     Mended(Mended),
+    /// A restore for trial failed.
+    DrillFailed(DrillFailed),
+    /// It works again.
+    DrillWorks(DrillWorks),
 }
 
 /// What every letter about a project says of it.
@@ -271,6 +277,8 @@ impl Letter {
             Self::Rebuilt(facts) => facts.body(redactor),
             Self::Damaged(facts) => facts.body(redactor),
             Self::Mended(facts) => facts.body(redactor),
+            Self::DrillFailed(facts) => facts.body(redactor),
+            Self::DrillWorks(facts) => facts.body(redactor),
         }
     }
 
@@ -291,6 +299,8 @@ impl Letter {
             Self::Rebuilt(_) => "rebuilt-catalog",
             Self::Damaged(_) => "damaged",
             Self::Mended(_) => "mended",
+            Self::DrillFailed(_) => "drill-failed",
+            Self::DrillWorks(_) => "drill-works",
         }
     }
 
@@ -308,6 +318,8 @@ impl Letter {
             Self::HeldPrune(facts) => vec![facts.about.project.clone()],
             Self::Damaged(facts) => vec![facts.about.project.clone()],
             Self::Mended(facts) => vec![facts.about.project.clone()],
+            Self::DrillFailed(facts) => vec![facts.about.project.clone()],
+            Self::DrillWorks(facts) => vec![facts.about.project.clone()],
             Self::Grouped(letters) => many::projects(letters),
             Self::Weekly(_) | Self::Rebuilt(_) => Vec::new(),
         }
@@ -329,6 +341,8 @@ impl Letter {
             Self::Rebuilt(facts) => facts.headline(),
             Self::Damaged(facts) => facts.headline(redactor),
             Self::Mended(facts) => facts.headline(),
+            Self::DrillFailed(facts) => facts.headline(redactor),
+            Self::DrillWorks(facts) => facts.headline(),
         }
     }
 }

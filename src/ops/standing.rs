@@ -286,6 +286,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         Some(name) => project.schedules.iter().any(|plan| plan.name == name),
         // What is suspicious says so by itself, as `suspended`.
         None if alert.key.of_anomaly().is_some() => false,
+        None if alert.key.is_drill() => true,
         None => alert.key.of_backup().map_or_else(|| is_covered(project, &alert.key), |backup| seen.known.contains(&backup)),
     };
     let alerts: Vec<Alert> = parts.alerts.into_iter().filter(stands).cloned().collect();

@@ -13,5 +13,6 @@ mod skip;
 mod smtp;
 mod stage;
 
+mod drill;
 mod keeping;
 mod verify;

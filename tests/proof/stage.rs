@@ -1,5 +1,6 @@
 //! The stage: a server with the database `shop`, a rig around the binary, a mail server; and files that can be spoilt.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,7 +30,13 @@ impl Stage {
             "create table item (n int primary key, name text); insert into item select i, 'item ' || i from generate_series(1, 500) i;
              create table empty (n int); select lo_from_bytea(4711, 'large')",
         );
-        let stage = Self { cluster, rig: Rig::new(), mail: Server::start(Script::default()) };
+        let mut rig = Rig::new();
+        // As root the clusters of drills stand here, where their user can reach them.
+        let scratch = rig.path().join("tmp");
+        std::fs::create_dir(&scratch).unwrap();
+        std::fs::set_permissions(&scratch, std::fs::Permissions::from_mode(0o1777)).unwrap();
+        rig.env.push((String::from("TMPDIR"), scratch.display().to_string()));
+        let stage = Self { cluster, rig, mail: Server::start(Script::default()) };
         stage.configure(project);
         stage
     }
@@ -42,6 +49,12 @@ impl Stage {
              [[project]]\nname = \"shop\"\nconnection = {:?}\nlimits = {{ retries = [] }}\n{project}\n",
             self.cluster.url("shop")
         ));
+    }
+
+    /// What the folders of drills begin with.
+    pub(crate) fn scratch(&self) -> String {
+        let place = if crate::cluster::is_root() { self.rig.path().join("tmp") } else { self.rig.state().join("scratch") };
+        place.join("pgdumpd-drill-").display().to_string()
     }
 
     /// A backup that must work; its id.

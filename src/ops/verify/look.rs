@@ -9,6 +9,7 @@ use crate::manifest;
 use crate::model::backup::{BackupRow, Manifest, ProofLevel};
 use crate::model::dump::{Content, Format};
 use crate::postgres::archive::{Observed, Tap};
+use crate::postgres::version;
 use crate::process::{self, Cancel, CancelReason, Child, Exit, Input, Signal, Spec};
 use crate::storage::Key;
 use crate::stream::{self, Inside, ReadBack};
@@ -151,7 +152,8 @@ fn reader(means: Means<'_>, manifest: &Manifest) -> Result<Option<Child>> {
         return Ok(None);
     }
     let clients = means.clients.as_ref().map_err(Clone::clone)?;
-    let client = clients.for_archive(manifest.postgresql_version_num, &manifest.pg_dump_version)?;
+    let wrote = version::number(&manifest.pg_dump_version).unwrap_or(manifest.postgresql_version_num);
+    let client = clients.for_restore(wrote, wrote.max(manifest.postgresql_version_num))?;
     let mut spec = Spec::new(client.pg_restore());
     spec.args = vec!["-f".into(), "/dev/null".into()];
     spec.env = ["PATH", "LD_LIBRARY_PATH"].iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))).collect();
