@@ -2,6 +2,7 @@
 
 mod accept;
 mod backup;
+mod cat;
 mod check;
 mod doctor;
 mod exit;
@@ -16,6 +17,7 @@ mod pin;
 mod plan;
 mod progress;
 mod prune;
+mod restore;
 mod serve;
 mod show;
 mod status;
@@ -77,6 +79,10 @@ enum Verb {
     List(list::Args),
     /// Show everything about one backup, and how to restore it
     Show(show::Args),
+    /// Bring a backup back: into a new database, an empty one, or in the place of one
+    Restore(restore::Args),
+    /// Write the rows of one table in a backup, without a server
+    Cat(cat::Args),
     /// Remove the backups that the retention no longer keeps
     Prune(prune::Args),
     /// Keep a backup whatever the retention says
@@ -128,6 +134,8 @@ pub fn main() -> ExitCode {
         Verb::Backup(args) => backup::run(common, &args),
         Verb::List(args) => list::run(common, &args),
         Verb::Show(args) => show::run(common, &args),
+        Verb::Restore(args) => restore::run(common, &args),
+        Verb::Cat(args) => cat::run(common, &args),
         Verb::Prune(args) => prune::run(common, &args),
         Verb::Pin(args) => pin::run(common, &args, true),
         Verb::Unpin(args) => pin::run(common, &args, false),
