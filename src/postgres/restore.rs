@@ -55,6 +55,8 @@ pub struct Form {
     pub no_owner: bool,
     /// GRANT and REVOKE are left out.
     pub no_privileges: bool,
+    /// Everything goes into the default tablespace.
+    pub no_tablespaces: bool,
     /// Foreign keys aren't checked while rows alone are loaded; a superuser may do so.
     pub disable_triggers: bool,
     /// Connections that restore in parallel, at least 1; more need a file to read.
@@ -96,6 +98,7 @@ impl Restore<'_> {
             (form.clean, "--if-exists"),
             (form.no_owner, "--no-owner"),
             (form.no_privileges, "--no-privileges"),
+            (form.no_tablespaces, "--no-tablespaces"),
             (form.halves == Halves::Schema, "--schema-only"),
             (form.halves == Halves::Data, "--data-only"),
             (form.halves == Halves::Data && form.disable_triggers, "--disable-triggers"),
