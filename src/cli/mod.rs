@@ -4,6 +4,7 @@ mod accept;
 mod backup;
 mod cat;
 mod check;
+mod diff;
 mod doctor;
 mod exit;
 mod interrupt;
@@ -80,6 +81,8 @@ enum Verb {
     Show(show::Args),
     /// Write the rows of one table in a backup, without a server
     Cat(cat::Args),
+    /// Say which objects came, went or changed between two backups, and how rows moved
+    Diff(diff::Args),
     /// Remove the backups that the retention no longer keeps
     Prune(prune::Args),
     /// Keep a backup whatever the retention says
@@ -132,6 +135,7 @@ pub fn main() -> ExitCode {
         Verb::List(args) => list::run(common, &args),
         Verb::Show(args) => show::run(common, &args),
         Verb::Cat(args) => cat::run(common, &args),
+        Verb::Diff(args) => diff::run(common, &args),
         Verb::Prune(args) => prune::run(common, &args),
         Verb::Pin(args) => pin::run(common, &args, true),
         Verb::Unpin(args) => pin::run(common, &args, false),

@@ -21,6 +21,7 @@ use crate::storage::{self, Storage};
 
 // Shared by the verbs: questions that several of them ask.
 pub mod artifact;
+pub mod entries;
 pub mod held;
 pub mod mount;
 pub mod seen;
@@ -30,6 +31,7 @@ pub mod targets;
 
 pub mod backup;
 pub mod deliver;
+pub mod diff;
 pub mod examine;
 pub mod notice;
 pub mod prune;
