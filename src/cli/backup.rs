@@ -32,7 +32,7 @@ Examples:
 )]
 pub(super) struct Args {
     /// The project
-    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    #[arg(conflicts_with = "all")]
     project: Option<String>,
     /// Every enabled project, one after the other
     #[arg(long)]
@@ -49,6 +49,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    if args.project.is_none() && !args.all && !config::keeps_backups(&common.config) {
+        return Err(Failure::new(Cause::Configuration, "no project is named").hint("pgdumpd backup PROJECT, or pgdumpd backup --all"));
+    }
     let settings = world::settings(common)?;
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
     let chosen: Vec<&Project> = match &args.project {

@@ -18,6 +18,7 @@ mod pin;
 mod plan;
 mod progress;
 mod prune;
+mod restore;
 mod serve;
 mod show;
 mod status;
@@ -79,6 +80,8 @@ enum Verb {
     List(list::Args),
     /// Show everything about one backup, and how to restore it
     Show(show::Args),
+    /// Bring a backup back: into a new database, an empty one, or in the place of one
+    Restore(restore::Args),
     /// Write the rows of one table in a backup, without a server
     Cat(cat::Args),
     /// Say which objects came, went or changed between two backups, and how rows moved
@@ -134,6 +137,7 @@ pub fn main() -> ExitCode {
         Verb::Backup(args) => backup::run(common, &args),
         Verb::List(args) => list::run(common, &args),
         Verb::Show(args) => show::run(common, &args),
+        Verb::Restore(args) => restore::run(common, &args),
         Verb::Cat(args) => cat::run(common, &args),
         Verb::Diff(args) => diff::run(common, &args),
         Verb::Prune(args) => prune::run(common, &args),

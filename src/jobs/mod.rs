@@ -12,6 +12,7 @@ mod hold;
 pub mod mend;
 pub mod prune;
 pub mod rebuild;
+pub mod restore;
 pub mod scheduled;
 
 /// What is in flight right now, for whoever shows progress. Cheap to clone; clones share the board.

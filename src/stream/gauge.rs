@@ -83,6 +83,11 @@ impl Gauge {
         }
     }
 
+    /// So many more bytes of an archive have been read back and handed on.
+    pub fn passed(&self, bytes: usize) {
+        self.moved(&self.0.archive, bytes);
+    }
+
     pub(super) fn begin_read(&self) {
         self.0.reading.store(true, Relaxed);
     }

@@ -1,0 +1,233 @@
+//! `pgdumpd restore`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::error::{Cause, Failure, Result};
+use crate::jobs::Board;
+use crate::jobs::restore::{self as job, Order, Report, To};
+use crate::model::backup::BackupRow;
+use crate::model::settings::Settings;
+use crate::ops::World;
+use crate::ops::restore::{AtError, Halves, Occupied, Plan, Restored, Wanted, Way};
+use crate::process::{Cancel, CancelReason};
+use crate::units::{show_duration, show_size};
+
+use super::exit::Exit;
+use super::{Common, interrupt, logging, out, pick, progress, world};
+
+/// Bring a backup back.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A database that doesn't exist is made like the original. One that holds something is never touched without --replace or --in-place.
+Nothing has its name before it is whole: whatever fails, the target is as it was.
+
+Examples:
+  pgdumpd restore shop@latest --to shop_restored        beside the original
+  pgdumpd restore shop@2026-11-20 --to shop --replace   in its place; the old one is kept under a dated name
+  pgdumpd restore k3f9q2abcd --to postgresql://db2/shop --globals
+  pgdumpd restore shop@latest --to shop_restored --table orders --dry-run")]
+pub(super) struct Args {
+    /// An id or its beginning, a file name, PROJECT@latest, PROJECT@TIME, PROJECT/DATABASE@TIME, or latest
+    #[arg(value_name = "BACKUP")]
+    backup: String,
+    /// A database on the project's server, or a URL of one anywhere
+    #[arg(long, value_name = "DATABASE|URL")]
+    to: Option<String>,
+    /// Connect as this role instead of the project's
+    #[arg(long, value_name = "ROLE")]
+    user: Option<String>,
+    /// Put it in the place of a database that holds something; the old one is kept under a dated name
+    #[arg(long)]
+    replace: bool,
+    /// Drop the old database instead of keeping it
+    #[arg(long, requires = "replace")]
+    drop_old: bool,
+    /// Drop and make each object in the database that is there, in one transaction
+    #[arg(long, conflicts_with = "replace")]
+    in_place: bool,
+    /// Only these tables, with what belongs to them; may be given more than once
+    #[arg(long, short, value_name = "PATTERN")]
+    table: Vec<String>,
+    /// Only what is in these schemas
+    #[arg(long, short = 'n', value_name = "PATTERN")]
+    schema: Vec<String>,
+    /// Without these tables
+    #[arg(long, short = 'T', value_name = "PATTERN")]
+    exclude_table: Vec<String>,
+    /// Only rows, into tables that are there
+    #[arg(long)]
+    data_only: bool,
+    /// Only definitions
+    #[arg(long, conflicts_with = "data_only")]
+    schema_only: bool,
+    /// Everything belongs to the connecting role
+    #[arg(long)]
+    no_owner: bool,
+    /// Without GRANT and REVOKE
+    #[arg(long)]
+    no_privileges: bool,
+    /// Connections that restore in parallel
+    #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
+    jobs: u32,
+    /// Restore the project's newest roles and tablespaces first
+    #[arg(long)]
+    globals: bool,
+    /// Pass over errors; they are counted, and the exit code is 3
+    #[arg(long)]
+    keep_going: bool,
+    /// Leave the planner's statistics to autovacuum
+    #[arg(long)]
+    no_analyze: bool,
+    /// Ask everything and show the plan, touch nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    let settings = world::settings(common)?;
+    logging::start(settings.daemon.log_format, logging::level(common, "off"));
+    let world = world::open(common, &settings)?;
+    let order = match order(&world, &settings, args) {
+        Ok(order) => order,
+        Err(failure) => {
+            world.audit("restore", None, &args.backup, &format!("{}: {failure}", failure.cause))?;
+            return Err(failure);
+        }
+    };
+    let cancel = Cancel::new();
+    let signals = interrupt::listen(&cancel)?;
+    let done = carry_out(&world, &order, &cancel);
+    let interrupted = signals.exit();
+    drop(signals);
+    let exit = match done {
+        Ok(report) => {
+            tell(common, &report)?;
+            exit(&report)
+        }
+        Err(failure) => out::failure(common, &failure),
+    };
+    // What was done before the signal came is done.
+    Ok(interrupted.filter(|_| exit != Exit::Done).unwrap_or(exit))
+}
+
+fn order(world: &World, settings: &Settings, args: &Args) -> Result<Order> {
+    let backup = pick::backup(world, settings, &args.backup)?;
+    let project = settings.project(&backup.project).cloned().map(Arc::new);
+    let to = to(args, &backup)?;
+    let occupied = match (args.replace, args.in_place) {
+        (true, _) => Occupied::Replace { drop_old: args.drop_old },
+        (_, true) => Occupied::InPlace,
+        _ => Occupied::Refuse,
+    };
+    Ok(Order { backup, project, to, user: args.user.clone(), wanted: wanted(args), occupied, globals: args.globals, dry_run: args.dry_run })
+}
+
+fn to(args: &Args, backup: &BackupRow) -> Result<To> {
+    match &args.to {
+        Some(url) if url.contains("://") => Ok(To::Url(url.clone())),
+        Some(name) if !name.is_empty() => Ok(To::Database(name.clone())),
+        _ => {
+            let new = out::shell(&format!("{}_restored", backup.database));
+            Err(Failure::new(Cause::Configuration, "where to restore it is not said").hint(format!(
+                "type: pgdumpd restore {} --to {new}; or with --to {} --replace, to put it in the place of the original",
+                out::shell(&args.backup),
+                out::shell(&backup.database)
+            )))
+        }
+    }
+}
+
+fn wanted(args: &Args) -> Wanted {
+    Wanted {
+        tables: args.table.clone(),
+        schemas: args.schema.clone(),
+        exclude_tables: args.exclude_table.clone(),
+        halves: match (args.data_only, args.schema_only) {
+            (true, _) => Halves::Data,
+            (_, true) => Halves::Schema,
+            _ => Halves::Both,
+        },
+        jobs: args.jobs,
+        at_error: if args.keep_going { AtError::GoOn } else { AtError::Stop },
+        no_owner: args.no_owner,
+        no_privileges: args.no_privileges,
+        analyze: !args.no_analyze,
+    }
+}
+
+fn carry_out(world: &World, order: &Order, cancel: &Cancel) -> Result<Report> {
+    let board = Board::default();
+    let over = Cancel::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| progress::follow(&board, &over));
+        let report = job::run(world, order, cancel, &board);
+        over.cancel(CancelReason::Cancelled);
+        report
+    })
+}
+
+fn exit(report: &Report) -> Exit {
+    match &report.restored {
+        Some(restored) if !restored.is_equal() => Exit::Partly,
+        _ => Exit::Done,
+    }
+}
+
+fn tell(common: &Common, report: &Report) -> Result<()> {
+    if common.json {
+        return out::json(&as_json(report));
+    }
+    match &report.restored {
+        None => print_plan(&report.plan),
+        Some(restored) => print(&report.plan, restored),
+    }
+    Ok(())
+}
+
+/// The names that older clients read, beside our own.
+fn as_json(report: &Report) -> serde_json::Value {
+    let restored = report.restored.as_ref();
+    json!({
+        "success": exit(report) == Exit::Done,
+        "restoredTables": restored.map(|restored| restored.tables.len()),
+        "recordCount": restored.map(|restored| restored.rows),
+        "duration": restored.map(|restored| restored.took_ms),
+        "warnings": restored.map_or(&report.plan.warnings, |restored| &restored.warnings),
+        "plan": report.plan,
+        "restored": restored,
+    })
+}
+
+fn print_plan(plan: &Plan) {
+    out::say(format!("would restore {} of {}/{} to {:?} on {}", plan.backup, plan.project, plan.of, plan.database, plan.server));
+    let rows = plan.rows.map_or_else(|| String::from("rows not counted"), |rows| out::count(rows, "row"));
+    out::say(format!("  {}, {rows}, {} of archive", out::count(plan.tables, "table"), show_size(plan.bytes)));
+    plan.steps.iter().for_each(|step| out::say(format!("  - {step}")));
+    plan.warnings.iter().for_each(|warning| out::note(format!("  warning: {warning}")));
+}
+
+fn print(plan: &Plan, restored: &Restored) {
+    let took = show_duration(Duration::from_millis(restored.took_ms));
+    let tables = out::count(restored.tables.len() as u64, "table");
+    out::say(format!(
+        "restored {} of {}/{} to {:?} on {}: {tables}, {} in {took}",
+        plan.backup,
+        plan.project,
+        plan.of,
+        plan.database,
+        plan.server,
+        out::count(restored.rows, "row")
+    ));
+    if let Way::Swap { keep_as, drop_old: false, .. } = &plan.way {
+        out::say(format!("  the old database is kept as {keep_as}; when it isn't needed any more: dropdb {}", out::shell(keep_as)));
+    }
+    restored.warnings.iter().for_each(|warning| out::note(format!("  warning: {warning}")));
+    restored.problems.iter().for_each(|problem| out::note(format!("  differs: {problem}")));
+    if restored.ignored > 0 {
+        out::note(format!("  {} passed over:", out::count(restored.ignored, "error")));
+        restored.errors.iter().for_each(|error| out::note(format!("  | {error}")));
+    }
+}
