@@ -5,6 +5,7 @@
 
 mod before;
 mod commit;
+mod directory;
 mod dump;
 mod watch;
 
