@@ -33,6 +33,18 @@ impl AlertKey {
         Self { project: project.to_owned(), database: String::from("*"), selection: Selection(format!("{SCHEDULE}{schedule}")) }
     }
 
+    /// The alert of backups that fall out of the habit, beside the one of whether they are made.
+    #[must_use]
+    pub fn anomaly(project: &str, database: &str, selection: &Selection) -> Self {
+        Self { project: project.to_owned(), database: database.to_owned(), selection: Selection(format!("{ANOMALY}{selection}")) }
+    }
+
+    /// The selection in doubt, where the alert is of that.
+    #[must_use]
+    pub fn of_anomaly(&self) -> Option<Selection> {
+        self.selection.0.strip_prefix(ANOMALY).map(|selection| Selection(selection.to_owned()))
+    }
+
     /// The schedule's name, where the alert is a schedule's.
     #[must_use]
     pub fn of_schedule(&self) -> Option<&str> {
@@ -40,8 +52,9 @@ impl AlertKey {
     }
 }
 
-/// No selection of a dump begins so.
+/// No selection of a dump begins so, nor as the next.
 const SCHEDULE: &str = "schedule ";
+const ANOMALY: &str = "suspicious ";
 
 /// How things stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]

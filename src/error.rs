@@ -60,6 +60,8 @@ pub enum Cause {
     Locked,
     /// A schedule's slots were skipped in a row, because the run before them was not over.
     Overrun,
+    /// A backup holds far less than the ones before it.
+    Suspicious,
     /// What is stored does not match its manifest.
     Damaged,
     /// A manifest can't be understood, or asks for something outside its folder.

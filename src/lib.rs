@@ -7,6 +7,7 @@
 pub mod alert;
 pub mod clock;
 pub mod error;
+pub mod habit;
 pub mod model;
 pub mod retention;
 pub mod schedule;

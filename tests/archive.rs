@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use pgdumpd::error::{Cause, Result};
 use pgdumpd::model::backup::Structure;
 use pgdumpd::model::dump::Compression;
-use pgdumpd::postgres::archive::{Observed, Tap, toc};
+use pgdumpd::postgres::archive::{Observed, Tap, toc, unpack};
 use pgdumpd::stream::{Gauge, Observe, decompress, pump};
 use proptest::prelude::*;
 
@@ -116,6 +116,8 @@ struct Archives {
     schema: Vec<u8>,
     directory: Vec<u8>,
     large: Vec<u8>,
+    /// The small database dumped to a file, in which `pg_dump` itself notes the places of the data.
+    file: Vec<u8>,
 }
 
 static ARCHIVES: LazyLock<Archives> = LazyLock::new(|| {
@@ -127,6 +129,8 @@ static ARCHIVES: LazyLock<Archives> = LazyLock::new(|| {
     };
     let folder = cluster.path("folder");
     cluster.dump(BIN, "pg_dump", &["-Fd", "-Z0", "-f", &folder, "small"]);
+    let file = cluster.path("file");
+    cluster.dump(BIN, "pg_dump", &["-Fc", "-Z0", "-f", &file, "small"]);
     Archives {
         custom: each("pg_dump", &["-Fc", "-Z0", "small"]),
         native: each("pg_dump", &["-Fc", "small"]),
@@ -138,6 +142,7 @@ static ARCHIVES: LazyLock<Archives> = LazyLock::new(|| {
         schema: cluster.dump(BIN, "pg_dump", &["-Fc", "-Z0", "--schema-only", "small"]),
         directory: command("tar", &["-C", &folder, "-cf", "-", "."]).stdout,
         large: cluster.dump(BIN, "pg_dump", &["-Fc", "-Z0", "large"]),
+        file: std::fs::read(file).unwrap(),
     }
 });
 
@@ -274,6 +279,21 @@ fn the_table_of_contents_reads_as_a_whole() {
         assert_eq!(rows.copy_stmt.as_deref(), Some("COPY public.plain (id, body) FROM stdin;\n"));
         assert_eq!(toc.header.database, "small");
     }
+}
+
+#[test]
+fn what_is_unpacked_is_what_pg_dump_writes_to_a_file() {
+    let archives = &*ARCHIVES;
+    let mut unpacked = tempfile::tempfile().unwrap();
+    let seen = unpack(&mut &archives.custom[0].1[..], &unpacked).unwrap();
+    assert_eq!(rows(&seen), known());
+    let mut bytes = Vec::new();
+    unpacked.read_to_end(&mut bytes).unwrap();
+    let (ours, theirs) = (toc::read(&mut &bytes[..]).unwrap(), toc::read(&mut &archives.file[..]).unwrap());
+    assert_eq!(ours, theirs);
+    assert!(ours.entries.iter().filter(|entry| matches!(entry.data, toc::Data::At(_))).count() >= 6);
+    let end = theirs.entries.last().unwrap().end as usize;
+    assert!(bytes[end..] == archives.file[end..], "the data differs");
 }
 
 #[test]

@@ -126,6 +126,8 @@ pub struct BackupFilter {
     pub selection: Option<Selection>,
     /// Only those not found damaged.
     pub undamaged: bool,
+    /// Only those that nobody has to doubt: not suspicious, or accepted.
+    pub normal: bool,
 }
 
 /// The order of backups.

@@ -53,7 +53,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
     let chosen: Vec<&Project> = match &args.project {
         Some(name) => vec![world::project(&settings, name)?],
-        None => settings.projects.iter().filter(|project| project.enabled).collect(),
+        None => settings.projects.iter().map(Arc::as_ref).filter(|project| project.enabled).collect(),
     };
     let orders = chosen.into_iter().map(|project| order(project, args)).collect::<Result<Vec<_>>>()?;
     let world = world::open(common, &settings)?;

@@ -1,5 +1,7 @@
 //! `pgdumpd doctor`
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use crate::error::Result;
@@ -25,7 +27,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
     let chosen: Vec<&Project> = match &args.project {
         Some(name) => vec![world::project(&settings, name)?],
-        None => settings.projects.iter().filter(|project| project.enabled).collect(),
+        None => settings.projects.iter().map(Arc::as_ref).filter(|project| project.enabled).collect(),
     };
     let world = world::open(common, &settings)?;
     if let Some(name) = &args.accept_storage {

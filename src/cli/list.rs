@@ -74,7 +74,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 
 /// A mistyped name is told from a project without backups; a project that is no longer configured may still have some.
 fn known(world: &World, settings: &Settings, name: &str) -> Result<()> {
-    let stored = world.catalog.read(|reader| reader.totals())?.iter().any(|totals| totals.project == name);
+    let filter = BackupFilter { project: Some(name.to_owned()), ..BackupFilter::default() };
+    let stored = world.catalog.read(|reader| reader.latest_backup(&filter))?.is_some();
     if stored { Ok(()) } else { world::project(settings, name).map(drop) }
 }
 
@@ -85,6 +86,9 @@ fn cells(row: &BackupRow, zone: Tz, settings: &Settings) -> Vec<String> {
     }
     if row.damaged.is_some() {
         notes.push("DAMAGED");
+    }
+    if row.suspicious.is_some() {
+        notes.push("suspicious");
     }
     if settings.project(&row.project).is_none() {
         notes.push("orphaned");

@@ -1,5 +1,6 @@
 //! The command line: argv, printing, exit codes. One verb a file; no logic of its own.
 
+mod accept;
 mod backup;
 mod check;
 mod doctor;
@@ -82,6 +83,8 @@ enum Verb {
     Pin(pin::Args),
     /// Let the retention decide over a pinned backup again
     Unpin(pin::Args),
+    /// Say that a suspicious backup is meant to be so, and let pruning go on
+    Accept(accept::Args),
     /// Skip a project's slots until it is resumed
     Pause(pause::PauseArgs),
     /// Run a paused project's slots again
@@ -128,6 +131,7 @@ pub fn main() -> ExitCode {
         Verb::Prune(args) => prune::run(common, &args),
         Verb::Pin(args) => pin::run(common, &args, true),
         Verb::Unpin(args) => pin::run(common, &args, false),
+        Verb::Accept(args) => accept::run(common, &args),
         Verb::Pause(args) => pause::pause(common, &args),
         Verb::Resume(args) => pause::resume(common, &args),
         Verb::Check(args) => check::run(common, &args),

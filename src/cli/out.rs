@@ -1,5 +1,6 @@
 //! Printing: answers to standard output, everything else to standard error. A closed pipe ends the printing, not the work.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use chrono::{DateTime, Utc};
@@ -24,15 +25,19 @@ pub(super) fn note(line: impl std::fmt::Display) {
 }
 
 /// A server's words must not draw on the reader's terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { '?' } else { c }).collect()
+fn printable(text: &str) -> Cow<'_, str> {
+    let drawing = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if !text.contains(drawing) {
+        return Cow::Borrowed(text);
+    }
+    text.chars().map(|c| if drawing(c) { '?' } else { c }).collect()
 }
 
 /// The answer as JSON, on several lines.
 pub(super) fn json(value: &impl Serialize) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Failure::new(crate::error::Cause::System, format!("the answer can't be written as JSON: {error}")))?;
-    say(text);
+    drop(writeln!(std::io::stdout(), "{}", printable(&text)));
     Ok(())
 }
 

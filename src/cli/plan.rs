@@ -1,5 +1,7 @@
 //! `pgdumpd plan`
 
+use std::sync::Arc;
+
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
@@ -65,7 +67,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
     let chosen: Vec<&Project> = match &args.project {
         Some(name) => vec![world::project(&settings, name)?],
-        None => settings.projects.iter().collect(),
+        None => settings.projects.iter().map(Arc::as_ref).collect(),
     };
     let now = crate::clock::Clock::system().now();
     let mut plans = Vec::new();

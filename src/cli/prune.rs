@@ -1,12 +1,16 @@
 //! `pgdumpd prune`
 
-use serde_json::{Value, json};
+use std::sync::Arc;
+
+use serde::Serialize;
 
 use crate::error::{Failure, Result};
+use crate::habit::Suspension;
 use crate::jobs::prune;
+use crate::model::backup::BackupRow;
 use crate::model::project::Project;
 use crate::ops::World;
-use crate::ops::prune::{self as verb, PrunePlan};
+use crate::ops::prune::{self as verb, PrunePlan, Pruned};
 use crate::units::show_size;
 
 use super::exit::Exit;
@@ -23,24 +27,66 @@ pub(super) struct Args {
     /// Show the plan and its reasons, remove nothing
     #[arg(long)]
     dry_run: bool,
-    /// Agree to a changed retention that removes more than half
+    /// With --dry-run: only how many each project keeps and removes
+    #[arg(long, requires = "dry_run")]
+    summary: bool,
+    /// Agree to a changed retention that removes more than half; prune this once although a suspicious backup suspends it
     #[arg(long, requires = "project", conflicts_with = "dry_run")]
     confirm: bool,
+}
+
+/// What is told of one project in JSON.
+#[derive(Serialize)]
+struct Answer {
+    success: bool,
+    project: String,
+    #[serde(flatten)]
+    told: Told,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Told {
+    Plan(Box<Shown>),
+    Done { result: Pruned },
+    Failed { error: Failure },
+}
+
+#[derive(Serialize)]
+struct Shown {
+    keep: usize,
+    remove: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backups: Option<Vec<Judged>>,
+    absent: Vec<BackupRow>,
+    held: Option<String>,
+    suspended: Vec<Suspension>,
+}
+
+#[derive(Serialize)]
+struct Judged {
+    backup: BackupRow,
+    verdict: &'static str,
+    why: String,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
     let chosen: Vec<&Project> = match &args.project {
         Some(name) => vec![world::project(&settings, name)?],
-        None => settings.projects.iter().collect(),
+        None => settings.projects.iter().map(Arc::as_ref).collect(),
     };
     let world = world::open(common, &settings)?;
     let mut exits = Vec::new();
     let mut answers = Vec::new();
     for project in chosen {
-        let (exit, answer) = if args.dry_run { show(common, &world, project) } else { prune(common, &world, project, args.confirm) };
+        let told = if args.dry_run { show(common, &world, project, args.summary) } else { prune(common, &world, project, args.confirm) };
+        let (exit, told) = told.unwrap_or_else(|failure| failed(common, failure));
         exits.push(exit);
-        answers.push(answer);
+        if common.json {
+            let success = matches!(told, Told::Plan(_)) || exit == Exit::Done;
+            answers.push(Answer { success, project: project.name.clone(), told });
+        }
     }
     if common.json {
         out::json(&answers)?;
@@ -48,46 +94,39 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     Ok(told::together(&exits))
 }
 
-fn show(common: &Common, world: &World, project: &Project) -> (Exit, Value) {
-    match verb::plan(world, project) {
-        Ok(plan) => {
-            if !common.json {
-                print_plan(&plan, project);
-            }
-            (Exit::Done, plan_as_json(&plan))
-        }
-        Err(failure) => failed(common, project, &failure),
-    }
-}
-
-fn prune(common: &Common, world: &World, project: &Project, confirm: bool) -> (Exit, Value) {
-    match prune::run(world, project, confirm) {
-        Ok(done) => {
-            if !common.json {
-                let removed = out::count(done.removed.len() as u64, "backup");
-                out::say(format!("{}: {removed} removed, {} freed", project.name, show_size(done.freed)));
-                done.failures.iter().for_each(out::tell);
-            }
-            let exit = if done.failures.is_empty() { Exit::Done } else { Exit::Partly };
-            (exit, json!({ "success": exit == Exit::Done, "project": project.name, "result": done }))
-        }
-        Err(failure) => failed(common, project, &failure),
-    }
-}
-
-fn failed(common: &Common, project: &Project, failure: &Failure) -> (Exit, Value) {
+fn show(common: &Common, world: &World, project: &Project, summary: bool) -> Result<(Exit, Told)> {
+    let plan = verb::plan(world, project)?;
     if !common.json {
-        out::tell(failure);
+        print_plan(&plan, project, summary);
     }
-    (Exit::of(failure.cause), json!({ "success": false, "project": project.name, "error": failure }))
+    Ok((Exit::Done, Told::Plan(Box::new(shown(plan, summary)))))
 }
 
-fn print_plan(plan: &PrunePlan, project: &Project) {
+fn prune(common: &Common, world: &World, project: &Project, confirm: bool) -> Result<(Exit, Told)> {
+    let done = prune::run(world, project, confirm)?;
+    if !common.json {
+        let removed = out::count(done.removed.len() as u64, "backup");
+        out::say(format!("{}: {removed} removed, {} freed", project.name, show_size(done.freed)));
+        done.failures.iter().for_each(out::tell);
+    }
+    let exit = if done.failures.is_empty() { Exit::Done } else { Exit::Partly };
+    Ok((exit, Told::Done { result: done }))
+}
+
+fn failed(common: &Common, failure: Failure) -> (Exit, Told) {
+    if !common.json {
+        out::tell(&failure);
+    }
+    (Exit::of(failure.cause), Told::Failed { error: failure })
+}
+
+fn print_plan(plan: &PrunePlan, project: &Project, summary: bool) {
     out::say(format!("{}: keeps {}, removes {}", plan.project, plan.plan.keep.len(), plan.plan.remove.len()));
     let started = format!("STARTED ({})", project.time_zone.name());
     let mut table = out::table(&["", "ID", "DATABASE", "SELECTION", &started, "SIZE", "WHY"]);
-    for row in &plan.backups {
-        let (word, why) = plan.plan.verdict(&row.id);
+    let mut verdicts = plan.plan.verdicts();
+    for row in plan.backups.iter().filter(|_| !summary) {
+        let (word, why) = verdicts.remove(&row.id).unwrap_or_default();
         let started = out::when(row.started_at, project.time_zone);
         table.add_row(vec![
             word.to_string(),
@@ -99,25 +138,28 @@ fn print_plan(plan: &PrunePlan, project: &Project) {
             why,
         ]);
     }
-    if !plan.backups.is_empty() {
+    if !summary && !plan.backups.is_empty() {
         out::show(&table);
     }
     for row in &plan.absent {
         out::note(format!("  {} is in the catalog, but its files are gone: {}", row.id, row.file));
+    }
+    for suspension in &plan.suspended {
+        out::note(format!("suspended: the newest backup of {} is suspicious: {}", suspension.database, suspension.why));
+        out::note(format!("  if it is meant to be so: pgdumpd accept {}", suspension.backup));
     }
     if let Some(why) = &plan.held {
         out::note(format!("held: {why}; agree with `pgdumpd prune {} --confirm`", out::shell(&plan.project)));
     }
 }
 
-fn plan_as_json(plan: &PrunePlan) -> Value {
-    let backups: Vec<Value> = plan
-        .backups
-        .iter()
-        .map(|row| {
-            let (verdict, why) = plan.plan.verdict(&row.id);
-            json!({ "backup": row, "verdict": verdict, "why": why })
-        })
-        .collect();
-    json!({ "success": true, "project": plan.project, "backups": backups, "absent": plan.absent, "held": plan.held })
+fn shown(plan: PrunePlan, summary: bool) -> Shown {
+    let mut verdicts = plan.plan.verdicts();
+    let mut judged = |backup: BackupRow| {
+        let (verdict, why) = verdicts.remove(&backup.id).unwrap_or_default();
+        Judged { backup, verdict, why }
+    };
+    let (keep, remove) = (plan.plan.keep.len(), plan.plan.remove.len());
+    let backups = (!summary).then(|| plan.backups.into_iter().map(&mut judged).collect());
+    Shown { keep, remove, backups, absent: plan.absent, held: plan.held, suspended: plan.suspended }
 }

@@ -78,6 +78,14 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
     if let Some(damaged) = &row.damaged {
         out::say(format!("DAMAGED    {damaged}"));
     }
+    match (&row.suspicious, &manifest.suspicious) {
+        (Some(why), _) => {
+            out::say(format!("SUSPICIOUS {why}"));
+            out::say(format!("           nothing of the project is pruned until the next normal one, or: pgdumpd accept {}", row.id));
+        }
+        (None, Some(why)) => out::say(format!("accepted   although {why}")),
+        (None, None) => {}
+    }
     for warning in &manifest.warnings {
         out::say(format!("warning    {warning}"));
     }

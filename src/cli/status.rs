@@ -90,6 +90,12 @@ fn print(standing: &Standing, now: DateTime<Utc>, zone: Tz) {
         out::say("");
     }
     alerts.into_iter().for_each(|alert| out::say(trouble(alert, now)));
+    for (project, suspension) in standing.projects.iter().flat_map(|project| project.suspended.iter().map(move |one| (project, one))) {
+        out::say(format!(
+            "{}/{}: SUSPICIOUS: {}; look: pgdumpd show {}; if it is meant to be so: pgdumpd accept {}",
+            project.project, suspension.database, suspension.why, suspension.backup, suspension.backup
+        ));
+    }
     if !standing.orphaned.is_empty() || !standing.problems.is_empty() || standing.mail.queued > 0 {
         out::say("");
     }
@@ -146,6 +152,10 @@ fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
     }
     if let Some(run) = project.running.first() {
         notes.push(format!("dumping {} for {}", run.database, age(now, run.started_at)));
+    }
+    for suspension in &project.suspended {
+        let since = out::when(suspension.since, zone);
+        notes.push(format!("pruning suspended since {since}, because {} is suspicious", suspension.database));
     }
     if project.prune_held {
         notes.push(format!("pruning held: pgdumpd prune {} --dry-run", out::shell(&project.project)));

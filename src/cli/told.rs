@@ -76,6 +76,10 @@ pub(super) fn print(world: &World, order: &Order, report: &Report) {
         let name = out::shell(&order.project.name);
         out::note(format!("  look at `pgdumpd prune {name} --dry-run`, then agree with `pgdumpd prune {name} --confirm`"));
     }
+    for suspension in &report.suspended {
+        out::note(format!("pruning of {} is suspended: the newest backup of {} is suspicious", order.project.name, suspension.database));
+        out::note(format!("  if it is meant to be so: pgdumpd accept {}", suspension.backup));
+    }
     if report.cut_short {
         out::note(format!("{}: ended before every database had its turn", order.project.name));
     }
@@ -100,6 +104,9 @@ fn print_run(world: &World, run: &Run, manifest: Option<&Manifest>) {
     };
     out::say(format!("{name}: {}, {holds}, in {took}", show_size(manifest.backup_size_bytes)));
     out::say(format!("  {} {}", run.id, place(world, manifest)));
+    if let Some(why) = &manifest.suspicious {
+        out::note(format!("  SUSPICIOUS: {why}"));
+    }
     manifest.warnings.iter().for_each(|warning| out::note(format!("  warning: {warning}")));
 }
 
@@ -129,6 +136,7 @@ pub(super) fn as_json(world: &World, order: &Order, report: &Report) -> Value {
         "error": report.held_by,
         "runs": runs,
         "pruned": pruned,
+        "suspended": report.suspended,
         "held": report.held.as_ref().and_then(|plan| plan.held.as_ref()),
     })
 }
@@ -140,6 +148,7 @@ fn run_as_json(world: &World, run: &Run, manifest: Option<&Manifest>) -> Value {
         "size": manifest.map(|made| made.backup_size_bytes),
         "duration": manifest.map(|made| made.duration_ms),
         "error": run.failure.as_ref().map(|failure| &failure.message),
+        "suspicious": manifest.and_then(|made| made.suspicious.as_ref()),
         "warnings": manifest.map(|made| &made.warnings),
         "run": run,
     })

@@ -46,7 +46,7 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'stati
 }
 
 /// Every section, in the order of the reference.
-pub(super) const SECTIONS: &[&Section] = &[&DAEMON, &STORAGE, &SMTP, &PROJECT, &SCHEDULE, &RETENTION, &LIMITS, &SECRET];
+pub(super) const SECTIONS: &[&Section] = &[&DAEMON, &STORAGE, &SMTP, &PROJECT, &SCHEDULE, &RETENTION, &ANOMALY, &LIMITS, &SECRET];
 
 /// `[daemon]`.
 pub(super) const DAEMON: Section = Section {
@@ -149,6 +149,12 @@ pub(super) const PROJECT: Section = Section {
                 Kind::Retention,
                 "",
                 "What is kept, see below; a project's replaces the default's as a whole. Unset: everything.",
+            ),
+            key(
+                "anomaly",
+                Kind::Anomaly,
+                "",
+                "When a backup counts as suspicious, see below; `false` for never. What a project leaves out comes from the default's.",
             ),
             key(
                 "max_backup_age",
@@ -265,6 +271,31 @@ pub(super) const RETENTION: Section = Section {
         key("keep_monthly", Kind::Count(0, 1_000_000), "", "The same by month."),
         key("keep_yearly", Kind::Count(0, 1_000_000), "", "The same by year."),
         key("min_keep", Kind::Count(1, 1_000_000), "1", "So many stay whatever the rules say."),
+    ]],
+};
+
+/// `anomaly = { … }`.
+pub(super) const ANOMALY: Section = Section {
+    header: "anomaly",
+    doc: "When a backup falls out of the habit: the median of the last 7 normal ones of the same database and selection, at least 3 of them. It is \
+          kept, marked as suspicious and mailed, and nothing of the project is pruned until the next normal one, `pgdumpd accept`, or `after` \
+          alike in a row. Less than 1000 rows or 256 KiB lost (4 KiB of definitions or roles) is nothing unusual; losing every row of at \
+          least 100 is.",
+    groups: &[&[
+        key("rows_below", Kind::Percent, "\"50%\"", "Fewer rows than this share of the habit. `\"0%\"`: rows don't count."),
+        key(
+            "size_below",
+            Kind::Percent,
+            "\"50%\"",
+            "Fewer bytes before compression than this share of the habit. `\"0%\"`: the size doesn't count.",
+        ),
+        key(
+            "tables",
+            Kind::Flag,
+            "true",
+            "Whether a table of 1000 rows or more that is suddenly empty counts, and tables that are gone with a tenth of all rows and not replaced.",
+        ),
+        key("after", Kind::Count(2, 1000), "3", "So many alike in a row are the new habit."),
     ]],
 };
 

@@ -45,6 +45,10 @@ pub(super) enum Kind {
     Storages,
     /// The table of retention rules.
     Retention,
+    /// The table of what is suspicious, or `false`.
+    Anomaly,
+    /// A share.
+    Percent,
     /// The table of limits.
     Limits,
     /// A word or `{ pause_replay = … }`.
@@ -80,6 +84,8 @@ impl Kind {
             Self::Secret => "{ file = \"/path\" }, { env = \"NAME\" }, { command = [\"…\"] } or { credential = \"name\" }",
             Self::Storages => "a list with one name such as [\"main\"]",
             Self::Retention => "a table such as { keep_last = 3, keep_daily = 14 }",
+            Self::Anomaly => "a table such as { rows_below = \"50%\" }, or false",
+            Self::Percent => "a share from \"0%\" to \"100%\"",
             Self::Limits => "a table such as { lock_wait = \"5 min\" }",
             Self::Standby => "\"as-is\", \"refuse\" or { pause_replay = \"1h\" }",
             Self::Section => "a table, under a header such as [daemon]",

@@ -28,6 +28,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
@@ -144,7 +145,7 @@ impl Reading {
             daemon,
             storages: storages.iter().map(|(name, draft)| (name.clone(), draft.settings.clone())).collect(),
             smtp: smtp.and_then(|draft| draft.settings()),
-            projects: finished.into_iter().flatten().collect(),
+            projects: finished.into_iter().flatten().map(Arc::new).collect(),
             warnings: Vec::new(),
         };
         Self { report, settings, storages, secrets, broken }

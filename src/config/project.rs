@@ -6,11 +6,11 @@ use chrono_tz::Tz;
 use toml::de::DeTable;
 
 use super::item::{Item, defaults, set, shown, walk};
-use super::keys::{Key, LIMITS, PROJECT};
+use super::keys::{ANOMALY, Key, LIMITS, PROJECT};
 use super::kind::Kind;
 use super::report::{Place, Trouble, nearest};
 use super::schedule::{self, ScheduleDraft};
-use super::values::{databases, globs, project_name, quoted, retention, standby, storage};
+use super::values::{Anomaly, databases, globs, project_name, quoted, retention, standby, storage};
 use super::{connection, secret, shape};
 use crate::model::dump::DumpShape;
 use crate::model::project::{Connection, Databases, Limits, Notify, PasswordSource, Project, Standby};
@@ -31,6 +31,7 @@ pub(super) struct Draft {
     globals: bool,
     storage: Option<(String, Place)>,
     retention: Policy,
+    anomaly: Anomaly,
     max_backup_age: Option<Duration>,
     pub(super) age_at: Option<Place>,
     limits: Limits,
@@ -58,6 +59,7 @@ impl Draft {
         let mut draft = Self::blank(place.clone());
         defaults(&PROJECT, &place, |key, item| draft.apply(key, item));
         defaults(&LIMITS, &place.key("limits"), |key, item| draft.apply_limit(key, item));
+        defaults(&ANOMALY, &place.key("anomaly"), |key, item| draft.anomaly.apply(key, item));
         if let Some(table) = table {
             draft.read(table);
             if let Some((name, _)) = table.get_key_value("name") {
@@ -113,6 +115,7 @@ impl Draft {
             "globals" => set(&mut self.globals, item.flag()),
             "storage" => set(&mut self.storage, storage(item).map(Some)),
             "retention" => set(&mut self.retention, retention(item)),
+            "anomaly" => self.anomaly.read(item),
             "max_backup_age" => {
                 item.duration_or_none(&mut self.max_backup_age);
                 self.age_at = Some(item.place.clone());
@@ -168,6 +171,7 @@ impl Draft {
             globals: false,
             storage: None,
             retention: Policy::default(),
+            anomaly: Anomaly::default(),
             max_backup_age: None,
             age_at: None,
             limits: Limits::default(),
@@ -230,6 +234,7 @@ impl Draft {
             schedules,
             shape: self.shape.clone(),
             retention: self.retention.clone(),
+            anomaly: self.anomaly.rule(),
             max_backup_age: self.max_backup_age,
             limits: self.limits.clone(),
             catch_up: self.catch_up,

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use toml::de::DeValue;
 
 use super::item::{Item, set, shown, walk};
-use super::keys::RETENTION;
+use super::keys::{ANOMALY, Key, RETENTION};
 use super::kind::Kind;
 use super::report::{Place, Trouble};
+use crate::habit::Rule;
 use crate::model::project::{Databases, Standby};
 use crate::retention::Policy;
 
@@ -163,4 +164,54 @@ fn min_keep(item: &Item<'_>) -> Option<u32> {
         return None;
     }
     item.count()
+}
+
+/// When a backup is suspicious, as far as it has been read: an off-switch leaves the figures as they are.
+#[derive(Debug, Clone)]
+pub(super) struct Anomaly {
+    judged: bool,
+    rule: Rule,
+}
+
+impl Default for Anomaly {
+    /// Only the shape: values come from the table of keys.
+    fn default() -> Self {
+        Self { judged: true, rule: Rule { rows_below: 0, size_below: 0, tables: false, after: u32::MAX } }
+    }
+}
+
+impl Anomaly {
+    /// `false`, or a table over what was set before.
+    pub(super) fn read(&mut self, item: &Item<'_>) {
+        if let DeValue::Boolean(judged) = item.value {
+            self.judged = *judged;
+        } else if let Some(table) = item.table() {
+            self.judged = true;
+            walk(&ANOMALY, table, &item.place, |key, item| self.apply(key, item));
+        }
+    }
+
+    pub(super) fn apply(&mut self, key: &Key, item: &Item<'_>) {
+        match key.name {
+            "rows_below" => set(&mut self.rule.rows_below, percent(item)),
+            "size_below" => set(&mut self.rule.size_below, percent(item)),
+            "tables" => set(&mut self.rule.tables, item.flag()),
+            "after" => set(&mut self.rule.after, item.count()),
+            _ => super::unread(key, item),
+        }
+    }
+
+    pub(super) fn rule(&self) -> Option<Rule> {
+        Some(self.rule).filter(|_| self.judged)
+    }
+}
+
+/// `"50%"` as 50.
+fn percent(item: &Item<'_>) -> Option<u32> {
+    let text = item.text()?;
+    let number = text.strip_suffix('%').map(str::trim_end).and_then(|digits| digits.parse().ok()).filter(|percent| *percent <= 100);
+    if number.is_none() {
+        item.wrong(format!("{} is no such share", shown(text)));
+    }
+    number
 }

@@ -21,11 +21,18 @@ use crate::schedule::{self, CatchUp, Slots, Timing};
 #[derive(Debug, Clone)]
 pub(super) struct Due {
     pub(super) project: Arc<Project>,
-    pub(super) schedule: Arc<Schedule>,
+    /// The schedule's place among the project's.
+    plan: usize,
     /// The slot to run, unless all that was missed is too old.
     pub(super) slot: Option<DateTime<Utc>>,
     /// Slots before it that nobody was there for.
     pub(super) missed: Option<Slots>,
+}
+
+impl Due {
+    pub(super) fn schedule(&self) -> &Schedule {
+        &self.project.schedules[self.plan]
+    }
 }
 
 /// The queue of coming slots.
@@ -59,12 +66,19 @@ impl Next {
 #[derive(Debug)]
 struct Entry {
     project: Arc<Project>,
-    schedule: Arc<Schedule>,
+    /// The schedule's place among the project's.
+    plan: usize,
     /// Everything up to here has its outcome.
     done_until: DateTime<Utc>,
     /// Where an interval counts from: the slot it last started at.
     last_start: DateTime<Utc>,
     delay: Duration,
+}
+
+impl Entry {
+    fn schedule(&self) -> &Schedule {
+        &self.project.schedules[self.plan]
+    }
 }
 
 /// The last recorded slot of each (project, schedule).
@@ -84,15 +98,13 @@ impl Agenda {
     fn build(settings: &Settings, last: &LastSlots, now: DateTime<Utc>) -> Self {
         let mut agenda = Self::default();
         for project in &settings.projects {
-            let project = Arc::new(project.clone());
-            for plan in &project.schedules {
+            for (index, plan) in project.schedules.iter().enumerate() {
                 let key = (project.name.clone(), plan.name.clone());
                 let recorded = last.get(&key).copied().filter(|last| *last <= now);
                 let done_until = recorded.unwrap_or(now);
                 let last_start = recorded.unwrap_or_else(|| begin_soon(&plan.timing, now));
                 let delay = schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread);
-                let schedule = Arc::new(plan.clone());
-                agenda.entries.push(Entry { project: Arc::clone(&project), schedule, done_until, last_start, delay });
+                agenda.entries.push(Entry { project: Arc::clone(project), plan: index, done_until, last_start, delay });
                 agenda.enqueue(agenda.entries.len() - 1);
             }
         }
@@ -120,14 +132,14 @@ impl Agenda {
             let entry = &self.entries[index];
             let delay = TimeDelta::from_std(entry.delay).unwrap_or_default();
             let (until, slot) = (now - delay, at - delay);
-            let next = self.next.after(&entry.schedule, slot, slot);
+            let next = self.next.after(entry.schedule(), slot, slot);
             let fresh = (until - slot).to_std().is_ok_and(|age| age <= entry.project.catch_up);
             let entry = &mut self.entries[index];
             // Nearly always the slot that was waited for is the only one, and the question is answered already.
             let found = if fresh && next.is_none_or(|next| next > until) {
                 CatchUp { run: Some(slot), missed: None }
             } else {
-                let plan = &entry.schedule;
+                let plan = entry.schedule();
                 let (from, start) = (Some(entry.done_until), Some(entry.last_start));
                 schedule::catch_up(&plan.timing, plan.time_zone, from, start, until, entry.project.catch_up)
             };
@@ -136,12 +148,7 @@ impl Agenda {
                 entry.last_start = slot;
             }
             if found.run.is_some() || found.missed.is_some() {
-                due.push(Due {
-                    project: Arc::clone(&entry.project),
-                    schedule: Arc::clone(&entry.schedule),
-                    slot: found.run,
-                    missed: found.missed,
-                });
+                due.push(Due { project: Arc::clone(&entry.project), plan: entry.plan, slot: found.run, missed: found.missed });
             }
             self.enqueue(index);
         }
@@ -153,7 +160,7 @@ impl Agenda {
         let mut next: Vec<_> = self.heap.iter().map(|Reverse(pair)| *pair).collect();
         next.sort_unstable();
         next.truncate(count);
-        let name = |index: usize| (self.entries[index].project.name.clone(), self.entries[index].schedule.name.clone());
+        let name = |index: usize| (self.entries[index].project.name.clone(), self.entries[index].schedule().name.clone());
         next.into_iter()
             .map(|(at, index)| {
                 let (project, schedule) = name(index);
@@ -164,7 +171,7 @@ impl Agenda {
 
     fn enqueue(&mut self, index: usize) {
         let entry = &self.entries[index];
-        if let Some(next) = self.next.after(&entry.schedule, entry.done_until, entry.last_start) {
+        if let Some(next) = self.next.after(entry.schedule(), entry.done_until, entry.last_start) {
             self.heap.push(Reverse((next + TimeDelta::from_std(entry.delay).unwrap_or_default(), index)));
         }
     }

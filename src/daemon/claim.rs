@@ -107,7 +107,7 @@ pub(super) fn row_of(slot: SlotKey, recorded_at: DateTime<Utc>, outcome: SlotOut
 fn row(due: &Due, due_at: DateTime<Utc>, outcome: SlotOutcome, now: DateTime<Utc>) -> SlotRow {
     SlotRow {
         project: due.project.name.clone(),
-        schedule: due.schedule.name.clone(),
+        schedule: due.schedule().name.clone(),
         due_at,
         until: None,
         count: 1,
@@ -117,13 +117,13 @@ fn row(due: &Due, due_at: DateTime<Utc>, outcome: SlotOutcome, now: DateTime<Utc
 }
 
 fn order_for(due: &Due, slot: DateTime<Utc>, now: DateTime<Utc>) -> Order {
-    let spread = TimeDelta::from_std(due.schedule.spread).unwrap_or_default();
+    let spread = TimeDelta::from_std(due.schedule().spread).unwrap_or_default();
     let late = now - slot > LATE + spread;
     Order {
         project: std::sync::Arc::clone(&due.project),
-        shape: due.schedule.shape.clone(),
+        shape: due.schedule().shape.clone(),
         trigger: if late { Trigger::CatchUp } else { Trigger::Scheduled },
-        schedule: Some(due.schedule.name.clone()),
+        schedule: Some(due.schedule().name.clone()),
         slot: Some(slot),
         only: Vec::new(),
     }

@@ -63,7 +63,7 @@ fn remember(world: &World, words: &str) {
 /// What a new configuration changes, a line each. Running jobs keep the one they started with.
 fn effect(old: &Settings, new: &Settings) -> Vec<String> {
     fn by_name(settings: &Settings) -> BTreeMap<&str, &Project> {
-        settings.projects.iter().map(|project| (project.name.as_str(), project)).collect()
+        settings.projects.iter().map(|project| (project.name.as_str(), project.as_ref())).collect()
     }
     let (before, after) = (by_name(old), by_name(new));
     let mut lines = Vec::new();

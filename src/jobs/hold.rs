@@ -60,14 +60,26 @@ pub(super) fn by_name(world: &World, project: &str, storage: &Arc<dyn Storage>) 
     if !orphaned {
         return Ok(Hold::Held(holder));
     }
-    for orphan in lock::keepers(storage.as_ref(), project)? {
-        tracing::warn!(project, pid = orphan.pid, "a dump outlived its pgdumpd; ending it");
-        end(&orphan)?;
-    }
+    end_orphans(storage, project)?;
     match ProjectLock::acquire(storage.as_ref(), project, own) {
         Ok(lock) => Ok(Hold::Lock(lock)),
         Err(Refused::Failed(failure)) => Err(failure),
         Err(Refused::Held(holder)) => Ok(Hold::Held(holder)),
+    }
+}
+
+/// Ends everything that keeps the lock, and what that started meanwhile: a parallel dump has workers, each of which keeps it as well.
+fn end_orphans(storage: &Arc<dyn Storage>, project: &str) -> Result<()> {
+    let until = Instant::now() + ORPHAN_GRACE * 2;
+    loop {
+        let keepers = lock::keepers(storage.as_ref(), project)?;
+        if keepers.is_empty() || Instant::now() >= until {
+            return Ok(());
+        }
+        for orphan in keepers {
+            tracing::warn!(project, pid = orphan.pid, "a dump outlived its pgdumpd; ending it");
+            end(&orphan)?;
+        }
     }
 }
 

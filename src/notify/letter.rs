@@ -13,6 +13,7 @@ use super::{Message, single_line};
 use crate::error::Failure;
 use crate::model::backup::ProofLevel;
 
+mod doubt;
 mod failing;
 mod many;
 mod notes;
@@ -20,6 +21,7 @@ mod overrun;
 mod page;
 mod summary;
 
+pub use doubt::{NormalAgain, Suspicious};
 pub use notes::{Damaged, HeldPrune, Rebuilt};
 pub use overrun::{OnTime, Overrun};
 pub use summary::{ProjectWeek, Weekly};
@@ -37,6 +39,10 @@ pub enum Letter {
     Overrun(Overrun),
     /// They no longer do.
     OnTime(OnTime),
+    /// A backup holds far less than the ones before it.
+    Suspicious(Suspicious),
+    /// The newest no longer does.
+    NormalAgain(NormalAgain),
     /// Several of these at once; see [`super::group`].
     Grouped(Vec<Letter>),
     /// How the week went.
@@ -253,6 +259,8 @@ impl Letter {
             Self::Recovered(facts) => facts.body(redactor),
             Self::Overrun(facts) => facts.body(),
             Self::OnTime(facts) => facts.body(),
+            Self::Suspicious(facts) => facts.body(redactor),
+            Self::NormalAgain(facts) => facts.body(redactor),
             Self::Grouped(letters) => many::body(letters, redactor),
             Self::Weekly(facts) => facts.body(redactor),
             Self::HeldPrune(facts) => facts.body(),
@@ -270,6 +278,8 @@ impl Letter {
             Self::Recovered(_) => "recovered",
             Self::Overrun(_) => "overrun",
             Self::OnTime(_) => "on-time",
+            Self::Suspicious(_) => "suspicious",
+            Self::NormalAgain(_) => "normal-again",
             Self::Grouped(_) => "grouped",
             Self::Weekly(_) => "weekly",
             Self::HeldPrune(_) => "held-prune",
@@ -287,6 +297,8 @@ impl Letter {
             Self::Recovered(facts) => vec![facts.about.project.clone()],
             Self::Overrun(facts) => vec![facts.about.project.clone()],
             Self::OnTime(facts) => vec![facts.about.project.clone()],
+            Self::Suspicious(facts) => vec![facts.about.project.clone()],
+            Self::NormalAgain(facts) => vec![facts.about.project.clone()],
             Self::HeldPrune(facts) => vec![facts.about.project.clone()],
             Self::Damaged(facts) => vec![facts.about.project.clone()],
             Self::Grouped(letters) => many::projects(letters),
@@ -302,6 +314,8 @@ impl Letter {
             Self::Recovered(facts) => facts.headline(),
             Self::Overrun(facts) => facts.headline(),
             Self::OnTime(facts) => facts.headline(),
+            Self::Suspicious(facts) => facts.headline(redactor),
+            Self::NormalAgain(facts) => facts.headline(),
             Self::Grouped(letters) => many::subject(letters),
             Self::Weekly(facts) => facts.headline(),
             Self::HeldPrune(facts) => facts.headline(),

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use serde::Serialize;
 
 use crate::error::{Cause, Failure, Result};
+use crate::habit::{self, Suspension};
 use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::project::Project;
@@ -28,14 +29,16 @@ pub struct PrunePlan {
     pub absent: Vec<BackupRow>,
     /// Why the plan must be confirmed by a person first, if it must.
     pub held: Option<String>,
+    /// Suspicious backups because of which nothing is pruned.
+    pub suspended: Vec<Suspension>,
     fingerprint: String,
 }
 
 impl PrunePlan {
     /// Removes only from those backups for which `allowed` says so; everything else stays.
     pub fn only(&mut self, allowed: impl Fn(&BackupRow) -> bool) {
-        let backups = &self.backups;
-        self.plan.remove.retain(|(id, _)| backups.iter().any(|row| &row.id == id && allowed(row)));
+        let allowed: HashSet<&RunId> = self.backups.iter().filter(|row| allowed(row)).map(|row| &row.id).collect();
+        self.plan.remove.retain(|(id, _)| allowed.contains(id));
     }
 
     /// The policy and zone the plan was made with, as one word.
@@ -65,13 +68,14 @@ pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
         .into_iter()
         .filter(|row| row.storage == project.storage)
         .collect();
-    let there: HashSet<String> = storage.list(&project.name)?.into_iter().map(|entry| entry.key.file).collect();
+    let there = storage.names(&project.name)?;
     let (backups, absent): (Vec<_>, Vec<_>) =
         indexed.into_iter().partition(|row| there.contains(&row.file) && there.contains(&names::manifest_file(&row.file)));
     let plan = retention::plan(&project.retention, project.time_zone, &backups, world.clock.now());
     let fingerprint = retention::policy_fingerprint(&project.retention, project.time_zone);
     let held = held(world, project, &fingerprint, &plan)?;
-    Ok(PrunePlan { project: project.name.clone(), backups, plan, absent, held, fingerprint })
+    let suspended = habit::suspension(&backups);
+    Ok(PrunePlan { project: project.name.clone(), backups, plan, absent, held, suspended, fingerprint })
 }
 
 /// A changed policy that would remove more than half of more than five backups waits for a person.
@@ -93,7 +97,7 @@ pub fn confirm(world: &World, plan: &PrunePlan) -> Result<()> {
     world.catalog.write(|writer| writer.put_meta(&held::agreed_key(&plan.project), &plan.fingerprint))
 }
 
-/// Removes what the plan removes. The caller holds the project's lock; a held plan is refused.
+/// Removes what the plan removes. The caller holds the project's lock; a held or suspended plan is refused.
 ///
 /// Each backup goes in the reverse order of its making: catalog, manifest, artifact. A crash between leaves a note from which the next
 /// prune or start goes on.
@@ -104,12 +108,13 @@ pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<P
             project.name, project.name
         )));
     }
+    if let Some(first) = plan.suspended.first() {
+        return Err(refused(project, first));
+    }
     let storage = world.storage(project)?;
     let mut pruned = Pruned::default();
-    for row in &plan.backups {
-        if !plan.plan.removes(&row.id) {
-            continue;
-        }
+    let removed = plan.plan.removed();
+    for row in plan.backups.iter().filter(|row| removed.contains(&row.id)) {
         match remove(world, storage.as_ref(), row) {
             Ok(()) => {
                 pruned.freed += row.size;
@@ -120,6 +125,16 @@ pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<P
     }
     confirm(world, plan)?;
     Ok(pruned)
+}
+
+/// A suspicious backup is no reason to lose the good ones before it.
+fn refused(project: &Project, first: &Suspension) -> Failure {
+    let sentence =
+        format!("pruning of {:?} is suspended, because its newest backup of {} is suspicious: {}", project.name, first.database, first.why);
+    Failure::new(Cause::Suspicious, sentence).hint(format!(
+        "look at `pgdumpd show {}`, then `pgdumpd accept {}` if it is meant to be so; or `pgdumpd prune {} --confirm` to prune this once",
+        first.backup, first.backup, project.name
+    ))
 }
 
 /// Removes one backup and everything beside it.

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::alert::{Alert, AlertKey, Status};
 use crate::catalog::{BackupFilter, Heartbeat, Letter, LetterState, Page, Pause, REBUILT, Reader, RunFilter};
 use crate::error::Result;
+use crate::habit::{self, Suspension};
 use crate::model::backup::BackupRow;
 use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
@@ -89,6 +90,8 @@ pub struct ProjectStanding {
     pub pause_reason: Option<String>,
     /// Whether a changed retention waits for a person.
     pub prune_held: bool,
+    /// Suspicious backups because of which nothing of it is pruned.
+    pub suspended: Vec<Suspension>,
     /// Whether it is enabled.
     pub enabled: bool,
     /// Its last runs, the latest first; only where one project was asked for.
@@ -132,7 +135,7 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     let orphaned = seen.with_backups.iter().filter(|name| !configured.contains(name.as_str())).cloned().collect();
     let healthy = problems.is_empty()
         && !matches!(daemon, DaemonStanding::Silent { .. })
-        && projects.iter().all(|project| project.status == Status::Ok || !project.enabled);
+        && projects.iter().all(|project| project.status == Status::Ok && project.suspended.is_empty() || !project.enabled);
     let notes = seen.rebuilt.into_iter().collect();
     Ok(Standing { healthy, daemon, projects, orphaned, problems, notes, mail: seen.mail })
 }
@@ -160,6 +163,7 @@ struct Seen {
     paused: HashMap<String, Pause>,
     good: Vec<BackupRow>,
     held: HashSet<String>,
+    suspended: HashMap<String, Vec<Suspension>>,
     mail: Waiting,
 }
 
@@ -195,8 +199,21 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         paused: reader.pauses()?.into_iter().map(|pause| (pause.project.clone(), pause)).collect(),
         good,
         held,
+        suspended: suspended(reader, settings)?,
         mail: waiting(reader)?,
     })
+}
+
+/// Why nothing of some projects is pruned.
+fn suspended(reader: &Reader, settings: &Settings) -> Result<HashMap<String, Vec<Suspension>>> {
+    let mut found = HashMap::new();
+    for name in reader.doubted_projects()? {
+        let Some(project) = settings.project(&name) else { continue };
+        let mut rows = reader.project_backups(&name)?;
+        rows.retain(|row| row.storage == project.storage);
+        found.insert(name, habit::suspension(&rows));
+    }
+    Ok(found)
 }
 
 /// Why mails were refused for good, as long as no later mail to the same people was accepted.
@@ -259,7 +276,8 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
     // The alert of a schedule or database that is no longer configured has nobody to end it.
     let stands = |alert: &&Alert| match alert.key.of_schedule() {
         Some(name) => project.schedules.iter().any(|plan| plan.name == name),
-        None => is_covered(project, &alert.key),
+        // What is suspicious says so by itself, as `suspended`.
+        None => alert.key.of_anomaly().is_none() && is_covered(project, &alert.key),
     };
     let alerts: Vec<Alert> = parts.alerts.into_iter().filter(stands).cloned().collect();
     let mut last_good: Vec<BackupRow> = parts.good.into_iter().cloned().collect();
@@ -292,6 +310,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         paused_until: pause.and_then(|pause| pause.until),
         pause_reason: pause.map(|pause| pause.reason.clone()).filter(|reason| !reason.is_empty()),
         prune_held: seen.held.contains(&project.name),
+        suspended: seen.suspended.get(&project.name).cloned().unwrap_or_default(),
         enabled: project.enabled,
         recent: Vec::new(),
     }

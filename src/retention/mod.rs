@@ -14,7 +14,7 @@ mod property_tests;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -54,20 +54,18 @@ pub struct Group {
 }
 
 impl Plan {
-    /// Whether it removes that backup.
+    /// What it removes, to be asked for each of thousands of backups.
     #[must_use]
-    pub fn removes(&self, id: &RunId) -> bool {
-        self.remove.iter().any(|(removed, _)| removed == id)
+    pub fn removed(&self) -> HashSet<&RunId> {
+        self.remove.iter().map(|(id, _)| id).collect()
     }
 
-    /// `keep` or `remove`, and why, in words.
+    /// `keep` or `remove`, and why, in words, for each backup it speaks of.
     #[must_use]
-    pub fn verdict(&self, id: &RunId) -> (&'static str, String) {
-        if let Some((_, why)) = self.remove.iter().find(|(removed, _)| removed == id) {
-            return ("remove", why.to_string());
-        }
-        let reasons = self.keep.iter().find(|(kept, _)| kept == id).map(|(_, reasons)| reasons.as_slice()).unwrap_or_default();
-        ("keep", reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    pub fn verdicts(&self) -> HashMap<&RunId, (&'static str, String)> {
+        let words = |reasons: &[Reason]| reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let keep = self.keep.iter().map(|(id, reasons)| (id, ("keep", words(reasons))));
+        keep.chain(self.remove.iter().map(|(id, why)| (id, ("remove", why.to_string())))).collect()
     }
 }
 

@@ -41,6 +41,7 @@ fn backups() -> impl Strategy<Value = Vec<BackupRow>> {
             row.pinned = pinned == 0;
             match kind {
                 0 => row.damaged = Some("flipped".into()),
+                4..=6 => row.suspicious = Some("rows fell".into()),
                 1 => row.trigger = Trigger::AdHoc,
                 2 | 3 => row.selection = Selection("schema".into()),
                 _ => {}

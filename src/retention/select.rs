@@ -19,6 +19,7 @@ pub(super) struct Candidate<'a> {
     proof: ProofLevel,
     pinned: bool,
     damaged: bool,
+    suspicious: bool,
 }
 
 impl<'a> Candidate<'a> {
@@ -30,12 +31,13 @@ impl<'a> Candidate<'a> {
             proof: row.proof,
             pinned: row.pinned,
             damaged: row.damaged.is_some(),
+            suspicious: row.suspicious.is_some(),
         }
     }
 
     /// A backup that will be made at `time`, as pruning will see it.
     pub(super) fn imagined(id: &'a RunId, time: DateTime<Utc>, zone: Tz) -> Self {
-        Self { id, time, keys: buckets::keys(zone, time), proof: ProofLevel::Whole, pinned: false, damaged: false }
+        Self { id, time, keys: buckets::keys(zone, time), proof: ProofLevel::Whole, pinned: false, damaged: false, suspicious: false }
     }
 }
 
@@ -47,7 +49,7 @@ pub(super) fn sort(candidates: &mut [Candidate<'_>]) {
 /// The reasons to keep each of one group's backups, given newest first. No reason: it goes.
 pub(super) fn reasons(policy: &Policy, candidates: &[Candidate<'_>], now: DateTime<Utc>) -> Vec<Vec<Reason>> {
     let mut reasons: Vec<Vec<Reason>> = vec![Vec::new(); candidates.len()];
-    // Only whole backups from the past are counted by the rules.
+    // Only whole backups from the past are counted by the rules, and suspicious ones apart from the others: see below.
     let mut counted = Vec::with_capacity(candidates.len());
     for (index, candidate) in candidates.iter().enumerate() {
         if candidate.pinned {
@@ -67,16 +69,29 @@ pub(super) fn reasons(policy: &Policy, candidates: &[Candidate<'_>], now: DateTi
         }
         return reasons;
     }
-    let mut keep = |index: usize, reason| reasons[index].push(reason);
+    let good: Vec<usize> = counted.iter().copied().filter(|index| !candidates[*index].suspicious).collect();
+    keep_by_rules(policy, candidates, &good, &mut |index, reason| reasons[index].push(reason));
+    if good.len() < counted.len() {
+        // A suspicious one takes no good one's place, and stays as long as it would if it were one of them.
+        keep_by_rules(policy, candidates, &counted, &mut |index: usize, reason| {
+            if !reasons[index].contains(&reason) {
+                reasons[index].push(reason);
+            }
+        });
+    }
+    reasons
+}
+
+/// What the rules keep of those that count, newest first.
+fn keep_by_rules(policy: &Policy, candidates: &[Candidate<'_>], counted: &[usize], mut keep: &mut dyn FnMut(usize, Reason)) {
     counted.iter().take(as_count(policy.keep_last)).for_each(|index| keep(*index, Reason::Last));
-    keep_within(policy, candidates, &counted, &mut keep);
+    keep_within(policy, candidates, counted, &mut keep);
     let counts = [policy.keep_hourly, policy.keep_daily, policy.keep_weekly, policy.keep_monthly, policy.keep_yearly];
     for (slot, (bucket, count)) in buckets::ALL.into_iter().zip(counts).enumerate() {
-        keep_buckets((slot, bucket), as_count(count), candidates, &counted, &mut keep);
+        keep_buckets((slot, bucket), as_count(count), candidates, counted, &mut keep);
     }
     counted.iter().take(policy.min_keep as usize).for_each(|index| keep(*index, Reason::MinKeep));
-    keep_proven(candidates, &counted, &mut keep);
-    reasons
+    keep_proven(candidates, counted, &mut keep);
 }
 
 fn as_count(rule: Option<u32>) -> usize {

@@ -46,6 +46,20 @@ pub(super) fn backup(started: DateTime<Utc>) -> BackupRow {
     }
 }
 
+#[test]
+fn a_suspicious_backup_takes_no_good_ones_place() {
+    let mut backups = daily("2026-11-21T00:00:00Z", 6);
+    backups[0].suspicious = Some("rows fell".into());
+    backups[2].suspicious = Some("rows fell".into());
+    let policy = Policy { keep_last: Some(2), ..Policy::default() };
+    let plan = plan(&policy, Tz::UTC, &backups, at("2026-11-21T12:00:00Z"));
+    assert_eq!(
+        kept(&plan),
+        ["2026-11-21T00:00:00", "2026-11-20T00:00:00", "2026-11-18T00:00:00"],
+        "two good ones, and it as if it were one"
+    );
+}
+
 /// `count` backups a day apart, the last of them at `newest`.
 fn daily(newest: &str, count: i64) -> Vec<BackupRow> {
     (0..count).map(|ago| backup(at(newest) - TimeDelta::days(ago))).collect()

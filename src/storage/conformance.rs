@@ -23,7 +23,9 @@ fn read(storage: &dyn Storage, key: &Key) -> Vec<u8> {
 }
 
 fn files(storage: &dyn Storage, project: &str) -> Vec<String> {
-    storage.list(project).unwrap().into_iter().map(|entry| entry.key.file).collect()
+    let listed: Vec<String> = storage.list(project).unwrap().into_iter().map(|entry| entry.key.file).collect();
+    assert_eq!(storage.names(project).unwrap(), listed.iter().cloned().collect(), "names and list agree");
+    listed
 }
 
 /// A new storage refuses everything until it is made, and is made once.

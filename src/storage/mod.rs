@@ -10,6 +10,7 @@ mod local;
 mod memory;
 mod scratch;
 
+use std::collections::HashSet;
 use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::ops::Range;
@@ -78,6 +79,10 @@ pub trait Storage: Send + Sync + Debug {
     fn put(&self, key: &Key, bytes: &[u8]) -> Result<()>;
     /// All files of a project with a final name; empty where the project has no folder. Unfinished files are not listed.
     fn list(&self, project: &str) -> Result<Vec<Entry>>;
+    /// The same files' names alone, which may cost less.
+    fn names(&self, project: &str) -> Result<HashSet<String>> {
+        Ok(self.list(project)?.into_iter().map(|entry| entry.key.file).collect())
+    }
     /// The projects that have a folder.
     fn projects(&self) -> Result<Vec<String>>;
     /// Deletes a file durably; one that is gone already is fine.

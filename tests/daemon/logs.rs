@@ -15,7 +15,7 @@ fn usr1_logs_the_state() {
     let serving = place.rig.serve();
     until(&serving, "a dump runs", || place.rig.path().join("dumps").exists());
     serving.signal("USR1");
-    serving.wait_for_log("state: 1 projects, 1 running, 0 waiting", LONG);
+    serving.wait_for_log("state: 1 project, 1 running, 0 waiting", LONG);
     until(&serving, "what is in flight and what comes", || {
         let log = serving.log();
         let after = log.split("state:").nth(1).unwrap_or_default().to_owned();

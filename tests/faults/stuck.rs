@@ -129,7 +129,7 @@ fn world(scene: &Scene) -> (World, Settings, Hangs, Arc<Mutex<u32>>) {
 }
 
 fn run(world: &World, settings: &Settings, cancel: &Cancel) -> Report {
-    let project = Arc::new(settings.projects[0].clone());
+    let project = Arc::clone(&settings.projects[0]);
     let shape = project.shape.clone();
     let order = Order { project, shape, trigger: Trigger::Manual, schedule: None, slot: None, only: Vec::new() };
     scheduled::run(world, &order, &Setting { cancel, board: &Board::default(), gate: &Open })

@@ -71,6 +71,12 @@ impl Reader {
         self.backups(&filter, Sort::Date, Page::all())
     }
 
+    /// The projects that have a suspicious backup which nobody has accepted.
+    pub fn doubted_projects(&self) -> Result<Vec<String>> {
+        let sql = "SELECT DISTINCT project FROM backups WHERE suspicious IS NOT NULL ORDER BY project";
+        self.ask("looking for suspicious backups", |db| db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect())
+    }
+
     /// When the newest good full backup was started, for every (project, database).
     pub fn last_good_full(&self) -> Result<HashMap<(String, String), DateTime<Utc>>> {
         let sql = "SELECT project, database, max(started_at) FROM backups WHERE selection = 'full' AND damaged IS NULL \
@@ -173,6 +179,7 @@ fn asked(filter: &BackupFilter) -> String {
         ("content = :content", filter.content.is_some()),
         ("selection = :selection", filter.selection.is_some()),
         ("damaged IS NULL", filter.undamaged),
+        ("suspicious IS NULL", filter.normal),
     ])
 }
 

@@ -122,6 +122,7 @@ CREATE TABLE projects (name TEXT PRIMARY KEY, first_seen INTEGER NOT NULL, remov
 ALTER TABLE last_due ADD COLUMN timing TEXT;
 ", "
 ALTER TABLE backups ADD COLUMN suspicious TEXT;
+CREATE INDEX backups_suspicious ON backups (project) WHERE suspicious IS NOT NULL;
 ALTER TABLE backups ADD COLUMN checked_at INTEGER;
 ALTER TABLE backups ADD COLUMN restored_at INTEGER;
 ALTER TABLE backups ADD COLUMN restore_ms INTEGER;

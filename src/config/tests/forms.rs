@@ -12,12 +12,12 @@ use crate::model::settings::{LogFormat, SmtpSecurity, StorageSettings};
 use crate::schedule::Timing;
 
 fn project(keys: &str) -> Project {
-    settings(&shop(keys)).projects.remove(0)
+    settings(&shop(keys)).projects[0].as_ref().clone()
 }
 
 fn connection(toml: &str) -> (Target, Option<String>) {
     let text = shop("").replace("\"postgresql://backup@db/shop\"", toml);
-    let connection = settings(&text).projects.remove(0).connection;
+    let connection = settings(&text).projects[0].connection.clone();
     let password = match connection.password {
         PasswordSource::Inline(secret) => Some(secret.expose_secret().to_owned()),
         PasswordSource::Libpq => None,

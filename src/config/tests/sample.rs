@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{settings, told};
 use crate::config::item::defaults;
-use crate::config::keys::{DAEMON, LIMITS, PROJECT, RETENTION, SCHEDULE, SECTIONS, SMTP, STORAGE, Section};
+use crate::config::keys::{ANOMALY, DAEMON, LIMITS, PROJECT, RETENTION, SCHEDULE, SECTIONS, SMTP, STORAGE, Section};
 use crate::config::reference;
 use crate::config::report::{Place, Report};
 
@@ -48,6 +48,7 @@ fn the_sample_has_every_key_and_no_other() {
     take(&SMTP, root["smtp"].get_ref());
     take(&PROJECT, root["defaults"].get_ref());
     take(&LIMITS, root["defaults"].get_ref()["limits"].get_ref());
+    take(&ANOMALY, root["defaults"].get_ref()["anomaly"].get_ref());
     take(&PROJECT, root["project"].get_ref()[0].get_ref());
     take(&RETENTION, root["project"].get_ref()[0].get_ref()["retention"].get_ref());
     for schedule in root["project"].get_ref()[0].get_ref()["schedule"].get_ref().as_array().unwrap() {
@@ -105,6 +106,7 @@ fn every_key_is_read_by_its_section() {
         (&PROJECT, "[[project]]"),
         (&SCHEDULE, "[[project]]\n[[project.schedule]]"),
         (&RETENTION, "[defaults.retention]"),
+        (&ANOMALY, "[defaults.anomaly]"),
         (&LIMITS, "[defaults.limits]"),
     ] {
         for key in section.keys() {

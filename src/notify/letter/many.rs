@@ -13,9 +13,10 @@ pub(super) fn subject(letters: &[Letter]) -> String {
     let number = |wanted: fn(&Letter) -> bool| letters.iter().filter(|letter| wanted(letter)).count();
     let failed = number(|letter| matches!(letter, Letter::Failing(_)));
     let stale = number(|letter| matches!(letter, Letter::Stale(_)));
+    let doubted = number(|letter| matches!(letter, Letter::Suspicious(_)));
     let slow = number(|letter| matches!(letter, Letter::Overrun(_)));
-    let well = number(|letter| matches!(letter, Letter::Recovered(_) | Letter::OnTime(_)));
-    let parts: Vec<String> = [("FAILED", failed), ("STALE", stale), ("OVERRUN", slow), ("OK", well)]
+    let well = number(|letter| matches!(letter, Letter::Recovered(_) | Letter::NormalAgain(_) | Letter::OnTime(_)));
+    let parts: Vec<String> = [("FAILED", failed), ("STALE", stale), ("SUSPICIOUS", doubted), ("OVERRUN", slow), ("OK", well)]
         .into_iter()
         .filter(|(_, number)| *number > 0)
         .map(|(word, number)| format!("{word} {}", count(number, "project")))
@@ -75,6 +76,11 @@ fn lines(letter: &Letter) -> Vec<String> {
             lines
         }
         Letter::Stale(facts) => vec![page::next(&facts.next, &facts.about), command(&facts.about, &["status", &facts.about.project])],
+        Letter::Suspicious(facts) => vec![
+            String::from("It is kept, and nothing of the project is pruned meanwhile."),
+            command(&facts.about, &["show", &facts.id, "--tables"]),
+            command(&facts.about, &["accept", &facts.id]),
+        ],
         Letter::Overrun(facts) => vec![command(&facts.about, &["plan", &facts.about.project])],
         Letter::Recovered(facts) => {
             let about = &facts.about;

@@ -16,6 +16,7 @@ use crate::stream;
 
 use super::super::World;
 use super::before::Asked;
+use super::doubt;
 use super::dump::Dumped;
 use super::{Means, Request};
 
@@ -37,7 +38,10 @@ pub(super) fn commit(
     pending: Box<dyn Pending>,
 ) -> Result<Manifest> {
     let unchecked = dumped.observed.structure == Structure::Unchecked;
-    let manifest = describe(world, means, request, asked, dumped, key);
+    let mut manifest = describe(world, means, request, asked, dumped, key);
+    let doubt = doubt::look(world, means, &manifest);
+    manifest.suspicious = doubt.suspicious;
+    manifest.warnings.extend(doubt.note);
     world.catalog.write(|writer| writer.stage_manifest(&request.run, &manifest))?;
     pending.commit()?;
     // Of a directory dump it was read before it was packed.
@@ -55,6 +59,10 @@ pub(super) fn commit(
     if let Err(failure) = world.catalog.write(|writer| writer.put_backup(&row)) {
         tracing::error!(run = %request.run, "the backup exists, but the catalog could not be told: {failure}; the next start will index it");
     }
+    if let Some(why) = &manifest.suspicious {
+        tracing::warn!(run = %request.run, project = manifest.project, database = manifest.database_name, "this backup is suspicious: {why}");
+    }
+    doubt::settle(world, means.storage.as_ref(), doubt.settled);
     Ok(manifest)
 }
 

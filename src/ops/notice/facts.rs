@@ -14,7 +14,7 @@ use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood,
 use super::super::World;
 use super::super::prune::PrunePlan;
 use super::super::seen;
-use super::{Change, Desk};
+use super::{Change, Desk, doubt};
 
 /// A letter, the first mail of its incident where that has gone out, and the alerts whose incident begins with it.
 pub(super) struct Due {
@@ -34,16 +34,17 @@ pub(super) fn letters(
     now: DateTime<Utc>,
 ) -> Result<Vec<Due>> {
     let about = about(world, desk, project, now);
-    let mut letters = Vec::new();
-    let failing: Vec<&Change> = changes.iter().filter(|change| is_failing(change)).collect();
+    let (doubts, changes): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.after.key.of_anomaly().is_some());
+    let mut letters = doubt::letters(tx, project, &about, &doubts, now)?;
+    let failing: Vec<&Change> = changes.iter().copied().filter(|change| is_failing(change)).collect();
     if let Some(letter) = failing_letter(tx, project, &about, &failing, runs, now)? {
         letters.push(due(Letter::Failing(letter), &failing));
     }
-    let recovered: Vec<&Change> = changes.iter().filter(|change| change.kind == NoticeKind::Recovered).collect();
+    let recovered: Vec<&Change> = changes.iter().copied().filter(|change| change.kind == NoticeKind::Recovered).collect();
     if let Some(letter) = recovered_letter(tx, project, &about, &recovered, now)? {
         letters.push(due(Letter::Recovered(letter), &recovered));
     }
-    for change in changes.iter().filter(|change| is_stale(change)) {
+    for change in changes.iter().copied().filter(|change| is_stale(change)) {
         letters.push(due(Letter::Stale(stale_letter(tx, project, &about, change, now)?), &[change]));
     }
     Ok(letters)
@@ -130,13 +131,14 @@ fn failed(tx: &Reader, run: &Run) -> Result<FailedDatabase> {
     })
 }
 
-fn newest(tx: &Reader, key: &AlertKey) -> Result<Option<BackupRow>> {
+pub(super) fn newest(tx: &Reader, key: &AlertKey) -> Result<Option<BackupRow>> {
     tx.latest_backup(&BackupFilter {
         project: Some(key.project.clone()),
         // What failed before the databases were known leaves all of them to fall back on.
         database: Some(key.database.clone()).filter(|database| database != ANY_DATABASE),
         selection: Some(key.selection.clone()),
         undamaged: true,
+        normal: true,
         ..BackupFilter::default()
     })
 }
@@ -145,7 +147,7 @@ fn is_paused(tx: &Reader, project: &Project) -> Result<bool> {
     Ok(tx.pauses()?.iter().any(|pause| pause.project == project.name))
 }
 
-fn last_good(row: BackupRow) -> LastGood {
+pub(super) fn last_good(row: BackupRow) -> LastGood {
     LastGood {
         restore: restore_command(&row.file, row.content),
         file: format!("{}/{}", row.project, row.file),
@@ -211,7 +213,8 @@ pub(super) fn next(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result
 }
 
 pub(super) fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan, now: DateTime<Utc>) -> HeldPrune {
-    let going: Vec<&BackupRow> = plan.backups.iter().filter(|row| plan.plan.removes(&row.id)).collect();
+    let removed = plan.plan.removed();
+    let going: Vec<&BackupRow> = plan.backups.iter().filter(|row| removed.contains(&row.id)).collect();
     let times = going.iter().map(|row| row.started_at);
     HeldPrune {
         about: about(world, desk, project, now),

@@ -3,6 +3,7 @@
 //! A run stays "untold" in the catalog until the very transaction that changes its alert and queues its mail, so a crash between the two
 //! loses nothing and tells nothing twice. What to tell is decided in `alert`; how it reads, in `notify::letter`.
 
+mod doubt;
 mod facts;
 mod overrun;
 mod weekly;
@@ -56,7 +57,8 @@ pub fn tell(world: &World, desk: &Desk<'_>) -> Result<usize> {
         return Ok(0);
     }
     let now = world.clock.now();
-    let projects: HashMap<&str, &Project> = desk.settings.projects.iter().map(|project| (project.name.as_str(), project)).collect();
+    let projects: HashMap<&str, &Project> =
+        desk.settings.projects.iter().map(|project| (project.name.as_str(), project.as_ref())).collect();
     world.catalog.write(|tx| {
         let runs = tx.untold_runs()?;
         let mut waiting = Vec::new();
@@ -102,7 +104,9 @@ fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>)
             changes.insert(change.after.key.clone(), change);
         }
     }
-    Ok(changes.into_values().collect())
+    let mut changes: Vec<Change> = changes.into_values().collect();
+    changes.extend(doubt::changes(tx, project, runs, now)?);
+    Ok(changes)
 }
 
 fn known(tx: &Reader, key: &AlertKey) -> Result<Option<Alert>> {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::copy_text::CopyText;
-use super::decode::{WIDEST, int};
+use super::decode::{WIDEST, int, place};
 use super::fingerprint::Fingerprint;
 use super::toc::{Data, Entry, Header, Kind, Parser};
 use super::{Cutter, Observed, Trouble, incomplete};
@@ -43,7 +43,10 @@ struct Contents {
 #[derive(Debug, Clone, Copy)]
 struct Expected {
     content: Content,
-    seen: bool,
+    /// Where its entry ends.
+    entry: u64,
+    /// Where its block began, once that has come.
+    block: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +89,15 @@ impl Watch {
         blocks.walk(&place, from, &mut self.contents, &mut self.cutter, cuts)
     }
 
+    /// Of every entry whose block has come: where the table of contents notes the block's place, and the note as it should be.
+    pub(super) fn places(&self) -> impl Iterator<Item = (u64, Vec<u8>)> {
+        let width = self.parser.header().map_or(0, |header| header.offset_size);
+        self.contents.expected.values().filter_map(move |expected| {
+            let note = place(expected.block?, width);
+            Some((expected.entry.checked_sub(note.len() as u64)?, note))
+        })
+    }
+
     pub(super) fn finish(self) -> Result<Observed> {
         let (bytes, contents) = (self.offset, self.contents);
         if let Some(why) = self.beyond {
@@ -100,7 +112,7 @@ impl Watch {
         if blocks.state != State::BlockType {
             return Err(incomplete(format!("the archive ends at byte {bytes} inside {}", contents.name(blocks.id))));
         }
-        if let Some((&id, _)) = contents.expected.iter().filter(|(_, expected)| !expected.seen).min_by_key(|(id, _)| **id) {
+        if let Some((&id, _)) = contents.expected.iter().filter(|(_, expected)| expected.block.is_none()).min_by_key(|(id, _)| **id) {
             let (missing, name) = (contents.missing, contents.name(id));
             return Err(incomplete(format!("the archive ends at byte {bytes} without {name} ({missing} blocks of data are missing)")));
         }
@@ -140,7 +152,7 @@ impl Contents {
             "BLOBS" => Content::LargeObjects,
             _ => Content::Other,
         };
-        if self.expected.insert(entry.dump_id, Expected { content, seen: false }).is_none() {
+        if self.expected.insert(entry.dump_id, Expected { content, entry: entry.end, block: None }).is_none() {
             self.missing += 1;
         }
     }
@@ -303,13 +315,13 @@ impl Blocks {
         let Some((id, expected)) = expected else {
             return place.broken(at, format!("a block belongs to entry {id}, which announced none"));
         };
-        if expected.seen {
+        if expected.block.is_some() {
             return place.broken(at, format!("a second block of entry {id} begins there"));
         }
         if (expected.content == Content::LargeObjects) != (self.kind == LARGE_OBJECTS) {
             return place.broken(at, format!("the block of entry {id} has the wrong type"));
         }
-        expected.seen = true;
+        expected.block = Some(self.begun);
         contents.missing = contents.missing.saturating_sub(1);
         if let Content::Table { index, .. } = expected.content
             && let Some(table) = contents.tables.get_mut(index)

@@ -25,6 +25,12 @@ pub(super) fn int(bytes: &[u8]) -> i64 {
     if sign == 0 { value } else { -value }
 }
 
+/// What `pg_dump` writes of a known offset: the state "set", then the value in `width` bytes, little-endian.
+pub(super) fn place(offset: u64, width: usize) -> Vec<u8> {
+    let digits = offset.to_le_bytes().into_iter().chain(std::iter::repeat(0)).take(width);
+    std::iter::once(2).chain(digits).collect()
+}
+
 /// A place in a slice, with the header's widths.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor<'a> {

@@ -11,6 +11,9 @@ mod plain;
 mod sql;
 mod tar;
 pub mod toc;
+mod unpack;
+
+pub use unpack::unpack;
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Structure, TableEntry};

@@ -109,6 +109,8 @@ pub struct Entry {
     pub dependencies: Vec<i32>,
     /// Where its data is.
     pub data: Data,
+    /// Where the entry ends in the archive, bytes; the place of its data is its last field.
+    pub end: u64,
 }
 
 /// A header and all its entries.
@@ -227,7 +229,7 @@ impl Parser {
             return Ok(());
         };
         let entry = read_entry(cursor, header)?;
-        each(header, entry);
+        each(header, Entry { end: self.parsed + cursor.at() as u64, ..entry });
         self.left = Some(left - 1);
         Ok(())
     }
@@ -318,7 +320,7 @@ fn read_entry(cursor: &mut Cursor<'_>, header: &Header) -> Got<Entry> {
         }
     }
     let data = read_place(cursor, header, dump_id)?;
-    Ok(Entry { dump_id, had_dumper, tag, desc, section, defn, drop_stmt, copy_stmt, namespace, owner, dependencies, data })
+    Ok(Entry { dump_id, had_dumper, tag, desc, section, defn, drop_stmt, copy_stmt, namespace, owner, dependencies, data, end: 0 })
 }
 
 fn read_place(cursor: &mut Cursor<'_>, header: &Header, dump_id: i32) -> Got<Data> {

@@ -167,6 +167,19 @@ impl Folder {
         Ok(found)
     }
 
+    /// The names alone, at a third of the cost.
+    pub(super) fn names(&self) -> Result<Vec<String>> {
+        let failed = |error: Errno| Failure::storage(format!("listing {}", self.path.display()), &error.into());
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&self.fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        Ok(names)
+    }
+
     /// Whether both descriptors lead to one folder.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         let id = |folder: &Self| rustix::fs::fstat(&folder.fd).map(|facts| (facts.st_dev, facts.st_ino)).ok();

@@ -5,6 +5,7 @@
 mod folder;
 mod pending;
 
+use std::collections::HashSet;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::unix::fs::DirBuilderExt;
@@ -197,6 +198,11 @@ impl Storage for Local {
         let mut entries: Vec<_> = finished.map(|found| Entry { size: found.size, key: key(found.name) }).collect();
         entries.sort_by(|one, other| one.key.cmp(&other.key));
         Ok(entries)
+    }
+
+    fn names(&self, project: &str) -> Result<HashSet<String>> {
+        let Some(folder) = self.folder_now(project)? else { return Ok(HashSet::new()) };
+        Ok(folder.names()?.into_iter().filter(|name| !name.starts_with(names::OWN)).collect())
     }
 
     fn projects(&self) -> Result<Vec<String>> {

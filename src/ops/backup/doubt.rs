@@ -1,0 +1,144 @@
+//! Whether the backup that is about to be committed falls out of the habit, asked of the backups before it.
+//!
+//! The catalog names them, their manifests say what was in them. What can't be asked is told and leaves the backup unmarked: doubt never
+//! costs a backup.
+
+use crate::catalog::{BackupFilter, Page, Sort};
+use crate::error::Result;
+use crate::habit::{self, Counted, Figures, Habit, Known, Past, Rule, Standing};
+use crate::manifest;
+use crate::model::backup::{BackupRow, Manifest, Trigger};
+use crate::model::dump::{Compression, Format};
+use crate::storage::{Key, Storage, names};
+
+use super::super::World;
+use super::Means;
+
+/// More earlier backups than this are not looked at.
+const LOOK_BACK: u32 = 200;
+
+/// So many tables that lost rows are looked for, to be named.
+const WORST: usize = 3;
+
+/// What the look came to.
+#[derive(Debug, Default)]
+pub(super) struct Doubt {
+    /// Why the new backup is suspicious, if it is.
+    pub(super) suspicious: Option<String>,
+    /// What to write down of it otherwise.
+    pub(super) note: Option<String>,
+    /// Earlier suspicious ones that are the new habit together with this one.
+    pub(super) settled: Vec<BackupRow>,
+}
+
+/// Looks at it. The manifest is complete but for its mark.
+pub(super) fn look(world: &World, means: Means<'_>, manifest: &Manifest) -> Doubt {
+    let Some(rule) = means.project.anomaly.filter(|_| manifest.trigger != Trigger::AdHoc) else { return Doubt::default() };
+    judge(world, means.storage.as_ref(), &rule, manifest).unwrap_or_else(|failure| {
+        tracing::warn!(run = %manifest.backup_id, "this backup could not be compared with the ones before it: {failure}");
+        Doubt { note: Some(format!("it could not be compared with the backups before it: {failure}")), ..Doubt::default() }
+    })
+}
+
+fn judge(world: &World, storage: &dyn Storage, rule: &Rule, new: &Manifest) -> Result<Doubt> {
+    let rows = earlier(world, storage, new)?;
+    let past = rows.iter().map(|row| past(storage, row)).collect::<Result<Vec<Past>>>()?;
+    let habit = Habit::of(&past);
+    if !habit.is_known {
+        return Ok(Doubt::default());
+    }
+    let read = Earlier { storage, rows: &rows, members: &habit.members };
+    let newest = read.manifest(0)?;
+    // pg_dump's own compression and another format change the size without changing the data.
+    let comparable = newest.as_ref().is_some_and(|newest| is_like(newest, new));
+    let figures = Figures { rows: new.total_rows, bytes: Some(new.uncompressed_size_bytes).filter(|_| comparable) };
+    let mut fall = habit::fall(rule, new.content, habit.figures(&past), figures);
+    let known = known(new);
+    if rule.tables && new.total_rows.is_some() {
+        fall.tables = habit::missing(&known, &mut |place| match (place, &newest) {
+            (0, newest) => Ok(newest.as_ref().map(counted)),
+            _ => Ok(read.manifest(place)?.as_ref().map(counted)),
+        })?;
+    }
+    if fall.is_none() {
+        return Ok(Doubt::default());
+    }
+    let worst = newest.as_ref().filter(|_| new.total_rows.is_some()).map(|newest| habit::worst(&counted(newest), &known, WORST));
+    let why = fall.words(&worst.unwrap_or_default());
+    let alike = habit::alike(rule, new.content, &past, &habit, figures);
+    Ok(verdict(rule, why, alike, &habit, rows))
+}
+
+fn verdict(rule: &Rule, why: String, alike: usize, habit: &Habit, rows: Vec<BackupRow>) -> Doubt {
+    if !habit::is_new_habit(rule, alike) {
+        return Doubt { suspicious: Some(why), ..Doubt::default() };
+    }
+    let settled: Vec<usize> = habit.doubted.iter().copied().take(alike).collect();
+    let settled = rows.into_iter().enumerate().filter(|(place, _)| settled.contains(place)).map(|(_, row)| row).collect();
+    let note = format!("{} alike in a row are the new habit, although {why}", alike + 1);
+    Doubt { suspicious: None, note: Some(note), settled }
+}
+
+/// Earlier backups of the same kind, newest first.
+fn earlier(world: &World, storage: &dyn Storage, new: &Manifest) -> Result<Vec<BackupRow>> {
+    let filter = BackupFilter {
+        storage: Some(storage.name().to_owned()),
+        project: Some(new.project.clone()),
+        database: Some(new.database_name.clone()),
+        selection: Some(new.selection.clone()),
+        undamaged: true,
+        ..BackupFilter::default()
+    };
+    let rows = world.catalog.read(|reader| reader.backups(&filter, Sort::Date, Page::first(LOOK_BACK)))?;
+    Ok(rows.into_iter().filter(|row| row.trigger != Trigger::AdHoc && row.id != new.backup_id).collect())
+}
+
+/// The acceptance lies beside the artifact; the catalog only knows that the mark is gone.
+fn past(storage: &dyn Storage, row: &BackupRow) -> Result<Past> {
+    let accepted = || storage.size(&Key { project: row.project.clone(), file: names::accepted_file(&row.file) });
+    let standing = match row.suspicious {
+        Some(_) => Standing::Suspicious,
+        None if accepted()?.is_some() => Standing::Accepted,
+        None => Standing::Normal,
+    };
+    Ok(Past { figures: Figures { rows: row.rows, bytes: Some(row.uncompressed_size) }, standing })
+}
+
+/// The manifests of the habit's members, read one at a time.
+struct Earlier<'a> {
+    storage: &'a dyn Storage,
+    rows: &'a [BackupRow],
+    members: &'a [usize],
+}
+
+impl Earlier<'_> {
+    fn manifest(&self, place: usize) -> Result<Option<Manifest>> {
+        let Some(row) = self.members.get(place).and_then(|place| self.rows.get(*place)) else { return Ok(None) };
+        manifest::read(self.storage, &manifest::key(&row.project, &row.file)).map(Some)
+    }
+}
+
+fn is_like(one: &Manifest, other: &Manifest) -> bool {
+    let native = |manifest: &Manifest| manifest.compression == Compression::Native && manifest.dump_format != Format::Plain;
+    one.dump_format == other.dump_format && native(one) == native(other)
+}
+
+fn known(manifest: &Manifest) -> Vec<Known<'_>> {
+    manifest.tables.iter().filter_map(|table| Some(Known { schema: &table.schema, name: &table.name, rows: table.rows? })).collect()
+}
+
+fn counted(manifest: &Manifest) -> Vec<Counted> {
+    manifest.tables.iter().filter_map(|table| Some((table.schema.clone(), table.name.clone(), table.rows?))).collect()
+}
+
+/// Takes the marks away from those that are the new habit now; a crash before leaves them, and the next backup in doubt again.
+pub(super) fn settle(world: &World, storage: &dyn Storage, settled: Vec<BackupRow>) {
+    for mut row in settled {
+        row.suspicious = None;
+        let done = manifest::accept(storage, &row.project, &row.file).and_then(|()| world.catalog.write(|writer| writer.put_backup(&row)));
+        match done.and_then(|()| world.audit("accept", Some(&row.project), &row.file, "by itself: so many alike in a row")) {
+            Ok(()) => {}
+            Err(failure) => tracing::warn!(backup = %row.id, "it is the new habit, but its mark stays for now: {failure}"),
+        }
+    }
+}
