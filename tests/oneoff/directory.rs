@@ -120,7 +120,7 @@ fn a_directory_dump_whose_pg_dump_is_killed_leaves_nothing() {
 }
 
 /// A session that locks the large table until it is dropped.
-fn hold_lock(scene: &Scene) -> Holding {
+pub(crate) fn hold_lock(scene: &Scene) -> Holding {
     let mut psql = scene.cluster.psql_command("shop").stdin(Stdio::piped()).spawn().unwrap();
     use std::io::Write as _;
     psql.stdin.as_mut().unwrap().write_all(b"set application_name = 'holder'; begin; lock table \"Gr\xc3\xb6\xc3\x9fe; x\";\n").unwrap();
@@ -128,7 +128,7 @@ fn hold_lock(scene: &Scene) -> Holding {
     Holding(psql)
 }
 
-struct Holding(std::process::Child);
+pub(crate) struct Holding(std::process::Child);
 
 impl Drop for Holding {
     fn drop(&mut self) {

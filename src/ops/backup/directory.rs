@@ -120,7 +120,7 @@ fn size(folder: &Path) -> u64 {
 fn is_known(folder: &Path) -> Result<bool> {
     let mut beginning = Vec::new();
     let read = File::open(folder.join(CONTENTS)).and_then(|file| file.take(64 * 1024).read_to_end(&mut beginning));
-    read.map_err(|error| unpackable(&error))?;
+    read.map_err(|error| unpackable(&std::io::Error::new(error.kind(), format!("{CONTENTS}: {error}"))))?;
     Ok(archive::is_known(&beginning))
 }
 

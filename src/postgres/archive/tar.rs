@@ -238,7 +238,7 @@ impl Contents {
 
 /// `blobs.toc` or `blobs_ID.toc`: one line for each large object, never compressed (`pg_backup_directory.c`, `pg_backup_tar.c`).
 fn is_list_of_blobs(name: &str) -> bool {
-    name.starts_with("blobs") && name.ends_with(".toc")
+    name.strip_suffix(".toc").is_some_and(|stem| stem.starts_with("blobs"))
 }
 
 fn of_table(table: Option<&(TableEntry, bool)>) -> String {
