@@ -178,6 +178,7 @@ fn asked(filter: &BackupFilter) -> String {
         ("database = :database", filter.database.is_some()),
         ("content = :content", filter.content.is_some()),
         ("selection = :selection", filter.selection.is_some()),
+        ("started_at <= :until", filter.until.is_some()),
         ("damaged IS NULL", filter.undamaged),
         ("suspicious IS NULL", filter.normal),
     ])
@@ -188,6 +189,7 @@ fn bind_filter(statement: &mut Statement<'_>, filter: &BackupFilter) -> rusqlite
     bind(statement, ":project", &filter.project)?;
     bind(statement, ":database", &filter.database)?;
     bind(statement, ":content", &filter.content.map(Word))?;
+    bind(statement, ":until", &filter.until.map(Time))?;
     bind(statement, ":selection", &filter.selection.as_ref().map(|selection| &selection.0))
 }
 
