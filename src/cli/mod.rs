@@ -5,6 +5,7 @@ mod backup;
 mod cat;
 mod check;
 mod doctor;
+mod drill;
 mod exit;
 mod generate;
 mod interrupt;
@@ -23,6 +24,7 @@ mod serve;
 mod show;
 mod status;
 mod told;
+mod verify;
 mod world;
 
 use std::path::PathBuf;
@@ -86,6 +88,10 @@ enum Verb {
     Cat(cat::Args),
     /// Remove the backups that the retention no longer keeps
     Prune(prune::Args),
+    /// Look at stored backups again: are they intact, can they be read
+    Verify(verify::Args),
+    /// Restore a backup for trial: does it come back, and how long does that take
+    Drill(drill::Args),
     /// Keep a backup whatever the retention says
     Pin(pin::Args),
     /// Let the retention decide over a pinned backup again
@@ -140,6 +146,8 @@ pub fn main() -> ExitCode {
         Verb::Show(args) => show::run(common, &args),
         Verb::Restore(args) => restore::run(common, &args),
         Verb::Cat(args) => cat::run(common, &args),
+        Verb::Drill(args) => drill::run(common, &args),
+        Verb::Verify(args) => verify::run(common, &args),
         Verb::Prune(args) => prune::run(common, &args),
         Verb::Pin(args) => pin::run(common, &args, true),
         Verb::Unpin(args) => pin::run(common, &args, false),

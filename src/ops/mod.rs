@@ -32,6 +32,7 @@ pub mod targets;
 pub mod arrive;
 pub mod backup;
 pub mod deliver;
+pub mod drill;
 pub mod examine;
 pub mod merge;
 pub mod notice;
@@ -40,6 +41,7 @@ pub mod read;
 pub mod reindex;
 pub mod repair;
 pub mod restore;
+pub mod verify;
 
 /// The handles that verbs work with. Cheap to clone.
 #[derive(Debug, Clone)]

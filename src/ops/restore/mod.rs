@@ -7,12 +7,14 @@ mod before;
 mod choose;
 mod feed;
 mod fill;
+mod globals;
 mod leftovers;
 mod place;
 mod plan;
 mod proven;
 mod recipe;
 mod scratch;
+mod source;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +33,7 @@ use crate::stream::gauge::Gauge;
 
 use super::compare::{Compared, Comparison};
 
+pub use globals::Globals;
 pub use leftovers::clear;
 pub use place::carry_out;
 pub use plan::{Occupied, Order, Plan, Way, plan};
@@ -186,6 +189,17 @@ pub fn into(means: Means<'_>, request: &Request) -> Result<Restored> {
         Mode::Empty => fill::fill(means, &recipe, &request.wanted, &request.database, fill::Whole::Together),
     }?;
     Ok(restored.timed(began))
+}
+
+/// The roles that a backup's objects need on that server and that it lacks, its database's owner among them.
+pub fn missing_roles(means: Means<'_>, wanted: &Wanted) -> Result<Vec<String>> {
+    let mut session = before::maintenance(means, "")?;
+    let recipe = recipe::recipe(means, wanted, &session.server().clone())?;
+    let mut names = before::named_roles(&recipe.entries(), wanted);
+    names.extend(means.manifest.database_properties.iter().map(|like| like.owner.clone()));
+    names.sort_unstable();
+    names.dedup();
+    session.missing_roles(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// How long tools have between TERM and KILL.
