@@ -34,6 +34,7 @@ pub mod arrive;
 pub mod backup;
 pub mod deliver;
 pub mod diff;
+pub mod drill;
 pub mod examine;
 pub mod merge;
 pub mod notice;
@@ -42,6 +43,7 @@ pub mod read;
 pub mod reindex;
 pub mod repair;
 pub mod restore;
+pub mod verify;
 
 /// The handles that verbs work with. Cheap to clone.
 #[derive(Debug, Clone)]

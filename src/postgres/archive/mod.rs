@@ -184,6 +184,12 @@ fn altered(message: String) -> Failure {
         .hint("the stored file is no longer what was dumped: compare it with its checksum, fetch it from a copy, or take another backup")
 }
 
+/// Whether an archive or a `toc.dat` that begins like this is of a version that the taps know.
+#[must_use]
+pub fn is_known(beginning: &[u8]) -> bool {
+    !matches!(toc::Parser::default().feed(beginning, &mut |_, _| {}), Err(Trouble::Beyond(_)))
+}
+
 fn incomplete(message: impl Into<String>) -> Failure {
     Failure::new(Cause::ArchiveIncomplete, message)
         .hint("the dump is not kept; run the backup again, and if it repeats, look at pg_dump's messages and at the server's log")
