@@ -20,6 +20,7 @@ mod tar;
 pub mod toc;
 mod unpack;
 
+pub use fingerprint::is_schema;
 pub use unpack::unpack;
 
 use crate::error::{Cause, Failure, Result};
