@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 
-use super::contents::{Behind, Source, entries, named, open};
 use super::csv::Csv;
 use super::json::Json;
 use super::{Out, Rows};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::Manifest;
 use crate::model::dump::{Content, Format};
+use crate::ops::entries::{Behind, Source, entries, named, open};
 use crate::postgres::archive::block::Blocks;
 use crate::postgres::archive::copy_rows::{self, Ended};
 use crate::postgres::archive::ddl;
