@@ -1,5 +1,7 @@
 //! `pgdumpd restore`
 
+mod merge;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +32,8 @@ Examples:
   pgdumpd restore shop@latest --to shop_restored        beside the original
   pgdumpd restore shop@2026-11-20 --to shop --replace   in its place; the old one is kept under a dated name
   pgdumpd restore k3f9q2abcd --to postgresql://db2/shop --globals
-  pgdumpd restore shop@latest --to shop_restored --table orders --dry-run")]
+  pgdumpd restore shop@latest --to shop_restored --table orders --dry-run
+  pgdumpd restore shop@latest --to shop --table orders --on-conflict skip   rows that were lost, into the table that is there")]
 pub(super) struct Args {
     /// An id or its beginning, a file name, PROJECT@latest, PROJECT@TIME, PROJECT/DATABASE@TIME, or latest
     #[arg(value_name = "BACKUP")]
@@ -56,6 +59,12 @@ pub(super) struct Args {
     /// Only these tables, with what belongs to them; may be given more than once
     #[arg(long, short, value_name = "PATTERN")]
     table: Vec<String>,
+    /// Merge the rows of the one --table into the table that is there: what becomes of rows whose key is there already
+    #[arg(long, value_enum, value_name = "RULE", requires = "table", conflicts_with_all = NOT_MERGED)]
+    on_conflict: Option<OnConflict>,
+    /// Tell rows apart by these columns instead of the primary key; they must have a unique index
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', requires = "on_conflict")]
+    key: Vec<String>,
     /// Only what is in these schemas
     #[arg(long, short = 'n', value_name = "PATTERN")]
     schema: Vec<String>,
@@ -91,6 +100,33 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
+/// What a merge leaves no choice of.
+const NOT_MERGED: [&str; 13] = [
+    "replace",
+    "drop_old",
+    "in_place",
+    "schema",
+    "exclude_table",
+    "data_only",
+    "schema_only",
+    "no_owner",
+    "no_privileges",
+    "globals",
+    "keep_going",
+    "no_analyze",
+    "dry_run",
+];
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum OnConflict {
+    /// Merge nothing at all
+    Error,
+    /// Leave the table's row
+    Skip,
+    /// Make it the backup's
+    Update,
+}
+
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
@@ -104,16 +140,16 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     };
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
-    let done = carry_out(&world, &order, &cancel);
+    let exit = match args.on_conflict {
+        Some(rule) => merge::run(common, &world, &order, &merge::table(args, rule)?, &cancel),
+        None => carry_out(&world, &order, &cancel).and_then(|report| {
+            tell(common, &report)?;
+            Ok(exit(&report))
+        }),
+    };
     let interrupted = signals.exit();
     drop(signals);
-    let exit = match done {
-        Ok(report) => {
-            tell(common, &report)?;
-            exit(&report)
-        }
-        Err(failure) => out::failure(common, &failure),
-    };
+    let exit = exit.unwrap_or_else(|failure| out::failure(common, &failure));
     // What was done before the signal came is done.
     Ok(interrupted.filter(|_| exit != Exit::Done).unwrap_or(exit))
 }

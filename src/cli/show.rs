@@ -91,6 +91,13 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
     out::say(format!("client     pg_dump {}", manifest.pg_dump_version));
     let pinned = if row.pinned { "; pinned" } else { "" };
     out::say(format!("proof      {}, {}{pinned}", proof(row.proof), out::moment(row.proven_at, zone)));
+    let looks = world.storages.get(&row.storage).map(|storage| crate::manifest::read_proof(storage.as_ref(), &row.project, &row.file));
+    for look in looks.and_then(Result::ok).flatten().map(|proof| proof.looks).unwrap_or_default() {
+        let what = proof(look.level).split(':').next().unwrap_or_default();
+        let took = show_duration(Duration::from_millis(look.took_ms));
+        let verdict = look.failed.map_or_else(|| String::from("good"), |why| format!("FAILED: {why}"));
+        out::say(format!("looked     {what}, {}, in {took}: {verdict}", out::moment(look.at, zone)));
+    }
     if let Some(damaged) = &row.damaged {
         out::say(format!("DAMAGED    {damaged}"));
     }

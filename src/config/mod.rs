@@ -12,6 +12,7 @@ mod keys;
 mod keywords;
 mod kind;
 mod project;
+mod proving;
 mod reference;
 mod report;
 mod schedule;

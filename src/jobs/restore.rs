@@ -1,5 +1,7 @@
 //! A restore: look at everything, say what will be done, do it, write down what came of it. Every one is in the audit log, also a refused one.
 
+pub mod merge;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +102,15 @@ fn said(restored: &Restored) -> String {
 }
 
 fn opened(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Result<Report> {
+    let (storage, manifest) = stored(world, order)?;
+    let (access, database) = reach(world, order)?;
+    let redactor = Redactor::new(access.secret());
+    located(world, order, &Place { storage, manifest: &manifest, access: &access, database }, cancel, board)
+        .map_err(|failure| redactor.clean_failure(failure))
+}
+
+/// Where the backup lies, and what it says of itself; one that is damaged is refused.
+fn stored<'w>(world: &'w World, order: &Order) -> Result<(&'w Arc<dyn Storage>, Manifest)> {
     let row = &order.backup;
     if let Some(damaged) = &row.damaged {
         return Err(Failure::new(Cause::Damaged, format!("the backup {} counts as damaged: {damaged}", row.id))
@@ -110,11 +121,7 @@ fn opened(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Resul
             .hint("add it to the configuration again")
     })?;
     mount::ensure(world, storage.as_ref())?;
-    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
-    let (access, database) = reach(world, order)?;
-    let redactor = Redactor::new(access.secret());
-    located(world, order, &Place { storage, manifest: &manifest, access: &access, database }, cancel, board)
-        .map_err(|failure| redactor.clean_failure(failure))
+    Ok((storage, manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?))
 }
 
 struct Place<'a> {

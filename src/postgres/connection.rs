@@ -177,6 +177,7 @@ impl Access {
             stdout: Output::Null,
             inherit: self.passfile.iter().map(|fd| (Arc::clone(fd), PASSFILE_FD)).collect(),
             cwd: None,
+            user: None,
         }
     }
 

@@ -18,5 +18,6 @@ pub mod restore;
 pub mod rights;
 pub mod session;
 mod target;
+pub mod throwaway;
 pub mod version;
 pub mod watch;

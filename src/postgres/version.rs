@@ -270,6 +270,7 @@ fn version_line(program: &Path) -> Result<String> {
         stdout: Output::Piped,
         inherit: Vec::new(),
         cwd: None,
+        user: None,
     };
     let finished = process::run(&spec, &[], VERSION_LIMIT, 4096)?;
     if finished.exit != Exit::Code(0) {

@@ -14,7 +14,8 @@ use pgdumpd::jobs::{Board, Open};
 use pgdumpd::model::backup::Trigger;
 use pgdumpd::ops::World;
 use pgdumpd::process::Cancel;
-use pgdumpd::storage::{Entry, Key, Pending, Storage, names};
+use pgdumpd::storage::names::{self, Kind};
+use pgdumpd::storage::{Entry, Key, Pending, Scratch, Storage};
 
 use crate::scene::Scene;
 
@@ -42,7 +43,7 @@ fn error() -> Failure {
 }
 
 fn is_manifest(key: &Key) -> bool {
-    matches!(names::kind(&key.file), names::Kind::Manifest(_))
+    matches!(names::kind(&key.file), Kind::Manifest(_))
 }
 
 impl Pending for Denied {
@@ -93,6 +94,9 @@ impl Storage for Lying {
         }
         self.deleted.lock().unwrap().push(key.file.clone());
         self.real.delete(key)
+    }
+    fn scratch(&self, project: &str, run: &str) -> Result<Scratch> {
+        self.real.scratch(project, run)
     }
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>> {
         self.real.sweep(project, run)
@@ -149,6 +153,5 @@ fn f16_a_manifest_that_is_there_after_all_goes_before_its_artifact() {
 fn f16_an_artifact_whose_manifest_stays_is_not_deleted() {
     let (deleted, left) = back_up(true);
     assert_eq!(deleted, Vec::<String>::new());
-    let manifests = left.iter().filter(|file| matches!(names::kind(file), names::Kind::Manifest(_))).count();
-    assert_eq!((left.len(), manifests), (2, 1), "{left:?}");
+    assert!(left.iter().any(|file| file.ends_with(".dump.zst")) && left.iter().any(|file| file.ends_with(".zst.json")), "{left:?}");
 }

@@ -71,6 +71,12 @@ impl Reader {
         self.backups(&filter, Sort::Date, Page::all())
     }
 
+    /// Every backup that counts as damaged.
+    pub fn damaged_backups(&self) -> Result<Vec<BackupRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM backups WHERE damaged IS NOT NULL ORDER BY started_at DESC");
+        self.ask("listing damaged backups", |db| db.prepare_cached(&sql)?.query_map([], backup)?.collect())
+    }
+
     /// The projects that have a suspicious backup which nobody has accepted.
     pub fn doubted_projects(&self) -> Result<Vec<String>> {
         let sql = "SELECT DISTINCT project FROM backups WHERE suspicious IS NOT NULL ORDER BY project";

@@ -4,8 +4,10 @@
 //! loses nothing and tells nothing twice. What to tell is decided in `alert`; how it reads, in `notify::letter`.
 
 mod doubt;
+mod drills;
 mod facts;
 mod overrun;
+mod proofs;
 mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -32,7 +34,9 @@ use super::World;
 use super::held::told_key;
 use super::prune::PrunePlan;
 
+pub use drills::drilled;
 pub use overrun::overruns;
+pub use proofs::{damages, looked};
 pub use weekly::weekly;
 
 /// What letters need besides the catalog.

@@ -94,7 +94,8 @@ fn extensions(session: &mut Session, entries: &[&Entry]) -> Result<()> {
     Err(Failure::new(Cause::Refused, words).hint("install the packages that bring them on the server, or restore it to another one"))
 }
 
-fn roles(session: &mut Session, entries: &[&Entry], wanted: &Wanted, globals: Option<&Globals>) -> Result<()> {
+/// The roles that own things in the backup or may use them, as far as that is wanted.
+pub(super) fn named_roles(entries: &[&Entry], wanted: &Wanted) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     // What is said of the database as a whole counts only where pg_restore makes it, which it doesn't here.
     let entries: Vec<&&Entry> = entries.iter().filter(|entry| !of_database(entry)).collect();
@@ -108,6 +109,11 @@ fn roles(session: &mut Session, entries: &[&Entry], wanted: &Wanted, globals: Op
     }
     names.sort_unstable();
     names.dedup();
+    names
+}
+
+fn roles(session: &mut Session, entries: &[&Entry], wanted: &Wanted, globals: Option<&Globals>) -> Result<()> {
+    let mut names = named_roles(entries, wanted);
     names.retain(|name| !globals.is_some_and(|globals| globals.roles.contains(name)));
     let missing = session.missing_roles(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
     if missing.is_empty() {

@@ -191,5 +191,16 @@ pub fn into(means: Means<'_>, request: &Request) -> Result<Restored> {
     Ok(restored.timed(began))
 }
 
+/// The roles that a backup's objects need on that server and that it lacks, its database's owner among them.
+pub fn missing_roles(means: Means<'_>, wanted: &Wanted) -> Result<Vec<String>> {
+    let mut session = before::maintenance(means, "")?;
+    let recipe = recipe::recipe(means, wanted, &session.server().clone())?;
+    let mut names = before::named_roles(&recipe.entries(), wanted);
+    names.extend(means.manifest.database_properties.iter().map(|like| like.owner.clone()));
+    names.sort_unstable();
+    names.dedup();
+    session.missing_roles(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 /// How long tools have between TERM and KILL.
 const GRACE: Duration = Duration::from_secs(3);

@@ -1,19 +1,16 @@
 //! Merging rows into a table that is there: what each rule does to a real table, and that nothing happens where something is wrong.
-#![cfg(test)]
-
-#[path = "support/cluster.rs"]
-mod cluster;
 
 use std::io::Write;
 use std::time::{Duration, Instant};
 
-use cluster::{Cluster, Setup};
 use pgdumpd::error::{Cause, Failure, Result};
 use pgdumpd::model::project::{Limits, Target};
 use pgdumpd::ops::merge::{self, Means, Merged, Request, Rule};
 use pgdumpd::postgres::connection::Access;
 use pgdumpd::postgres::version::Clients;
 use pgdumpd::process::Cancel;
+
+use crate::cluster::{Cluster, Setup};
 
 /// A server with the database `shop`.
 struct Place {
