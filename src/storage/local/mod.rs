@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use self::folder::Folder;
+use self::folder::{Folder, Found};
 use self::pending::LocalPending;
-use super::{Entry, Key, Pending, Storage, checked, names, unfinished_prefix};
+use super::{Entry, Key, Pending, Scratch, Storage, checked, names, unfinished_prefix};
 use crate::clock::Clock;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
@@ -235,11 +235,22 @@ impl Storage for Local {
         }
     }
 
+    fn scratch(&self, project: &str, run: &str) -> Result<Scratch> {
+        let folder = self.root()?.open_or_make(&names::project_folder(project)?)?;
+        let name = format!("{}{}", unfinished_prefix(Some(run))?, RunId::random());
+        if folder.make(&name)? {
+            return Ok(Scratch::new(folder.path().join(name)));
+        }
+        let place = folder.path().join(name);
+        Err(Failure::new(Cause::Storage, format!("{} is there already, under a name that chance should not meet", place.display())))
+    }
+
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>> {
         let prefix = unfinished_prefix(run)?;
         let Some(folder) = self.folder_now(project)? else { return Ok(Vec::new()) };
-        let debris = folder.list()?.into_iter().filter(|found| found.name.starts_with(&prefix) && !found.is_folder);
-        let swept: Vec<String> = debris.map(|found| folder.remove(&found.name).map(|()| found.name)).collect::<Result<_>>()?;
+        let debris = folder.list()?.into_iter().filter(|found| found.name.starts_with(&prefix));
+        let remove = |found: &Found| if found.is_folder { folder.remove_tree(&found.name) } else { folder.remove(&found.name) };
+        let swept: Vec<String> = debris.map(|found| remove(&found).map(|()| found.name)).collect::<Result<_>>()?;
         if !swept.is_empty() {
             folder.sync()?;
         }
