@@ -11,7 +11,7 @@ use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, Look, Manifest, ProofLevel, RunId};
-use crate::model::dump::Content;
+use crate::model::dump::{Content, Format};
 use crate::model::project::{Limits, Project, Target};
 use crate::notify::redact::Redactor;
 use crate::ops::restore::{self, Globals, Means, Occupied, Plan, Restored, Wanted, Way};
@@ -23,7 +23,7 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 use crate::units::show_duration;
 
-use super::{Board, Current};
+use super::{Board, Current, hold};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -171,7 +171,13 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
     // What a kill leaves on a server that only this command line knows of, the next restore to it finds; the project's own, the daemon too.
     let noted = matches!((&order.to, &order.user, &plan.way), (To::Database(_), None, Way::New { .. } | Way::Swap { .. }));
     let mut note = if noted { restore::note(world, place.manifest, &run) } else { Ok(()) };
+    // Its scratch is a folder of the project, which only who holds the lock keeps from being swept.
+    let lock = match place.manifest.dump_format {
+        Format::Directory => Some(hold::by_name(world, &place.manifest.project, place.storage)?.or_held(&place.manifest.project)?),
+        _ => None,
+    };
     let restored = restore::carry_out(means, &plan);
+    drop(lock);
     board.take(&run);
     if noted {
         note = note.and_then(|()| restore::strike(world, &run));

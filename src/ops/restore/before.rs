@@ -101,7 +101,12 @@ pub(super) fn server(means: Means<'_>, session: &mut Session, recipe: &Recipe, w
     }
     connections(session, wanted)?;
     room(means, session)?;
-    if means.manifest.dump_format == Format::Tar || (wanted.jobs > 1 && means.manifest.dump_format == Format::Custom) {
+    let unpacks = match means.manifest.dump_format {
+        Format::Plain => false,
+        Format::Custom => wanted.jobs > 1,
+        Format::Tar | Format::Directory => true,
+    };
+    if unpacks {
         scratch::room(means)?;
     }
     Ok(())

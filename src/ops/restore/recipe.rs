@@ -87,7 +87,7 @@ pub(super) fn recipe(means: Means<'_>, wanted: &Wanted, server: &Server) -> Resu
         script_fits(means, wanted)?;
     }
     let mut warnings: Vec<String> = chosen.iter().flat_map(|chosen| chosen.warnings.clone()).collect();
-    if wanted.jobs > 1 && manifest.dump_format != Format::Custom {
+    if wanted.jobs > 1 && !matches!(manifest.dump_format, Format::Custom | Format::Directory) {
         warnings.push(format!("a backup in the {} format is restored by one connection, not {}", manifest.dump_format.word(), wanted.jobs));
     }
     Ok(Recipe { client, server: server.clone(), toc, chosen, warnings })
