@@ -93,7 +93,7 @@ pub(super) struct Args {
     #[arg(long)]
     globals: bool,
     /// Pass over errors; they are counted, and the exit code is 3
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["in_place", "data_only"])]
     keep_going: bool,
     /// Leave the planner's statistics to autovacuum
     #[arg(long)]

@@ -134,11 +134,13 @@ impl Session {
         self.ask::<bool>("select to_json(true)").unwrap_or(false)
     }
 
-    /// The databases that allow connections and aren't templates, by name; without those a failed DROP DATABASE left behind.
+    /// The databases that allow connections and aren't templates, by name; without those that a failed DROP DATABASE left behind, and
+    /// those that a restore is still filling.
     pub fn databases(&mut self) -> Result<Vec<String>> {
         self.ask(
             "select coalesce(json_agg(datname order by datname), '[]') from pg_database
-             where datallowconn and not datistemplate and datconnlimit <> -2",
+             where datallowconn and not datistemplate and datconnlimit <> -2
+               and not (datname like 'pgdumpd\\_restore\\_%' and coalesce(shobj_description(oid, 'pg_database'), '') like 'pgdumpd restore %')",
         )
     }
 

@@ -101,6 +101,11 @@ fn swap(means: Means<'_>, plan: &Plan, temporary: &str, keep_as: &str, old: &Dat
         over.cancel(CancelReason::Cancelled);
         done
     });
+    // A connection that breaks at the very commit leaves its outcome open; the names tell.
+    let kept = |session: &mut Session| session.find_database(keep_as).map(|found| found.is_some());
+    if done.is_err() && steady(means, &plan.database, kept).unwrap_or(false) {
+        return Ok(());
+    }
     done.map_err(|failure| {
         let failure = failure.context(format!("putting the restored database in the place of {:?}", plan.database));
         if failure.hint.is_some() {
@@ -125,6 +130,12 @@ fn keep_out(means: Means<'_>, plan: &Plan, over: &Cancel) {
 }
 
 fn without_old(means: Means<'_>, plan: &Plan, keep_as: &str, mut restored: Restored) -> Restored {
+    // Somebody may have begun to use what was empty when it was looked at.
+    let still_empty = !plan.was_empty || before::holds(means, keep_as).is_ok_and(|holds| holds.is_empty());
+    if !still_empty {
+        restored.warnings.push(format!("the database was empty when it was looked at and isn't any more: it stays as {keep_as}"));
+        return restored;
+    }
     let dropped = steady(means, &plan.database, |session| session.drop_database(keep_as));
     if let Err(failure) = dropped {
         restored.warnings.push(format!("the old database could not be dropped and stays as {keep_as}: {failure}"));

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
+use crate::model::dump::{Content, Format};
 use crate::postgres::content::Holds;
 use crate::postgres::database::{self, Database, Rights};
 use crate::postgres::restore::{AtError, Halves};
@@ -111,6 +112,9 @@ pub struct Plan {
     pub(super) recipe: Recipe,
     #[serde(skip)]
     pub(super) globals: Option<Globals>,
+    /// Whether the target was there and held nothing.
+    #[serde(skip)]
+    pub(super) was_empty: bool,
 }
 
 /// Asks everything; refuses what would overwrite something or could not succeed. Nothing is written anywhere.
@@ -145,6 +149,7 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         warnings,
         recipe,
         globals: order.globals.clone(),
+        was_empty: order.occupied == Occupied::Refuse,
     };
     plan.steps = steps(means, &plan)?;
     if let Some(globals) = &plan.globals {
@@ -154,7 +159,7 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
 }
 
 fn new(means: Means<'_>, order: &Order, session: &mut Session, rights: Rights, warnings: &mut Vec<String>) -> Result<Way> {
-    if order.wanted.halves == Halves::Data {
+    if rows_alone(means, order) {
         return Err(Failure::new(Cause::Refused, format!("there is no database {:?} that rows alone could go into", order.database))
             .hint("restore definitions and rows, or name a database that has the tables"));
     }
@@ -180,6 +185,11 @@ fn new(means: Means<'_>, order: &Order, session: &mut Session, rights: Rights, w
     Ok(Way::New { temporary: temporary(means.run), owner })
 }
 
+/// Whether only rows come: because only they are wanted, or because the backup holds nothing else.
+fn rows_alone(means: Means<'_>, order: &Order) -> bool {
+    order.wanted.halves == Halves::Data || means.manifest.content == Content::Data
+}
+
 /// Whether a role is among those that are restored before.
 fn comes(order: &Order, role: &str) -> bool {
     order.globals.as_ref().is_some_and(|globals| globals.roles.iter().any(|name| name == role))
@@ -199,8 +209,12 @@ fn over(
     }
     let holds = before::holds(means, &order.database)?;
     match order.occupied {
+        Occupied::InPlace if means.manifest.dump_format == Format::Plain => {
+            Err(Failure::new(Cause::Refused, "a plain dump can't drop what it makes: it is a script")
+                .hint("put it in the place of the database with --replace"))
+        }
         Occupied::InPlace => Ok(Way::InPlace),
-        _ if order.wanted.halves == Halves::Data => before::takes_rows(means, &order.database, recipe).map(|()| Way::Fill),
+        _ if rows_alone(means, order) => before::takes_rows(means, &order.database, recipe).map(|()| Way::Fill),
         _ if !holds.is_empty() => Err(occupied(means, order, &holds)),
         _ if fits_together(means, order, session, recipe)? => Ok(Way::Fill),
         // Nothing is lost with the empty one.
