@@ -1,5 +1,5 @@
 # Each target installs what it needs first (tests/setup: Debian's apt, as root) and says what is missing where it can't.
-.PHONY: demo test quick lint soak boot bench breaks install setup
+.PHONY: demo test quick lint soak boot image package package-test bench breaks install setup
 .DEFAULT_GOAL := test
 
 PREFIX ?= /usr/local
@@ -30,6 +30,19 @@ soak: setup
 # The service under a real systemd, in a small Debian of its own. As root; two minutes and a Debian mirror.
 boot: setup
 	@tests/boot
+
+# The container image, built without a registry and taken through its life beside a throwaway PostgreSQL. As root; three minutes.
+image: setup
+	@tests/image
+
+# A .deb, an .rpm and a tarball, in target/packages.
+package: setup
+	@command -v rpmbuild >/dev/null || apt-get -qq install -y --no-install-recommends rpm </dev/null >/dev/null
+	@packaging/build
+
+# Those packages in clean roots: installed, upgraded, removed, purged. As root; three minutes.
+package-test: setup
+	@tests/packages
 
 # Against pg_dump alone; writes docs/benchmarks.md.
 bench: setup

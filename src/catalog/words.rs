@@ -124,6 +124,8 @@ pub struct BackupFilter {
     pub content: Option<Content>,
     /// Of this selection.
     pub selection: Option<Selection>,
+    /// Started at this time or before.
+    pub until: Option<DateTime<Utc>>,
     /// Only those not found damaged.
     pub undamaged: bool,
     /// Only those that nobody has to doubt: not suspicious, or accepted.
@@ -151,6 +153,19 @@ pub struct ProjectTotals {
     pub size: u64,
     /// When the newest was started.
     pub newest: DateTime<Utc>,
+}
+
+/// How long a project's backups have gone without a look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckAge {
+    /// Project name.
+    pub project: String,
+    /// Number of backups.
+    pub backups: u64,
+    /// When the one that nobody has looked at for longest was looked at, or made.
+    pub oldest: DateTime<Utc>,
+    /// When any of them was last looked at.
+    pub newest: Option<DateTime<Utc>>,
 }
 
 /// How a project's runs ended.

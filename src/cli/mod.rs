@@ -7,6 +7,7 @@ mod check;
 mod doctor;
 mod drill;
 mod exit;
+mod generate;
 mod interrupt;
 mod list;
 mod logging;
@@ -111,6 +112,9 @@ enum Verb {
     Status(status::Args),
     /// Try out the mail settings
     Notify(notify::Args),
+    /// Write the manual pages and the shells' completions, for packages
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 /// Runs the program.
@@ -155,6 +159,7 @@ pub fn main() -> ExitCode {
         Verb::Plan(args) => plan::run(common, &args),
         Verb::Status(args) => status::run(common, &args),
         Verb::Notify(args) => notify::run(common, &args),
+        Verb::Generate(args) => generate::run(&args),
     };
     exit.unwrap_or_else(|failure| out::failure(common, &failure)).into()
 }

@@ -1,5 +1,8 @@
 //! `pgdumpd restore`
 
+mod merge;
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +11,11 @@ use serde_json::json;
 use crate::error::{Cause, Failure, Result};
 use crate::jobs::Board;
 use crate::jobs::restore::{self as job, Order, Report, To};
-use crate::model::backup::BackupRow;
+use crate::model::backup::{BackupRow, Manifest};
 use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::restore::{AtError, Halves, Occupied, Plan, Restored, Wanted, Way};
+use crate::postgres::quote;
 use crate::process::{Cancel, CancelReason};
 use crate::units::{show_duration, show_size};
 
@@ -28,13 +32,14 @@ Examples:
   pgdumpd restore shop@latest --to shop_restored        beside the original
   pgdumpd restore shop@2026-11-20 --to shop --replace   in its place; the old one is kept under a dated name
   pgdumpd restore k3f9q2abcd --to postgresql://db2/shop --globals
-  pgdumpd restore shop@latest --to shop_restored --table orders --dry-run")]
+  pgdumpd restore shop@latest --to shop_restored --table orders --dry-run
+  pgdumpd restore shop@latest --to shop --table orders --on-conflict skip   rows that were lost, into the table that is there")]
 pub(super) struct Args {
     /// An id or its beginning, a file name, PROJECT@latest, PROJECT@TIME, PROJECT/DATABASE@TIME, or latest
     #[arg(value_name = "BACKUP")]
     backup: String,
     /// A database on the project's server, or a URL of one anywhere
-    #[arg(long, value_name = "DATABASE|URL")]
+    #[arg(long, value_name = "DATABASE|URL", allow_hyphen_values = true)]
     to: Option<String>,
     /// Connect as this role instead of the project's
     #[arg(long, value_name = "ROLE")]
@@ -48,9 +53,18 @@ pub(super) struct Args {
     /// Drop and make each object in the database that is there, in one transaction
     #[arg(long, conflicts_with = "replace")]
     in_place: bool,
+    /// Don't back up first what an in-place restore overwrites
+    #[arg(long, requires = "in_place")]
+    no_safety_backup: bool,
     /// Only these tables, with what belongs to them; may be given more than once
     #[arg(long, short, value_name = "PATTERN")]
     table: Vec<String>,
+    /// Merge the rows of the one --table into the table that is there: what becomes of rows whose key is there already
+    #[arg(long, value_enum, value_name = "RULE", requires = "table", conflicts_with_all = NOT_MERGED)]
+    on_conflict: Option<OnConflict>,
+    /// Tell rows apart by these columns instead of the primary key; they must have a unique index
+    #[arg(long, value_name = "COLUMN,…", value_delimiter = ',', requires = "on_conflict")]
+    key: Vec<String>,
     /// Only what is in these schemas
     #[arg(long, short = 'n', value_name = "PATTERN")]
     schema: Vec<String>,
@@ -86,6 +100,33 @@ pub(super) struct Args {
     dry_run: bool,
 }
 
+/// What a merge leaves no choice of.
+const NOT_MERGED: [&str; 13] = [
+    "replace",
+    "drop_old",
+    "in_place",
+    "schema",
+    "exclude_table",
+    "data_only",
+    "schema_only",
+    "no_owner",
+    "no_privileges",
+    "globals",
+    "keep_going",
+    "no_analyze",
+    "dry_run",
+];
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum OnConflict {
+    /// Merge nothing at all
+    Error,
+    /// Leave the table's row
+    Skip,
+    /// Make it the backup's
+    Update,
+}
+
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
@@ -99,22 +140,23 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     };
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
-    let done = carry_out(&world, &order, &cancel);
+    let exit = match args.on_conflict {
+        Some(rule) => merge::run(common, &world, &order, &merge::table(args, rule)?, &cancel),
+        None => carry_out(&world, &order, &cancel).and_then(|report| {
+            tell(common, &report)?;
+            Ok(exit(&report))
+        }),
+    };
     let interrupted = signals.exit();
     drop(signals);
-    let exit = match done {
-        Ok(report) => {
-            tell(common, &report)?;
-            exit(&report)
-        }
-        Err(failure) => out::failure(common, &failure),
-    };
+    let exit = exit.unwrap_or_else(|failure| out::failure(common, &failure));
     // What was done before the signal came is done.
     Ok(interrupted.filter(|_| exit != Exit::Done).unwrap_or(exit))
 }
 
 fn order(world: &World, settings: &Settings, args: &Args) -> Result<Order> {
     let backup = pick::backup(world, settings, &args.backup)?;
+    one_database(world, &backup, &args.backup)?;
     let project = settings.project(&backup.project).cloned().map(Arc::new);
     let to = to(args, &backup)?;
     let occupied = match (args.replace, args.in_place) {
@@ -122,7 +164,34 @@ fn order(world: &World, settings: &Settings, args: &Args) -> Result<Order> {
         (_, true) => Occupied::InPlace,
         _ => Occupied::Refuse,
     };
-    Ok(Order { backup, project, to, user: args.user.clone(), wanted: wanted(args), occupied, globals: args.globals, dry_run: args.dry_run })
+    Ok(Order {
+        backup,
+        project,
+        to,
+        user: args.user.clone(),
+        wanted: wanted(args),
+        occupied,
+        globals: args.globals,
+        safety: !args.no_safety_backup,
+        dry_run: args.dry_run,
+    })
+}
+
+/// A name like `shop@latest` must not mean whichever of several databases happened to be dumped last.
+fn one_database(world: &World, backup: &BackupRow, name: &str) -> Result<()> {
+    let names_all = name == "latest" || name.rsplit_once('@').is_some_and(|(place, _)| place == backup.project);
+    if !names_all {
+        return Ok(());
+    }
+    let all = world.catalog.read(|reader| reader.project_backups(&backup.project))?;
+    let databases: BTreeSet<&str> = all.iter().filter(|row| row.selection == backup.selection).map(|row| row.database.as_str()).collect();
+    if databases.len() < 2 {
+        return Ok(());
+    }
+    let moment = name.rsplit_once('@').map_or("latest", |(_, moment)| moment);
+    let typed: Vec<String> = databases.iter().map(|database| out::shell(&format!("{}/{database}@{moment}", backup.project))).collect();
+    Err(Failure::new(Cause::Configuration, format!("{name:?} could be a backup of any of {} databases", databases.len()))
+        .hint(format!("say which: {}", typed.join(", "))))
 }
 
 fn to(args: &Args, backup: &BackupRow) -> Result<To> {
@@ -182,7 +251,7 @@ fn tell(common: &Common, report: &Report) -> Result<()> {
     }
     match &report.restored {
         None => print_plan(&report.plan),
-        Some(restored) => print(&report.plan, restored),
+        Some(restored) => print(&report.plan, restored, report.safety.as_ref()),
     }
     Ok(())
 }
@@ -196,6 +265,7 @@ fn as_json(report: &Report) -> serde_json::Value {
         "recordCount": restored.map(|restored| restored.rows),
         "duration": restored.map(|restored| restored.took_ms),
         "warnings": restored.map_or(&report.plan.warnings, |restored| &restored.warnings),
+        "safetyBackup": report.safety.as_ref().map(|made| &made.backup_id),
         "plan": report.plan,
         "restored": restored,
     })
@@ -209,7 +279,7 @@ fn print_plan(plan: &Plan) {
     plan.warnings.iter().for_each(|warning| out::note(format!("  warning: {warning}")));
 }
 
-fn print(plan: &Plan, restored: &Restored) {
+fn print(plan: &Plan, restored: &Restored, safety: Option<&Manifest>) {
     let took = show_duration(Duration::from_millis(restored.took_ms));
     let tables = out::count(restored.tables.len() as u64, "table");
     out::say(format!(
@@ -222,7 +292,13 @@ fn print(plan: &Plan, restored: &Restored) {
         out::count(restored.rows, "row")
     ));
     if let Way::Swap { keep_as, drop_old: false, .. } = &plan.way {
-        out::say(format!("  the old database is kept as {keep_as}; when it isn't needed any more: dropdb {}", out::shell(keep_as)));
+        out::say(format!(
+            "  the old database is kept as {keep_as}; when it isn't needed any more: drop database {}",
+            quote::ident(keep_as)
+        ));
+    }
+    if let Some(made) = safety {
+        out::say(format!("  what was there is kept as backup {}", made.backup_id));
     }
     restored.warnings.iter().for_each(|warning| out::note(format!("  warning: {warning}")));
     restored.problems.iter().for_each(|problem| out::note(format!("  differs: {problem}")));

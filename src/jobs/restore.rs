@@ -1,12 +1,20 @@
 //! A restore: look at everything, say what will be done, do it, write down what came of it. Every one is in the audit log, also a refused one.
 
+pub mod merge;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
-use crate::model::backup::{BackupRow, Manifest, RunId};
+use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
+use crate::model::dump::{Content, DumpShape};
 use crate::model::project::{Limits, Project, Target};
+use crate::model::run::{Run, RunStatus};
 use crate::notify::redact::Redactor;
-use crate::ops::restore::{self, Means, Occupied, Plan, Restored, Wanted};
-use crate::ops::{World, mount};
+use crate::ops::restore::{self, Globals, Means, Occupied, Plan, Restored, Wanted, Way};
+use crate::ops::{World, backup, mount};
 use crate::postgres::connection::{Access, as_role, named_by};
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -14,10 +22,7 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 use crate::units::show_duration;
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use super::{Board, Current};
+use super::{Board, Current, hold};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -36,6 +41,8 @@ pub struct Order {
     pub occupied: Occupied,
     /// Whether the newest roles and tablespaces are restored first.
     pub globals: bool,
+    /// Whether what an in-place restore overwrites is backed up first.
+    pub safety: bool,
     /// Only the plan.
     pub dry_run: bool,
 }
@@ -56,6 +63,8 @@ pub struct Report {
     pub plan: Plan,
     /// What came of it; `None` where only the plan was asked for.
     pub restored: Option<Restored>,
+    /// The backup that was made of what is overwritten, where one was.
+    pub safety: Option<Manifest>,
 }
 
 /// Carries the order out.
@@ -93,6 +102,15 @@ fn said(restored: &Restored) -> String {
 }
 
 fn opened(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Result<Report> {
+    let (storage, manifest) = stored(world, order)?;
+    let (access, database) = reach(world, order)?;
+    let redactor = Redactor::new(access.secret());
+    located(world, order, &Place { storage, manifest: &manifest, access: &access, database }, cancel, board)
+        .map_err(|failure| redactor.clean_failure(failure))
+}
+
+/// Where the backup lies, and what it says of itself; one that is damaged is refused.
+fn stored<'w>(world: &'w World, order: &Order) -> Result<(&'w Arc<dyn Storage>, Manifest)> {
     let row = &order.backup;
     if let Some(damaged) = &row.damaged {
         return Err(Failure::new(Cause::Damaged, format!("the backup {} counts as damaged: {damaged}", row.id))
@@ -103,11 +121,7 @@ fn opened(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Resul
             .hint("add it to the configuration again")
     })?;
     mount::ensure(world, storage.as_ref())?;
-    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
-    let (access, database) = reach(world, order)?;
-    let redactor = Redactor::new(access.secret());
-    located(world, order, &Place { storage, manifest: &manifest, access: &access, database }, cancel, board)
-        .map_err(|failure| redactor.clean_failure(failure))
+    Ok((storage, manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?))
 }
 
 struct Place<'a> {
@@ -131,12 +145,20 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
         gauge: &gauge,
         run: &run,
     };
-    let asked =
-        restore::Order { database: place.database.clone(), wanted: order.wanted.clone(), occupied: order.occupied, globals: order.globals };
+    let asked = restore::Order {
+        database: place.database.clone(),
+        wanted: order.wanted.clone(),
+        occupied: order.occupied,
+        globals: globals(world, order, means)?,
+    };
     let plan = restore::plan(means, &asked, world.clock.now())?;
     if order.dry_run {
-        return Ok(Report { plan, restored: None });
+        return Ok(Report { plan, restored: None, safety: None });
     }
+    let safety = match plan.way {
+        Way::InPlace if order.safety => Some(safety(world, order, means, &plan)?),
+        _ => None,
+    };
     board.put(Current {
         run: run.clone(),
         project: place.manifest.project.clone(),
@@ -154,7 +176,80 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
             restored.warnings.push(format!("it could not be written down that this backup was restored: {failure}"));
         }
     }
-    Ok(Report { plan, restored: Some(restored) })
+    Ok(Report { plan, restored: Some(restored), safety })
+}
+
+/// The newest roles and tablespaces of the project, where they are wanted.
+fn globals(world: &World, order: &Order, means: Means<'_>) -> Result<Option<Globals>> {
+    if !order.globals {
+        return Ok(None);
+    }
+    let project = &order.backup.project;
+    let filter = BackupFilter {
+        project: Some(project.clone()),
+        content: Some(Content::Globals),
+        storage: Some(order.backup.storage.clone()),
+        undamaged: true,
+        ..BackupFilter::default()
+    };
+    let row = world.catalog.read(|reader| reader.latest_backup(&filter))?.ok_or_else(|| {
+        Failure::new(Cause::Refused, format!("the project {project:?} has no backup of roles and tablespaces"))
+            .hint("set globals = true for its next backups; now, make the roles by hand, or use --no-owner --no-privileges")
+    })?;
+    let manifest = manifest::read(means.storage.as_ref(), &manifest::key(&row.project, &row.file))?;
+    Globals::read(means, &manifest).map(Some)
+}
+
+/// Backs up what is about to be overwritten, under the project's lock, as a backup typed by hand.
+fn safety(world: &World, order: &Order, means: Means<'_>, plan: &Plan) -> Result<Manifest> {
+    let (Some(project), To::Database(_)) = (&order.project, &order.to) else {
+        return Err(Failure::new(
+            Cause::Refused,
+            "what an in-place restore overwrites can only be backed up on a configured project's own server",
+        )
+        .hint("back it up by other means, then add --no-safety-backup"));
+    };
+    let storage = world.storage(project)?;
+    mount::ensure(world, storage.as_ref())?;
+    let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
+    let shape = DumpShape { compression: project.shape.compression, ..DumpShape::default() };
+    let mut run = Run {
+        id: RunId::random(),
+        project: project.name.clone(),
+        database: plan.database.clone(),
+        content: shape.content,
+        selection: shape.selection(),
+        trigger: Trigger::Manual,
+        schedule: None,
+        slot: None,
+        started_at: world.clock.now(),
+        finished_at: None,
+        status: RunStatus::Running,
+        attempts: 1,
+        failure: None,
+        size: None,
+        rows: None,
+    };
+    world.catalog.write(|writer| writer.start_run(&run))?;
+    let request = backup::Request {
+        run: run.id.clone(),
+        database: plan.database.clone(),
+        connect_to: plan.database.clone(),
+        shape,
+        trigger: run.trigger,
+        schedule: None,
+        slot: None,
+    };
+    let (cancel, gauge) = (means.cancel, Gauge::new());
+    let tools = backup::Means { project, storage, clients: means.clients, access: means.access, lock: &lock, cancel, gauge: &gauge };
+    let made = backup::backup(world, tools, &request);
+    run.finished_at = Some(world.clock.now());
+    match &made {
+        Ok(manifest) => (run.status, run.size, run.rows) = (RunStatus::Completed, Some(manifest.backup_size_bytes), manifest.total_rows),
+        Err(failure) => (run.status, run.failure) = (RunStatus::Failed, Some(failure.clone())),
+    }
+    world.catalog.write(|writer| writer.finish_run(&run))?;
+    made.map_err(|failure| failure.context("nothing was restored, because the backup of what is there failed"))
 }
 
 /// How the target is reached, and its name.

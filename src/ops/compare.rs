@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Cause, Result};
 use crate::model::backup::TableEntry;
 use crate::postgres::archive::toc::Entry;
 use crate::postgres::session::Session;
@@ -119,7 +119,14 @@ fn sequences(session: &mut Session, entries: &[&Entry], comparison: &mut Compari
         .filter_map(|entry| Some(((entry.namespace.as_deref()?, entry.tag.as_str()), setval(&entry.defn)?)))
         .collect();
     let names: Vec<(&str, &str)> = wanted.keys().copied().collect();
-    for (((schema, name), wanted), found) in wanted.iter().zip(session.sequence_values(&names)?) {
+    let found = match session.sequence_values(&names) {
+        Err(failure) if failure.cause == Cause::NotFound => {
+            comparison.say(format!("a sequence is missing: {failure}"));
+            return Ok(());
+        }
+        found => found?,
+    };
+    for (((schema, name), wanted), found) in wanted.iter().zip(found) {
         if *wanted != found {
             comparison.say(format!("the sequence {schema}.{name} stands at {} instead of {}", found.0, wanted.0));
         }

@@ -34,6 +34,7 @@ pub mod backup;
 pub mod deliver;
 pub mod drill;
 pub mod examine;
+pub mod merge;
 pub mod notice;
 pub mod prune;
 pub mod read;

@@ -145,14 +145,15 @@ impl Session {
         ))
     }
 
-    /// Databases that unfinished restores have left: named as ours, marked as ours or not marked yet, and with nobody at work on them.
+    /// Databases that unfinished restores have left: named as ours, marked as ours or not marked yet, and without
+    /// the session that a restore keeps beside its tools for as long as it lives.
     pub fn abandoned(&mut self, prefix: &str, project: &str) -> Result<Vec<String>> {
         self.ask(&format!(
             "select coalesce(json_agg(d.datname order by d.datname), '[]')
              from (select d.datname, substr(d.datname, {after}) as run, shobj_description(d.oid, 'pg_database') as said, d.oid
                from pg_database d where left(d.datname, {length}) = {prefix} and pg_has_role(d.datdba, 'USAGE')) d
              where coalesce(d.said, {mark} || d.run || ' ' || {project}) = {mark} || d.run || ' ' || {project}
-               and not exists (select 1 from pg_stat_activity a where a.datid = d.oid or a.application_name in ('pgdumpd/' || d.run, 'pgdumpd/' || d.run || ' beside'))",
+               and not exists (select 1 from pg_stat_activity a where a.application_name = 'pgdumpd/' || d.run || ' beside')",
             after = prefix.chars().count() + 1,
             length = prefix.chars().count(),
             prefix = literal(prefix),

@@ -13,6 +13,28 @@ pub fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('\0', "\u{fffd}").replace('"', "\"\""))
 }
 
+/// The name that a text begins with, as PostgreSQL's tools write names, and what follows it.
+#[must_use]
+pub fn unquoted(text: &str) -> Option<(String, &str)> {
+    let Some(inner) = text.strip_prefix('"') else {
+        let end = text.find(|letter: char| !(letter.is_alphanumeric() || letter == '_' || letter == '$')).unwrap_or(text.len());
+        return (end > 0).then(|| (text[..end].to_owned(), &text[end..]));
+    };
+    let mut name = String::new();
+    let mut rest = inner;
+    loop {
+        let (before, after) = rest.split_once('"')?;
+        name.push_str(before);
+        match after.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, after)),
+        }
+    }
+}
+
 /// A name within a schema.
 #[must_use]
 pub fn qualified(schema: &str, name: &str) -> String {
@@ -34,6 +56,14 @@ mod tests {
     fn literals_keep_quotes_and_backslashes_inside() {
         assert_eq!(literal(r"a'b\c"), r"E'a''b\\c'");
         assert_eq!(literal("'; drop table x; --"), "E'''; drop table x; --'");
+    }
+
+    #[test]
+    fn written_names_are_read_back() {
+        assert_eq!(unquoted("shop WITH LOGIN;"), Some(("shop".into(), " WITH LOGIN;")));
+        assert_eq!(unquoted("\"a \"\"b\"\"; x\";"), Some(("a \"b\"; x".into(), ";")));
+        assert_eq!(unquoted("\"open"), None);
+        assert_eq!(unquoted(";"), None);
     }
 
     #[test]

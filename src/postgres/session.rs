@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::connection::{Access, HostPort};
+use super::merge::Feed;
 use super::psql::Psql;
 use super::{peer, version};
 use crate::error::{Cause, Failure, Result};
@@ -191,6 +192,21 @@ impl Session {
     /// Runs one statement for its effect, outside of any savepoint.
     pub(super) fn tell(&mut self, statement: &str) -> Result<()> {
         self.psql.ask(statement, false, ANSWER).map(drop)
+    }
+
+    /// Runs one statement of a merge, which may take as long as the rows need.
+    pub(super) fn tell_long(&mut self, statement: &str) -> Result<()> {
+        self.psql.ask(statement, false, PATIENCE).map(drop)
+    }
+
+    /// Asks one that may take as long.
+    pub(super) fn ask_long<T: DeserializeOwned>(&mut self, statement: &str) -> Result<T> {
+        decode(&self.psql.ask(statement, false, PATIENCE)?)
+    }
+
+    /// Runs `COPY … FROM STDIN` with these rows in COPY text, without the end mark.
+    pub(super) fn copy_in(&mut self, statement: &str, feed: Feed<'_>) -> Result<()> {
+        self.psql.copy_in(statement, feed, PATIENCE)
     }
 
     /// Runs one statement that may take as long as it needs: CREATE DATABASE on a busy server, ANALYZE of a large one.

@@ -14,6 +14,7 @@ use pgdumpd::jobs::{Board, Open};
 use pgdumpd::model::backup::Trigger;
 use pgdumpd::ops::World;
 use pgdumpd::process::Cancel;
+use pgdumpd::storage::names::{self, Kind};
 use pgdumpd::storage::{Entry, Key, Pending, Storage};
 
 use crate::scene::Scene;
@@ -42,7 +43,7 @@ fn error() -> Failure {
 }
 
 fn is_manifest(key: &Key) -> bool {
-    key.file.ends_with(".json") && !key.file.ends_with(".proof.json")
+    matches!(names::kind(&key.file), Kind::Manifest(_))
 }
 
 impl Pending for Denied {

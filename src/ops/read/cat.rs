@@ -67,18 +67,36 @@ struct Piece {
     columns: Option<Vec<String>>,
 }
 
+/// The rows of a table as they can be put somewhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Schema and name, unquoted.
+    pub table: Qualified,
+    /// The columns, in the order of the rows.
+    pub columns: Vec<String>,
+    /// The encoding that the rows are in, as PostgreSQL names it.
+    pub encoding: Option<String>,
+}
+
+/// What [`cat`] would write as [`Output::Copy`], without its rows.
+pub fn header(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Result<Header> {
+    let (table, survey) = look(storage, manifest, wanted)?;
+    let columns = survey.pieces.first().and_then(|first| first.columns.clone()).unwrap_or_default();
+    let mut encoding = manifest.database_properties.as_ref().map(|properties| properties.encoding.clone());
+    if manifest.dump_format != Format::Plain {
+        entries(storage, manifest, &mut |entry| {
+            if entry.desc == "ENCODING" {
+                encoding = entry.defn.split('\'').nth(1).map(str::to_owned).or(encoding.take());
+            }
+        })?;
+    }
+    Ok(Header { table, columns, encoding })
+}
+
 /// Writes a table's rows to `sink`.
 pub fn cat(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted, output: Output, sink: &mut dyn Write) -> Result<Catted> {
-    if manifest.content == Content::Globals {
-        let words = format!("{} holds roles and tablespaces, no tables", manifest.backup_file);
-        return Err(Failure::new(Cause::NotFound, words).hint("`pgdumpd list` shows the backups of databases"));
-    }
-    let (table, leaves) = resolve(storage, manifest, wanted)?;
-    let survey = survey(storage, manifest, &table, &leaves)?;
+    let (table, survey) = look(storage, manifest, wanted)?;
     let Some(first) = survey.pieces.first() else { return Err(no_rows(manifest, &table, survey.kind.as_deref())) };
-    if let Some(other) = survey.pieces.iter().find(|piece| piece.columns.is_none() || piece.columns != first.columns) {
-        return Err(unlike(&table, other));
-    }
     let columns = first.columns.clone().unwrap_or_default();
     let shapes = survey.shapes.get(&first.table).map(Vec::as_slice).unwrap_or_default();
     let mut writer = Writer::begin(output, &columns, shapes, sink).map_err(|error| Failure::from_io("writing the rows", error));
@@ -95,6 +113,21 @@ pub fn cat(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted, output: 
     let partitions = survey.pieces.iter().filter(|piece| piece.table != table).map(|piece| shown(&piece.table.0, &piece.table.1)).collect();
     let rows = writer.map_or(0, |writer| writer.rows());
     Ok(Catted { table: shown(&table.0, &table.1), partitions, rows, closed })
+}
+
+/// The table that is meant, and its rows' places, all with the same columns.
+fn look(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Result<(Qualified, Survey)> {
+    if manifest.content == Content::Globals {
+        let words = format!("{} holds roles and tablespaces, no tables", manifest.backup_file);
+        return Err(Failure::new(Cause::NotFound, words).hint("`pgdumpd list` shows the backups of databases"));
+    }
+    let (table, leaves) = resolve(storage, manifest, wanted)?;
+    let survey = survey(storage, manifest, &table, &leaves)?;
+    let Some(first) = survey.pieces.first() else { return Err(no_rows(manifest, &table, survey.kind.as_deref())) };
+    if let Some(other) = survey.pieces.iter().find(|piece| piece.columns.is_none() || piece.columns != first.columns) {
+        return Err(unlike(&table, other));
+    }
+    Ok((table, survey))
 }
 
 /// The table that is meant, and the tables whose rows are its own: itself, or all partitions below it.

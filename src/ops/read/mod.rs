@@ -9,7 +9,7 @@ mod json;
 
 use std::io::{self, Write};
 
-pub use cat::{Catted, Output, cat};
+pub use cat::{Catted, Header, Output, cat, header};
 pub use contents::{Statement, Summary, ddl, toc};
 
 use crate::error::{Cause, Failure};

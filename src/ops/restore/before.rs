@@ -11,7 +11,7 @@ use crate::postgres::dump::beside;
 use crate::postgres::session::Session;
 use crate::units::show_size;
 
-use super::{Means, Recipe, Wanted, scratch};
+use super::{Globals, Means, Recipe, Wanted, scratch};
 
 /// Databases that every server has, to ask from.
 const USUAL: [&str; 2] = ["postgres", "template1"];
@@ -42,17 +42,40 @@ pub(super) fn holds(means: Means<'_>, target: &str) -> Result<Holds> {
     Session::open(means.clients.newest(), means.access, Some(target), &beside(means.run), means.limits, means.cancel)?.holds()
 }
 
+/// Rows alone go into tables that are there and empty: a row must not come twice, nor beside what somebody else has put there.
+pub(super) fn takes_rows(means: Means<'_>, target: &str, recipe: &Recipe) -> Result<()> {
+    let mut session = Session::open(means.clients.newest(), means.access, Some(target), &beside(means.run), means.limits, means.cancel)?;
+    let tables = recipe.tables(&means.manifest.tables);
+    let names: Vec<(&str, &str)> = tables.iter().map(|table| (table.schema.as_str(), table.name.as_str())).collect();
+    for counted in session.count_rows(&names)? {
+        let name = format!("{}.{}", counted.schema, counted.name);
+        match counted.rows {
+            None => {
+                return Err(Failure::new(
+                    Cause::Refused,
+                    format!("the database {target:?} has no table {name} that the rows could go into"),
+                )
+                .hint("restore definitions and rows, or leave the table out with --exclude-table"));
+            }
+            Some(rows) if rows > 0 && !counted.of_extension => {
+                return Err(Failure::new(Cause::Refused, format!("the table {name} of {target:?} holds {rows} rows already"))
+                    .hint("empty it first, leave it out with --exclude-table, or restore into a new database"));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Refuses what the server lacks: roles, extensions, connections, room.
-pub(super) fn server(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted, globals: bool) -> Result<()> {
+pub(super) fn server(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted, globals: Option<&Globals>) -> Result<()> {
     if session.server().standby {
         return Err(Failure::new(Cause::Refused, format!("{} is a standby: nothing can be restored there", session.server().reached))
             .hint("point --to at the primary"));
     }
     let entries = recipe.entries();
     extensions(session, &entries)?;
-    if !globals {
-        roles(session, &entries, wanted)?;
-    }
+    roles(session, &entries, wanted, globals)?;
     connections(session, wanted)?;
     room(means, session)?;
     if means.manifest.dump_format == Format::Tar || (wanted.jobs > 1 && means.manifest.dump_format == Format::Custom) {
@@ -74,6 +97,8 @@ fn extensions(session: &mut Session, entries: &[&Entry]) -> Result<()> {
 /// The roles that own things in the backup or may use them, as far as that is wanted.
 pub(super) fn named_roles(entries: &[&Entry], wanted: &Wanted) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
+    // What is said of the database as a whole counts only where pg_restore makes it, which it doesn't here.
+    let entries: Vec<&&Entry> = entries.iter().filter(|entry| !of_database(entry)).collect();
     if !wanted.no_owner {
         names.extend(entries.iter().map(|entry| entry.owner.clone()).filter(|owner| !owner.is_empty()));
     }
@@ -87,8 +112,9 @@ pub(super) fn named_roles(entries: &[&Entry], wanted: &Wanted) -> Vec<String> {
     names
 }
 
-fn roles(session: &mut Session, entries: &[&Entry], wanted: &Wanted) -> Result<()> {
-    let names = named_roles(entries, wanted);
+fn roles(session: &mut Session, entries: &[&Entry], wanted: &Wanted, globals: Option<&Globals>) -> Result<()> {
+    let mut names = named_roles(entries, wanted);
+    names.retain(|name| !globals.is_some_and(|globals| globals.roles.contains(name)));
     let missing = session.missing_roles(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
     if missing.is_empty() {
         return Ok(());
@@ -100,6 +126,10 @@ fn roles(session: &mut Session, entries: &[&Entry], wanted: &Wanted) -> Result<(
     );
     Err(Failure::new(Cause::Refused, words)
         .hint("make the roles; or restore them first with --globals; or do without them with --no-owner --no-privileges"))
+}
+
+fn of_database(entry: &Entry) -> bool {
+    entry.desc.starts_with("DATABASE") || (entry.namespace.is_none() && entry.tag.starts_with("DATABASE "))
 }
 
 /// The roles in GRANT and REVOKE statements as `pg_dump` writes them.

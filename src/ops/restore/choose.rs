@@ -178,7 +178,8 @@ impl<'a> Graph<'a> {
         let mut new: Vec<i32> = set.iter().copied().collect();
         while let Some(id) = new.pop() {
             for user in self.users.get(&id).into_iter().flatten() {
-                if self.entry(*user).is_some_and(|entry| kinds.contains(&entry.desc.as_str())) && set.insert(*user) {
+                let is_part = |entry: &Entry| kinds.contains(&entry.desc.as_str()) && self.owns(id, entry);
+                if self.entry(*user).is_some_and(is_part) && set.insert(*user) {
                     new.push(*user);
                 }
             }
@@ -227,8 +228,16 @@ impl<'a> Graph<'a> {
     /// Whether this is a foreign key of a table that isn't excluded itself.
     fn is_foreign_to(&self, id: i32, excluded: &BTreeSet<i32>) -> bool {
         let Some(entry) = self.entry(id).filter(|entry| entry.desc == "FK CONSTRAINT") else { return false };
-        let of = |need: &i32| self.entry(*need).is_some_and(|owner| owner.desc == "TABLE" && entry.tag.starts_with(&owner.tag));
-        entry.dependencies.iter().any(|need| of(need) && !excluded.contains(need))
+        entry.dependencies.iter().any(|need| self.owns(*need, entry) && !excluded.contains(need))
+    }
+
+    /// Whether what needs an entry is a part of it: a foreign key needs two tables and belongs to the one that its name begins with.
+    fn owns(&self, id: i32, part: &Entry) -> bool {
+        part.desc != "FK CONSTRAINT"
+            || self.entry(id).is_some_and(|owner| {
+                let rest = part.tag.strip_prefix(&owner.tag);
+                owner.namespace == part.namespace && rest.is_some_and(|rest| rest.starts_with(' '))
+            })
     }
 }
 

@@ -3,7 +3,7 @@
 //! The last piece is held back until all of the stored bytes have been read and have the recorded SHA-256: a tool that works in one
 //! transaction commits nothing before that, because it is still waiting for the end of its input.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::process::ChildStdin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,11 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::Manifest;
 use crate::postgres::archive::Tap;
 use crate::process::{self, Cancel, CancelReason, Child, Exit, Identity, LineHook, Signal, Spec};
-use crate::storage::{Key, Storage};
-use crate::stream::hash::Sum;
 use crate::stream::{self, Observe};
 
+use super::source::Source;
 use super::{GRACE, Means};
 
 /// Bytes handed on at once.
@@ -38,96 +36,9 @@ pub(super) struct Said {
     pub(super) tail: String,
 }
 
-/// The stored bytes of a backup, summed up while they are read through whatever decompresses them.
-pub(super) struct Source {
-    stored: Stored,
-    archive: Box<dyn Read + Send>,
-    passed: u64,
-}
-
-#[derive(Clone)]
-struct Stored(Arc<Mutex<(Box<dyn Read + Send>, Sum)>>);
-
-impl Read for Stored {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut both = self.0.lock();
-        let count = both.0.read(buffer)?;
-        both.1.update(buffer.get(..count).unwrap_or_default());
-        Ok(count)
-    }
-}
-
-impl Source {
-    /// Opens a backup; an artifact that is missing or has another length is refused.
-    pub(super) fn open(storage: &dyn Storage, manifest: &Manifest) -> Result<Self> {
-        let key = Key { project: manifest.project.clone(), file: manifest.backup_file.clone() };
-        let wanted = manifest.backup_size_bytes;
-        match storage.size(&key)? {
-            None => return Err(damaged(manifest, format!("{} is missing in {}", key.file, storage.place()))),
-            Some(found) if found != wanted => {
-                return Err(damaged(manifest, format!("{} has {found} bytes instead of {wanted}", key.file)));
-            }
-            Some(_) => {}
-        }
-        let stored = Stored(Arc::new(Mutex::new((storage.get(&key)?, Sum::default()))));
-        let archive = stream::decompress(manifest.compression, Box::new(stored.clone()))?;
-        Ok(Self { stored, archive, passed: 0 })
-    }
-
-    /// The next bytes of the archive; 0 is its end.
-    fn next(&mut self, manifest: &Manifest, buffer: &mut [u8]) -> Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.archive.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(count) => filled += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(unreadable(manifest, &error)),
-            }
-        }
-        self.passed += filled as u64;
-        if self.passed > manifest.uncompressed_size_bytes {
-            return Err(damaged(manifest, format!("{} holds more than its manifest says", manifest.backup_file)));
-        }
-        Ok(filled)
-    }
-
-    /// Reads what is left, and says whether the stored bytes are those that were stored.
-    pub(super) fn check(&self, manifest: &Manifest) -> Result<()> {
-        let mut rest = self.stored.clone();
-        io::copy(&mut rest, &mut io::sink()).map_err(|error| unreadable(manifest, &error))?;
-        let sum = self.stored.0.lock().1.clone();
-        let found = sum.hex();
-        if found == manifest.checksum_sha256 {
-            return Ok(());
-        }
-        Err(damaged(manifest, format!("{} has the SHA-256 {found} instead of {}", manifest.backup_file, manifest.checksum_sha256)))
-    }
-}
-
-impl Read for Source {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.archive.read(buffer)?;
-        self.passed += count as u64;
-        Ok(count)
-    }
-}
-
-pub(super) fn unreadable(manifest: &Manifest, error: &io::Error) -> Failure {
-    match error.raw_os_error() {
-        Some(_) => Failure::storage(format!("reading {}", manifest.backup_file), error),
-        None => damaged(manifest, format!("{} can't be decompressed: {error}", manifest.backup_file)),
-    }
-}
-
-pub(super) fn damaged(manifest: &Manifest, words: String) -> Failure {
-    Failure::new(Cause::Damaged, words)
-        .hint(format!("take another backup (`pgdumpd list {}`), or fetch this one from a copy", manifest.project))
-}
-
 /// Runs a tool that reads the whole archive from its input. `tap` looks at what passes, and must find it whole.
 pub(super) fn piped(means: Means<'_>, spec: &Spec, mut tap: Option<Tap>) -> Result<Said> {
-    let mut source = Source::open(means.storage.as_ref(), means.manifest)?;
+    let mut source = Source::open(means)?;
     let (mut child, heard) = start(spec)?;
     let Some(stdin) = child.take_stdin() else {
         return Err(Failure::new(Cause::System, format!("{} was started without an input", child.name())));
@@ -136,7 +47,7 @@ pub(super) fn piped(means: Means<'_>, spec: &Spec, mut tap: Option<Tap>) -> Resu
     let fed = watched(means.cancel, &child, || feed(means, &mut source, stdin, tap.as_mut()));
     let end = match fed {
         Ok(Fed::Everything(last)) => {
-            let whole = source.check(means.manifest).and_then(|()| tap.map_or(Ok(()), |tap| tap.finish().map(drop)));
+            let whole = source.check().and_then(|()| tap.map_or(Ok(()), |tap| tap.finish().map(drop)));
             whole.and_then(|()| cancelled(means.cancel)).map(|()| Some(last))
         }
         // It has ended by itself: it failed, or needed no more.
@@ -154,7 +65,7 @@ pub(super) fn piped(means: Means<'_>, spec: &Spec, mut tap: Option<Tap>) -> Resu
             let said = ended(means, child, &heard)?;
             // Rows alone or a part of the tables: it stopped reading where it had what it wanted.
             if said.exit.is_success() {
-                source.check(means.manifest)?;
+                source.check()?;
             }
             Ok(said)
         }
@@ -163,6 +74,17 @@ pub(super) fn piped(means: Means<'_>, spec: &Spec, mut tap: Option<Tap>) -> Resu
             Err(failure)
         }
     }
+}
+
+/// Runs a tool that reads this text from its input.
+pub(super) fn text(means: Means<'_>, spec: &Spec, text: &[u8]) -> Result<Said> {
+    let (mut child, heard) = start(spec)?;
+    let stdin = child.take_stdin();
+    watched(means.cancel, &child, || {
+        // A tool that ends before it has read everything tells why itself.
+        stdin.map(|mut stdin| stdin.write_all(text))
+    });
+    ended(means, child, &heard)
 }
 
 /// Runs a tool that needs no input.
@@ -178,11 +100,11 @@ enum Fed {
     Less,
 }
 
-fn feed(means: Means<'_>, source: &mut Source, mut stdin: ChildStdin, mut tap: Option<&mut Tap>) -> Result<Fed> {
+fn feed(means: Means<'_>, source: &mut Source<'_>, mut stdin: ChildStdin, mut tap: Option<&mut Tap>) -> Result<Fed> {
     let (mut next, mut held) = (vec![0; PIECE], Vec::with_capacity(PIECE));
     let mut cuts = Vec::new();
     loop {
-        let count = source.next(means.manifest, &mut next)?;
+        let count = source.fill(&mut next)?;
         cancelled(means.cancel)?;
         if count == 0 {
             break;
@@ -199,11 +121,6 @@ fn feed(means: Means<'_>, source: &mut Source, mut stdin: ChildStdin, mut tap: O
         means.gauge.passed(held.len());
         held.clear();
         held.extend_from_slice(&next[..count]);
-    }
-    if source.passed != means.manifest.uncompressed_size_bytes {
-        let words =
-            format!("{} holds {} bytes instead of {}", means.manifest.backup_file, source.passed, means.manifest.uncompressed_size_bytes);
-        return Err(damaged(means.manifest, words));
     }
     means.gauge.passed(held.len());
     Ok(Fed::Everything((stdin, held)))

@@ -12,6 +12,7 @@ use crate::process::{Exit, Spec};
 
 use super::super::compare::{self, Expected};
 use super::feed::{self, Said};
+use super::source::Source;
 use super::{Means, Recipe, Restored, Wanted, scratch};
 
 /// How the database changes.
@@ -57,7 +58,7 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
         Format::Plain => feed::piped(means, &restore.script(), Some(Tap::plain())),
         Format::Custom if !parallel => {
             if early && whole != Whole::Apart {
-                feed::Source::open(means.storage.as_ref(), means.manifest)?.check(means.manifest)?;
+                Source::open(means)?.check()?;
             }
             feed::piped(means, &restore.archive(None), None)
         }

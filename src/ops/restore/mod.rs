@@ -7,12 +7,14 @@ mod before;
 mod choose;
 mod feed;
 mod fill;
+mod globals;
 mod leftovers;
 mod place;
 mod plan;
 mod proven;
 mod recipe;
 mod scratch;
+mod source;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +33,7 @@ use crate::stream::gauge::Gauge;
 
 use super::compare::{Compared, Comparison};
 
+pub use globals::Globals;
 pub use leftovers::clear;
 pub use place::carry_out;
 pub use plan::{Occupied, Order, Plan, Way, plan};

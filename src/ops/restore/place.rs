@@ -9,7 +9,7 @@ use crate::postgres::session::Session;
 use crate::process::{Cancel, CancelReason};
 
 use super::fill::{self, Whole};
-use super::{Means, Plan, Recipe, Restored, Wanted, Way, before, feed, leftovers};
+use super::{Means, Plan, Recipe, Restored, Wanted, Way, before, feed, globals, leftovers};
 
 /// How often those who come back in are sent away again while the names change.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -19,6 +19,10 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
     let began = Instant::now();
     let mut session = before::maintenance(means, &plan.database)?;
     let left = leftovers::sweep(&mut session, &means.manifest.project)?;
+    let said = match &plan.globals {
+        Some(globals) => globals::restore(means, &mut session, &plan.recipe, globals)?,
+        None => Vec::new(),
+    };
     let restored = match &plan.way {
         Way::Fill => fill::fill(means, &plan.recipe, &plan.wanted, &plan.database, Whole::Together),
         Way::InPlace => fill::fill(means, &plan.recipe, &plan.wanted, &plan.database, Whole::Over),
@@ -37,7 +41,7 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
         }
     };
     let mut restored = restored?.timed(began);
-    restored.warnings.splice(0..0, plan.warnings.iter().cloned());
+    restored.warnings = plan.warnings.iter().cloned().chain(said).collect();
     restored.warnings.extend(left.iter().map(|name| format!("removed the database {name}, which an earlier restore had left behind")));
     Ok(restored)
 }

@@ -11,7 +11,7 @@ use crate::postgres::restore::{AtError, Halves};
 use crate::postgres::session::Session;
 
 use super::leftovers::PREFIX;
-use super::{Means, Recipe, Wanted, before, recipe};
+use super::{Globals, Means, Recipe, Wanted, before, recipe};
 
 /// The longest name that PostgreSQL takes, bytes.
 const LONGEST: usize = 63;
@@ -40,8 +40,8 @@ pub struct Order {
     pub wanted: Wanted,
     /// What to do where it holds something.
     pub occupied: Occupied,
-    /// Whether roles and tablespaces will have been restored before.
-    pub globals: bool,
+    /// Roles and tablespaces to be restored before.
+    pub globals: Option<Globals>,
 }
 
 /// The way to the target.
@@ -109,13 +109,15 @@ pub struct Plan {
     pub warnings: Vec<String>,
     #[serde(skip)]
     pub(super) recipe: Recipe,
+    #[serde(skip)]
+    pub(super) globals: Option<Globals>,
 }
 
 /// Asks everything; refuses what would overwrite something or could not succeed. Nothing is written anywhere.
 pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan> {
     let mut session = before::maintenance(means, &order.database)?;
     let recipe = recipe::recipe(means, &order.wanted, &session.server().clone())?;
-    before::server(means, &mut session, &recipe, &order.wanted, order.globals)?;
+    before::server(means, &mut session, &recipe, &order.wanted, order.globals.as_ref())?;
     let rights = session.database_rights()?;
     let mut warnings = recipe.warnings.clone();
     let way = match session.find_database(&order.database)? {
@@ -142,8 +144,12 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         steps: Vec::new(),
         warnings,
         recipe,
+        globals: order.globals.clone(),
     };
     plan.steps = steps(means, &plan)?;
+    if let Some(globals) = &plan.globals {
+        plan.steps.insert(0, format!("make the roles and tablespaces of the backup {} that the server lacks", globals.backup));
+    }
     Ok(plan)
 }
 
@@ -158,20 +164,25 @@ fn new(means: Means<'_>, order: &Order, session: &mut Session, rights: Rights, w
     let owner = means.manifest.database_properties.as_ref().map(|like| like.owner.clone());
     let owner = owner.filter(|owner| !order.wanted.no_owner && *owner != session.server().role);
     let owner = match owner {
-        Some(owner) if !order.globals && !session.missing_roles(&[&owner])?.is_empty() => {
+        Some(owner) if !comes(order, &owner) && !session.missing_roles(&[&owner])?.is_empty() => {
             warnings.push(format!(
                 "the original belonged to {owner}, a role that is not there: the database will belong to {}",
                 session.server().role
             ));
             None
         }
-        Some(owner) if !rights.superuser && !session.may_act_as(&owner)? => {
+        Some(owner) if !rights.superuser && !comes(order, &owner) && !session.may_act_as(&owner)? => {
             warnings.push(format!("the role {} may not give the database to {owner}, and keeps it", session.server().role));
             None
         }
         other => other,
     };
     Ok(Way::New { temporary: temporary(means.run), owner })
+}
+
+/// Whether a role is among those that are restored before.
+fn comes(order: &Order, role: &str) -> bool {
+    order.globals.as_ref().is_some_and(|globals| globals.roles.iter().any(|name| name == role))
 }
 
 fn over(
@@ -189,7 +200,7 @@ fn over(
     let holds = before::holds(means, &order.database)?;
     match order.occupied {
         Occupied::InPlace => Ok(Way::InPlace),
-        _ if order.wanted.halves == Halves::Data => Ok(Way::Fill),
+        _ if order.wanted.halves == Halves::Data => before::takes_rows(means, &order.database, recipe).map(|()| Way::Fill),
         _ if !holds.is_empty() => Err(occupied(means, order, &holds)),
         _ if fits_together(means, order, session, recipe)? => Ok(Way::Fill),
         // Nothing is lost with the empty one.

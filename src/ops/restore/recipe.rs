@@ -1,7 +1,7 @@
 //! How this backup is restored on that server: which client, which entries, from a pipe or from a file.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::postgres::session::Server;
 use crate::postgres::version::{self, Client};
 
 use super::choose::{self, Chosen};
-use super::feed::Source;
+use super::source::{Source, damaged};
 use super::{Means, Wanted};
 
 /// What is known of a backup when its restore may begin.
@@ -135,16 +135,16 @@ fn client(means: Means<'_>, wanted: &Wanted, server: &Server) -> Result<Client> 
 
 /// The table of contents, read from the beginning of the archive; none for a script.
 fn contents(means: Means<'_>) -> Result<Option<Toc>> {
-    let mut source = Source::open(means.storage.as_ref(), means.manifest)?;
+    let mut source = Source::open(means)?;
     match means.manifest.dump_format {
         Format::Plain => Ok(None),
         Format::Custom => toc::read(&mut source).map(Some),
         Format::Tar | Format::Directory => {
             // Its first member, behind a header of 512 bytes that names it.
             let mut header = [0; 512];
-            source.read_exact(&mut header).map_err(|error| super::feed::unreadable(means.manifest, &error))?;
+            source.fill(&mut header)?;
             if !header.starts_with(b"toc.dat\0") {
-                return Err(super::feed::damaged(means.manifest, format!("{} doesn't begin with toc.dat", means.manifest.backup_file)));
+                return Err(damaged(means.manifest, "it doesn't begin with toc.dat"));
             }
             toc::read(&mut source).map(Some)
         }

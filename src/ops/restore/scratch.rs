@@ -1,7 +1,7 @@
 //! Scratch for what can't be read from a pipe: a file without a name, which nothing can leave behind.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, ErrorKind, Seek};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,13 +9,12 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Cause, Failure, Result};
+use crate::model::dump::Format;
+use crate::postgres::archive::unpack;
 use crate::units::show_size;
 
 use super::Means;
-use super::feed::{self, Source};
-
-/// Bytes copied at once.
-const PIECE: usize = 256 * 1024;
+use super::source::{Paced, Source};
 
 /// The folder for scratch: the project's own in the storage, where there is room for backups, else the system's for temporary files.
 fn folders(means: Means<'_>) -> Vec<PathBuf> {
@@ -39,31 +38,28 @@ pub(super) fn room(means: Means<'_>) -> Result<()> {
     Err(Failure::new(Cause::Space, words).hint("free some space, or restore with --jobs 1, which a custom archive needs no scratch for"))
 }
 
-/// The whole archive in a file that has no name: it is gone with the last process that has it open, however that ends.
+/// The whole archive in a file that has no name: it is gone with the last process that has it open, however that ends. A custom archive
+/// gets the places of its data noted, so that each connection finds its own at once.
 pub(super) fn unpacked(means: Means<'_>) -> Result<Arc<OwnedFd>> {
     let mut file = nameless(&folders(means))?;
-    let mut source = Source::open(means.storage.as_ref(), means.manifest)?;
-    copy(means, &mut source, &mut file)?;
-    source.check(means.manifest)?;
+    let mut source = Source::open(means)?;
+    let mut paced = Paced { inner: &mut source, gauge: means.gauge, cancel: means.cancel };
+    let done = match means.manifest.dump_format {
+        Format::Custom => unpack(&mut paced, &file).map(drop),
+        _ => io::copy(&mut paced, &mut file).map(drop).map_err(|error| match error.raw_os_error() {
+            Some(_) => Failure::storage("unpacking the backup", &error),
+            None => Failure::from_io("unpacking the backup", error),
+        }),
+    };
+    done.map_err(|failure| match failure.cause {
+        Cause::Space => {
+            failure.hint("free some space on the storage, or restore with --jobs 1, which a custom archive needs no scratch for")
+        }
+        _ => failure,
+    })?;
+    source.check()?;
     file.rewind().map_err(|error| Failure::storage("unpacking the backup", &error))?;
     Ok(Arc::new(OwnedFd::from(file)))
-}
-
-fn copy(means: Means<'_>, source: &mut Source, file: &mut File) -> Result<()> {
-    let mut buffer = vec![0; PIECE];
-    loop {
-        feed::cancelled(means.cancel)?;
-        let count = match source.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => count,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(feed::unreadable(means.manifest, &error)),
-        };
-        file.write_all(&buffer[..count]).map_err(|error| {
-            Failure::storage("unpacking the backup", &error).hint("free some space, or restore with --jobs 1, which needs no scratch")
-        })?;
-        means.gauge.passed(count);
-    }
 }
 
 /// A file for its owner alone that stands in no folder. The next folder is tried only where one can't be written at all.
