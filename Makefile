@@ -12,7 +12,7 @@ setup:
 demo: setup
 	@tests/demo
 
-# The whole suite: formatting, lints, every test. About 25 minutes from nothing on two cores. The soak has a target of its own.
+# The whole suite: formatting, lints, every test, three minutes of soak. About 30 minutes from nothing on two cores.
 test: setup
 	@tests/suite all
 
@@ -44,9 +44,9 @@ package: setup
 package-test: setup
 	@tests/packages
 
-# Against pg_dump alone; writes docs/benchmarks.md.
+# Against pg_dump alone; writes docs/benchmarks.md. PARTS="text scale" runs some of it.
 bench: setup
-	@benches/run
+	@benches/run $(PARTS)
 
 # Applies each patch of tests/breaks, and expects its test to fail.
 breaks: setup

@@ -10,6 +10,8 @@ import statistics
 import subprocess
 import time
 
+import report
+
 PSQL = r"""#!/bin/sh
 case " $* " in *' --version '*) echo 'psql (PostgreSQL) 15.18'; exit;; esac
 answer=
@@ -92,11 +94,14 @@ def serve(options, work, row):
     row("resident memory, idle", f"{memory(daemon.pid):.0f} MB", "100 MB")
     before, since = processor(daemon.pid), time.monotonic()
     time.sleep(max(0, min(options.idle, due.timestamp() - time.time() - 2)))
-    share = (processor(daemon.pid) - before) / (time.monotonic() - since)
+    busy = processor(daemon.pid)
+    share = (busy - before) / (time.monotonic() - since)
     row(f"one core, idle, over {time.monotonic() - since:.0f} s", f"{share * 100:.2f} %", "0.5 %")
     while ask(work, "select count(*) from slots") < options.projects:
         time.sleep(0.01)
-    row("all slots claimed, after they were due", f"{time.time() - due.timestamp():.2f} s", "1 s")
+    claimed = time.time() - due.timestamp()
+    row("all slots claimed, after they were due", f"{claimed:.2f} s", "1 s")
+    row("processor time of the daemon until then, from 2 s before", f"{processor(daemon.pid) - busy:.2f} s", "")
     done, since = ask(work, "select count(*) from slots where outcome = 'ok'"), time.monotonic()
     time.sleep(options.run)
     done = ask(work, "select count(*) from slots where outcome = 'ok'") - done
@@ -177,17 +182,20 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     for name in ("projects", "rows", "idle", "run"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("parts", nargs="+", choices=["serve", "questions"])
+    parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
-    print(f"| {options.projects:,} projects, {os.cpu_count()} cores | measured | allowed |\n|---|---|---|", flush=True)
-
-    def row(what, measured, allowed):
-        print(f"| {what} | {measured} | {allowed} |", flush=True)
-
     prepare(options.work)
     configure(options.work, options.projects, datetime.datetime.now(datetime.timezone.utc))
-    for part in options.parts:
+    for part in [part for part in options.parts if part] or ["serve", "questions"]:
+        load, lines = report.Load(), []
+
+        def row(what, measured, allowed):
+            lines.append(f"| {what} | {measured} | {allowed} |")
+            print(lines[-1], flush=True)
+
         {"serve": serve, "questions": questions}[part](options, options.work, row)
+        head = f"{options.projects:,} projects; {load.words()}:\n"
+        report.put(part, [head, "| what | measured | allowed |", "|---|---|---|", *lines])
 
 
 main()

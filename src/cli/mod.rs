@@ -4,6 +4,7 @@ mod accept;
 mod backup;
 mod cat;
 mod check;
+mod diff;
 mod doctor;
 mod drill;
 mod exit;
@@ -82,16 +83,18 @@ enum Verb {
     List(list::Args),
     /// Show everything about one backup, and how to restore it
     Show(show::Args),
-    /// Bring a backup back: into a new database, an empty one, or in the place of one
-    Restore(restore::Args),
-    /// Write the rows of one table in a backup, without a server
-    Cat(cat::Args),
-    /// Remove the backups that the retention no longer keeps
-    Prune(prune::Args),
     /// Look at stored backups again: are they intact, can they be read
     Verify(verify::Args),
     /// Restore a backup for trial: does it come back, and how long does that take
     Drill(drill::Args),
+    /// Bring a backup back: into a new database, an empty one, or in the place of one
+    Restore(restore::Args),
+    /// Write the rows of one table in a backup, without a server
+    Cat(cat::Args),
+    /// Say which objects came, went or changed between two backups, and how rows moved
+    Diff(diff::Args),
+    /// Remove the backups that the retention no longer keeps
+    Prune(prune::Args),
     /// Keep a backup whatever the retention says
     Pin(pin::Args),
     /// Let the retention decide over a pinned backup again
@@ -144,10 +147,11 @@ pub fn main() -> ExitCode {
         Verb::Backup(args) => backup::run(common, &args),
         Verb::List(args) => list::run(common, &args),
         Verb::Show(args) => show::run(common, &args),
+        Verb::Verify(args) => verify::run(common, &args),
+        Verb::Drill(args) => drill::run(common, &args),
         Verb::Restore(args) => restore::run(common, &args),
         Verb::Cat(args) => cat::run(common, &args),
-        Verb::Drill(args) => drill::run(common, &args),
-        Verb::Verify(args) => verify::run(common, &args),
+        Verb::Diff(args) => diff::run(common, &args),
         Verb::Prune(args) => prune::run(common, &args),
         Verb::Pin(args) => pin::run(common, &args, true),
         Verb::Unpin(args) => pin::run(common, &args, false),

@@ -221,7 +221,7 @@ const SHAPE: &[Key] = &[
         "format",
         Kind::Words(&["custom", "plain", "tar", "directory"]),
         "\"custom\"",
-        "pg_dump's format. Only `custom` lets one table be read without the rest; `directory` can't be made yet.",
+        "pg_dump's format. Only `custom` lets one table be read without the rest; `directory` is dumped by several `jobs` and kept as one tar.",
     ),
     key(
         "compression",
@@ -229,12 +229,7 @@ const SHAPE: &[Key] = &[
         "\"zstd\"",
         "`zstd`, `gzip`, `bzip2`, each with a level if wanted (`zstd:9`), `none`, or `native` (pg_dump's own).",
     ),
-    key(
-        "jobs",
-        Kind::Count(1, 256),
-        "1",
-        "Connections that dump in parallel; more than one needs the directory format, which can't be made yet.",
-    ),
+    key("jobs", Kind::Count(1, 256), "1", "Connections that dump in parallel; more than one needs the directory format."),
     key(
         "tables",
         Kind::Texts,

@@ -30,16 +30,12 @@ pub(super) fn check(shape: &DumpShape, place: &Place, written: &[(&'static str, 
         Some((_, place)) => place.clone(),
         None => place.key(name),
     };
-    if shape.format == Format::Directory {
-        at("format").problem(
-            Trouble::new("the directory format can't be made yet")
-                .hint("use \"custom\", which pg_restore --jobs restores in parallel as well"),
-        );
-    } else if shape.jobs > 1 {
-        at("jobs").problem(Trouble::new("more than one job needs the directory format, which can't be made yet").hint("leave jobs out"));
+    if shape.jobs > 1 && shape.format != Format::Directory {
+        let why = format!("more than one job needs the directory format, not {}", shape.format.word());
+        at("jobs").problem(Trouble::new(why).hint("set format = \"directory\", or leave jobs out"));
     }
     if shape.compression == Compression::Native && matches!(shape.format, Format::Plain | Format::Tar) {
-        let why = format!("native compression needs the custom format, not {}", shape.format.word());
+        let why = format!("native compression needs the custom or the directory format, not {}", shape.format.word());
         at("compression").problem(Trouble::new(why));
     }
     if !shape.include_tables.is_empty() && !shape.include_schemas.is_empty() {

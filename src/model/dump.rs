@@ -67,13 +67,15 @@ impl Format {
         }
     }
 
-    /// The file name's ending for this format, before the compression's: `dump`, `sql`, `tar`.
+    /// The file name's ending for this format, before the compression's: `dump`, `sql`, `tar`, `dir.tar`.
     #[must_use]
     pub fn extension(self) -> &'static str {
         match self {
             Self::Custom => "dump",
             Self::Plain => "sql",
-            Self::Tar | Self::Directory => "tar",
+            Self::Tar => "tar",
+            // pg_restore doesn't take the one for the other.
+            Self::Directory => "dir.tar",
         }
     }
 }
@@ -151,6 +153,12 @@ pub struct DumpShape {
 }
 
 impl DumpShape {
+    /// How many connections `pg_dump` makes: one, and one for each of several jobs (manual: `pg_dump`, `-j`).
+    #[must_use]
+    pub fn connections(&self) -> u32 {
+        if self.format == Format::Directory && self.jobs > 1 { self.jobs + 1 } else { 1 }
+    }
+
     /// The selection this shape makes: equal for two shapes that dump the same things, whatever format or compression.
     #[must_use]
     pub fn selection(&self) -> Selection {
@@ -218,6 +226,13 @@ pub fn restore_command(file: &str, content: Content) -> String {
         Some((stem, "bz2")) => (stem, Some("bzip2 -dc")),
         _ => (file, None),
     };
+    if stem.ends_with(".dir.tar") {
+        let unpacked = match reader {
+            Some(reader) => format!("{reader} {quoted} | tar -x -C NEW_FOLDER"),
+            None => format!("tar -x -C NEW_FOLDER -f {quoted}"),
+        };
+        return format!("mkdir NEW_FOLDER && {unpacked} && pg_restore -j 4 -d NEW_DATABASE NEW_FOLDER");
+    }
     let restorer = match (content, stem.rsplit_once('.')) {
         (Content::Globals, _) => "psql -X -d postgres",
         (_, Some((_, "sql"))) => "psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE",
@@ -264,6 +279,14 @@ mod tests {
         assert_eq!(full("a.dump"), "pg_restore -d NEW_DATABASE a.dump");
         assert_eq!(full("a.sql.gz"), "gzip -dc a.sql.gz | psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE");
         assert_eq!(full("a%20b.tar"), "pg_restore -d NEW_DATABASE 'a%20b.tar'");
+        assert_eq!(
+            full("a.dir.tar.zst"),
+            "mkdir NEW_FOLDER && zstd -dc a.dir.tar.zst | tar -x -C NEW_FOLDER && pg_restore -j 4 -d NEW_DATABASE NEW_FOLDER"
+        );
+        assert_eq!(
+            full("a.dir.tar"),
+            "mkdir NEW_FOLDER && tar -x -C NEW_FOLDER -f a.dir.tar && pg_restore -j 4 -d NEW_DATABASE NEW_FOLDER"
+        );
         assert_eq!(restore_command("g.sql", Content::Globals), "psql -X -d postgres -f g.sql");
     }
 }

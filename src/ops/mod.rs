@@ -22,6 +22,7 @@ use crate::storage::{self, Storage};
 // Shared by the verbs: questions that several of them ask.
 pub mod artifact;
 pub mod compare;
+pub mod entries;
 pub mod held;
 pub mod mount;
 pub mod seen;
@@ -32,6 +33,7 @@ pub mod targets;
 pub mod arrive;
 pub mod backup;
 pub mod deliver;
+pub mod diff;
 pub mod drill;
 pub mod examine;
 pub mod merge;

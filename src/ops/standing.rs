@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertKey, Status};
 use crate::catalog::{BackupFilter, Heartbeat, Letter, LetterState, Page, Pause, REBUILT, Reader, RunFilter};
@@ -243,13 +243,31 @@ fn restored((backup, project, at, took_ms): (RunId, String, DateTime<Utc>, Optio
     (project, Restored { backup, at, took_ms })
 }
 
+/// Where the last test mail is noted that was accepted.
+const MAIL_ACCEPTED: &str = "mail-accepted";
+
+#[derive(Serialize, Deserialize)]
+struct Accepted {
+    at: DateTime<Utc>,
+    to: Vec<String>,
+}
+
+/// Notes that a test mail to these people was accepted: what was refused before is settled.
+pub fn mail_accepted(world: &World, to: &[String]) -> Result<()> {
+    let accepted = Accepted { at: world.clock.now(), to: to.to_vec() };
+    world.catalog.write(|writer| writer.put_meta(MAIL_ACCEPTED, &serde_json::to_string(&accepted).unwrap_or_default()))
+}
+
 /// Why mails were refused for good, as long as no later mail to the same people was accepted.
 fn refused(reader: &Reader) -> Result<Vec<String>> {
     let letters = |state| reader.letters::<serde_json::Value>(Some(state), Page::first(50));
     let refused = letters(LetterState::Refused)?;
     let accepted = if refused.is_empty() { Vec::new() } else { letters(LetterState::Delivered)? };
+    let tested: Option<Accepted> = reader.meta(MAIL_ACCEPTED)?.and_then(|text| serde_json::from_str(&text).ok());
     let mended = |letter: &Letter<serde_json::Value>| {
-        accepted.iter().any(|later| later.queued_at > letter.queued_at && later.message.get("to") == letter.message.get("to"))
+        let to = |to: &Vec<String>| letter.message.get("to") == serde_json::to_value(to).ok().as_ref();
+        tested.as_ref().is_some_and(|tested| tested.at > letter.queued_at && to(&tested.to))
+            || accepted.iter().any(|later| later.queued_at > letter.queued_at && later.message.get("to") == letter.message.get("to"))
     };
     let mut reasons: Vec<String> = refused.iter().filter(|letter| !mended(letter)).filter_map(|letter| letter.error.clone()).collect();
     reasons.dedup();

@@ -160,9 +160,22 @@ impl Session {
         )
     }
 
-    /// Size of the largest table of the connected database, bytes; 0 without any.
+    /// Size of the largest table of the connected database as it was when last vacuumed or analysed, bytes; 0 without any. Asking for the
+    /// present size would wait for whoever has locked a table.
     pub fn largest_table(&mut self) -> Result<u64> {
-        self.ask("select to_json(coalesce(max(pg_table_size(oid)), 0)) from pg_class where relkind in ('r', 'm')")
+        self.ask(
+            "select to_json(coalesce(max(c.relpages::bigint + coalesce(t.relpages, 0)), 0) * current_setting('block_size')::bigint)
+             from pg_class c left join pg_class t on t.oid = c.reltoastrelid where c.relkind in ('r', 'm')",
+        )
+    }
+
+    /// Size of the connected database without indexes and system catalogs, bytes; too much where those were never vacuumed or analysed.
+    pub fn tables_size(&mut self) -> Result<u64> {
+        self.ask(
+            "select to_json(greatest(0, pg_database_size(current_database())
+               - coalesce(sum(relpages), 0) * current_setting('block_size')::bigint)::bigint)
+             from pg_class where relkind = 'i' or oid < 16384",
+        )
     }
 
     /// Size of the connected database on the server, bytes.

@@ -40,6 +40,7 @@ fn begins_only_when_made(storage: &dyn Storage) {
         storage.list("shop").map(drop),
         storage.projects().map(drop),
         storage.delete(&a),
+        storage.scratch("shop", "run1").map(drop),
         storage.sweep("shop", None).map(drop),
         storage.lock_file("shop").map(drop),
     ];
@@ -97,6 +98,31 @@ fn unfinished_files_go_away(storage: &dyn Storage) {
     for run in ["../x", "", "a-b", "a/b"] {
         assert_eq!(storage.begin(&a, run).err().unwrap().cause, Cause::UnsafePath);
     }
+}
+
+/// A scratch folder goes away like an unfinished file, by itself or swept, with what is in it and not with what its links lead to.
+fn scratch_goes_away(storage: &dyn Storage) {
+    let other = tempfile::tempdir().unwrap();
+    std::fs::write(other.path().join("mine"), b"x").unwrap();
+    let fill = |run: &str| {
+        let scratch = storage.scratch("scratch", run).unwrap();
+        assert!(std::fs::read_dir(scratch.path()).unwrap().next().is_none());
+        std::fs::create_dir_all(scratch.path().join("a/b")).unwrap();
+        std::fs::write(scratch.path().join("a/b/c"), b"x").unwrap();
+        std::os::unix::fs::symlink(other.path(), scratch.path().join("a/link")).unwrap();
+        scratch
+    };
+    let gone = fill("run1");
+    let path = gone.path().to_path_buf();
+    drop(gone);
+    assert!(!path.exists());
+    let (one, two) = (fill("run1"), fill("run12"));
+    assert!(files(storage, "scratch").is_empty(), "scratch is listed");
+    storage.sweep("scratch", Some("run1")).unwrap();
+    assert!(!one.path().exists() && two.path().exists(), "of run1, not of run12");
+    storage.sweep("scratch", None).unwrap();
+    assert!(!two.path().exists() && other.path().join("mine").exists());
+    assert_eq!(storage.scratch("scratch", "a/b").err().unwrap().cause, Cause::UnsafePath);
 }
 
 /// Small files are replaced, any file is deleted, and both can be said twice.
@@ -160,6 +186,7 @@ fn conforms(storage: &dyn Storage) {
     a_file_is_whole_or_absent(storage);
     a_taken_name_is_refused(storage);
     unfinished_files_go_away(storage);
+    scratch_goes_away(storage);
     small_files_are_replaced_and_deleted(storage);
     projects_keep_apart(storage);
     strange_file_names_are_refused(storage);

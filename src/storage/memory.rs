@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Entry, Key, Pending, Storage, checked, names};
+use super::{Entry, Key, Pending, Scratch, Storage, checked, names};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
 
@@ -191,8 +191,22 @@ impl Storage for Memory {
         })
     }
 
+    fn scratch(&self, project: &str, run: &str) -> Result<Scratch> {
+        let name = format!("{}{}", super::unfinished_prefix(Some(run))?, RunId::random());
+        let folder = self.lock_file(project)?.with_extension("scratch").join(name);
+        let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder);
+        made.map_err(|error| Failure::storage(format!("making {}", folder.display()), &error))?;
+        Ok(Scratch::new(folder))
+    }
+
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>> {
         let prefix = super::unfinished_prefix(run)?;
+        let scratches = self.lock_file(project)?.with_extension("scratch");
+        for debris in std::fs::read_dir(scratches).into_iter().flatten().flatten() {
+            if debris.file_name().to_string_lossy().starts_with(&prefix) {
+                drop(std::fs::remove_dir_all(debris.path()));
+            }
+        }
         self.with(|contents| {
             let swept: Vec<_> =
                 contents.unfinished.keys().filter(|(of, name)| of == project && name.starts_with(&prefix)).cloned().collect();

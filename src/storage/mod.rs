@@ -8,6 +8,7 @@ pub mod names;
 mod conformance;
 mod local;
 mod memory;
+mod scratch;
 
 use std::collections::HashSet;
 use std::fmt::Debug;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 
 pub use local::Local;
 pub use memory::Memory;
+pub use scratch::Scratch;
 
 use crate::clock::Clock;
 use crate::error::{Cause, Failure, Result};
@@ -85,6 +87,8 @@ pub trait Storage: Send + Sync + Debug {
     fn projects(&self) -> Result<Vec<String>>;
     /// Deletes a file durably; one that is gone already is fine.
     fn delete(&self, key: &Key) -> Result<()>;
+    /// An empty folder with the space of this storage, for the parts of a run's artifact; it counts as one of the run's unfinished files.
+    fn scratch(&self, project: &str, run: &str) -> Result<Scratch>;
     /// Removes a project's unfinished files, of one run or of all; returns their names. Call it only while holding the project's lock.
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>>;
     /// Bytes that can still be written; `None` where there is no such bound.

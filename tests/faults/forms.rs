@@ -86,7 +86,7 @@ fn the_globals_restore_with_their_line() {
 #[test]
 fn what_cannot_be_dumped_is_refused_when_the_file_is_read() {
     for (line, words) in [
-        ("format = \"directory\"", "can't be made yet"),
+        ("jobs = 4", "needs the directory format"),
         ("options = [\"--file=/etc/x\"]", "pgdumpd itself stores"),
         ("options = [\"--enable-row-security\"]", "BYPASSRLS"),
         ("options = [\"--no-such-thing\"]", "isn't known"),

@@ -18,7 +18,7 @@ use pgdumpd::model::backup::Trigger;
 use pgdumpd::model::settings::Settings;
 use pgdumpd::ops::World;
 use pgdumpd::process::{Cancel, CancelReason};
-use pgdumpd::storage::{Entry, Key, Pending, Storage};
+use pgdumpd::storage::{Entry, Key, Pending, Scratch, Storage};
 
 use crate::scene::{LONG, Scene};
 
@@ -95,6 +95,10 @@ impl Storage for Hanging {
     fn delete(&self, key: &Key) -> Result<()> {
         self.real.delete(key)
     }
+    fn scratch(&self, project: &str, run: &str) -> Result<Scratch> {
+        self.real.scratch(project, run)
+    }
+
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>> {
         self.real.sweep(project, run)
     }

@@ -15,7 +15,7 @@ use pgdumpd::model::backup::Trigger;
 use pgdumpd::ops::World;
 use pgdumpd::process::Cancel;
 use pgdumpd::storage::names::{self, Kind};
-use pgdumpd::storage::{Entry, Key, Pending, Storage};
+use pgdumpd::storage::{Entry, Key, Pending, Scratch, Storage};
 
 use crate::scene::Scene;
 
@@ -94,6 +94,9 @@ impl Storage for Lying {
         }
         self.deleted.lock().unwrap().push(key.file.clone());
         self.real.delete(key)
+    }
+    fn scratch(&self, project: &str, run: &str) -> Result<Scratch> {
+        self.real.scratch(project, run)
     }
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>> {
         self.real.sweep(project, run)

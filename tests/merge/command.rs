@@ -125,7 +125,12 @@ fn a_damaged_archive_leaves_the_table_as_it_was() {
     let shop = Shop::new("", "compression = \"none\"");
     shop.ask("delete from orders where id < 5");
     let before = shop.hash();
-    let name = shop.rig.stored().into_iter().find(|name| name.ends_with(".dump")).expect("an artifact");
+    let name = shop
+        .rig
+        .stored()
+        .into_iter()
+        .find(|name| std::path::Path::new(name).extension().is_some_and(|ending| ending == "dump"))
+        .expect("an artifact");
     let path = shop.rig.storage().join(name);
     let mut bytes = std::fs::read(&path).expect("read");
     let at = bytes.windows(8).position(|window| window == b" 10\tc10\n").expect("row 10");

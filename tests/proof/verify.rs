@@ -77,7 +77,7 @@ fn f31_one_flipped_byte_is_found_named_and_told() {
     // One mail, that says which, which check, and what is left.
     let mails = stage.mails("DAMAGED shop");
     assert_eq!(mails.len(), 1, "{mails:?}");
-    for words in ["SHA-256", "pgdumpd verify", "There is no other good backup of it"] {
+    for words in ["SHA-256", &format!("verify {id} --level read"), "There is no other good backup of it"] {
         assert!(mails[0].contains(words), "{words}: {}", mails[0]);
     }
     // It never counts as kept, and never goes by itself.

@@ -120,7 +120,7 @@ impl Scene {
         );
         text += &self.cluster.psql_in(
             database,
-            "select coalesce(string_agg(schemaname || '.' || sequencename || ' ' || coalesce(last_value, -1), E'\\n' order by 1), '') from pg_sequences",
+            "select coalesce(string_agg(schemaname || '.' || sequencename || ' ' || coalesce(last_value, -1), E'\\n' order by schemaname, sequencename), '') from pg_sequences",
         );
         text += &self.cluster.psql_in(
             database,

@@ -107,7 +107,6 @@ fn shapes_that_cannot_be_are_refused() {
         "content = \"globals\"",
         "format = \"custm\"",
         "format = \"tar\"\ncompression = \"native\"",
-        "format = \"directory\"\njobs = 4",
         "jobs = 4",
         "tables = [\"a\"]\nschemas = [\"b\"]",
         "options = [\"-j\"]",
@@ -121,9 +120,8 @@ fn shapes_that_cannot_be_are_refused() {
         :10: project "shop": compression: none has no levels; expected "zstd", "gzip", "bzip2", each also with a level ("zstd:9"), "none" or "native"
         :10: project "shop": content: unknown value globals; expected "full", "schema" or "data"
         :10: project "shop": format: unknown value custm; expected "custom", "plain", "tar" or "directory"; did you mean custom?
-        :11: project "shop": compression: native compression needs the custom format, not tar
-        :10: project "shop": format: the directory format can't be made yet; use "custom", which pg_restore --jobs restores in parallel as well
-        :10: project "shop": jobs: more than one job needs the directory format, which can't be made yet; leave jobs out
+        :11: project "shop": compression: native compression needs the custom or the directory format, not tar
+        :10: project "shop": jobs: more than one job needs the directory format, not custom; set format = "directory", or leave jobs out
         :11: project "shop": schemas: has no effect beside tables, pg_dump ignores it; write the schema into each pattern: tables = ["sales.*"]
         :10: project "shop": options: -j is not a long option; write one word each: "--no-comments", "--rows-per-insert=100"
         :10: project "shop": options: the pg_dump option "--file=/etc/x" can't be used: pgdumpd itself stores what pg_dump writes

@@ -57,6 +57,9 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     }
     let database_size = session.database_size()?;
     let properties = Some(session.properties()?);
+    if estimate.is_none() && request.shape.format == Format::Directory {
+        scratch_room(means, request, &mut session)?;
+    }
     if estimate.is_none() {
         warnings.extend(unsure_of_space(means, database_size)?);
     }
@@ -70,7 +73,7 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
 
 /// The session with the project's lock on the server; or none, where it would take the last connection from the dump itself.
 fn beside(means: Means<'_>, request: &Request, mut session: Session, warnings: &mut Vec<String>) -> Result<Option<Session>> {
-    if session.spare_connections()? > 0 {
+    if session.spare_connections()? >= request.shape.connections() {
         server_lock(means, request, &mut session, warnings)?;
         return Ok(Some(session));
     }
@@ -87,10 +90,22 @@ fn beside(means: Means<'_>, request: &Request, mut session: Session, warnings: &
 
 /// Refuses where the next backup won't fit; returns what it is expected to need.
 fn room(world: &World, means: Means<'_>, request: &Request) -> Result<Option<u64>> {
-    let needed = space::estimate(world, &means.project.name, &request.database, &request.shape.selection())?;
+    let needed = space::estimate(world, &means.project.name, &request.database, &request.shape)?;
     match means.storage.free_space()? {
-        Some(free) if free < needed.unwrap_or(1) => Err(no_space(means, free, needed.unwrap_or(1))),
+        Some(free) if free < needed.unwrap_or(1) => Err(no_space(means, request, free, needed.unwrap_or(1))),
         _ => Ok(needed),
+    }
+}
+
+/// A directory dump lies on the disk uncompressed before it is packed. Where no earlier one tells how large that is, the tables do.
+fn scratch_room(means: Means<'_>, request: &Request, session: &mut Session) -> Result<()> {
+    if !request.shape.selection().is_full() {
+        return Ok(());
+    }
+    let needed = session.tables_size()?;
+    match means.storage.free_space()? {
+        Some(free) if free < needed => Err(no_space(means, request, free, needed)),
+        _ => Ok(()),
     }
 }
 
@@ -119,8 +134,17 @@ fn spool(session: &mut Session) -> Result<Option<String>> {
     }))
 }
 
-fn no_space(means: Means<'_>, free: u64, needed: u64) -> Failure {
+fn no_space(means: Means<'_>, request: &Request, free: u64, needed: u64) -> Failure {
     let storage = means.storage.name();
+    if request.shape.format == Format::Directory {
+        let words = format!(
+            "storage {storage:?} has {} free beyond its reserve, but pg_dump's uncompressed files and the backup made of them are expected to need {}",
+            show_size(free),
+            show_size(needed)
+        );
+        return Failure::new(Cause::Space, words)
+            .hint("free some space, or use format = \"custom\", which needs no room but the backup's own");
+    }
     Failure::new(
         Cause::Space,
         format!(

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, MANIFEST_FORMAT, Manifest, Marks, Structure};
-use crate::model::dump::{Compression, restore_command};
+use crate::model::dump::{Compression, Format, restore_command};
 use crate::model::project::Project;
 use crate::process::{self, Exit, Spec};
 use crate::storage::{Key, Pending, names};
@@ -44,7 +44,9 @@ pub(super) fn commit(
     manifest.warnings.extend(doubt.note);
     world.catalog.write(|writer| writer.stage_manifest(&request.run, &manifest))?;
     pending.commit()?;
-    let committed = if unchecked { read_whole(means, &manifest, key) } else { Ok(()) };
+    // A directory dump was read before it was packed.
+    let unread = unchecked && request.shape.format != Format::Directory;
+    let committed = if unread { read_whole(means, &manifest, key) } else { Ok(()) };
     if let Err(failure) = committed.and_then(|()| manifest::commit(means.storage.as_ref(), &manifest)) {
         undo(means, key);
         return Err(failure);

@@ -1,5 +1,7 @@
 //! The dump itself: `pg_dump` on one end, the pending artifact on the other, and someone watching both.
 
+use std::io::Read;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::error::{Cause, Failure, Result};
@@ -10,20 +12,20 @@ use crate::postgres::archive::{Observed, Tap};
 use crate::postgres::connection;
 use crate::postgres::dump::Dump;
 use crate::postgres::session::Session;
-use crate::process::{self, Cancel, CancelReason, Child, Exit, Output, Spec};
-use crate::storage::Pending;
+use crate::process::{self, Cancel, CancelReason, Child, Exit, Identity, Output, Spec};
+use crate::storage::{Pending, Scratch};
 use crate::stream::{self, Done, PumpError, Pumped, Side};
 use crate::units::{show_duration, show_size};
 
 use super::before::Asked;
 use super::watch::{self, Seen};
-use super::{Means, Request};
+use super::{Means, Request, directory};
 
 /// How long `pg_dump` may take to end after its output has ended.
 const AFTER_EOF: Duration = Duration::from_secs(60);
 
 /// How long an unwanted `pg_dump` has between TERM and KILL.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 
 /// The number of the lock's descriptor in `pg_dump`; it never uses it.
 const LOCK_FD: i32 = 8;
@@ -40,19 +42,31 @@ pub(super) struct Dumped {
 
 /// Runs `pg_dump` into `sink` and gives that back, whole but not committed. On success it exited 0 and the archive was whole; on failure its process group and its backend are gone.
 pub(super) fn stream(means: Means<'_>, request: &Request, asked: &mut Asked, sink: Box<dyn Pending>) -> Result<(Dumped, Box<dyn Pending>)> {
-    let spec = command(means, request, asked);
+    let scratch = match request.shape.format {
+        Format::Directory if request.shape.content != Content::Globals => {
+            Some(means.storage.scratch(&means.project.name, request.run.as_str())?)
+        }
+        _ => None,
+    };
+    let spec = command(means, request, asked, scratch.as_ref().map(Scratch::path));
     let began = Instant::now();
     let mut child = process::spawn(&spec)?;
     means.lock.note(Some(child.identity()))?;
-    let result = run(means, request, asked, sink, &mut child, began);
+    let result = match &scratch {
+        None => run(means, request, asked, sink, &mut child, began),
+        Some(scratch) => directory::run(means, request, asked, sink, &mut child, began, scratch.path()),
+    };
     if result.is_err() {
         child.terminate(GRACE);
         end_backend(means, request, asked);
     }
+    if let Some(scratch) = scratch {
+        directory::remove(scratch);
+    }
     result
 }
 
-fn command(means: Means<'_>, request: &Request, asked: &Asked) -> Spec {
+fn command(means: Means<'_>, request: &Request, asked: &Asked, scratch: Option<&Path>) -> Spec {
     let dump = Dump {
         client: &asked.client,
         access: means.access,
@@ -61,10 +75,10 @@ fn command(means: Means<'_>, request: &Request, asked: &Asked) -> Spec {
         shape: &request.shape,
         limits: &means.project.limits,
         run: &request.run,
-        scratch: None,
+        scratch,
     };
     let mut spec = if request.shape.content == Content::Globals { dump.globals_command(asked.server.superuser) } else { dump.command() };
-    spec.stdout = Output::Piped;
+    spec.stdout = if scratch.is_some() { Output::Null } else { Output::Piped };
     // The child keeps the project's lock for as long as it lives, even where this process is gone.
     spec.inherit.push((means.lock.fd(), LOCK_FD));
     spec
@@ -81,29 +95,48 @@ fn run(
     let source = child.take_stdout().ok_or_else(|| Failure::new(Cause::System, "pg_dump was started without an output to read"))?;
     stream::enlarge_pipe(&source);
     let mut tap = tap_for(request);
-    let (over, give_up) = (Cancel::new(), means.cancel.child());
     let target = child.identity();
+    let (pumped, seen) = through(means, request, asked, Box::new(source), &mut tap, sink, Some(&target));
+    let exit = if pumped.is_ok() { child.wait_timeout(AFTER_EOF) } else { None };
+    let exit = exit.unwrap_or_else(|| child.terminate(GRACE));
+    let Done { pumped, sink } = judge(means, asked, pumped, &seen, exit, &child.stderr_tail(), began)?;
+    Ok((Dumped { observed: observed(request, tap)?, pumped }, sink))
+}
+
+/// Everything from `source` through the tap into `sink`, watched. With a `target` the source is fed by that process.
+pub(super) fn through(
+    means: Means<'_>,
+    request: &Request,
+    asked: &mut Asked,
+    source: Box<dyn Read + Send>,
+    tap: &mut Tap,
+    sink: Box<dyn Pending>,
+    target: Option<&Identity>,
+) -> (Result<Done<Box<dyn Pending>>, PumpError>, Seen) {
+    let (over, give_up) = (Cancel::new(), means.cancel.child());
     let workers = means.project.compression_workers;
     let (pumped, seen) = std::thread::scope(|scope| {
         let session = asked.session.as_mut();
-        let watcher = scope.spawn(|| watch::watch(means, request, session, &target, &over, &give_up));
+        let watcher = scope.spawn(|| watch::watch(means, request, session, target, &over, &give_up));
         let stop = || give_up.is_cancelled();
-        let pumped = stream::pump(Box::new(source), &mut tap, request.shape.compression, workers, sink, means.gauge, &stop);
+        let pumped = stream::pump(source, tap, request.shape.compression, workers, sink, means.gauge, &stop);
         over.cancel(CancelReason::Cancelled);
         (pumped, watcher.join().unwrap_or_default())
     });
     asked.warnings.extend(seen.warnings.iter().cloned());
-    let exit = if pumped.is_ok() { child.wait_timeout(AFTER_EOF) } else { None };
-    let exit = exit.unwrap_or_else(|| child.terminate(GRACE));
-    let Done { pumped, sink } = judge(means, asked, pumped, &seen, exit, child, began)?;
+    (pumped, seen)
+}
+
+/// What the tap saw; rows that an option made uncountable are unknown.
+pub(super) fn observed(request: &Request, tap: Tap) -> Result<Observed> {
     let mut observed = tap.finish()?;
     if options::breaks_row_counting(&request.shape.options) {
         observed.tables.iter_mut().for_each(|table| table.rows = None);
     }
-    Ok((Dumped { observed, pumped }, sink))
+    Ok(observed)
 }
 
-fn tap_for(request: &Request) -> Tap {
+pub(super) fn tap_for(request: &Request) -> Tap {
     match (request.shape.content, request.shape.format) {
         (Content::Globals, _) => Tap::globals(),
         (_, Format::Custom) => Tap::custom(),
@@ -115,16 +148,15 @@ fn tap_for(request: &Request) -> Tap {
 /// Which of the things that went wrong is the cause: a wish to end, then a limit, then the destination, then `pg_dump`, then the archive.
 ///
 /// The exit status is looked at before the archive: a `pg_dump` that failed has told why, and its archive is short because of that.
-fn judge(
+pub(super) fn judge<T>(
     means: Means<'_>,
     asked: &mut Asked,
-    pumped: Result<Done<Box<dyn Pending>>, PumpError>,
+    pumped: Result<T, PumpError>,
     seen: &Seen,
     exit: Exit,
-    child: &Child,
+    tail: &str,
     began: Instant,
-) -> Result<Done<Box<dyn Pending>>> {
-    let tail = child.stderr_tail();
+) -> Result<T> {
     if let Some(reason) = means.cancel.reason() {
         return Err(Failure::new(Cause::Interrupted, format!("the dump was ended: {reason}")));
     }

@@ -5,6 +5,7 @@
 
 mod before;
 mod commit;
+mod directory;
 mod doubt;
 mod dump;
 mod watch;

@@ -36,12 +36,12 @@ pub(super) struct Seen {
 }
 
 /// Watches until `over` is cancelled or a bound is passed; then `give_up` is cancelled, so that a stalled destination can't hold the dump
-/// either. Without a session nobody is asked who blocks whom.
+/// either. Without a target nothing but the storage is at work. Without a session nobody is asked who blocks whom.
 pub(super) fn watch(
     means: Means<'_>,
     request: &Request,
     mut session: Option<&mut Session>,
-    target: &Identity,
+    target: Option<&Identity>,
     over: &Cancel,
     give_up: &Cancel,
 ) -> Seen {
@@ -53,7 +53,7 @@ pub(super) fn watch(
             end(target, over);
             break;
         }
-        if let Some(verdict) = bound_passed(means, began, &seen) {
+        if let Some(verdict) = bound_passed(means, began, &seen, target.is_some()) {
             give_up.cancel(CancelReason::Failed(verdict.clone()));
             seen.verdict = Some(verdict);
             end(target, over);
@@ -69,7 +69,7 @@ pub(super) fn watch(
     seen
 }
 
-fn bound_passed(means: Means<'_>, began: Instant, seen: &Seen) -> Option<Failure> {
+fn bound_passed(means: Means<'_>, began: Instant, seen: &Seen, dumping: bool) -> Option<Failure> {
     let limits = &means.project.limits;
     if let Some(total) = limits.total.filter(|total| began.elapsed() >= *total) {
         return Some(
@@ -86,6 +86,8 @@ fn bound_passed(means: Means<'_>, began: Instant, seen: &Seen) -> Option<Failure
     Some(match reading.waiting {
         Waiting::OnSink => Failure::new(Cause::Storage, format!("storage {:?} took no byte for {span}", means.storage.name()))
             .hint("the destination is stalled: look at the disk or the network file system"),
+        _ if !dumping => Failure::new(Cause::Storage, format!("storage {:?} gave no byte for {span}", means.storage.name()))
+            .hint("it stalled while the dump's files were packed: look at the disk or the network file system"),
         _ => {
             let blocked = seen.blocker.as_ref().map(|who| format!("; it waits for {who}")).unwrap_or_default();
             Failure::new(Cause::NoProgress, format!("pg_dump wrote no byte for {span}{blocked}"))
@@ -113,7 +115,8 @@ fn ask(request: &Request, session: &mut Session, seen: &mut Seen) {
     }
 }
 
-fn end(target: &Identity, over: &Cancel) {
+fn end(target: Option<&Identity>, over: &Cancel) {
+    let Some(target) = target else { return };
     signal(target, Signal::TERM);
     if over.wait_timeout(GRACE).is_none() {
         signal(target, Signal::KILL);

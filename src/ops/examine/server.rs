@@ -98,7 +98,7 @@ fn rights(session: &mut Session, shape: &DumpShape, findings: &mut Vec<Finding>)
 fn room(world: &World, project: &Project, session: &mut Session, database: &str, shape: &DumpShape) -> Result<Finding> {
     let size = session.database_size()?;
     let free = world.storage(project)?.free_space()?;
-    let needed = space::estimate(world, &project.name, database, &shape.selection())?;
+    let needed = space::estimate(world, &project.name, database, shape)?;
     Ok(match (free, needed) {
         (Some(free), Some(needed)) if free < needed => Finding::problem(
             "",

@@ -2,34 +2,17 @@
 //!
 //! Entries pass one by one; a question that needs to know one before another reads them again.
 
-use std::io::{BufReader, Read};
-
 use serde::Serialize;
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::Manifest;
-use crate::model::dump::{Content, Format};
-use crate::ops::artifact;
+use crate::model::dump::Content;
+use crate::ops::entries::entries;
 use crate::postgres::archive::ddl::{self, Belongings};
-use crate::postgres::archive::members::Members;
 use crate::postgres::archive::name::{Finder, Wanted, shown};
 use crate::postgres::archive::statement::Qualified;
-use crate::postgres::archive::toc::{self, Data, Entry, Header, Section};
+use crate::postgres::archive::toc::{Data, Entry, Section};
 use crate::storage::Storage;
-
-/// Bytes read at once.
-const BUFFER: usize = 128 * 1024;
-
-/// A decompressed archive, buffered.
-pub(super) type Source = BufReader<Box<dyn Read + Send>>;
-
-/// What follows the table of contents.
-pub(super) enum Behind {
-    /// Blocks, from this offset of the archive on.
-    Blocks(Source, Header, u64),
-    /// Further members.
-    Members(Members<Source>),
-}
 
 /// One entry of the table of contents.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -65,38 +48,6 @@ pub struct Statement {
     pub sql: String,
 }
 
-/// Opens the archive, buffered.
-pub(super) fn open(storage: &dyn Storage, manifest: &Manifest, offset: u64) -> Result<Source> {
-    Ok(BufReader::with_capacity(BUFFER, artifact::open_at(storage, manifest, offset)?))
-}
-
-/// Gives the archive's entries, and what follows them. Plain dumps have none.
-pub(super) fn entries(storage: &dyn Storage, manifest: &Manifest, give: &mut dyn FnMut(Entry)) -> Result<Behind> {
-    let file = &manifest.backup_file;
-    if manifest.dump_format == Format::Plain || manifest.content == Content::Globals {
-        let words = format!("{file} is a script, which has no table of contents");
-        return Err(Failure::new(Cause::NotFound, words).hint("it can be read as it is: unpack it and look into it with a pager"));
-    }
-    let mut source = open(storage, manifest, 0)?;
-    let named = |failure: Failure| named(manifest, failure);
-    if manifest.dump_format == Format::Custom {
-        let (header, end) = toc::each(&mut source, give).map_err(named)?;
-        return Ok(Behind::Blocks(source, header, end));
-    }
-    let mut members = Members::new(source);
-    if members.next_member().map_err(named)?.as_deref() != Some("toc.dat") {
-        let words = format!("{file} doesn't begin with its table of contents (toc.dat)");
-        return Err(Failure::new(Cause::Damaged, words).hint("unpack it with tar, and read it with pg_restore"));
-    }
-    toc::each(&mut BufReader::with_capacity(BUFFER, &mut members), give).map_err(named)?;
-    Ok(Behind::Members(members))
-}
-
-/// A failure that says which file it was.
-pub(super) fn named(manifest: &Manifest, failure: Failure) -> Failure {
-    if failure.message.contains(&manifest.backup_file) { failure } else { failure.context(&manifest.backup_file) }
-}
-
 /// The table of contents.
 pub fn toc(storage: &dyn Storage, manifest: &Manifest) -> Result<Vec<Summary>> {
     let mut summaries = Vec::new();
@@ -122,7 +73,8 @@ fn summary(entry: Entry) -> Summary {
     }
 }
 
-/// The statements that make a table and all that belongs to it, in the archive's order, and the table's name.
+/// The statements that make a table and all that belongs to it, in the archive's order (a partition's
+/// attachment last), and the table's name.
 pub fn ddl(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Result<(String, Vec<Statement>)> {
     let mut finder = Finder::new(wanted);
     entries(storage, manifest, &mut |entry| {
@@ -139,7 +91,17 @@ pub fn ddl(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Resul
             statements.push(Statement { sql: ddl::statements(&entry), kind: entry.desc, name: entry.tag });
         }
     })?;
+    attach_late(&mut statements);
     Ok((shown(&schema, &name), statements))
+}
+
+/// A partition is attached once its own keys and indexes are there: a parent that has its already would make them a second time.
+fn attach_late(statements: &mut [Statement]) {
+    statements.sort_by_key(|statement| match statement.kind.as_str() {
+        "TABLE ATTACH" => 1,
+        "INDEX ATTACH" => 2,
+        _ => 0,
+    });
 }
 
 /// A backup of rows alone holds no definitions; that explains more than near names.

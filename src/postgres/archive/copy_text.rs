@@ -35,6 +35,11 @@ impl CopyText {
         self.bytes
     }
 
+    /// Lines so far.
+    pub(super) fn lines(&self) -> u64 {
+        self.newlines
+    }
+
     /// Rows and their bytes, if the data ended as it must.
     pub(super) fn rows(&self) -> Option<(u64, u64)> {
         (self.bytes >= END.len() as u64 && self.tail == *END).then(|| (self.newlines.saturating_sub(3), self.bytes - END.len() as u64))

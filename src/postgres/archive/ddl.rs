@@ -17,7 +17,7 @@ pub struct Belongings {
     name: String,
     /// Dump id and name as SQL has it, once it has been seen.
     table: Option<(i32, String)>,
-    /// What defaults need; those of them that are sequences belong to the table.
+    /// What the table and its defaults need; those of them that are sequences belong to it.
     needed: BTreeSet<i32>,
     /// The entries taken so far, with the name of an index they make.
     taken: BTreeMap<i32, String>,
@@ -30,10 +30,11 @@ impl Belongings {
         Self { schema: schema.to_owned(), name: name.to_owned(), table: None, needed: BTreeSet::new(), taken: BTreeMap::new() }
     }
 
-    /// Finds the table and what its defaults need.
+    /// Finds the table and what it needs.
     pub fn learn(&mut self, entry: &Entry) {
         if self.table.is_none() && NAMED.contains(&entry.desc.as_str()) && self.here(entry) && entry.tag == self.name {
             self.table = Some((entry.dump_id, sql_name(entry).unwrap_or_default()));
+            self.needed.extend(&entry.dependencies);
         } else if entry.desc == "DEFAULT" && self.is_part(entry) {
             self.needed.extend(&entry.dependencies);
         }

@@ -20,6 +20,7 @@ mod tar;
 pub mod toc;
 mod unpack;
 
+pub use fingerprint::is_schema;
 pub use unpack::unpack;
 
 use crate::error::{Cause, Failure, Result};
@@ -181,6 +182,12 @@ fn unread(error: std::io::Error) -> Failure {
 fn altered(message: String) -> Failure {
     Failure::new(Cause::Damaged, message)
         .hint("the stored file is no longer what was dumped: compare it with its checksum, fetch it from a copy, or take another backup")
+}
+
+/// Whether an archive or a `toc.dat` that begins like this is of a version that the taps know.
+#[must_use]
+pub fn is_known(beginning: &[u8]) -> bool {
+    !matches!(toc::Parser::default().feed(beginning, &mut |_, _| {}), Err(Trouble::Beyond(_)))
 }
 
 fn incomplete(message: impl Into<String>) -> Failure {

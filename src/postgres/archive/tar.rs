@@ -199,6 +199,11 @@ impl Contents {
         if !self.toc_complete {
             return Err(incomplete("the tar archive has no complete table of contents (toc.dat)"));
         }
+        let listed: u64 = self.members.iter().filter(|(name, _)| is_list_of_blobs(name)).map(|(_, text)| text.lines()).sum();
+        if listed != self.large_objects {
+            let found = self.large_objects;
+            return Err(incomplete(format!("the tar archive lists {listed} large objects and holds {found} of them")));
+        }
         let mut tables = Vec::new();
         for Announced { file, others, table } in std::mem::take(&mut self.announced) {
             let plain = std::iter::once(&file).chain(&others).find_map(|name| self.members.get(name));
@@ -229,6 +234,11 @@ impl Contents {
             bytes,
         })
     }
+}
+
+/// `blobs.toc` or `blobs_ID.toc`: one line for each large object, never compressed (`pg_backup_directory.c`, `pg_backup_tar.c`).
+fn is_list_of_blobs(name: &str) -> bool {
+    name.strip_suffix(".toc").is_some_and(|stem| stem.starts_with("blobs"))
 }
 
 fn of_table(table: Option<&(TableEntry, bool)>) -> String {

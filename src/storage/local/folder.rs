@@ -101,6 +101,27 @@ impl Folder {
         }
     }
 
+    /// Makes a folder that must not exist yet, for its owner alone.
+    pub(super) fn make(&self, name: &str) -> Result<bool> {
+        match rustix::fs::mkdirat(&self.fd, name, Mode::RWXU) {
+            Ok(()) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(self.failure("making", name, error)),
+        }
+    }
+
+    /// Removes a folder with all that is in it, if it is there. Links in it are removed themselves.
+    pub(super) fn remove_tree(&self, name: &str) -> Result<()> {
+        let Some(folder) = self.open(name)? else { return Ok(()) };
+        for found in folder.list()? {
+            if found.is_folder { folder.remove_tree(&found.name)? } else { folder.remove(&found.name)? }
+        }
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.failure("removing", name, error)),
+        }
+    }
+
     /// Gives a file its final name, which must not be taken.
     pub(super) fn rename_new(&self, from: &str, to: &str) -> Result<()> {
         let done = match rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {
