@@ -10,6 +10,7 @@ use crate::stream::gauge::Gauge;
 
 pub mod drill;
 mod hold;
+mod looking;
 pub mod mend;
 pub mod prune;
 pub mod rebuild;
