@@ -18,7 +18,7 @@ use crate::model::run::{ANY_DATABASE, Run, RunStatus, SlotOutcome};
 use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
-use crate::ops::verify::{self, Looked, Verdict};
+use crate::ops::verify::{Looked, Verdict};
 use crate::ops::{World, mount, repair, targets};
 use crate::postgres::connection::{Access, named_by};
 use crate::postgres::session::Session;
@@ -28,6 +28,7 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
 use super::hold::{self, Hold};
+use super::looking;
 use super::{Board, Current, Gate, Retry};
 
 /// The database name under which a server's roles and tablespaces are kept.
@@ -147,7 +148,7 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
     let redactor = Redactor::new(access.secret());
     let job = Job { world, order, setting, storage, lock: &lock, clients: &clients, access: &access, redactor: &redactor };
     job.backups(report)?;
-    job.look_again(report)?;
+    report.looked = looking::after(world, project, storage, &clients, &report.runs, setting.cancel)?;
     if report.runs.iter().any(|(_, manifest)| manifest.is_some()) && setting.cancel.reason().is_none() {
         let pruned = prune_after(world, project, report);
         report.pruned = Some(pruned);
@@ -291,19 +292,6 @@ impl Job<'_> {
             };
             let ended = self.one(&shape, GLOBALS, first, &mut report.unrecorded);
             report.runs.push(ended);
-        }
-        Ok(())
-    }
-
-    /// Looks at each new backup again, before it lets older ones go, where the project wants that.
-    fn look_again(&self, report: &mut Report) -> Result<()> {
-        let Some(level) = self.order.project.verify.after_backup else { return Ok(()) };
-        let clients = Ok(self.clients.clone());
-        for (run, _) in report.runs.iter().filter(|(_, made)| made.is_some()) {
-            let Some(row) = self.world.catalog.read(|reader| reader.backup(&run.id))? else { continue };
-            let (cancel, gauge) = (self.setting.cancel, Gauge::new());
-            let means = verify::Means { storage: self.storage, clients: &clients, cancel, held: &|| false, gauge: &gauge };
-            report.looked.push(super::look(self.world, means, &row, level)?);
         }
         Ok(())
     }

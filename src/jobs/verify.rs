@@ -11,7 +11,7 @@ use crate::postgres::version::Clients;
 use crate::process::Cancel;
 use crate::stream::gauge::Gauge;
 
-use super::{Board, Current};
+use super::{Board, Current, looking};
 
 /// How to go about it.
 pub struct Setting<'a> {
@@ -51,7 +51,7 @@ pub fn run(world: &World, settings: &Settings, row: &BackupRow, level: ProofLeve
         gauge: gauge.clone(),
     });
     let means = Means { storage, clients: &clients, cancel: setting.cancel, held: setting.held, gauge: &gauge };
-    let looked = super::look(world, means, row, level);
+    let looked = looking::look(world, means, row, level);
     setting.board.take(&row.id);
     looked
 }

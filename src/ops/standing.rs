@@ -239,6 +239,10 @@ fn suspended(reader: &Reader, settings: &Settings) -> Result<HashMap<String, Vec
     Ok(found)
 }
 
+fn restored((backup, project, at, took_ms): (RunId, String, DateTime<Utc>, Option<u64>)) -> (String, Restored) {
+    (project, Restored { backup, at, took_ms })
+}
+
 /// Where the last test mail is noted that was accepted.
 const MAIL_ACCEPTED: &str = "mail-accepted";
 
@@ -252,10 +256,6 @@ struct Accepted {
 pub fn mail_accepted(world: &World, to: &[String]) -> Result<()> {
     let accepted = Accepted { at: world.clock.now(), to: to.to_vec() };
     world.catalog.write(|writer| writer.put_meta(MAIL_ACCEPTED, &serde_json::to_string(&accepted).unwrap_or_default()))
-}
-
-fn restored((backup, project, at, took_ms): (RunId, String, DateTime<Utc>, Option<u64>)) -> (String, Restored) {
-    (project, Restored { backup, at, took_ms })
 }
 
 /// Why mails were refused for good, as long as no later mail to the same people was accepted.

@@ -68,7 +68,7 @@ pub struct Throwaway {
 #[must_use]
 pub fn places(state_dir: &Path) -> Vec<PathBuf> {
     let state = state_dir.join("scratch");
-    let short = state.as_os_str().len() + PREFIX.len() + 40 < LONGEST_SOCKET;
+    let short = state.as_os_str().len() + PREFIX.len() + 30 < LONGEST_SOCKET;
     let temporary = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
     let own = (!is_root() && short).then_some(state);
     own.into_iter().chain([temporary]).collect()
