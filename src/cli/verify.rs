@@ -130,7 +130,7 @@ fn carry_out(world: &World, settings: &Settings, row: &BackupRow, level: ProofLe
     })
 }
 
-fn print(looked: &Looked) {
+pub(super) fn print(looked: &Looked) {
     let Looked { backup, level, verdict, took_ms } = looked;
     let name = format!("{} {}/{}", backup.id, backup.project, backup.database);
     match verdict {

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
-use crate::model::backup::RunId;
+use crate::error::Result;
+use crate::model::backup::{BackupRow, ProofLevel, RunId};
+use crate::ops::World;
+use crate::ops::verify::{self as looking, Looked, Verdict};
 use crate::stream::gauge::Gauge;
 
 pub mod drill;
@@ -16,6 +19,26 @@ pub mod rebuild;
 pub mod restore;
 pub mod scheduled;
 pub mod verify;
+
+/// Looks at a backup. Damage goes into the audit log as well: somebody may ask one day since when it was known.
+fn look(world: &World, means: looking::Means<'_>, row: &BackupRow, level: ProofLevel) -> Result<Looked> {
+    let looked = looking::verify(world, means, row, level)?;
+    let row = &looked.backup;
+    match &looked.verdict {
+        Verdict::Good => {
+            tracing::info!(backup = %row.id, project = row.project, took_ms = looked.took_ms, "verified: {}", looking::proves(looked.level))
+        }
+        Verdict::Gone => tracing::info!(backup = %row.id, project = row.project, "the backup was removed before it could be verified"),
+        Verdict::Unread(failure) => {
+            tracing::error!(backup = %row.id, project = row.project, cause = %failure.cause, "the backup can't be verified: {failure}");
+        }
+        Verdict::Damaged(why) => {
+            tracing::error!(backup = %row.id, project = row.project, file = row.file, "the backup is DAMAGED: {why}");
+            world.audit("verify", Some(&row.project), &row.file, &format!("damaged: {why}"))?;
+        }
+    }
+    Ok(looked)
+}
 
 /// What is in flight right now, for whoever shows progress. Cheap to clone; clones share the board.
 #[derive(Debug, Clone, Default)]
