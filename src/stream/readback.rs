@@ -161,7 +161,10 @@ mod tests {
     use crate::stream::{Blind, hash};
 
     fn stored(archive: &[u8]) -> Vec<u8> {
-        zstd::stream::encode_all(archive, 3).unwrap()
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.include_checksum(true).unwrap();
+        encoder.write_all(archive).unwrap();
+        encoder.finish().unwrap()
     }
 
     fn back(stored: Vec<u8>) -> (ReadBack, Vec<u8>) {
