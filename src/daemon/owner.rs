@@ -16,7 +16,7 @@ use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::notice::{self, Desk};
-use crate::process::Cancel;
+use crate::process::{self, Cancel};
 
 use super::agenda::Agenda;
 use super::chores::Chores;
@@ -94,6 +94,7 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
         config_file,
         world,
     };
+    process::memory::give_back();
     owner.announce();
     // A first sign of life, and a chance for mail that a crash left behind, before the bell rings.
     block_in_place(|| owner.tick());
