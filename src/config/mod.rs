@@ -2,9 +2,11 @@
 //!
 //! Owns the file's syntax, the table of keys and where secrets come from. It never connects, starts or writes anything.
 
+pub mod adhoc;
 mod check;
 mod connection;
 mod daemon;
+pub mod dotenv;
 pub mod env;
 mod item;
 mod keys;

@@ -327,6 +327,7 @@ impl Job<'_> {
             lock: self.lock,
             cancel: self.setting.cancel,
             gauge: &gauge,
+            said: None,
         };
         let result = self.retrying(|attempt| {
             run.attempts = attempt;

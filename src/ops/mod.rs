@@ -30,6 +30,7 @@ pub mod targets;
 
 pub mod backup;
 pub mod deliver;
+pub mod dumpfile;
 pub mod examine;
 pub mod notice;
 pub mod prune;
