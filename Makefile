@@ -1,5 +1,5 @@
 # Each target installs what it needs first (tests/setup: Debian's apt, as root) and says what is missing where it can't.
-.PHONY: demo test quick lint soak boot bench breaks install setup
+.PHONY: demo test quick lint soak boot image package package-test bench breaks install setup
 .DEFAULT_GOAL := test
 
 PREFIX ?= /usr/local
@@ -12,7 +12,7 @@ setup:
 demo: setup
 	@tests/demo
 
-# The whole suite: formatting, lints, every test. About 25 minutes from nothing on two cores. The soak has a target of its own.
+# The whole suite: formatting, lints, every test, three minutes of soak. About 30 minutes from nothing on two cores.
 test: setup
 	@tests/suite all
 
@@ -31,9 +31,22 @@ soak: setup
 boot: setup
 	@tests/boot
 
-# Against pg_dump alone; writes docs/benchmarks.md.
+# The container image, built without a registry and taken through its life beside a throwaway PostgreSQL. As root; three minutes.
+image: setup
+	@tests/image
+
+# A .deb, an .rpm and a tarball, in target/packages.
+package: setup
+	@command -v rpmbuild >/dev/null || apt-get -qq install -y --no-install-recommends rpm </dev/null >/dev/null
+	@packaging/build
+
+# Those packages in clean roots: installed, upgraded, removed, purged. As root; three minutes.
+package-test: setup
+	@tests/packages
+
+# Against pg_dump alone; writes docs/benchmarks.md. PARTS="text scale" runs some of it.
 bench: setup
-	@benches/run
+	@benches/run $(PARTS)
 
 # Applies each patch of tests/breaks, and expects its test to fail.
 breaks: setup

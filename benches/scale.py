@@ -10,6 +10,8 @@ import statistics
 import subprocess
 import time
 
+import report
+
 PSQL = r"""#!/bin/sh
 case " $* " in *' --version '*) echo 'psql (PostgreSQL) 15.18'; exit;; esac
 answer=
@@ -177,17 +179,20 @@ def main():
     parser.add_argument("--work", type=pathlib.Path, required=True)
     for name in ("projects", "rows", "idle", "run"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("parts", nargs="+", choices=["serve", "questions"])
+    parser.add_argument("parts", nargs="*")
     options = parser.parse_args()
-    print(f"| {options.projects:,} projects, {os.cpu_count()} cores | measured | allowed |\n|---|---|---|", flush=True)
-
-    def row(what, measured, allowed):
-        print(f"| {what} | {measured} | {allowed} |", flush=True)
-
     prepare(options.work)
     configure(options.work, options.projects, datetime.datetime.now(datetime.timezone.utc))
-    for part in options.parts:
+    for part in [part for part in options.parts if part] or ["serve", "questions"]:
+        load, lines = report.Load(), []
+
+        def row(what, measured, allowed):
+            lines.append(f"| {what} | {measured} | {allowed} |")
+            print(lines[-1], flush=True)
+
         {"serve": serve, "questions": questions}[part](options, options.work, row)
+        head = f"{options.projects:,} projects; {load.words()}:\n"
+        report.put(part, [head, "| what | measured | allowed |", "|---|---|---|", *lines])
 
 
 main()

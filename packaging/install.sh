@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
-# Copies a built tree into place: binary, systemd unit, user, folders, sample configuration.
+# Copies a built tree into place: binary, systemd unit, user, folders, sample configuration, manual pages, completions.
 #   PREFIX  where it lives (/usr/local)     DESTDIR  a root to build an image in (none: this machine)
-#   BINARY  what to install (the release build of this tree)
+#   BINARY  what to install (the binary beside this script, or the release build of this tree)
 # Into this machine (no DESTDIR) it also makes the user and the folders. It never overwrites a configuration and starts nothing.
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")"
+# In a source tree it stands in a folder of its own, in a release at the top.
+[ -f config/pgdumpd.toml ] || cd ..
 
 prefix=${PREFIX:-/usr/local}
 root=${DESTDIR:-}
 root=${root%/}
 binary=${BINARY:-${CARGO_TARGET_DIR:-target}/release/pgdumpd}
+[ -n "${BINARY:-}" ] || [ ! -x ./pgdumpd ] || binary=./pgdumpd
 
 die() { echo "install.sh: $*" >&2; exit 1; }
 case $prefix in /*) ;; *) die "PREFIX must begin with /: $prefix" ;; esac
@@ -18,16 +21,26 @@ case $prefix in /*) ;; *) die "PREFIX must begin with /: $prefix" ;; esac
 
 put() { install -D -m "$1" "$2" "$root$3" || die "could not write $root$3"; }
 
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
 put 0755 "$binary" "$prefix/bin/pgdumpd"
 put 0644 systemd/pgdumpd.sysusers "$prefix/lib/sysusers.d/pgdumpd.conf"
 put 0644 systemd/pgdumpd.tmpfiles "$prefix/lib/tmpfiles.d/pgdumpd.conf"
 put 0644 config/pgdumpd.toml "$prefix/share/doc/pgdumpd/pgdumpd.toml"
 put 0644 README.md "$prefix/share/doc/pgdumpd/README.md"
 
-unit=$(mktemp)
-trap 'rm -f "$unit"' EXIT
-sed "s|^ExecStart=/usr/bin/|ExecStart=$prefix/bin/|" systemd/pgdumpd.service >"$unit"
-put 0644 "$unit" "$prefix/lib/systemd/system/pgdumpd.service"
+"$binary" generate "$work" || die "$binary can't be run here"
+for page in "$work"/man/*.1; do
+  gzip -9n "$page"
+  put 0644 "$page.gz" "$prefix/share/man/man1/${page##*/}.gz"
+done
+put 0644 "$work/completions/pgdumpd.bash" "$prefix/share/bash-completion/completions/pgdumpd"
+put 0644 "$work/completions/_pgdumpd" "$prefix/share/zsh/site-functions/_pgdumpd"
+put 0644 "$work/completions/pgdumpd.fish" "$prefix/share/fish/vendor_completions.d/pgdumpd.fish"
+
+sed "s|^ExecStart=/usr/bin/|ExecStart=$prefix/bin/|" systemd/pgdumpd.service >"$work/unit"
+put 0644 "$work/unit" "$prefix/lib/systemd/system/pgdumpd.service"
 
 if [ -z "$root" ]; then
   [ "$(id -u)" = 0 ] || die "making the user pgdumpd needs root"

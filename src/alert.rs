@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Cause, Failure};
+use crate::model::backup::RunId;
 use crate::model::dump::Selection;
 
 #[cfg(test)]
@@ -51,6 +52,40 @@ impl AlertKey {
         self.selection.0.strip_prefix(SCHEDULE)
     }
 }
+
+impl AlertKey {
+    /// The alert of one stored backup: that it is what was written, and can be read.
+    #[must_use]
+    pub fn backup(project: &str, database: &str, backup: &RunId) -> Self {
+        Self { project: project.to_owned(), database: database.to_owned(), selection: Selection(format!("{BACKUP}{backup}")) }
+    }
+
+    /// The backup, where the alert is a backup's.
+    #[must_use]
+    pub fn of_backup(&self) -> Option<RunId> {
+        self.selection.0.strip_prefix(BACKUP).map(|id| RunId(id.to_owned()))
+    }
+}
+
+/// Nor so.
+const BACKUP: &str = "backup ";
+
+impl AlertKey {
+    /// The alert of a project's drills: that its backups restore.
+    #[must_use]
+    pub fn drill(project: &str) -> Self {
+        Self { project: project.to_owned(), database: String::from("*"), selection: Selection(String::from(DRILL)) }
+    }
+
+    /// Whether the alert is a project's drills'.
+    #[must_use]
+    pub fn is_drill(&self) -> bool {
+        self.selection.0 == DRILL
+    }
+}
+
+/// Nor so.
+const DRILL: &str = "drill";
 
 /// No selection of a dump begins so, nor as the next.
 const SCHEDULE: &str = "schedule ";

@@ -48,6 +48,10 @@ pub enum Cause {
     Query,
     /// The server cancelled the work on a standby because of a replay conflict (SQLSTATE 40001, class 40).
     ReplayConflict,
+    /// What was asked for would overwrite something, or could not succeed; nothing was touched.
+    Refused,
+    /// `pg_restore` or psql ended with a non-zero exit status, or what came of it isn't what was backed up.
+    RestoreFailed,
     /// Too little space at the destination, before or during the run.
     Space,
     /// The storage's marker file is not there: most likely the disk is not mounted.

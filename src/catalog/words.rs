@@ -124,6 +124,8 @@ pub struct BackupFilter {
     pub content: Option<Content>,
     /// Of this selection.
     pub selection: Option<Selection>,
+    /// Started at this time or before.
+    pub until: Option<DateTime<Utc>>,
     /// Only those not found damaged.
     pub undamaged: bool,
     /// Only those that nobody has to doubt: not suspicious, or accepted.

@@ -65,12 +65,14 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         )
         .hint("leave out the project, or the options under \"Without a configuration\" in `pgdumpd backup --help`"));
     }
+    // Variables that say where backups are kept describe a project; others that name a database mean just that one.
+    let of_project = of_project || config::keeps_backups(&common.config);
     if args.oneoff.are_given() || (!of_project && oneoff::is_named_by_environment()) {
         return oneoff::run(common, &args.oneoff);
     }
     if !of_project {
-        return Err(Failure::new(Cause::Configuration, "backup needs a project, --all, or a database")
-            .hint("name a project of the configuration, or a database: --url postgresql://user@host/database"));
+        return Err(Failure::new(Cause::Configuration, "no project and no database is named")
+            .hint("pgdumpd backup PROJECT, pgdumpd backup --all, or without a configuration: --url postgresql://user@host/database"));
     }
     let settings = world::settings(common)?;
     logging::start(settings.daemon.log_format, logging::level(common, "off"));

@@ -13,7 +13,7 @@ use super::{Common, out};
 pub(super) struct Args {}
 
 pub(super) fn run(common: &Common, _args: &Args) -> Result<Exit> {
-    match config::load(&common.config, &|name| std::env::var(name).ok()) {
+    match config::here(&common.config) {
         Ok(settings) => {
             if common.json {
                 out::json(&json!({ "success": true, "projects": settings.projects.len(), "warnings": settings.warnings }))?;
@@ -28,7 +28,9 @@ pub(super) fn run(common: &Common, _args: &Args) -> Result<Exit> {
             } else {
                 format!(", {}", out::count(settings.warnings.len() as u64, "warning"))
             };
-            out::say(format!("{}: {projects}, {schedules}: fine{but}", common.config.display()));
+            let place =
+                if config::is_ambient(&common.config) { String::from("the environment") } else { common.config.display().to_string() };
+            out::say(format!("{place}: {projects}, {schedules}: fine{but}"));
             Ok(Exit::Done)
         }
         Err(problems) => {

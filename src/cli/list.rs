@@ -4,7 +4,7 @@ use chrono_tz::Tz;
 
 use crate::catalog::{BackupFilter, Page, Sort};
 use crate::error::Result;
-use crate::model::backup::BackupRow;
+use crate::model::backup::{BackupRow, ProofLevel};
 use crate::model::dump::Content;
 use crate::model::settings::Settings;
 use crate::ops::World;
@@ -93,7 +93,10 @@ fn cells(row: &BackupRow, zone: Tz, settings: &Settings) -> Vec<String> {
     if settings.project(&row.project).is_none() {
         notes.push("orphaned");
     }
-    let proof = serde_json::to_value(row.proof).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+    let mut proof = serde_json::to_value(row.proof).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();
+    if row.proof > ProofLevel::Whole {
+        proof.push_str(&row.proven_at.with_timezone(&zone).format(" %Y-%m-%d").to_string());
+    }
     vec![
         row.id.to_string(),
         row.project.clone(),

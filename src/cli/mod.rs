@@ -2,9 +2,13 @@
 
 mod accept;
 mod backup;
+mod cat;
 mod check;
+mod diff;
 mod doctor;
+mod drill;
 mod exit;
+mod generate;
 mod interrupt;
 mod list;
 mod logging;
@@ -17,10 +21,12 @@ mod pin;
 mod plan;
 mod progress;
 mod prune;
+mod restore;
 mod serve;
 mod show;
 mod status;
 mod told;
+mod verify;
 mod world;
 
 use std::path::PathBuf;
@@ -78,6 +84,16 @@ enum Verb {
     List(list::Args),
     /// Show everything about one backup, and how to restore it
     Show(show::Args),
+    /// Look at stored backups again: are they intact, can they be read
+    Verify(verify::Args),
+    /// Restore a backup for trial: does it come back, and how long does that take
+    Drill(drill::Args),
+    /// Bring a backup back: into a new database, an empty one, or in the place of one
+    Restore(restore::Args),
+    /// Write the rows of one table in a backup, without a server
+    Cat(cat::Args),
+    /// Say which objects came, went or changed between two backups, and how rows moved
+    Diff(diff::Args),
     /// Remove the backups that the retention no longer keeps
     Prune(prune::Args),
     /// Keep a backup whatever the retention says
@@ -100,6 +116,9 @@ enum Verb {
     Status(status::Args),
     /// Try out the mail settings
     Notify(notify::Args),
+    /// Write the manual pages and the shells' completions, for packages
+    #[command(hide = true)]
+    Generate(generate::Args),
 }
 
 /// Runs the program.
@@ -129,6 +148,11 @@ pub fn main() -> ExitCode {
         Verb::Backup(args) => backup::run(common, &args),
         Verb::List(args) => list::run(common, &args),
         Verb::Show(args) => show::run(common, &args),
+        Verb::Verify(args) => verify::run(common, &args),
+        Verb::Drill(args) => drill::run(common, &args),
+        Verb::Restore(args) => restore::run(common, &args),
+        Verb::Cat(args) => cat::run(common, &args),
+        Verb::Diff(args) => diff::run(common, &args),
         Verb::Prune(args) => prune::run(common, &args),
         Verb::Pin(args) => pin::run(common, &args, true),
         Verb::Unpin(args) => pin::run(common, &args, false),
@@ -140,6 +164,7 @@ pub fn main() -> ExitCode {
         Verb::Plan(args) => plan::run(common, &args),
         Verb::Status(args) => status::run(common, &args),
         Verb::Notify(args) => notify::run(common, &args),
+        Verb::Generate(args) => generate::run(&args),
     };
     exit.unwrap_or_else(|failure| out::failure(common, &failure)).into()
 }

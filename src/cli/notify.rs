@@ -9,7 +9,7 @@ use crate::model::backup::RunId;
 use crate::model::settings::Smtp;
 use crate::notify::letter::message_id;
 use crate::notify::{Message, probe};
-use crate::ops::secret;
+use crate::ops::{secret, standing};
 
 use super::exit::Exit;
 use super::{Common, out, world};
@@ -38,6 +38,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let steps = probe::probe(smtp, password.as_ref(), &hostname, &trial(smtp, &hostname, Clock::system().now()));
     let good = steps.iter().all(|step| step.ok);
+    if good && let Err(failure) = world::open(common, &settings).and_then(|world| standing::mail_accepted(&world, &smtp.to)) {
+        out::note(format!("pgdumpd: mails that were refused before stay in `pgdumpd status`: {failure}"));
+    }
     if common.json {
         out::json(&json!({ "success": good, "steps": steps }))?;
     } else {

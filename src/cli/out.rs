@@ -19,6 +19,11 @@ pub(super) fn say(line: impl std::fmt::Display) {
     drop(writeln!(std::io::stdout(), "{}", printable(&line.to_string())));
 }
 
+/// The answer as bytes that another program reads.
+pub(super) fn bytes(text: &[u8]) {
+    drop(std::io::stdout().write_all(text));
+}
+
 /// One line beside the answer.
 pub(super) fn note(line: impl std::fmt::Display) {
     drop(writeln!(std::io::stderr(), "{}", printable(&line.to_string())));

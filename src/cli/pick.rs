@@ -1,38 +1,80 @@
-//! How a backup is named on the command line: its id (or the beginning of it), its file, `PROJECT@latest`, or `latest`.
+//! How a backup is named on the command line: its id (or the beginning of it), its file, `PROJECT@latest`, `PROJECT@TIME`, or `latest`.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
 
 use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::BackupRow;
+use crate::manifest;
+use crate::model::backup::{BackupRow, Manifest};
 use crate::model::dump::Selection;
 use crate::model::settings::Settings;
 use crate::ops::World;
+use crate::storage::Storage;
+
+use super::{Common, plan, world};
 
 /// As many candidates as are named where a name is ambiguous.
 const AMBIGUOUS: u32 = 5;
 
 /// The backup that is meant. `latest` is the newest undamaged one of what the project usually holds (of whole databases, unless it is
 /// configured to hold less): a schema-only or ad-hoc backup is never taken for it.
+///
+/// `PROJECT@TIME` is the newest such one that was started at that time or before, in the project's zone; a date means the end of that day.
 pub(super) fn backup(world: &World, settings: &Settings, name: &str) -> Result<BackupRow> {
     let found = if name == "latest" {
         latest(world, Selection::full(), None, None)?
-    } else if let Some((project, "latest")) = name.rsplit_once('@') {
-        let (project, database) = project.split_once('/').map_or((project, None), |(project, database)| (project, Some(database)));
-        let usual = settings.project(project).map_or_else(Selection::full, |project| project.shape.selection());
-        latest(world, usual, Some(project), database)?
+    } else if let Some((place, moment)) = name.rsplit_once('@').filter(|(place, _)| !place.is_empty()) {
+        let (project, database) = place.split_once('/').map_or((place, None), |(project, database)| (project, Some(database)));
+        let configured = settings.project(project);
+        let usual = configured.map_or_else(Selection::full, |project| project.shape.selection());
+        let zone = configured.map_or(settings.daemon.time_zone, |project| project.time_zone);
+        let until = if moment == "latest" { None } else { Some(time(moment, zone)?) };
+        latest(world, usual, Some((project, database)), until)?
     } else {
         one(world, name)?
     };
     found.ok_or_else(|| {
-        Failure::new(Cause::NotFound, format!("there is no backup {name:?}"))
-            .hint("`pgdumpd list` shows their ids; a file name, PROJECT@latest, PROJECT/DATABASE@latest or latest will do as well")
+        Failure::new(Cause::NotFound, format!("there is no backup {name:?}")).hint(
+            "`pgdumpd list` shows their ids; a file name, PROJECT@latest, PROJECT/DATABASE@latest, PROJECT@TIME or latest will do as well",
+        )
     })
 }
 
-fn latest(world: &World, selection: Selection, project: Option<&str>, database: Option<&str>) -> Result<Option<BackupRow>> {
+/// The storage and the manifest of the backup that is meant.
+pub(super) fn opened(common: &Common, name: &str) -> Result<(Arc<dyn Storage>, Manifest)> {
+    let settings = world::settings(common)?;
+    let world = world::open(common, &settings)?;
+    let row = backup(&world, &settings, name)?;
+    of_row(&world, &row)
+}
+
+/// The storage and the manifest of a backup.
+pub(super) fn of_row(world: &World, row: &BackupRow) -> Result<(Arc<dyn Storage>, Manifest)> {
+    let storage = world.storages.get(&row.storage).ok_or_else(|| super::show::missing_storage(&row.storage))?;
+    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
+    Ok((Arc::clone(storage), manifest))
+}
+
+fn time(text: &str, zone: Tz) -> Result<DateTime<Utc>> {
+    let begin = plan::time(&text.replacen('T', " ", 1), zone).or_else(|_| plan::time(text, zone))?;
+    let is_date = text.len() == "2026-11-21".len();
+    Ok(if is_date { begin + TimeDelta::days(1) - TimeDelta::microseconds(1) } else { begin })
+}
+
+fn latest(
+    world: &World,
+    selection: Selection,
+    of: Option<(&str, Option<&str>)>,
+    until: Option<DateTime<Utc>>,
+) -> Result<Option<BackupRow>> {
     let filter = BackupFilter {
-        project: project.map(str::to_owned),
-        database: database.map(str::to_owned),
+        project: of.map(|(project, _)| project.to_owned()),
+        database: of.and_then(|(_, database)| database.map(str::to_owned)),
         selection: Some(selection),
+        until,
         undamaged: true,
         ..BackupFilter::default()
     };

@@ -132,7 +132,7 @@ fn print(plan: &Coming, zone: Tz, args: &Args) {
 }
 
 /// A local time as people write it; one that a clock change skips or repeats is taken as the earlier.
-fn time(text: &str, zone: Tz) -> Result<DateTime<Utc>> {
+pub(super) fn time(text: &str, zone: Tz) -> Result<DateTime<Utc>> {
     if let Ok(exact) = DateTime::parse_from_rfc3339(text) {
         return Ok(exact.to_utc());
     }

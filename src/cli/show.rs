@@ -6,11 +6,12 @@ use chrono_tz::Tz;
 use serde_json::json;
 
 use crate::error::{Cause, Failure, Result};
-use crate::manifest;
 use crate::model::backup::{BackupRow, Manifest, ProofLevel, RunId};
 use crate::model::run::{Run, RunStatus};
 use crate::model::settings::Settings;
 use crate::ops::World;
+use crate::ops::read::{self, Statement, Summary};
+use crate::postgres::archive::name::Wanted;
 use crate::units::{show_age, show_duration, show_size};
 
 use super::exit::Exit;
@@ -22,7 +23,9 @@ use super::{Common, out, pick, told, world};
 Examples:
   pgdumpd show latest
   pgdumpd show shop@latest --tables
-  pgdumpd show k3f9q2abcd    a backup, or the failed run that a mail names")]
+  pgdumpd show k3f9q2abcd    a backup, or the failed run that a mail names
+  pgdumpd show shop@latest --toc
+  pgdumpd show latest --ddl 'public.\"Order Items\"' | psql -d scratch")]
 pub(super) struct Args {
     /// An id or its beginning, a file name, PROJECT@latest, PROJECT/DATABASE@latest, or latest; a failed run's id
     #[arg(value_name = "BACKUP|RUN")]
@@ -30,9 +33,16 @@ pub(super) struct Args {
     /// Rows and bytes of each table
     #[arg(long)]
     tables: bool,
+    /// Everything in it, as the archive lists it, instead of the description
+    #[arg(long, conflicts_with_all = ["tables", "ddl"])]
+    toc: bool,
+    /// The statements that make this table: defaults, sequences, constraints, indexes, triggers, policies, comments, privileges
+    #[arg(long, value_name = "TABLE", conflicts_with = "tables")]
+    ddl: Option<String>,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    let wanted = args.ddl.as_deref().map(Wanted::parse).transpose()?;
     let settings = world::settings(common)?;
     let world = world::open(common, &settings)?;
     let row = match pick::backup(&world, &settings, &args.backup) {
@@ -43,8 +53,14 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         }
         Err(failure) => return Err(failure),
     };
-    let storage = world.storages.get(&row.storage).ok_or_else(|| missing_storage(&row.storage))?;
-    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
+    let (storage, manifest) = pick::of_row(&world, &row)?;
+    if args.toc {
+        return toc(common, &read::toc(storage.as_ref(), &manifest)?);
+    }
+    if let Some(wanted) = &wanted {
+        let (table, statements) = read::ddl(storage.as_ref(), &manifest, wanted)?;
+        return ddl(common, &table, &statements);
+    }
     if common.json {
         out::json(&manifest)?;
         return Ok(Exit::Done);
@@ -75,6 +91,13 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
     out::say(format!("client     pg_dump {}", manifest.pg_dump_version));
     let pinned = if row.pinned { "; pinned" } else { "" };
     out::say(format!("proof      {}, {}{pinned}", proof(row.proof), out::moment(row.proven_at, zone)));
+    let looks = world.storages.get(&row.storage).map(|storage| crate::manifest::read_proof(storage.as_ref(), &row.project, &row.file));
+    for look in looks.and_then(Result::ok).flatten().map(|proof| proof.looks).unwrap_or_default() {
+        let what = proof(look.level).split(':').next().unwrap_or_default();
+        let took = show_duration(Duration::from_millis(look.took_ms));
+        let verdict = look.failed.map_or_else(|| String::from("good"), |why| format!("FAILED: {why}"));
+        out::say(format!("looked     {what}, {}, in {took}: {verdict}", out::moment(look.at, zone)));
+    }
     if let Some(damaged) = &row.damaged {
         out::say(format!("DAMAGED    {damaged}"));
     }
@@ -156,6 +179,31 @@ pub(super) fn ended(status: RunStatus) -> &'static str {
 pub(super) fn missing_storage(name: &str) -> Failure {
     Failure::new(Cause::Configuration, format!("the backup lies in storage {name:?}, which is not configured"))
         .hint("add it to the configuration again")
+}
+
+fn toc(common: &Common, entries: &[Summary]) -> Result<Exit> {
+    if common.json {
+        out::json(&entries)?;
+        return Ok(Exit::Done);
+    }
+    let mut table = out::table(&["ID", "KIND", "SCHEMA", "NAME", "OWNER"]);
+    for entry in entries {
+        let schema = entry.schema.clone().unwrap_or_else(|| String::from("-"));
+        table.add_row(vec![entry.dump_id.to_string(), entry.kind.clone(), schema, entry.name.clone(), entry.owner.clone()]);
+    }
+    out::show(&table);
+    Ok(Exit::Done)
+}
+
+/// SQL goes out as it is: what would be replaced for a terminal may be part of a name.
+fn ddl(common: &Common, table: &str, statements: &[Statement]) -> Result<Exit> {
+    if common.json {
+        out::json(&json!({ "table": table, "statements": statements }))?;
+        return Ok(Exit::Done);
+    }
+    let script: Vec<&str> = statements.iter().map(|statement| statement.sql.as_str()).collect();
+    out::bytes(script.join("\n").as_bytes());
+    Ok(Exit::Done)
 }
 
 fn tables(manifest: &Manifest) {

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use rustix::fs::Access;
+
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
@@ -18,13 +20,13 @@ const USUAL_STATE: &str = "/var/lib/pgdumpd";
 
 /// Reads the configuration; all its problems are told together.
 pub(super) fn settings(common: &Common) -> Result<Settings> {
-    config::load(&common.config, &|name| std::env::var(name).ok()).map_err(|problems| {
+    config::here(&common.config).map_err(|problems| {
         if let Some(failure) = not_ours(common) {
             return failure;
         }
+        let what = if config::is_ambient(&common.config) { "the environment" } else { "the configuration" };
         let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Failure::new(Cause::Configuration, format!("the configuration has {}", out::count(words.len() as u64, "problem")))
-            .hint(words.join("\n"))
+        Failure::new(Cause::Configuration, format!("{what} has {}", out::count(words.len() as u64, "problem"))).hint(words.join("\n"))
     })
 }
 
@@ -43,7 +45,7 @@ fn not_ours(common: &Common) -> Option<Failure> {
 
 /// Opens the catalog as the user it belongs to, and indexes the storages where it is new.
 pub(super) fn open(common: &Common, settings: &Settings) -> Result<World> {
-    right_user(settings)?;
+    right_user(common, settings)?;
     let world = World::open(settings, Clock::system())?;
     let desk = Desk { settings, config_file: config::unusual(&common.config) };
     if let Some(Rebuilt { why, found }) = rebuild::if_needed(&world, &desk)? {
@@ -58,14 +60,22 @@ pub(super) fn open(common: &Common, settings: &Settings) -> Result<World> {
 }
 
 /// Files made by the wrong user would lock the daemon out of its own state.
-pub(super) fn right_user(settings: &Settings) -> Result<()> {
-    let Ok(found) = std::fs::metadata(&settings.daemon.state_dir) else { return Ok(()) };
+pub(super) fn right_user(common: &Common, settings: &Settings) -> Result<()> {
+    let folder = &settings.daemon.state_dir;
+    let Ok(found) = std::fs::metadata(folder) else { return Ok(()) };
     let me = rustix::process::geteuid().as_raw();
-    if found.uid() == me {
+    // A volume may belong to root and be open to our group: what a plain user can write is not another service's.
+    let open = || rustix::fs::access(folder, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_ok();
+    if found.uid() == me || (me != 0 && open()) {
         return Ok(());
     }
-    let words = format!("{} belongs to {}, and this is {}", settings.daemon.state_dir.display(), user(found.uid()), user(me));
-    Err(Failure::new(Cause::Configuration, words).hint(format!("type: {}", as_user(found.uid()))))
+    let words = format!("{} belongs to {}, and this is {}", folder.display(), user(found.uid()), user(me));
+    let hint = if config::is_ambient(&common.config) {
+        format!("chown {me} the volume, or run the container as user {}", found.uid())
+    } else {
+        format!("type: {}", as_user(found.uid()))
+    };
+    Err(Failure::new(Cause::Configuration, words).hint(hint))
 }
 
 /// This very command as another user.

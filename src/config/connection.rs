@@ -23,8 +23,8 @@ pub(super) struct Read {
     pub(super) place: Place,
 }
 
-/// What a reader of one form answers: keywords in order, the password among them.
-pub(super) type Pairs = Vec<(String, String)>;
+/// What the readers of keywords answer: each with its value and its place, the password among them.
+type Pairs = Vec<(String, String, Place)>;
 
 /// The `connection` key.
 pub(super) fn read(item: &Item<'_>) -> Option<Read> {
@@ -32,7 +32,7 @@ pub(super) fn read(item: &Item<'_>) -> Option<Read> {
         DeValue::Table(_) => from_pairs(item, table(item)?),
         DeValue::String(text) if text.starts_with("postgresql://") || text.starts_with("postgres://") => from_url(item, text),
         DeValue::String(text) if text.contains('=') => match keywords::parse(text) {
-            Ok(pairs) => from_pairs(item, pairs),
+            Ok(pairs) => from_pairs(item, pairs.into_iter().map(|(name, value)| (name, value, item.place.clone())).collect()),
             Err(why) => told(item, &why),
         },
         DeValue::String(_) => told(item, "is neither a URL nor a keyword string"),
@@ -65,11 +65,11 @@ fn from_pairs(item: &Item<'_>, pairs: Pairs) -> Option<Read> {
     let mut words = BTreeMap::new();
     let mut password = None;
     let mut fine = true;
-    for (name, value) in pairs {
+    for (name, value, place) in pairs {
         if name == "password" {
             // libpq takes an empty password for none.
             password = (!value.is_empty()).then(|| SecretString::from(value));
-        } else if check(&item.place, &name, &value) {
+        } else if check(&place, &name, &value) {
             words.insert(name, value);
         } else {
             fine = false;
@@ -92,7 +92,7 @@ fn table(item: &Item<'_>) -> Option<Pairs> {
             _ => inner.wrong_type(),
         };
         fine &= text.is_some();
-        pairs.extend(text.map(|text| (name.get_ref().to_string(), text)));
+        pairs.extend(text.map(|text| (name.get_ref().to_string(), text, inner.place.clone())));
     }
     fine.then_some(pairs)
 }

@@ -46,7 +46,8 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, doc: &'stati
 }
 
 /// Every section, in the order of the reference.
-pub(super) const SECTIONS: &[&Section] = &[&DAEMON, &STORAGE, &SMTP, &PROJECT, &SCHEDULE, &RETENTION, &ANOMALY, &LIMITS, &SECRET];
+pub(super) const SECTIONS: &[&Section] =
+    &[&DAEMON, &STORAGE, &SMTP, &PROJECT, &SCHEDULE, &RETENTION, &ANOMALY, &LIMITS, &VERIFY, &DRILL, &CHECK, &SECRET];
 
 /// `[daemon]`.
 pub(super) const DAEMON: Section = Section {
@@ -181,6 +182,11 @@ pub(super) const PROJECT: Section = Section {
             key("pg_bin_dir", Kind::Path, "", "Folder of the PostgreSQL clients. Unset: the best one installed for the server's version."),
             key("compression_workers", Kind::Count(1, 64), "1", "zstd threads; each more costs memory (39 MB with one, 74 with four)."),
         ],
+        &[
+            key("verify", Kind::Verify, "", "How stored backups are looked at again, see below. Unset: by hand only."),
+            key("drill", Kind::Drill, "", "When a backup is restored for trial, and where, see below. Unset: by hand only."),
+            key("check", Kind::Checks, "", "What a restored database must answer, see below."),
+        ],
         SHAPE,
         TIME,
         &[key("schedule", Kind::Schedules, "", "When, see below; a project's schedules replace the default's. Unset: by hand only.")],
@@ -314,6 +320,53 @@ pub(super) const LIMITS: Section = Section {
             "[\"1 min\", \"5 min\"]",
             "Waits before the attempts after a failure that may pass; `[]` for a single attempt.",
         ),
+    ]],
+};
+
+/// `verify = { … }`.
+pub(super) const VERIFY: Section = Section {
+    header: "verify",
+    doc: "How stored backups are looked at again: `checksum` proves that the stored bytes are the ones that were written, `read` that pg_restore reads them to the end as well.",
+    groups: &[&[
+        key(
+            "after_backup",
+            Kind::Words(&["none", "checksum", "read"]),
+            "\"none\"",
+            "Each new backup is looked at on this level, before older ones are pruned.",
+        ),
+        key(
+            "recheck_every",
+            Kind::DurationOrNone,
+            "\"none\"",
+            "Each stored backup is read again about this often, one at a time, and never while a dump runs.",
+        ),
+    ]],
+};
+
+/// `drill = …`.
+pub(super) const DRILL: Section = Section {
+    header: "drill",
+    doc: "When a backup is restored into a scratch database, compared with its manifest, and asked the project's checks. A crontab line alone, or a table. Its slots are named `drill`.",
+    groups: &[&[
+        key("cron", Kind::Cron, "", "Five fields as in crontab, six with seconds first, or `@weekly` and its kin. Required."),
+        key(
+            "on",
+            Kind::Connection,
+            "",
+            "A server to restore on. Unset: a throwaway cluster made from the PostgreSQL server programs on this machine.",
+        ),
+        key("password", Kind::Secret, "", "Where that server's password is read from. Unset: libpq's own ways."),
+        key("older", Kind::Count(0, 100), "1", "How many older backups, chosen at random, are restored besides the newest."),
+    ]],
+};
+
+/// `[[project.check]]`.
+pub(super) const CHECK: Section = Section {
+    header: "[[project.check]]",
+    doc: "A question to the restored database, asked read-only and for a minute at most; whatever isn't true fails the drill.",
+    groups: &[&[
+        key("name", Kind::Text, "", "What it is called. Required."),
+        key("sql", Kind::Sql, "", "A query that returns one row with one boolean: `select count(*) > 1000 from orders`. Required."),
     ]],
 };
 

@@ -57,6 +57,14 @@ pub(super) enum Kind {
     Section,
     /// `[[project.schedule]]` tables.
     Schedules,
+    /// The table of verification.
+    Verify,
+    /// A crontab line or the table of drills.
+    Drill,
+    /// `[[project.check]]` tables.
+    Checks,
+    /// A query.
+    Sql,
 }
 
 impl Kind {
@@ -90,6 +98,10 @@ impl Kind {
             Self::Standby => "\"as-is\", \"refuse\" or { pause_replay = \"1h\" }",
             Self::Section => "a table, under a header such as [daemon]",
             Self::Schedules => "[[project.schedule]] tables",
+            Self::Verify => "a table such as { after_backup = \"read\", recheck_every = \"30 days\" }",
+            Self::Drill => "a crontab line such as \"@weekly\", or a table such as { cron = \"@weekly\", older = 2 }",
+            Self::Checks => "[[project.check]] tables",
+            Self::Sql => "a query such as \"select count(*) > 1000 from orders\"",
         })
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the file's syntax, the table of keys and where secrets come from. It never connects, starts or writes anything.
 
 pub mod adhoc;
+mod ambient;
 mod check;
 mod connection;
 mod daemon;
@@ -13,6 +14,7 @@ mod keys;
 mod keywords;
 mod kind;
 mod project;
+mod proving;
 mod reference;
 mod report;
 mod schedule;
@@ -59,6 +61,27 @@ pub fn load(path: &Path, env: Lookup<'_>) -> Result<Settings, Vec<Problem>> {
     reading.finish()
 }
 
+/// The configuration in force here: the file; or, where none is named and the usual one doesn't exist, this process's variables.
+pub fn here(path: &Path) -> Result<Settings, Vec<Problem>> {
+    let variables = ambient::variables();
+    if ambient::apply(path, &variables) { ambient::load(&variables) } else { load(path, &|name| std::env::var(name).ok()) }
+}
+
+/// Whether [`here`] reads variables alone.
+#[must_use]
+pub fn is_ambient(path: &Path) -> bool {
+    ambient::apply(path, &ambient::variables())
+}
+
+/// Whether variables alone say where backups are kept: `backup` without a project's name then means the one they describe.
+#[must_use]
+pub fn keeps_backups(path: &Path) -> bool {
+    let variables = ambient::variables();
+    let said = |name: &str| variables.get(name).is_some_and(|value| !value.is_empty());
+    ambient::apply(path, &variables)
+        && ["BACKUP_DIR", "BACKUP_DIR_FILE", "PGDUMPD_STORAGE_PATH", "PGDUMPD_STORAGE_PATH_FILE"].into_iter().any(said)
+}
+
 /// Where the file is looked for unless someone says otherwise.
 pub const USUAL_FILE: &str = "/etc/pgdumpd/pgdumpd.toml";
 
@@ -75,8 +98,10 @@ pub fn parse(text: &str, file: &str, env: Lookup<'_>) -> Result<Settings, Vec<Pr
 
 /// The text, and the mode of the file it is from.
 fn read(path: &Path) -> Result<(String, u32), Trouble> {
-    let failed =
-        |error: std::io::Error| Trouble::new(format!("can't be read: {error}")).hint("name another file with --config or PGDUMPD_CONFIG");
+    let failed = |error: std::io::Error| {
+        Trouble::new(format!("can't be read: {error}"))
+            .hint("name another file with --config or PGDUMPD_CONFIG, or set DATABASE_URL to do without one")
+    };
     let file = File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.mode();
     let mut bytes = Vec::new();
@@ -106,10 +131,14 @@ struct Reading {
 
 impl Reading {
     fn new(file: &str, text: &str, env: Lookup<'_>) -> Self {
-        let report = Report::new(file, text);
-        let place = Place::whole(&report);
+        Self::of(&Report::new(file, text), text, env)
+    }
+
+    /// Reads a text whose report is there already.
+    fn of(report: &Rc<Report>, text: &str, env: Lookup<'_>) -> Self {
+        let place = Place::whole(report);
         let (table, errors) = DeTable::parse_recoverable(text);
-        let reading = Self::walk(Rc::clone(&report), table.get_ref(), env);
+        let reading = Self::walk(Rc::clone(report), table.get_ref(), env);
         // What was read from a broken line is guessed: only the syntax is told of it.
         report.forget_lines(errors.iter().filter_map(toml::de::Error::span));
         for error in &errors {

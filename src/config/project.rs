@@ -8,12 +8,14 @@ use toml::de::DeTable;
 use super::item::{Item, defaults, set, shown, walk};
 use super::keys::{ANOMALY, Key, LIMITS, PROJECT};
 use super::kind::Kind;
+use super::proving::{self, DrillDraft};
 use super::report::{Place, Trouble, nearest};
 use super::schedule::{self, ScheduleDraft};
 use super::values::{Anomaly, databases, globs, project_name, quoted, retention, standby, storage};
 use super::{connection, secret, shape};
 use crate::model::dump::DumpShape;
-use crate::model::project::{Connection, Databases, Limits, Notify, PasswordSource, Project, Standby};
+use crate::model::project::{Check, Connection, Databases, Drill, Limits, Notify, PasswordSource, Project, Schedule, Standby, Verify};
+use crate::model::proving::DRILL;
 use crate::retention::Policy;
 
 /// A project as far as it has been read, with the places that later checks tell of.
@@ -48,6 +50,9 @@ pub(super) struct Draft {
     /// Where this table itself shapes the dump.
     shaped: Vec<(&'static str, Place)>,
     schedules: Vec<ScheduleDraft>,
+    verify: Verify,
+    drill: Option<DrillDraft>,
+    checks: Vec<Check>,
     /// The keys of this table itself, without those that came from the defaults.
     own: Vec<&'static str>,
 }
@@ -134,6 +139,9 @@ impl Draft {
             "compression_workers" => set(&mut self.compression_workers, item.count()),
             "time_zone" => set(&mut self.time_zone, item.zone().map(Some)),
             "spread" => set(&mut self.spread, item.duration()),
+            "verify" => set(&mut self.verify, proving::verify(item)),
+            "drill" => set(&mut self.drill, proving::drill(item).map(Some)),
+            "check" => set(&mut self.checks, proving::checks(item)),
             "schedule" => set(&mut self.schedules, schedule::drafts(item, &self.place)),
             _ => {
                 if !shape::apply(&mut self.shape, key, item) {
@@ -187,6 +195,9 @@ impl Draft {
             shape: DumpShape::default(),
             shaped: Vec::new(),
             schedules: Vec::new(),
+            verify: Verify::default(),
+            drill: None,
+            checks: Vec::new(),
             own: Vec::new(),
         }
     }
@@ -231,7 +242,6 @@ impl Draft {
             globals: self.globals,
             storage: storage?,
             time_zone,
-            schedules,
             shape: self.shape.clone(),
             retention: self.retention.clone(),
             anomaly: self.anomaly.rule(),
@@ -244,7 +254,20 @@ impl Draft {
             server_lock: self.server_lock,
             standby: self.standby,
             compression_workers: self.compression_workers,
+            verify: self.verify,
+            drill: self.drill_of(&schedules, time_zone),
+            checks: self.checks.clone(),
+            schedules,
         })
+    }
+
+    /// Its slots stand among those of the schedules, by their names.
+    fn drill_of(&self, schedules: &[Schedule], zone: Tz) -> Option<Drill> {
+        let draft = self.drill.as_ref()?;
+        if schedules.iter().any(|plan| plan.name == DRILL) {
+            draft.place.problem(Trouble::new("there is a schedule of that name, too").hint("call the schedule something else"));
+        }
+        draft.finish(zone, self.spread)
     }
 
     fn databases_of(&self) -> Databases {

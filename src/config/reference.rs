@@ -1,8 +1,8 @@
 //! The reference of all keys as Markdown, made from the table that reading follows, so that it can't say anything else.
 
-use super::env;
 use super::keys::{Key, SECTIONS, Section};
 use super::kind::Kind;
+use super::{ambient, env};
 
 /// The text of docs/configuration.md; a test compares it with the file.
 #[must_use]
@@ -26,6 +26,7 @@ pub fn reference() -> String {
         text.push_str(&parts.concat());
         text.push_str(&variables(section));
     }
+    text.push_str(&ambient::reference());
     text
 }
 

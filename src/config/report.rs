@@ -46,15 +46,26 @@ pub(super) struct Report {
     file: String,
     /// Byte offset at which each line begins.
     lines: Vec<usize>,
+    /// Where the text was made of variables: the one behind each line.
+    origins: Option<Vec<Option<String>>>,
     problems: RefCell<Vec<Problem>>,
     warnings: RefCell<Vec<Problem>>,
 }
 
 impl Report {
     pub(super) fn new(file: &str, text: &str) -> Rc<Self> {
+        Rc::new(Self::blank(file, text))
+    }
+
+    fn blank(file: &str, text: &str) -> Self {
         let starts = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let lines = std::iter::once(0).chain(starts).collect();
-        Rc::new(Self { file: file.to_owned(), lines, problems: RefCell::default(), warnings: RefCell::default() })
+        Self { file: file.to_owned(), lines, origins: None, problems: RefCell::default(), warnings: RefCell::default() }
+    }
+
+    /// The report on a text that was made of variables; nobody has seen its lines, so each is told as the variable behind it.
+    pub(super) fn of_variables(text: &str, origins: Vec<Option<String>>) -> Rc<Self> {
+        Rc::new(Self { origins: Some(origins), ..Self::blank("environment", text) })
     }
 
     /// The problems and the warnings, in the file's order; what has no line comes last.
@@ -72,6 +83,11 @@ impl Report {
     pub(super) fn forget_lines(&self, spans: impl Iterator<Item = Range<usize>>) {
         let lines: Vec<usize> = spans.map(|span| self.line(span.start)).collect();
         self.problems.borrow_mut().retain(|problem| problem.line.is_none_or(|line| !lines.contains(&line)));
+    }
+
+    /// The variable that a line was made of.
+    fn origin(&self, line: Option<usize>) -> Option<&str> {
+        self.origins.as_ref()?.get(line?.checked_sub(1)?)?.as_deref()
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -139,15 +155,18 @@ impl Place {
 
     /// Whether the value comes from the environment.
     pub(super) fn is_variable(&self) -> bool {
-        self.variable
+        self.variable || self.report.origin(self.line).is_some()
     }
 
     fn told(&self, trouble: Trouble) -> Problem {
+        let origin = self.report.origin(self.line);
+        let section = self.section.as_deref().map(str::to_owned).filter(|_| origin.is_none());
+        let key = origin.unwrap_or(&self.key);
         Problem {
             file: if self.variable { String::from("environment") } else { self.report.file.clone() },
-            line: self.line,
-            section: self.section.as_deref().map(str::to_owned),
-            key: (!self.key.is_empty()).then(|| self.key.clone()),
+            line: self.line.filter(|_| self.report.origins.is_none()),
+            section,
+            key: (!key.is_empty()).then(|| key.to_owned()),
             message: trouble.message,
             expected: trouble.expected,
             suggestion: trouble.suggestion,

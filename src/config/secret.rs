@@ -105,6 +105,11 @@ fn variable(name: &str, env: Lookup<'_>) -> Result<String> {
     })
 }
 
+/// The text of a file that a `_FILE` variable names, all of it.
+pub(super) fn mounted(path: &Path) -> Result<String> {
+    file(path, true)
+}
+
 /// The text of a secret's file. The mode is asked of the open file, so that it can't be swapped in between.
 fn file(path: &Path, guarded: bool) -> Result<String> {
     let shown = path.display();

@@ -17,6 +17,9 @@ use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::schedule::{self, CatchUp, Slots, Timing};
 
+/// A slot no older than this is on time, also where nothing is caught up: whoever sleeps to a moment wakes a little after it.
+pub(super) const ON_TIME: Duration = Duration::from_secs(90);
+
 /// A schedule whose time has come.
 #[derive(Debug, Clone)]
 pub(super) struct Due {
@@ -133,7 +136,8 @@ impl Agenda {
             let delay = TimeDelta::from_std(entry.delay).unwrap_or_default();
             let (until, slot) = (now - delay, at - delay);
             let next = self.next.after(entry.schedule(), slot, slot);
-            let fresh = (until - slot).to_std().is_ok_and(|age| age <= entry.project.catch_up);
+            let window = entry.project.catch_up.max(ON_TIME);
+            let fresh = (until - slot).to_std().is_ok_and(|age| age <= window);
             let entry = &mut self.entries[index];
             // Nearly always the slot that was waited for is the only one, and the question is answered already.
             let found = if fresh && next.is_none_or(|next| next > until) {
@@ -141,7 +145,7 @@ impl Agenda {
             } else {
                 let plan = entry.schedule();
                 let (from, start) = (Some(entry.done_until), Some(entry.last_start));
-                schedule::catch_up(&plan.timing, plan.time_zone, from, start, until, entry.project.catch_up)
+                schedule::catch_up(&plan.timing, plan.time_zone, from, start, until, window)
             };
             entry.done_until = until;
             if let Some(slot) = found.run.or(found.missed.map(|missed| missed.last)) {

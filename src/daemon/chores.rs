@@ -107,6 +107,7 @@ impl Chores {
         }
         if due(&mut self.stale, STALE_EVERY, now) {
             complain("stale projects can't be looked for", notice::stale(world, desk).map(|_| ()));
+            complain("damaged backups can't be looked for", notice::damages(world, desk).map(|_| ()));
         }
         if settings.daemon.weekly_summary.is_some() && free(&mut self.summing) {
             let (world, settings, config_file) = (world.clone(), Arc::clone(settings), desk.config_file.clone());

@@ -10,12 +10,9 @@ use crate::model::backup::Trigger;
 use crate::model::run::{SlotOutcome, SlotRow};
 use crate::ops::notice;
 
-use super::agenda::Due;
+use super::agenda::{Due, ON_TIME};
 use super::owner::{Owner, desk};
 use super::queue;
-
-/// A slot begun later than this is told as catching up.
-const LATE: TimeDelta = TimeDelta::seconds(90);
 
 impl Owner {
     /// Records each due slot's claim or its reason not to run, in one transaction, and queues what was claimed here.
@@ -118,7 +115,7 @@ fn row(due: &Due, due_at: DateTime<Utc>, outcome: SlotOutcome, now: DateTime<Utc
 
 fn order_for(due: &Due, slot: DateTime<Utc>, now: DateTime<Utc>) -> Order {
     let spread = TimeDelta::from_std(due.schedule().spread).unwrap_or_default();
-    let late = now - slot > LATE + spread;
+    let late = (now - slot - spread).to_std().is_ok_and(|late| late > ON_TIME);
     Order {
         project: std::sync::Arc::clone(&due.project),
         shape: due.schedule().shape.clone(),

@@ -217,7 +217,9 @@ impl Owner {
 
     pub(super) fn ended(&mut self, order: &Order, report: &Report) {
         self.running.remove(&queue::key(order));
-        self.record(order, report.outcome);
+        if report.outcome != SlotOutcome::Interrupted || !self.give_back(std::slice::from_ref(order)) {
+            self.record(order, report.outcome);
+        }
         if !report.unrecorded.is_empty() {
             let settings = Arc::clone(&self.settings);
             self.chores.tell_directly(&self.world, &desk(&settings, &self.config_file), &order.project, &report.unrecorded);

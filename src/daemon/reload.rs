@@ -15,7 +15,7 @@ use super::systemd;
 
 pub(super) fn reload(owner: &mut Owner) {
     systemd::reloading();
-    match config::load(&owner.config_file, &|name| std::env::var(name).ok()) {
+    match config::here(&owner.config_file) {
         Ok(settings) => adopt(owner, settings),
         Err(problems) => {
             let words = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");

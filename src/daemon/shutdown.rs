@@ -24,7 +24,7 @@ impl Owner {
     pub(super) async fn shut_down(&mut self, signal: i32, signals: &mut Listening) {
         tracing::info!(signal, running = self.running.len(), waiting = self.queue.len(), "stopping");
         systemd::stopping("stopping");
-        self.give_back();
+        self.give_waiting_back();
         if !self.settings.daemon.drain.is_zero() && !self.jobs.is_empty() {
             tracing::info!(limit = ?self.settings.daemon.drain, "letting running dumps finish; a second signal interrupts them");
             let until = Instant::now() + self.settings.daemon.drain;
@@ -41,15 +41,27 @@ impl Owner {
         tracing::info!("stopped");
     }
 
-    /// Makes the slots of jobs that never began due again: the next start runs them, unless they have grown too old by then. In one
-    /// transaction: ten thousand of them would outlast what systemd allows for a stop.
-    fn give_back(&mut self) {
+    /// The slots of jobs that never began. In one transaction: ten thousand of them would outlast what systemd allows for a stop.
+    fn give_waiting_back(&mut self) {
         let orders = self.queue.drain();
-        let given: Vec<(&Schedule, SlotKey)> = orders.iter().filter_map(|order| Some((plan_of(order)?, slot_key(order)?))).collect();
-        match mend::give_back(&self.world, &given) {
-            Ok(kept) if given.is_empty() || kept == 0 => {}
-            Ok(kept) => tracing::info!(jobs = kept, "waiting jobs are left to the next start"),
-            Err(failure) => tracing::error!("the slots of waiting jobs can't be given back: {failure}"),
+        if self.give_back(&orders) {
+            tracing::info!(jobs = orders.len(), "waiting jobs are left to the next start");
+        }
+    }
+
+    /// Makes slots due again, those of jobs that never began and of one that was interrupted: the next start runs them, unless they have
+    /// grown too old by then. `false` where that can't be recorded, or nothing was given back.
+    pub(super) fn give_back(&self, orders: &[Order]) -> bool {
+        let now = self.world.clock.now();
+        let fresh = |order: &&Order| order.slot.and_then(|slot| (now - slot).to_std().ok()).is_some_and(|age| age < order.project.catch_up);
+        let slots: Vec<(&Schedule, SlotKey)> =
+            orders.iter().filter(fresh).filter_map(|order| Some((plan_of(order)?, slot_key(order)?))).collect();
+        match mend::give_back(&self.world, &slots) {
+            Ok(given) => given > 0,
+            Err(failure) => {
+                tracing::error!("the slots of jobs that were not done can't be given back: {failure}");
+                false
+            }
         }
     }
 

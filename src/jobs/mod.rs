@@ -9,11 +9,14 @@ use crate::model::backup::RunId;
 use crate::stream::gauge::Gauge;
 
 pub mod adhoc;
+pub mod drill;
 mod hold;
 pub mod mend;
 pub mod prune;
 pub mod rebuild;
+pub mod restore;
 pub mod scheduled;
+pub mod verify;
 
 /// What is in flight right now, for whoever shows progress. Cheap to clone; clones share the board.
 #[derive(Debug, Clone, Default)]

@@ -242,4 +242,4 @@ fn check(key: &Key, manifest: &Manifest) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,8 @@ use crate::storage::Memory;
 
 const FILE: &str = "shop_20261121T011500Z_full_k3f9q2m7xa.dump.zst";
 
-fn manifest() -> Manifest {
+/// A good one.
+pub(crate) fn manifest() -> Manifest {
     let start = DateTime::from_timestamp(1_795_223_700, 0).unwrap();
     Manifest {
         format: MANIFEST_FORMAT,

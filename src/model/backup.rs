@@ -346,6 +346,8 @@ impl BackupRow {
         };
         let looks = proof.map(|proof| proof.looks.as_slice()).unwrap_or_default();
         let restored = looks.iter().find(|look| look.level == ProofLevel::Restored && look.failed.is_none());
+        // A later restore that failed takes nothing away from the one that succeeded but its time.
+        let once_restored = proof.filter(|proof| proof.level == ProofLevel::Restored).map(|proof| proof.proven_at);
         Self {
             id: manifest.backup_id.clone(),
             storage: storage.to_owned(),
@@ -370,7 +372,7 @@ impl BackupRow {
             damaged: proof.and_then(|proof| proof.damaged.clone()),
             suspicious: manifest.suspicious.clone().filter(|_| !marks.accepted),
             checked_at: looks.iter().map(|look| look.at).max(),
-            restored_at: restored.map(|look| look.at),
+            restored_at: restored.map(|look| look.at).or(once_restored),
             restore_ms: restored.map(|look| look.took_ms),
         }
     }

@@ -4,5 +4,6 @@ pub mod backup;
 pub mod dump;
 pub mod options;
 pub mod project;
+pub mod proving;
 pub mod run;
 pub mod settings;

@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 use secrecy::{ExposeSecret, SecretString};
 
 use super::dump::{DumpShape, Selection};
+pub use super::proving::{Check, Drill, Verify};
 use crate::habit::Rule;
 use crate::retention::Policy;
 use crate::schedule::Timing;
@@ -57,6 +58,12 @@ pub struct Project {
     pub standby: Standby,
     /// zstd worker threads (1 keeps memory flat).
     pub compression_workers: u32,
+    /// How stored backups are looked at.
+    pub verify: Verify,
+    /// When and how they are restored for trial; `None` means by hand only.
+    pub drill: Option<Drill>,
+    /// What a restored database must answer.
+    pub checks: Vec<Check>,
 }
 
 /// How to reach the server: what libpq understands, minus the password.

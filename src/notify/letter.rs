@@ -13,7 +13,9 @@ use super::{Message, single_line};
 use crate::error::Failure;
 use crate::model::backup::ProofLevel;
 
+mod damaged;
 mod doubt;
+mod drill;
 mod failing;
 mod many;
 mod notes;
@@ -21,8 +23,10 @@ mod overrun;
 mod page;
 mod summary;
 
+pub use damaged::{Damaged, Ill, Mended};
 pub use doubt::{NormalAgain, Suspicious};
-pub use notes::{Damaged, HeldPrune, Rebuilt};
+pub use drill::{DrillFailed, DrillWorks};
+pub use notes::{HeldPrune, Rebuilt};
 pub use overrun::{OnTime, Overrun};
 pub use summary::{ProjectWeek, Weekly};
 
@@ -51,8 +55,14 @@ pub enum Letter {
     HeldPrune(HeldPrune),
     /// The catalog was rebuilt from the storages.
     Rebuilt(Rebuilt),
-    /// A stored backup is damaged.
+    /// A stored backup is damaged, or can't be read.
     Damaged(Damaged),
+    /// It is good again.
+    Mended(Mended),
+    /// A restore for trial failed.
+    DrillFailed(DrillFailed),
+    /// It works again.
+    DrillWorks(DrillWorks),
 }
 
 /// What every letter about a project says of it.
@@ -266,6 +276,9 @@ impl Letter {
             Self::HeldPrune(facts) => facts.body(),
             Self::Rebuilt(facts) => facts.body(redactor),
             Self::Damaged(facts) => facts.body(redactor),
+            Self::Mended(facts) => facts.body(redactor),
+            Self::DrillFailed(facts) => facts.body(redactor),
+            Self::DrillWorks(facts) => facts.body(redactor),
         }
     }
 
@@ -285,6 +298,9 @@ impl Letter {
             Self::HeldPrune(_) => "held-prune",
             Self::Rebuilt(_) => "rebuilt-catalog",
             Self::Damaged(_) => "damaged",
+            Self::Mended(_) => "mended",
+            Self::DrillFailed(_) => "drill-failed",
+            Self::DrillWorks(_) => "drill-works",
         }
     }
 
@@ -301,6 +317,9 @@ impl Letter {
             Self::NormalAgain(facts) => vec![facts.about.project.clone()],
             Self::HeldPrune(facts) => vec![facts.about.project.clone()],
             Self::Damaged(facts) => vec![facts.about.project.clone()],
+            Self::Mended(facts) => vec![facts.about.project.clone()],
+            Self::DrillFailed(facts) => vec![facts.about.project.clone()],
+            Self::DrillWorks(facts) => vec![facts.about.project.clone()],
             Self::Grouped(letters) => many::projects(letters),
             Self::Weekly(_) | Self::Rebuilt(_) => Vec::new(),
         }
@@ -321,6 +340,9 @@ impl Letter {
             Self::HeldPrune(facts) => facts.headline(),
             Self::Rebuilt(facts) => facts.headline(),
             Self::Damaged(facts) => facts.headline(redactor),
+            Self::Mended(facts) => facts.headline(),
+            Self::DrillFailed(facts) => facts.headline(redactor),
+            Self::DrillWorks(facts) => facts.headline(),
         }
     }
 }

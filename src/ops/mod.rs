@@ -21,6 +21,8 @@ use crate::storage::{self, Storage};
 
 // Shared by the verbs: questions that several of them ask.
 pub mod artifact;
+pub mod compare;
+pub mod entries;
 pub mod held;
 pub mod mount;
 pub mod seen;
@@ -28,14 +30,21 @@ pub mod space;
 pub mod standing;
 pub mod targets;
 
+pub mod arrive;
 pub mod backup;
 pub mod deliver;
+pub mod diff;
+pub mod drill;
 pub mod dumpfile;
 pub mod examine;
+pub mod merge;
 pub mod notice;
 pub mod prune;
+pub mod read;
 pub mod reindex;
 pub mod repair;
+pub mod restore;
+pub mod verify;
 
 /// The handles that verbs work with. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -79,13 +88,12 @@ impl World {
 
     /// How the project's server is reached, with its password read now.
     pub fn access(&self, project: &Project) -> Result<Access> {
-        let password = secret(&project.connection.password)?;
-        Access::new(&project.connection.target, password, project.limits.connect, &|name| std::env::var_os(name))
+        access(project)
     }
 
     /// The PostgreSQL clients that the project may use.
     pub fn clients(&self, project: &Project) -> Result<Clients> {
-        Clients::find(project.pg_bin_dir.as_deref(), &|name| std::env::var(name).ok())
+        clients(project)
     }
 
     /// The storage a project's backups go to.
@@ -97,6 +105,16 @@ impl World {
             )
         })
     }
+}
+
+/// How a project's server is reached, with its password read now; needs no catalog.
+fn access(project: &Project) -> Result<Access> {
+    let password = secret(&project.connection.password)?;
+    Access::new(&project.connection.target, password, project.limits.connect, &|name| std::env::var_os(name))
+}
+
+fn clients(project: &Project) -> Result<Clients> {
+    Clients::find(project.pg_bin_dir.as_deref(), &|name| std::env::var(name).ok())
 }
 
 /// Longest time for a command that prints a secret.

@@ -3,13 +3,13 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertKey, Status};
 use crate::catalog::{BackupFilter, Heartbeat, Letter, LetterState, Page, Pause, REBUILT, Reader, RunFilter};
 use crate::error::Result;
 use crate::habit::{self, Suspension};
-use crate::model::backup::BackupRow;
+use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
 use crate::model::run::{ANY_DATABASE, Run};
@@ -163,6 +163,8 @@ struct Seen {
     paused: HashMap<String, Pause>,
     good: Vec<BackupRow>,
     held: HashSet<String>,
+    /// Backups with an alert of their own that are still there.
+    known: HashSet<RunId>,
     suspended: HashMap<String, Vec<Suspension>>,
     mail: Waiting,
 }
@@ -185,9 +187,14 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
             held.insert(project.name.clone());
         }
     }
+    let alerts: Vec<Alert> = reader.alerts()?;
+    let mut known = HashSet::new();
+    for backup in alerts.iter().filter(|alert| alert.status != Status::Ok).filter_map(|alert| alert.key.of_backup()) {
+        known.extend(reader.backup(&backup)?.map(|row| row.id));
+    }
     good.sort_by(|one, two| one.database.cmp(&two.database));
     Ok(Seen {
-        alerts: reader.alerts()?,
+        alerts,
         configuration: reader.meta(CONFIGURATION_PROBLEM)?,
         lost_index: reader.rebuilt_because()?,
         rebuilt: reader.meta(REBUILT)?,
@@ -199,6 +206,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         paused: reader.pauses()?.into_iter().map(|pause| (pause.project.clone(), pause)).collect(),
         good,
         held,
+        known,
         suspended: suspended(reader, settings)?,
         mail: waiting(reader)?,
     })
@@ -216,13 +224,31 @@ fn suspended(reader: &Reader, settings: &Settings) -> Result<HashMap<String, Vec
     Ok(found)
 }
 
+/// Where the last test mail is noted that was accepted.
+const MAIL_ACCEPTED: &str = "mail-accepted";
+
+#[derive(Serialize, Deserialize)]
+struct Accepted {
+    at: DateTime<Utc>,
+    to: Vec<String>,
+}
+
+/// Notes that a test mail to these people was accepted: what was refused before is settled.
+pub fn mail_accepted(world: &World, to: &[String]) -> Result<()> {
+    let accepted = Accepted { at: world.clock.now(), to: to.to_vec() };
+    world.catalog.write(|writer| writer.put_meta(MAIL_ACCEPTED, &serde_json::to_string(&accepted).unwrap_or_default()))
+}
+
 /// Why mails were refused for good, as long as no later mail to the same people was accepted.
 fn refused(reader: &Reader) -> Result<Vec<String>> {
     let letters = |state| reader.letters::<serde_json::Value>(Some(state), Page::first(50));
     let refused = letters(LetterState::Refused)?;
     let accepted = if refused.is_empty() { Vec::new() } else { letters(LetterState::Delivered)? };
+    let tested: Option<Accepted> = reader.meta(MAIL_ACCEPTED)?.and_then(|text| serde_json::from_str(&text).ok());
     let mended = |letter: &Letter<serde_json::Value>| {
-        accepted.iter().any(|later| later.queued_at > letter.queued_at && later.message.get("to") == letter.message.get("to"))
+        let to = |to: &Vec<String>| letter.message.get("to") == serde_json::to_value(to).ok().as_ref();
+        tested.as_ref().is_some_and(|tested| tested.at > letter.queued_at && to(&tested.to))
+            || accepted.iter().any(|later| later.queued_at > letter.queued_at && later.message.get("to") == letter.message.get("to"))
     };
     let mut reasons: Vec<String> = refused.iter().filter(|letter| !mended(letter)).filter_map(|letter| letter.error.clone()).collect();
     reasons.dedup();
@@ -277,7 +303,9 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
     let stands = |alert: &&Alert| match alert.key.of_schedule() {
         Some(name) => project.schedules.iter().any(|plan| plan.name == name),
         // What is suspicious says so by itself, as `suspended`.
-        None => alert.key.of_anomaly().is_none() && is_covered(project, &alert.key),
+        None if alert.key.of_anomaly().is_some() => false,
+        None if alert.key.is_drill() => true,
+        None => alert.key.of_backup().map_or_else(|| is_covered(project, &alert.key), |backup| seen.known.contains(&backup)),
     };
     let alerts: Vec<Alert> = parts.alerts.into_iter().filter(stands).cloned().collect();
     let mut last_good: Vec<BackupRow> = parts.good.into_iter().cloned().collect();

@@ -98,6 +98,19 @@ pub fn named_by(target: &Target) -> Option<String> {
     target::value(target, "dbname")
 }
 
+/// The same target for another role.
+#[must_use]
+pub fn as_role(target: &Target, role: &str) -> Target {
+    match target {
+        Target::Keywords(keywords) => {
+            let mut keywords = keywords.clone();
+            keywords.insert(String::from("user"), role.to_owned());
+            Target::Keywords(keywords)
+        }
+        Target::Url(_) => Target::Url(target::extend(target, &[(String::from("user"), role.to_owned())].into())),
+    }
+}
+
 /// Everything a client program needs to reach one server.
 #[derive(Debug, Clone)]
 pub struct Access {
@@ -171,6 +184,7 @@ impl Access {
             stdout: Output::Null,
             inherit: self.passfile.iter().map(|fd| (Arc::clone(fd), PASSFILE_FD)).collect(),
             cwd: None,
+            user: None,
         }
     }
 

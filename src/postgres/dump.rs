@@ -21,6 +21,12 @@ pub fn application_name(run: &RunId) -> String {
     format!("pgdumpd/{run}")
 }
 
+/// What the sessions beside a restore are called: ending the backends of its tools must not end them.
+#[must_use]
+pub fn beside(run: &RunId) -> String {
+    format!("pgdumpd/{run} beside")
+}
+
 /// One dump to be started.
 #[derive(Debug, Clone, Copy)]
 pub struct Dump<'a> {

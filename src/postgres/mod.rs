@@ -5,13 +5,19 @@
 
 pub mod archive;
 pub mod connection;
+pub mod content;
+pub mod database;
 pub mod dump;
+pub mod merge;
 mod pattern;
 mod peer;
 mod psql;
+pub mod quote;
 pub mod replay;
+pub mod restore;
 pub mod rights;
 pub mod session;
 mod target;
+pub mod throwaway;
 pub mod version;
 pub mod watch;

@@ -2,7 +2,7 @@
 //!
 //! Follows `patternToSQLRegex` of PostgreSQL (manual: psql, Patterns). Pure. Only `rights` calls it.
 
-use super::session::literal;
+use super::quote::literal;
 
 /// What a regular expression would take for more than a letter.
 const SPECIAL: &str = "|*+?()[]{}.^$\\";

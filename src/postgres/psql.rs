@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::merge::Feed;
 use crate::error::{Cause, Failure, Result};
 use crate::process::{self, Cancel, Child, Exit, Input, Output, Spec};
 
@@ -75,6 +76,56 @@ impl Psql {
         self.broken = false;
         self.connected = true;
         answer
+    }
+
+    /// Runs `COPY … FROM STDIN` and gives it what `feed` writes: COPY text without its end mark. Anything that goes wrong ends psql, so that
+    /// no row is ever taken for a statement.
+    pub(super) fn copy_in(&mut self, statement: &str, feed: Feed<'_>, limit: Duration) -> Result<()> {
+        if self.broken {
+            return Err(self.lost("the session had been given up"));
+        }
+        self.broken = true;
+        let Some(stdin) = self.stdin.take() else { return Err(self.ended()) };
+        let mut rows = Rows { stdin, cancel: self.cancel.clone(), line: Line::Fresh, closed: false };
+        let begun = rows.stdin.write_all(format!("\\set ON_ERROR_STOP on\n{statement};\n").as_bytes());
+        let written = if begun.is_ok() { feed(&mut rows) } else { Ok(()) };
+        let whole = begun.is_ok() && !rows.closed && rows.line == Line::Fresh;
+        if whole && written.is_ok() {
+            let marker = &self.marker;
+            let end = format!("\\.\n\\set ON_ERROR_STOP off\n\\echo {marker} :ERROR :SQLSTATE\n\\echo {marker} end\n");
+            // Where psql is gone already, the answer says so.
+            drop(rows.stdin.write_all(end.as_bytes()));
+            self.stdin = Some(rows.stdin);
+            let answer = self.answer(limit);
+            if self.child.wait_timeout(Duration::from_millis(1)).is_some() {
+                return Err(self.refused_rows());
+            }
+            answer??;
+            self.broken = false;
+            return Ok(());
+        }
+        // The end of its input would end the rows as well, but nothing is committed that isn't asked for.
+        let closed = rows.closed || begun.is_err();
+        self.child.terminate(Duration::ZERO);
+        match written {
+            Err(failure) if !closed => Err(failure),
+            _ if closed => Err(self.refused_rows()),
+            _ => Err(Failure::new(Cause::Damaged, "the backup's rows end in the middle of a line")),
+        }
+    }
+
+    /// Why psql ended before it had taken all rows: the server's own words, with its code.
+    fn refused_rows(&mut self) -> Failure {
+        let exit = self.child.wait_timeout(Duration::from_secs(5));
+        let stderr = self.child.stderr_tail();
+        let said = stderr.lines().rev().find(|line| line.split(": ").next().is_some_and(|word| word.trim_end_matches(':') == "ERROR"));
+        match (exit, said.and_then(|line| line.split_once("ERROR:"))) {
+            (Some(Exit::Code(3)), Some((_, words))) => {
+                let cause = sqlstate_in(&stderr).map_or(Cause::Query, cause_of);
+                Failure::new(cause, format!("the server refused the rows: {}", words.trim())).detail(stderr.clone())
+            }
+            _ => self.ended(),
+        }
     }
 
     /// Reads one framed answer: the outer error is the conversation's, the inner one the statement's.
@@ -197,6 +248,63 @@ fn reader(stdout: ChildStdout, sender: Sender<String>) -> Result<JoinHandle<()>>
     builder.spawn(work).map_err(|error| Failure::new(Cause::System, format!("psql can't be read: no thread could be started: {error}")))
 }
 
+/// The way of rows into psql. A line that is an end mark is refused: what follows it would be taken for statements. Values escape their
+/// backslashes, so no row begins with `\.`.
+struct Rows {
+    stdin: ChildStdin,
+    cancel: Cancel,
+    line: Line,
+    closed: bool,
+}
+
+/// Where in a line COPY text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    Fresh,
+    Backslash,
+    Passed,
+}
+
+impl Line {
+    /// Where it stands after these bytes; nothing where they hold an end mark.
+    fn after(mut self, bytes: &[u8]) -> Option<Self> {
+        let mut rest = bytes;
+        while let Some((first, behind)) = rest.split_first() {
+            self = match (self, first) {
+                (_, b'\n') => Self::Fresh,
+                (Self::Fresh, b'\\') => Self::Backslash,
+                (Self::Backslash, b'.') => return None,
+                _ => Self::Passed,
+            };
+            rest = behind;
+            if self == Self::Passed {
+                rest = rest.get(memchr::memchr(b'\n', rest).unwrap_or(rest.len())..).unwrap_or_default();
+            }
+        }
+        Some(self)
+    }
+}
+
+impl Write for Rows {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Some(reason) = self.cancel.reason() {
+            return Err(reason.failure().into());
+        }
+        let Some(line) = self.line.after(bytes) else {
+            return Err(Failure::new(Cause::Damaged, "the backup's rows hold an end mark before their end")
+                .hint("the stored file is no longer what was dumped; verify it, or take another backup")
+                .into());
+        };
+        self.stdin.write_all(bytes).inspect_err(|_| self.closed = true)?;
+        self.line = line;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.stdin.flush()
+    }
+}
+
 /// The cause behind a SQLSTATE (manual: Appendix A).
 #[must_use]
 pub(crate) fn cause_of(sqlstate: &str) -> Cause {
@@ -262,6 +370,16 @@ mod tests {
         assert_eq!(sqlstate_in("FATAL:  57P01: terminating connection\nLOCATION:  x, y.c:1\n"), Some("57P01"));
         assert_eq!(sqlstate_in("SCHWERWIEGEND:  57P02: Verbindung\nserver closed\n"), Some("57P02"));
         assert_eq!(sqlstate_in("server closed the connection: again\n"), None);
+    }
+
+    #[test]
+    fn an_end_mark_is_found_however_the_rows_are_cut() {
+        let rows = b"1\ta\\.b\n\\N\t2\n\n\\\\.\n3\n";
+        let marked = b"1\t2\n\\.\ndrop table x;\n";
+        for size in 1..=rows.len() {
+            let walk = |text: &[u8]| text.chunks(size).try_fold(Line::Fresh, Line::after);
+            assert_eq!((walk(rows), walk(marked)), (Some(Line::Fresh), None), "pieces of {size}");
+        }
     }
 
     #[test]

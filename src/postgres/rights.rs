@@ -6,7 +6,8 @@
 use serde::Deserialize;
 
 use super::pattern::{any_schema, any_table};
-use super::session::{Session, literal};
+use super::quote::literal;
+use super::session::Session;
 use crate::error::Result;
 use crate::model::dump::{Content, DumpShape};
 use crate::model::options::dumps_large_objects;

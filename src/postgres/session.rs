@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::connection::{Access, HostPort};
+use super::merge::Feed;
 use super::psql::Psql;
 use super::{peer, version};
 use crate::error::{Cause, Failure, Result};
@@ -20,6 +21,9 @@ use crate::process::{self, Cancel, Exit};
 
 /// Longest wait for an answer once connected; the server's own `statement_timeout` for our questions is a little shorter.
 const ANSWER: Duration = Duration::from_secs(60);
+
+/// Longest wait for a statement that works through a whole database; a cancel and a lost connection end it before.
+const PATIENCE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What the first question finds out. The settings make the session immune to the role's and the database's own: no time-out ends it
 /// while it waits beside the dump, and no function or operator in a schema of the search path can stand in for the system's.
@@ -203,6 +207,49 @@ impl Session {
         self.psql.ask(statement, false, ANSWER).map(drop)
     }
 
+    /// Runs one statement of a merge, which may take as long as the rows need.
+    pub(super) fn tell_long(&mut self, statement: &str) -> Result<()> {
+        self.psql.ask(statement, false, PATIENCE).map(drop)
+    }
+
+    /// Asks one that may take as long.
+    pub(super) fn ask_long<T: DeserializeOwned>(&mut self, statement: &str) -> Result<T> {
+        decode(&self.psql.ask(statement, false, PATIENCE)?)
+    }
+
+    /// Runs `COPY … FROM STDIN` with these rows in COPY text, without the end mark.
+    pub(super) fn copy_in(&mut self, statement: &str, feed: Feed<'_>) -> Result<()> {
+        self.psql.copy_in(statement, feed, PATIENCE)
+    }
+
+    /// Runs one statement that may take as long as it needs: CREATE DATABASE on a busy server, ANALYZE of a large one.
+    pub(super) fn tell_patiently(&mut self, statement: &str) -> Result<()> {
+        self.patiently(statement).map(drop)
+    }
+
+    /// Asks one statement that may take as long as it needs: rows that are counted.
+    pub(super) fn ask_patiently<T: DeserializeOwned>(&mut self, statement: &str) -> Result<T> {
+        decode(&self.patiently(statement)?)
+    }
+
+    fn patiently(&mut self, statement: &str) -> Result<String> {
+        self.psql.ask("set statement_timeout = 0", false, ANSWER)?;
+        let answer = self.psql.ask(statement, false, PATIENCE)?;
+        self.psql.ask("set statement_timeout = '50s'", false, ANSWER)?;
+        Ok(answer)
+    }
+
+    /// Runs statements in one transaction: all of them, or none.
+    pub(super) fn together(&mut self, statements: &[String]) -> Result<()> {
+        self.tell("begin")?;
+        let done = statements.iter().try_for_each(|statement| self.tell(statement)).and_then(|()| self.tell("commit"));
+        if done.is_err() {
+            // On a session that is gone the server rolls back by itself.
+            drop(self.tell("rollback"));
+        }
+        done
+    }
+
     /// Managed servers may keep it from the role; then it stays unknown.
     fn system_identifier(&mut self) -> Result<Option<String>> {
         match self.ask("select to_json(system_identifier::text) from pg_control_system()") {
@@ -216,12 +263,6 @@ impl Session {
 fn decode<T: DeserializeOwned>(answer: &str) -> Result<T> {
     serde_json::from_str(answer)
         .map_err(|error| Failure::new(Cause::Query, format!("the server's answer can't be understood: {error}")).detail(answer))
-}
-
-/// SQL text of a string, whatever it holds; PostgreSQL text has no zero byte.
-pub(super) fn literal(text: &str) -> String {
-    let text = text.replace('\0', "\u{fffd}").replace('\\', "\\\\").replace('\'', "''");
-    format!("E'{text}'")
 }
 
 /// Adds what to look at, by whether the server answers at all (`pg_isready`'s exit status).
@@ -245,15 +286,4 @@ fn answers(client: &version::Client, access: &Access, database: Option<&str>, pr
     let mut spec = access.spec(client, program, database, "pgdumpd", None);
     spec.args.extend(["-q", "-t", "3"].map(Into::into));
     process::run(&spec, &[], Duration::from_secs(10), 4096).ok().map(|finished| finished.exit)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn literals_keep_quotes_and_backslashes_inside() {
-        assert_eq!(literal(r"a'b\c"), r"E'a''b\\c'");
-        assert_eq!(literal("'; drop table x; --"), "E'''; drop table x; --'");
-    }
 }

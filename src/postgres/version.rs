@@ -130,6 +130,29 @@ impl Clients {
         &self.0[self.0.len() - 1]
     }
 
+    /// The client for restoring what a `pg_dump` of version `wrote` has written on a server of version `server`: not older than the one,
+    /// and the newest that isn't newer than the other; where each is newer, the oldest of them.
+    ///
+    /// Fails with [`Cause::ClientMissing`] where every client is older than that `pg_dump`.
+    pub fn for_restore(&self, wrote: u32, server: u32) -> Result<Client> {
+        let usable: Vec<&Client> = self.0.iter().filter(|client| series(client.version_num) >= series(wrote)).collect();
+        let fitting = usable.iter().filter(|client| series(client.version_num) <= series(server)).max_by_key(|client| client.version_num);
+        let best =
+            fitting.or_else(|| usable.iter().min_by_key(|client| (series(client.version_num), std::cmp::Reverse(client.version_num))));
+        best.map(|client| (*client).clone()).ok_or_else(|| {
+            let message = format!(
+                "the backup was made by pg_dump {}, newer than every installed pg_restore (the newest is {} in {})",
+                show(wrote),
+                show(self.newest().version_num),
+                self.newest().dir().display()
+            );
+            Failure::new(Cause::ClientMissing, message).hint(format!(
+                "install the package postgresql-client-{} (Debian, Ubuntu), or point pg_bin_dir at a newer one",
+                major(wrote)
+            ))
+        })
+    }
+
     /// The client for a server of this `server_version_num`: its own major version, else the next newer one.
     ///
     /// Fails with [`Cause::ServerTooNew`], naming both versions, where the server's major is above every client's (`pg_dump` would refuse).
@@ -149,6 +172,12 @@ impl Clients {
             ))
         })
     }
+}
+
+/// The number of a version as `pg_dump --version` and the server write it: 150018 for `15.18 (Debian …)`.
+#[must_use]
+pub fn number(text: &str) -> Option<u32> {
+    parse(&format!("(PostgreSQL) {text}")).map(|(_, number)| number)
 }
 
 /// The first number of a `server_version_num`: 15 for 150018, 9 for 90624.
@@ -241,6 +270,7 @@ fn version_line(program: &Path) -> Result<String> {
         stdout: Output::Piped,
         inherit: Vec::new(),
         cwd: None,
+        user: None,
     };
     let finished = process::run(&spec, &[], VERSION_LIMIT, 4096)?;
     if finished.exit != Exit::Code(0) {
@@ -292,6 +322,17 @@ mod tests {
         for (server, chosen) in [(150_001, 150_018), (150_099, 150_018), (140_000, 150_018), (160_003, 170_004), (90_624, 130_010)] {
             assert_eq!(clients.for_server(server).unwrap().version_num, chosen, "server {server}");
         }
+    }
+
+    #[test]
+    fn a_restore_takes_a_client_between_the_dump_and_the_server() {
+        let clients = having(&[130_010, 150_018, 170_004]);
+        for (wrote, server, chosen) in
+            [(130_010, 150_001, 150_018), (150_018, 160_001, 150_018), (170_004, 150_001, 170_004), (120_001, 120_001, 130_010)]
+        {
+            assert_eq!(clients.for_restore(wrote, server).unwrap().version_num, chosen, "{wrote} to {server}");
+        }
+        assert_eq!(clients.for_restore(180_001, 180_001).unwrap_err().cause, Cause::ClientMissing);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::dump::application_name;
-use super::session::{Session, literal};
+use super::quote::literal;
+use super::session::Session;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
 

@@ -64,6 +64,8 @@ pub struct Spec {
     pub inherit: Vec<(Arc<OwnedFd>, i32)>,
     /// Its working directory; `None` is this process's own.
     pub cwd: Option<PathBuf>,
+    /// The user and group it becomes, without further groups; `None` is this process's own. Only root can.
+    pub user: Option<(u32, u32)>,
 }
 
 impl Spec {
@@ -118,6 +120,9 @@ fn command(spec: &Spec) -> Result<Command> {
     });
     if let Some(cwd) = &spec.cwd {
         command.current_dir(cwd);
+    }
+    if let Some((user, group)) = spec.user {
+        command.uid(user).gid(group);
     }
     if !spec.inherit.is_empty() {
         command.fd_mappings(mappings(spec)?).map_err(|_| {

@@ -83,6 +83,11 @@ impl Gauge {
         }
     }
 
+    /// So many more bytes of an archive have been read back and handed on.
+    pub fn passed(&self, bytes: usize) {
+        self.moved(&self.0.archive, bytes);
+    }
+
     /// Shows a count of bytes that don't come through a pump; a changed one counts as movement.
     pub fn show(&self, archive_bytes: u64) {
         if self.0.archive.swap(archive_bytes, Relaxed) != archive_bytes {

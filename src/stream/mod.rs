@@ -8,10 +8,12 @@ pub mod gauge;
 pub mod hash;
 pub mod observe;
 pub mod pump;
+pub mod readback;
 pub mod tar;
 
 pub use compress::decompress;
 pub use gauge::{Gauge, Reading, Waiting};
 pub use observe::{Blind, Observe};
 pub use pump::{Done, PumpError, Pumped, Side, enlarge_pipe, pump};
+pub use readback::{Inside, ReadBack, read_back};
 pub use tar::Tar;

@@ -116,12 +116,12 @@ fn beside_a_daemon_it_works_the_same() {
 
 #[test]
 fn the_wrong_user_is_told_what_to_type() {
+    if !crate::cluster::is_root() {
+        return crate::skip::skip("the_wrong_user_is_told_what_to_type", "needs root, to become another user");
+    }
     let bench = Bench::new();
     bench.rig.configure(&bench.project("shop", "shop", ""));
     bench.run(0, &["backup", "shop"]);
-    if !crate::cluster::is_root() {
-        return;
-    }
     let as_nobody = || {
         let mut command = std::process::Command::new("setpriv");
         command.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_pgdumpd"), "backup", "shop"]);

@@ -101,17 +101,28 @@ fn a_vanished_disk_and_unreachable_mail_are_named() {
     let told = found(&bench, 1);
     assert!(told.contains("not mounted?") && told.contains("can't be reached"), "{told}");
     snapshot!("not_mounted", bench.told(1, &["backup", "shop", "--no-retry"]));
-    std::fs::remove_dir_all(bench.rig.storage().join("shop")).expect("an empty disk");
+    let refused = bench.run(1, &["doctor", "--accept-storage", "main"]).stderr;
+    assert!(refused.contains("isn't empty") && refused.contains("only its marker was lost, write another and accept it"), "{refused}");
+    let line = refused.lines().find_map(|line| line.trim().strip_prefix("type: ")).expect("what to type");
+    let typed = std::process::Command::new("sh").args(["-c", line]).status().expect("sh");
+    assert!(typed.success(), "{line}");
+    bench.run(1, &["doctor", "--accept-storage", "main"]);
+    assert!(!found(&bench, 1).contains("not mounted?"), "the marker typed is taken");
+    for name in ["shop", ".pgdumpd-storage"] {
+        let path = bench.rig.storage().join(name);
+        let gone = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+        gone.expect("an empty disk");
+    }
     bench.run(1, &["doctor", "--accept-storage", "main"]);
     assert!(!found(&bench, 1).contains("not mounted?"));
 }
 
 #[test]
 fn a_full_disk_is_named() {
-    let bench = Bench::new();
     if !crate::cluster::is_root() {
-        return;
+        return crate::skip::skip("a_full_disk_is_named", "needs root and mount");
     }
+    let bench = Bench::new();
     let storage = bench.rig.storage();
     let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&storage).status().expect("mount");
     assert!(mount.success());

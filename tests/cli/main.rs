@@ -7,6 +7,8 @@ mod cluster;
 #[path = "../support/rig.rs"]
 #[expect(dead_code, reason = "every test binary uses its own part of it")]
 mod rig;
+#[path = "../support/skip.rs"]
+mod skip;
 #[path = "../support/smtp.rs"]
 #[expect(dead_code, reason = "this mail server does little wrong here")]
 mod smtp;

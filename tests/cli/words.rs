@@ -4,8 +4,10 @@ use std::path::Path;
 
 use crate::rig::Rig;
 
-const VERBS: [&str; 14] =
-    ["serve", "backup", "list", "show", "prune", "pin", "unpin", "pause", "resume", "plan", "check", "doctor", "status", "notify"];
+const VERBS: [&str; 18] = [
+    "serve", "backup", "list", "show", "restore", "accept", "cat", "diff", "prune", "pin", "unpin", "pause", "resume", "plan", "check",
+    "doctor", "status", "notify",
+];
 
 fn text(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path)

@@ -161,3 +161,19 @@ fn f26_one_skipped_slot_between_good_ones_is_never_told() {
     let subjects: Vec<String> = office.letters().into_iter().map(|letter| letter.subject).collect();
     assert!(subjects[0].contains("skipped 2 slots") && subjects[1].contains("on time again"), "{subjects:?}");
 }
+
+#[test]
+fn f41_a_project_that_never_had_a_backup_becomes_stale() {
+    for databases in ["", "databases = \"all\"\n"] {
+        let office = Office::new("", &format!("{databases}max_backup_age = \"26h\"\n"));
+        let look = || notice::stale(&office.world, &office.desk()).expect("a look");
+        assert_eq!(look(), 0, "it is new");
+        office.pass(TimeDelta::hours(25));
+        assert_eq!(look(), 0);
+        office.pass(TimeDelta::hours(2));
+        assert_eq!(look(), 1, "{databases}");
+        office.run(None);
+        assert_eq!(notice::tell(&office.world, &office.desk()).expect("told"), 1);
+        assert_eq!(events(&office.rig), ["stale", "recovered"], "{databases}");
+    }
+}

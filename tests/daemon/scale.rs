@@ -85,8 +85,8 @@ fn f44_ten_thousand_due_at_once_are_all_claimed_within_the_limits_and_the_lag_is
     assert_eq!(serving.wait(LONG), 0);
     let rows = slots(&rig);
     let number = |outcome: &str| rows.iter().filter(|slot| slot.outcome == outcome).count();
-    assert_eq!(number("ok") + number("interrupted"), rows.len(), "what began has its outcome");
-    assert!(number("ok") >= 20 && number("interrupted") <= 6, "{} interrupted", number("interrupted"));
+    assert_eq!(number("ok"), rows.len(), "what has not been done is due again");
+    assert!(number("ok") >= 20);
     assert!(serving.log().contains("waiting jobs are left to the next start"));
     let serving = rig.serve_by(clock.command(&rig));
     until(&serving, "the others are due again", || slots(&rig).len() == 10_000);

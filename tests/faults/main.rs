@@ -23,3 +23,4 @@ mod names;
 mod network;
 mod server;
 mod stuck;
+mod undo;

@@ -71,6 +71,12 @@ impl Reader {
         self.backups(&filter, Sort::Date, Page::all())
     }
 
+    /// Every backup that counts as damaged.
+    pub fn damaged_backups(&self) -> Result<Vec<BackupRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM backups WHERE damaged IS NOT NULL ORDER BY started_at DESC");
+        self.ask("listing damaged backups", |db| db.prepare_cached(&sql)?.query_map([], backup)?.collect())
+    }
+
     /// The projects that have a suspicious backup which nobody has accepted.
     pub fn doubted_projects(&self) -> Result<Vec<String>> {
         let sql = "SELECT DISTINCT project FROM backups WHERE suspicious IS NOT NULL ORDER BY project";
@@ -178,6 +184,7 @@ fn asked(filter: &BackupFilter) -> String {
         ("database = :database", filter.database.is_some()),
         ("content = :content", filter.content.is_some()),
         ("selection = :selection", filter.selection.is_some()),
+        ("started_at <= :until", filter.until.is_some()),
         ("damaged IS NULL", filter.undamaged),
         ("suspicious IS NULL", filter.normal),
     ])
@@ -188,6 +195,7 @@ fn bind_filter(statement: &mut Statement<'_>, filter: &BackupFilter) -> rusqlite
     bind(statement, ":project", &filter.project)?;
     bind(statement, ":database", &filter.database)?;
     bind(statement, ":content", &filter.content.map(Word))?;
+    bind(statement, ":until", &filter.until.map(Time))?;
     bind(statement, ":selection", &filter.selection.as_ref().map(|selection| &selection.0))
 }
 

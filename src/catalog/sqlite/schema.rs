@@ -126,4 +126,6 @@ CREATE INDEX backups_suspicious ON backups (project) WHERE suspicious IS NOT NUL
 ALTER TABLE backups ADD COLUMN checked_at INTEGER;
 ALTER TABLE backups ADD COLUMN restored_at INTEGER;
 ALTER TABLE backups ADD COLUMN restore_ms INTEGER;
+", "
+CREATE INDEX backups_damaged ON backups (started_at) WHERE damaged IS NOT NULL;
 "];

@@ -244,8 +244,8 @@ fn bad_connections_are_refused_without_repeating_them() {
         :9: project "shop": connection: unknown sslmode; expected disable, allow, prefer, require, verify-ca, verify-full; did you mean require?
         :9: project "shop": connection: a keyword without = and a value; expected a URL such as "postgresql://backup@db.internal/shop", a keyword string, or a table of libpq keywords
         :9: project "shop": connection: a quoted value without its closing quote; expected a URL such as "postgresql://backup@db.internal/shop", a keyword string, or a table of libpq keywords
-        :9: project "shop": connection: libpq has no keyword hots; did you mean host?
-        :9: project "shop": connection: sslpassword is a secret that would have to be passed on in the open; put it into a service file and name that: service = "…"
+        :9: project "shop": connection.hots: libpq has no keyword hots; did you mean host?
+        :9: project "shop": connection.sslpassword: sslpassword is a secret that would have to be passed on in the open; put it into a service file and name that: service = "…"
         :9: project "shop": connection.host: wrong type, true or false; expected text in quotes
         :9: project "shop": connection: wrong type, a whole number; expected a URL such as "postgresql://backup@db.internal/shop", a keyword string, or a table of libpq keywords
     "#);

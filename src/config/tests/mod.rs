@@ -1,5 +1,6 @@
 //! Tests of the configuration: what is read, what is refused and in which words.
 
+mod ambient;
 mod forms;
 mod messages;
 mod properties;

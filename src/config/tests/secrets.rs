@@ -131,7 +131,7 @@ fn a_file_with_a_password_in_it_must_be_private() {
 #[test]
 fn a_file_that_cannot_be_read_says_so() {
     let folder = TempDir::new().unwrap();
-    insta::assert_snapshot!(loaded(&folder.path().join("none.toml")), @r"/none.toml: can't be read: No such file or directory (os error 2); name another file with --config or PGDUMPD_CONFIG");
+    insta::assert_snapshot!(loaded(&folder.path().join("none.toml")), @r"/none.toml: can't be read: No such file or directory (os error 2); name another file with --config or PGDUMPD_CONFIG, or set DATABASE_URL to do without one");
     let path = folder.path().join("binary.toml");
     fs::write(&path, b"[daemon]\n\xff").unwrap();
     insta::assert_snapshot!(loaded(&path), @r"/binary.toml: line 2 is not UTF-8");

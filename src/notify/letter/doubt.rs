@@ -99,7 +99,7 @@ impl Suspicious {
         let about = &self.about;
         let mut commands = vec![("see its tables", command(about, &["show", &self.id, "--tables"]))];
         if let Some(normal) = &self.normal_id {
-            commands.push(("see what changed", command(about, &["diff", normal, &self.id])));
+            commands.push(("and of the last normal one", command(about, &["show", normal, "--tables"])));
         }
         commands.push(("it is meant to be so", command(about, &["accept", &self.id])));
         commands

@@ -1,10 +1,10 @@
-//! Letters that no run brought: a prune that waits for a yes, a rebuilt catalog, a damaged backup.
+//! Letters that no run brought: a prune that waits for a yes, a rebuilt catalog.
 
 use chrono::{DateTime, Utc};
 
-use super::failing::{place, restore};
-use super::page::{self, Page, command, count, size, stopped, time};
-use super::{About, LastGood};
+use super::About;
+use super::failing::place;
+use super::page::{Page, command, count, size, stopped, time};
 use crate::notify::redact::Redactor;
 
 /// A changed policy would remove more than half of a project's backups.
@@ -39,19 +39,6 @@ pub struct Rebuilt {
     pub projects: usize,
     /// Where the unreadable one was put aside.
     pub aside: Option<String>,
-}
-
-/// A stored backup that is not what its manifest says.
-#[derive(Debug, Clone)]
-pub struct Damaged {
-    /// The project.
-    pub about: About,
-    /// Which, and what it was proven to be before.
-    pub backup: LastGood,
-    /// What is wrong: `its SHA-256 is … instead of …`.
-    pub problem: String,
-    /// The newest backup of the same selection that is good.
-    pub last_good: Option<LastGood>,
 }
 
 impl HeldPrune {
@@ -107,46 +94,6 @@ impl Rebuilt {
         if let Some(aside) = &self.aside {
             page.prose(&format!("The old file was put aside as {aside}. If the disk may be failing, look at the kernel's log."));
         }
-        page.finish()
-    }
-}
-
-impl Damaged {
-    pub(super) fn headline(&self, redactor: &Redactor) -> String {
-        format!(
-            "DAMAGED {}: a backup{}: {}",
-            self.about.project,
-            page::of(&self.backup.database, &self.about),
-            redactor.clean(&self.problem)
-        )
-    }
-
-    pub(super) fn body(&self, redactor: &Redactor) -> String {
-        let about = &self.about;
-        let mut page = Page::default();
-        page.prose(&format!(
-            "A stored backup{} in project {} is damaged: {}",
-            page::of(&self.backup.database, about),
-            about.project,
-            stopped(&redactor.clean(&self.problem))
-        ));
-        page.table("The damaged backup", &page::fallback(&self.backup, about));
-        page.prose(
-            "It stays where it is, counts as no backup from now on, and is never deleted by itself: parts of it may still be readable.",
-        );
-        match &self.last_good {
-            Some(good) => page.table(&format!("The newest good backup of {}", good.database), &page::fallback(good, about)),
-            None => page.prose("There is no other good backup of it. Make one now."),
-        };
-        page.commands(&[
-            ("back up now", command(about, &["backup", &about.project])),
-            ("see the others", command(about, &["list", &about.project])),
-        ]);
-        restore(&mut page, self.last_good.iter());
-        page.prose(
-            "Bytes that change by themselves mean a failing disk, a failing controller, or a hand in the folder: check that machine.",
-        );
-        page.table("Facts", &place(about));
         page.finish()
     }
 }

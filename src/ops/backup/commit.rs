@@ -44,15 +44,11 @@ pub(super) fn commit(
     manifest.warnings.extend(doubt.note);
     world.catalog.write(|writer| writer.stage_manifest(&request.run, &manifest))?;
     pending.commit()?;
-    // Of a directory dump it was read before it was packed.
+    // A directory dump was read before it was packed.
     let unread = unchecked && request.shape.format != Format::Directory;
-    if unread && let Err(failure) = read_whole(means, &manifest, key) {
-        means.storage.delete(key)?;
-        return Err(failure);
-    }
-    if let Err(failure) = manifest::commit(means.storage.as_ref(), &manifest) {
-        // Without its manifest the artifact is no backup; it must not stay under a final name.
-        means.storage.delete(key)?;
+    let committed = if unread { read_whole(means, &manifest, key) } else { Ok(()) };
+    if let Err(failure) = committed.and_then(|()| manifest::commit(means.storage.as_ref(), &manifest)) {
+        undo(means, key);
         return Err(failure);
     }
     let row = BackupRow::from_manifest(means.storage.name(), &manifest, None, Marks::default());
@@ -64,6 +60,15 @@ pub(super) fn commit(
     }
     doubt::settle(world, means.storage.as_ref(), doubt.settled);
     Ok(manifest)
+}
+
+/// Without its manifest the artifact is no backup and must not stay under a final name. A commit that failed may have left the manifest
+/// there all the same (its name was given, and the folder's sync failed), so it goes first: never a manifest without its artifact. Where
+/// it can't be removed, both stay, and are the whole backup that they say.
+fn undo(means: Means<'_>, key: &Key) {
+    if let Err(failure) = manifest::delete(means.storage.as_ref(), &key.project, &key.file) {
+        tracing::error!(project = key.project, file = key.file, "what a failed commit left can't be removed: {failure}");
+    }
 }
 
 /// An archive of a version the tap doesn't know counts only after `pg_restore` has read it to its end.

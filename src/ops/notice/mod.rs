@@ -4,8 +4,10 @@
 //! loses nothing and tells nothing twice. What to tell is decided in `alert`; how it reads, in `notify::letter`.
 
 mod doubt;
+mod drills;
 mod facts;
 mod overrun;
+mod proofs;
 mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,12 +28,15 @@ use crate::notify::Message;
 use crate::notify::group::{self, Ready, Waiting};
 use crate::notify::letter::{Envelope, Letter, Rebuilt, message_id};
 use crate::notify::redact::Redactor;
+use crate::postgres::connection::named_by;
 
 use super::World;
 use super::held::told_key;
 use super::prune::PrunePlan;
 
+pub use drills::drilled;
 pub use overrun::overruns;
+pub use proofs::{damages, looked};
 pub use weekly::weekly;
 
 /// What letters need besides the catalog.
@@ -202,10 +207,13 @@ fn aged(project: &Project, newest: &Newest, now: DateTime<Utc>, known: impl Fn(&
     Ok(steps)
 }
 
-/// The databases whose age counts: the named ones, and of an "all" project those that ever had a backup.
+/// The databases whose age counts: those that the configuration names, else those that ever had a backup; where there is none yet, the
+/// project as a whole.
 fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>) -> BTreeSet<String> {
-    match &project.databases {
-        Databases::Named(names) => names.iter().cloned().collect(),
+    match (&project.databases, named_by(&project.connection.target)) {
+        (Databases::Named(names), _) => names.iter().cloned().collect(),
+        (Databases::FromConnection, Some(name)) => BTreeSet::from([name]),
+        _ if newest.is_empty() => BTreeSet::from([String::from(ANY_DATABASE)]),
         _ => newest.keys().cloned().collect(),
     }
 }

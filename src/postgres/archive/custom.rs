@@ -8,15 +8,15 @@ use std::collections::HashMap;
 use super::copy_text::CopyText;
 use super::decode::{WIDEST, int, place};
 use super::fingerprint::Fingerprint;
-use super::toc::{Data, Entry, Header, Kind, Parser};
+use super::toc::{Data, Entry, Header, Kind, Packing, Parser};
 use super::{Cutter, Observed, Trouble, incomplete};
 use crate::error::Result;
 use crate::model::backup::{Structure, TableEntry};
 
 /// The block type of a table's data.
-const TABLE_DATA: u8 = 1;
+pub(super) const TABLE_DATA: u8 = 1;
 /// The block type of large objects.
-const LARGE_OBJECTS: u8 = 3;
+pub(super) const LARGE_OBJECTS: u8 = 3;
 
 /// The watch over one custom archive.
 #[derive(Debug, Default)]
@@ -215,7 +215,7 @@ impl Blocks {
         Self {
             state: State::BlockType,
             width: header.int_size + 1,
-            compressed: header.compressed,
+            compressed: header.packing != Packing::None,
             partial: [0; WIDEST + 1],
             filled: 0,
             kind: 0,

@@ -39,7 +39,9 @@ impl Fingerprint {
     }
 }
 
-fn is_schema(entry: &Entry) -> bool {
+/// Whether an entry is a definition, not data or a setting of the dump.
+#[must_use]
+pub fn is_schema(entry: &Entry) -> bool {
     let of_large_object = entry.tag.starts_with("LARGE OBJECT");
     match entry.desc.as_str() {
         "ENCODING" | "STDSTRINGS" | "SEARCHPATH" | "BLOB" | "BLOB METADATA" | "BLOBS" | "STATISTICS DATA" | "MATERIALIZED VIEW DATA" => {

@@ -3,16 +3,24 @@
 //! Owns the [`Tap`] and the parsers of archives ([`toc`] for headers and tables of contents). It never keeps data, never changes a byte
 //! and needs bounded memory, whatever comes. The dump stream shows it every byte; `ops::backup` asks for [`Observed`] at the end.
 
+pub mod block;
+pub mod copy_rows;
 mod copy_text;
 mod custom;
+pub mod ddl;
 mod decode;
 mod fingerprint;
+pub mod members;
+pub mod name;
 mod plain;
+pub mod script;
 mod sql;
+pub mod statement;
 mod tar;
 pub mod toc;
 mod unpack;
 
+pub use fingerprint::is_schema;
 pub use unpack::unpack;
 
 use crate::error::{Cause, Failure, Result};
@@ -154,6 +162,26 @@ impl From<Trouble> for Failure {
                 .hint("read it with the pg_restore of the PostgreSQL release that wrote it"),
         }
     }
+}
+
+/// A stored archive that can't be read on: its bytes were altered, or it is beyond what this parser knows.
+fn unreadable(trouble: Trouble) -> Failure {
+    match trouble {
+        Trouble::Broken { what, at } => altered(format!("the archive is broken at byte {at}: {what}")),
+        beyond @ Trouble::Beyond(_) => beyond.into(),
+    }
+}
+
+/// Reading a stored archive failed: the storage has said why, or what it gave can't be unpacked.
+fn unread(error: std::io::Error) -> Failure {
+    let failure = Failure::from_io("the archive can't be unpacked", error);
+    if failure.cause == Cause::System { altered(failure.message) } else { failure }
+}
+
+/// The archive was whole when it was stored.
+fn altered(message: String) -> Failure {
+    Failure::new(Cause::Damaged, message)
+        .hint("the stored file is no longer what was dumped: compare it with its checksum, fetch it from a copy, or take another backup")
 }
 
 /// Whether an archive or a `toc.dat` that begins like this is of a version that the taps know.

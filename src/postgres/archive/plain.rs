@@ -4,6 +4,7 @@
 //! where it has INSERT commands instead, rows are unknown. Keeps the last few hundred bytes and one statement.
 
 use super::sql::{Event, Lexer};
+use super::statement::qualified;
 use super::{Observed, incomplete};
 use crate::error::Result;
 use crate::model::backup::{Structure, TableEntry};
@@ -31,7 +32,7 @@ pub(super) struct Watch {
 
 /// A COPY section.
 #[derive(Debug, Default)]
-struct Data {
+pub(super) struct Data {
     rows: u64,
     bytes: u64,
     line: Line,
@@ -70,7 +71,7 @@ impl Watch {
                 match event {
                     Some(Event::Comment(text)) => self.comment(&text),
                     Some(Event::Copy(statement)) => self.copy(&statement),
-                    None => {}
+                    Some(Event::Other(_)) | None => {}
                 }
                 used
             };
@@ -111,7 +112,7 @@ impl Watch {
         }
         self.data = Some(Data::default());
         // Names in comments have their line breaks replaced; those in the statement are exact.
-        let names = statement.strip_prefix("COPY ").and_then(names);
+        let names = statement.strip_prefix("COPY ").and_then(qualified).map(|(names, _)| names);
         match (names, self.announced, self.tables.last_mut()) {
             (Some((schema, name)), true, Some(table)) => (table.schema, table.name) = (schema, name),
             (Some((schema, name)), ..) => self.tables.push(TableEntry { schema, name, rows: None, bytes: 0, dump_id: None, offset: None }),
@@ -166,7 +167,7 @@ impl Watch {
 
 impl Data {
     /// Reads data; returns how many bytes it took, and whether the end mark was the last of them.
-    fn read(&mut self, bytes: &[u8]) -> (usize, bool) {
+    pub(super) fn read(&mut self, bytes: &[u8]) -> (usize, bool) {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..)
             && let Some(&byte) = rest.first()
@@ -193,34 +194,6 @@ impl Data {
             }
         }
         (at, false)
-    }
-}
-
-/// Schema and table of `public."my table" (id, name) FROM stdin`.
-fn names(text: &str) -> Option<(String, String)> {
-    let (schema, rest) = identifier(text)?;
-    let (name, _) = identifier(rest.strip_prefix('.')?)?;
-    Some((schema, name))
-}
-
-/// One identifier, unquoted, and what follows it.
-fn identifier(text: &str) -> Option<(String, &str)> {
-    let Some(quoted) = text.strip_prefix('"') else {
-        let end = text.find(['.', ' ', '('])?;
-        return text.split_at_checked(end).map(|(name, rest)| (name.to_owned(), rest));
-    };
-    let mut name = String::new();
-    let mut rest = quoted;
-    loop {
-        let (part, after) = rest.split_once('"')?;
-        name.push_str(part);
-        match after.strip_prefix('"') {
-            Some(more) => {
-                name.push('"');
-                rest = more;
-            }
-            None => return Some((name, after)),
-        }
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum Event {
     Comment(Vec<u8>),
     /// A COPY statement without its semicolon; if it reads from stdin, data begins after the next newline.
     Copy(Vec<u8>),
+    /// Another statement that was asked for, without its semicolon and what its strings hold.
+    Other(Vec<u8>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -41,6 +43,8 @@ enum State {
 /// The lexer. It keeps a COPY statement, a comment or a dollar tag while it lasts, nothing else.
 #[derive(Debug, Default)]
 pub(super) struct Lexer {
+    /// What other statements that are told begin with.
+    told: &'static [&'static [u8]],
     state: State,
     /// The statement so far: all of a COPY, the first bytes of any other.
     statement: Vec<u8>,
@@ -53,6 +57,11 @@ pub(super) struct Lexer {
 }
 
 impl Lexer {
+    /// One that also tells statements with these beginnings.
+    pub(super) fn telling(told: &'static [&'static [u8]]) -> Self {
+        Self { told, ..Self::default() }
+    }
+
     /// Whether the script is not within a quote.
     pub(super) fn is_outside_quotes(&self) -> bool {
         matches!(self.state, State::Top | State::Backslash | State::Comment)
@@ -101,7 +110,10 @@ impl Lexer {
             (State::Comment, _) => self.remember(byte),
             (State::String { escapes, escaped: true }, _) => self.state = State::String { escapes, escaped: false },
             (State::String { escapes: true, .. }, b'\\') => self.state = State::String { escapes: true, escaped: true },
-            (State::String { escapes, .. }, b'\'') => (self.state, self.had_escapes) = (State::Top, escapes),
+            (State::String { escapes, .. }, b'\'') => {
+                self.extend(byte);
+                (self.state, self.had_escapes) = (State::Top, escapes);
+            }
             (State::Identifier, _) => {
                 self.extend(byte);
                 if byte == b'"' {
@@ -148,7 +160,10 @@ impl Lexer {
             }
             b';' => {
                 let statement = std::mem::take(&mut self.statement);
-                return statement.starts_with(COPY).then_some(Event::Copy(statement));
+                if statement.starts_with(COPY) {
+                    return Some(Event::Copy(statement));
+                }
+                return self.told.iter().any(|word| statement.starts_with(word)).then_some(Event::Other(statement));
             }
             _ if byte.is_ascii_whitespace() && self.statement.is_empty() => {}
             _ => self.extend(byte),
@@ -168,7 +183,8 @@ impl Lexer {
     }
 
     fn extend(&mut self, byte: u8) {
-        if self.statement.len() < COPY.len() || (self.statement.len() < LONGEST && self.statement.starts_with(COPY)) {
+        let kept = |word: &&[u8]| self.statement.starts_with(word.get(..self.statement.len()).unwrap_or(word));
+        if self.statement.len() < COPY.len() || (self.statement.len() < LONGEST && std::iter::once(&COPY).chain(self.told).any(kept)) {
             self.statement.push(byte);
         }
     }

@@ -12,7 +12,7 @@ use super::{Cutter, Observed, Trouble, incomplete};
 use crate::error::Result;
 use crate::model::backup::{Structure, TableEntry};
 
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 /// The compressions of a directory dump's files.
 const COMPRESSED: [&str; 3] = [".gz", ".lz4", ".zst"];
 /// So many members' names are kept.
@@ -267,7 +267,7 @@ fn announce(entry: Entry) -> Option<Announced> {
 }
 
 /// A member's base name and size, from a header whose checksum is right.
-fn member(block: &[u8]) -> Option<(String, u64)> {
+pub(super) fn member(block: &[u8]) -> Option<(String, u64)> {
     let checksum = number(block.get(148..156)?)?;
     let sum: u64 = block.iter().enumerate().map(|(at, &byte)| if (148..156).contains(&at) { 32 } else { u64::from(byte) }).sum();
     if sum != checksum {

@@ -3,11 +3,11 @@
 //! Knows the versions 1.12 (PostgreSQL 9.0) to 1.16 (17, 18) of the custom, tar and directory formats (`pg_backup_archiver.c`). It holds
 //! one entry at a time; who needs them all collects them. Used by the tap, and by what shows or restores parts of a backup.
 
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 
 use super::decode::{Cursor, Got, Lack, WIDEST};
-use super::{Trouble, incomplete};
-use crate::error::{Cause, Failure, Result};
+use super::{Trouble, altered, unread, unreadable};
+use crate::error::Result;
 
 /// Oldest minor version of major 1 that is read.
 const OLDEST: u8 = 12;
@@ -33,6 +33,21 @@ pub enum Kind {
     Directory,
 }
 
+/// How `pg_dump` compressed each block of data, if it did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Not at all.
+    None,
+    /// A zlib stream, as all releases can.
+    Zlib,
+    /// LZ4, since 16.
+    Lz4,
+    /// zstd, since 16.
+    Zstd,
+    /// In a way that came later.
+    Unknown,
+}
+
 /// An archive's header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
@@ -46,8 +61,8 @@ pub struct Header {
     pub offset_size: usize,
     /// The kind of archive.
     pub kind: Kind,
-    /// Whether `pg_dump` compressed the data itself.
-    pub compressed: bool,
+    /// How `pg_dump` compressed the data itself.
+    pub packing: Packing,
     /// Name of the dumped database.
     pub database: String,
     /// The server's version, as it told it.
@@ -103,6 +118,10 @@ pub struct Entry {
     pub copy_stmt: Option<String>,
     /// Schema, unquoted.
     pub namespace: Option<String>,
+    /// Tablespace, where it isn't the default one.
+    pub tablespace: Option<String>,
+    /// A table's access method, where the archive's version names it.
+    pub access_method: Option<String>,
     /// Owner role.
     pub owner: String,
     /// Dump ids of the entries that this one needs.
@@ -124,19 +143,26 @@ pub struct Toc {
 
 /// Reads header and entries from the start of an archive (or of a `toc.dat`), and no further than a buffer beyond them.
 pub fn read(source: &mut dyn Read) -> Result<Toc> {
-    let mut parser = Parser::default();
     let mut entries = Vec::new();
-    let mut buffer = vec![0; BUFFER];
+    let (header, _) = each(&mut BufReader::with_capacity(BUFFER, source), &mut |entry| entries.push(entry))?;
+    Ok(Toc { header, entries })
+}
+
+/// Gives one entry after another and leaves the source behind the last of them. Returns the header and that place in the archive.
+pub fn each(source: &mut dyn BufRead, give: &mut dyn FnMut(Entry)) -> Result<(Header, u64)> {
+    let mut parser = Parser::default();
     loop {
-        let count = match source.read(&mut buffer) {
-            Ok(count) => count,
+        let bytes = match source.fill_buf() {
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Failure::new(Cause::System, format!("reading an archive's table of contents: {error}"))),
+            Err(error) => return Err(unread(error)),
         };
-        let done = parser.feed(buffer.get(..count).unwrap_or_default(), &mut |_, entry| entries.push(entry))?;
+        let count = bytes.len();
+        let done = parser.feed(bytes, &mut |_, entry| give(entry)).map_err(unreadable)?;
+        source.consume(done.unwrap_or(count));
         match (done, parser.header.take_if(|_| done.is_some())) {
-            (Some(_), Some(header)) => return Ok(Toc { header, entries }),
-            _ if count == 0 => return Err(incomplete(format!("the archive ends at byte {} inside its table of contents", parser.fed))),
+            (Some(_), Some(header)) => return Ok((header, parser.parsed)),
+            _ if count == 0 => return Err(altered(format!("the archive ends at byte {} inside its table of contents", parser.fed))),
             _ => {}
         }
     }
@@ -267,13 +293,20 @@ fn read_header(cursor: &mut Cursor<'_>) -> Result<Header, Stop> {
         other => return Ok(cursor.nonsense(format!("its format {other} is unknown"))?),
     };
     *cursor = cursor.clone().with_sizes(int_size, offset_size);
-    let compressed = if minor >= 15 { cursor.byte()? != 0 } else { cursor.int()? != 0 };
+    let packing = match (minor, if minor >= 15 { i64::from(cursor.byte()?) } else { cursor.int()? }) {
+        (_, 0) => Packing::None,
+        // Before 1.15 it is zlib's level.
+        (..=14, _) | (_, 1) => Packing::Zlib,
+        (_, 2) => Packing::Lz4,
+        (_, 3) => Packing::Zstd,
+        _ => Packing::Unknown,
+    };
     for _ in 0..7 {
         cursor.int()?;
     }
     let mut text = || Ok::<_, Lack>(cursor.text()?.unwrap_or_default());
     let (database, server_version, pg_dump_version) = (text()?, text()?, text()?);
-    Ok(Header { minor, revision, int_size, offset_size, kind, compressed, database, server_version, pg_dump_version })
+    Ok(Header { minor, revision, int_size, offset_size, kind, packing, database, server_version, pg_dump_version })
 }
 
 fn read_entry(cursor: &mut Cursor<'_>, header: &Header) -> Got<Entry> {
@@ -301,10 +334,9 @@ fn read_entry(cursor: &mut Cursor<'_>, header: &Header) -> Got<Entry> {
     let drop_stmt = cursor.text()?.unwrap_or_default();
     let copy_stmt = cursor.text()?.filter(|statement| !statement.is_empty());
     let namespace = cursor.text()?.filter(|name| !name.is_empty());
-    cursor.skip_text()?;
-    if header.minor >= 14 {
-        cursor.skip_text()?;
-    }
+    let mut named = || Ok(cursor.text()?.filter(|name| !name.is_empty()));
+    let tablespace = named()?;
+    let access_method = if header.minor >= 14 { named()? } else { None };
     if header.minor >= 16 {
         cursor.int()?;
     }
@@ -320,7 +352,23 @@ fn read_entry(cursor: &mut Cursor<'_>, header: &Header) -> Got<Entry> {
         }
     }
     let data = read_place(cursor, header, dump_id)?;
-    Ok(Entry { dump_id, had_dumper, tag, desc, section, defn, drop_stmt, copy_stmt, namespace, owner, dependencies, data, end: 0 })
+    Ok(Entry {
+        dump_id,
+        had_dumper,
+        tag,
+        desc,
+        section,
+        defn,
+        drop_stmt,
+        copy_stmt,
+        namespace,
+        tablespace,
+        access_method,
+        owner,
+        dependencies,
+        data,
+        end: 0,
+    })
 }
 
 fn read_place(cursor: &mut Cursor<'_>, header: &Header, dump_id: i32) -> Got<Data> {

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 
-use super::{Observed, custom};
+use super::{Observed, altered, custom, unread};
 use crate::error::{Failure, Result};
 
 /// Bytes moved at once.
@@ -24,10 +24,10 @@ pub fn unpack(source: &mut dyn Read, file: &File) -> Result<Observed> {
             Ok(0) => break,
             Ok(count) => count,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(Failure::from_io("reading the archive", error)),
+            Err(error) => return Err(unread(error)),
         };
         let bytes = chunk.get(..count).unwrap_or_default();
-        watch.observe(bytes, &mut cuts).map_err(damaged)?;
+        watch.observe(bytes, &mut cuts).map_err(|failure| altered(failure.message))?;
         cuts.clear();
         file.write_all_at(bytes, at).map_err(to_file)?;
         at += count as u64;
@@ -35,12 +35,7 @@ pub fn unpack(source: &mut dyn Read, file: &File) -> Result<Observed> {
     for (at, note) in watch.places() {
         file.write_all_at(&note, at).map_err(to_file)?;
     }
-    watch.finish().map_err(damaged)
-}
-
-/// The archive was whole when it was stored.
-pub(super) fn damaged(failure: Failure) -> Failure {
-    failure.hint("the stored file is no longer what was dumped: verify it, fetch it from a copy, or take another backup")
+    watch.finish().map_err(|failure| altered(failure.message))
 }
 
 #[cfg(test)]

@@ -82,6 +82,22 @@ impl Local {
         }
     }
 
+    fn new_marker(&self) -> Marker {
+        Marker { format: MARKER_FORMAT, id: RunId::random().0, created: self.clock.now() }
+    }
+
+    /// Somebody's folder: whose it is only a person knows.
+    fn not_ours(&self, path: &Path, holds: &str) -> Failure {
+        let marker = serde_json::to_string(&self.new_marker()).unwrap_or_default();
+        let file = path.join(MARKER).display().to_string().replace('\'', "'\\''");
+        Failure::new(Cause::Storage, format!("the folder {} isn't empty: it holds {holds:?}", path.display())).hint(format!(
+            "give the storage a folder of its own, or move away what is there; if these are its backups and only its marker was lost, \
+             write another and accept it with `pgdumpd doctor --accept-storage {}`\n\
+             type: printf '%s\\n' '{marker}' >'{file}'",
+            self.name
+        ))
+    }
+
     fn bad_marker(&self, path: &Path, why: &str) -> Failure {
         Failure::new(Cause::Storage, format!("the marker file {} of the storage {} can't be understood: {why}", path.display(), self.name))
             .hint("restore it from a copy; if the backups beside it are this storage's, an older pgdumpd may have left another format")
@@ -138,10 +154,9 @@ impl Storage for Local {
         }
         let root = Folder::root(&path)?.ok_or_else(|| self.not_mounted(format!("the folder {} has vanished", path.display())))?;
         if let Some(found) = root.list()?.into_iter().find(|found| found.name != "lost+found") {
-            return Err(Failure::new(Cause::Storage, format!("the folder {} isn't empty: it holds {:?}", path.display(), found.name))
-                .hint("give the storage a folder of its own; one that pgdumpd has used before is taken up as it is"));
+            return Err(self.not_ours(&path, &found.name));
         }
-        let marker = Marker { format: MARKER_FORMAT, id: RunId::random().0, created: self.clock.now() };
+        let marker = self.new_marker();
         let text = serde_json::to_vec_pretty(&marker).map_err(|error| Failure::new(Cause::System, error.to_string()))?;
         let failed = |error: std::io::Error| Failure::storage(format!("writing {}", path.join(MARKER).display()), &error);
         let Some(mut file) = root.create(MARKER)? else {

@@ -163,6 +163,8 @@ fn rebuilt_catalog() {
 fn damaged_backup() {
     let facts = Damaged {
         about: about("shop"),
+        ill: Ill::Damaged,
+        id: String::from("k3f9q2"),
         backup: LastGood { proof: ProofLevel::Whole, ..good("shop") },
         problem: String::from("its stored bytes have the SHA-256 1f3a… instead of 9b0c…"),
         last_good: Some(LastGood { taken_at: at(17, 1, 15), ..good("shop") }),
@@ -191,14 +193,16 @@ fn damaged_backup() {
       file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
 
     What to type
-      back up now     pgdumpd backup shop
-      see the others  pgdumpd list shop
+      look again        pgdumpd verify k3f9q2 --level read
+      check the others  pgdumpd verify shop
+      back up now       pgdumpd backup shop
 
     To restore it with standard tools, into a database that is there and empty
       zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
 
-    Bytes that change by themselves mean a failing disk, a failing controller,
-    or a hand in the folder: check that machine.
+    If there is a copy of the storage, put the file back from it: the next look
+    takes the mark away. Bytes that change by themselves mean a failing disk, a
+    failing controller, or a hand in the folder: check that machine.
 
     Facts
       server    db.internal:5432

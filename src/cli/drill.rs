@@ -1,0 +1,143 @@
+//! `pgdumpd drill`
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::config;
+use crate::error::{Cause, Failure, Result};
+use crate::jobs::Board;
+use crate::jobs::drill::{self as job, Order};
+use crate::model::backup::BackupRow;
+use crate::model::project::{Connection, PasswordSource, Target};
+use crate::model::settings::Settings;
+use crate::ops::drill::{self, Drilled};
+use crate::ops::notice::{self, Desk};
+use crate::ops::{World, deliver};
+use crate::process::{Cancel, CancelReason};
+use crate::units::show_duration;
+
+use super::exit::Exit;
+use super::{Common, interrupt, logging, out, pick, progress, world};
+
+/// Restore a backup for trial, compare it with what was backed up, and ask the project's checks.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Without --on, the backup goes into a throwaway cluster that is made from the PostgreSQL server
+programs on this machine and is gone afterwards, whatever happens. The time it takes is the measured
+recovery time; `pgdumpd status` shows it.
+
+Examples:
+  pgdumpd drill shop                          the newest backup of each database, as on schedule
+  pgdumpd drill k3f9q2abcd
+  pgdumpd drill shop@latest --on postgresql://postgres@test.internal/ --keep")]
+pub(super) struct Args {
+    /// A backup (an id or its beginning, a file name, PROJECT@latest, latest), or a project
+    #[arg(value_name = "BACKUP|PROJECT", default_value = "latest")]
+    what: String,
+    /// Restore on this server, into a database of its own that is dropped afterwards
+    #[arg(long, value_name = "URL")]
+    on: Option<String>,
+    /// Keep the restored database
+    #[arg(long, requires = "on")]
+    keep: bool,
+}
+
+pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    let settings = world::settings(common)?;
+    logging::start(settings.daemon.log_format, logging::level(common, "off"));
+    let world = world::open(common, &settings)?;
+    let rows = chosen(&world, &settings, &args.what)?;
+    let cancel = Cancel::new();
+    let signals = interrupt::listen(&cancel)?;
+    let mut drilled: Vec<Drilled> = Vec::new();
+    for row in rows.iter().take_while(|_| cancel.reason().is_none()) {
+        let order = order(&settings, args, row);
+        let one = carry_out(&world, &order, row, &cancel);
+        if !common.json {
+            print(&one);
+        }
+        drilled.push(one);
+    }
+    let interrupted = signals.exit();
+    drop(signals);
+    if common.json {
+        let good = drilled.len() == rows.len() && drilled.iter().all(|one| one.failure.is_none());
+        out::json(&json!({ "success": good, "backups": drilled }))?;
+    }
+    let desk = Desk { settings: &settings, config_file: config::unusual(&common.config) };
+    let mut projects: Vec<&str> = rows.iter().map(|row| row.project.as_str()).collect();
+    projects.dedup();
+    for project in projects {
+        let of: Vec<Drilled> = drilled.iter().filter(|one| one.backup.project == project).cloned().collect();
+        notice::drilled(&world, &desk, project, &of)?;
+    }
+    deliver::deliver(&world)?;
+    Ok(interrupted.unwrap_or_else(|| exit(&drilled)))
+}
+
+/// The backups that are meant: one, or of a project the newest of each database.
+fn chosen(world: &World, settings: &Settings, what: &str) -> Result<Vec<BackupRow>> {
+    let Some(project) = settings.project(what) else { return pick::backup(world, settings, what).map(|row| vec![row]) };
+    let rows = drill::pick(world, what, &project.shape.selection(), 0)?;
+    if rows.is_empty() {
+        return Err(Failure::new(Cause::NotFound, format!("project {what:?} has no backup that could be restored"))
+            .hint(format!("make one: pgdumpd backup {}", out::shell(what))));
+    }
+    Ok(rows)
+}
+
+fn order(settings: &Settings, args: &Args, row: &BackupRow) -> Order {
+    let project = settings.project(&row.project);
+    let typed = args.on.as_ref().map(|url| Connection { target: Target::Url(url.clone()), password: PasswordSource::Libpq });
+    let configured = || project.and_then(|project| project.drill.as_ref()).and_then(|drill| drill.on.clone());
+    Order {
+        project: project.cloned().map(Arc::new),
+        on: typed.or_else(configured),
+        keep: args.keep,
+        state_dir: settings.daemon.state_dir.clone(),
+    }
+}
+
+fn carry_out(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel) -> Drilled {
+    let (board, over) = (Board::default(), Cancel::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| progress::follow(&board, &over));
+        let drilled = job::run(world, order, row, cancel, &board);
+        over.cancel(CancelReason::Cancelled);
+        drilled
+    })
+}
+
+fn print(drilled: &Drilled) {
+    let row = &drilled.backup;
+    let name = format!("{} {}/{}", row.id, row.project, row.database);
+    if let Some(restored) = &drilled.restored {
+        let took = show_duration(Duration::from_millis(restored.took_ms));
+        let tables = out::count(restored.tables.len() as u64, "table");
+        out::say(format!("{name}: {tables}, {} restored in {took} on {}", out::count(restored.rows, "row"), drilled.place));
+    }
+    for answer in &drilled.checks {
+        out::say(format!("  check {}: {}", answer.name, answer.failed.as_deref().unwrap_or("true")));
+    }
+    drilled.warnings.iter().for_each(|warning| out::note(format!("  warning: {warning}")));
+    match &drilled.failure {
+        None => out::say("  it came back as it was backed up"),
+        Some(failure) => {
+            out::say(format!("{name}: drill FAILED"));
+            out::tell(failure);
+        }
+    }
+    if let Some(kept) = &drilled.kept {
+        out::say(format!("  kept as database {kept}"));
+    }
+}
+
+fn exit(drilled: &[Drilled]) -> Exit {
+    let failures: Vec<&Failure> = drilled.iter().filter_map(|one| one.failure.as_ref()).collect();
+    match failures.first() {
+        None => Exit::Done,
+        Some(first) => Exit::of(first.cause),
+    }
+}

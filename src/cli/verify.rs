@@ -1,0 +1,173 @@
+//! `pgdumpd verify`
+
+use serde_json::json;
+
+use crate::catalog::{BackupFilter, Page, Sort};
+use crate::config;
+use crate::error::{Cause, Result};
+use crate::jobs::Board;
+use crate::jobs::verify::{self as job, Setting};
+use crate::model::backup::{BackupRow, ProofLevel};
+use crate::model::settings::Settings;
+use crate::ops::notice::{self, Desk};
+use crate::ops::verify::{self, Looked, Verdict};
+use crate::ops::{World, deliver};
+use crate::process::{Cancel, CancelReason};
+use crate::units::show_duration;
+
+use super::exit::Exit;
+use super::{Common, interrupt, logging, out, pick, progress, world};
+
+/// Look at stored backups again, and say what that proves.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "pgdumpd verify [OPTIONS] <BACKUP | PROJECT | --all>",
+    after_help = "\
+Levels, each with what it proves:
+  checksum  the stored bytes are the ones that were written (length and SHA-256)
+  read      that, and pg_restore reads them to the end; tables and rows as the manifest says
+
+What fails is read a second time before it is believed. A damaged backup is mailed about, no longer
+counts as kept, and is never deleted by itself. Exit code 1 where any backup is damaged, or could
+not be read.
+
+Examples:
+  pgdumpd verify shop@latest --level read
+  pgdumpd verify shop           every backup of the project, newest first
+  pgdumpd verify --all --json"
+)]
+pub(super) struct Args {
+    /// A backup (an id or its beginning, a file name, PROJECT@latest, latest), or all of a project's
+    #[arg(value_name = "BACKUP|PROJECT", required_unless_present = "all", conflicts_with = "all")]
+    what: Option<String>,
+    /// Every backup of every project
+    #[arg(long)]
+    all: bool,
+    /// How much to prove
+    #[arg(long, value_enum, default_value_t = Level::Checksum)]
+    level: Level,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Level {
+    Checksum,
+    Read,
+}
+
+impl Level {
+    fn proof(self) -> ProofLevel {
+        match self {
+            Self::Checksum => ProofLevel::Checksum,
+            Self::Read => ProofLevel::Read,
+        }
+    }
+}
+
+pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    let settings = world::settings(common)?;
+    logging::start(settings.daemon.log_format, logging::level(common, "off"));
+    let world = world::open(common, &settings)?;
+    let rows = chosen(&world, &settings, args.what.as_deref())?;
+    if rows.is_empty() && !common.json {
+        out::note("no backups yet");
+    }
+    let cancel = Cancel::new();
+    let signals = interrupt::listen(&cancel)?;
+    let mut looked = Vec::new();
+    let mut ended = None;
+    for row in &rows {
+        match carry_out(&world, &settings, row, args.level.proof(), &cancel) {
+            Ok(one) => {
+                if !common.json {
+                    print(&one);
+                }
+                looked.push(one);
+            }
+            Err(failure) => {
+                ended = Some(failure);
+                break;
+            }
+        }
+    }
+    let interrupted = signals.exit();
+    drop(signals);
+    if common.json {
+        let good = ended.is_none() && exit(&looked) == Exit::Done;
+        out::json(&json!({ "success": good, "error": ended, "backups": looked }))?;
+    } else {
+        summary(&looked, rows.len());
+    }
+    let desk = Desk { settings: &settings, config_file: config::unusual(&common.config) };
+    notice::looked(&world, &desk, &looked)?;
+    deliver::deliver(&world)?;
+    match ended {
+        Some(failure) if failure.cause == Cause::Interrupted => Ok(interrupted.unwrap_or(Exit::Interrupted)),
+        Some(failure) if !common.json => Err(failure),
+        Some(failure) => Ok(Exit::of(failure.cause)),
+        None => Ok(exit(&looked)),
+    }
+}
+
+/// The backups that are meant; a project's name wins over a file's.
+fn chosen(world: &World, settings: &Settings, what: Option<&str>) -> Result<Vec<BackupRow>> {
+    let Some(what) = what else {
+        return world.catalog.read(|reader| reader.backups(&BackupFilter::default(), Sort::Date, Page::all()));
+    };
+    let rows = world.catalog.read(|reader| reader.project_backups(what))?;
+    if !rows.is_empty() || settings.project(what).is_some() {
+        return Ok(rows);
+    }
+    pick::backup(world, settings, what).map(|row| vec![row])
+}
+
+fn carry_out(world: &World, settings: &Settings, row: &BackupRow, level: ProofLevel, cancel: &Cancel) -> Result<Looked> {
+    let (board, over) = (Board::default(), Cancel::new());
+    std::thread::scope(|scope| {
+        scope.spawn(|| progress::follow(&board, &over));
+        let looked = job::run(world, settings, row, level, &Setting { cancel, board: &board, held: &|| false });
+        over.cancel(CancelReason::Cancelled);
+        looked
+    })
+}
+
+fn print(looked: &Looked) {
+    let Looked { backup, level, verdict, took_ms } = looked;
+    let name = format!("{} {}/{}", backup.id, backup.project, backup.database);
+    match verdict {
+        Verdict::Good => {
+            let took = show_duration(std::time::Duration::from_millis(*took_ms));
+            out::say(format!("{name}: good: {}, in {took}", verify::proves(*level)));
+        }
+        Verdict::Damaged(why) => {
+            out::say(format!("{name}: DAMAGED: {why}"));
+            out::note(format!("  file {}; it stays, and counts as no backup from now on", backup.file));
+        }
+        Verdict::Unread(failure) => {
+            out::say(format!("{name}: could not be looked at, which says nothing about it"));
+            out::tell(failure);
+        }
+        Verdict::Gone => out::say(format!("{name}: was removed meanwhile")),
+    }
+}
+
+fn summary(looked: &[Looked], asked: usize) {
+    if asked < 2 {
+        return;
+    }
+    let number = |wanted: fn(&Verdict) -> bool| looked.iter().filter(|one| wanted(&one.verdict)).count();
+    let good = number(|verdict| matches!(verdict, Verdict::Good));
+    let damaged = number(|verdict| matches!(verdict, Verdict::Damaged(_)));
+    let unread = number(|verdict| matches!(verdict, Verdict::Unread(_)));
+    let mut words = format!("{good} of {asked} backups are good");
+    for (number, what) in [(damaged, "damaged"), (unread, "not looked at")] {
+        if number > 0 {
+            words.push_str(&format!(", {number} {what}"));
+        }
+    }
+    out::say(words);
+}
+
+fn exit(looked: &[Looked]) -> Exit {
+    let bad = looked.iter().any(|one| matches!(one.verdict, Verdict::Damaged(_) | Verdict::Unread(_)));
+    if bad { Exit::Failed } else { Exit::Done }
+}

@@ -1,0 +1,92 @@
+//! A configuration from variables alone: one project, one storage, for a container beside its database.
+//!
+//! The variables are written as the text of a file, every line with the variable it came from, and that text is read like any other: the
+//! defaults, the checks and the messages stay the only ones. Only [`super::here`] calls it.
+
+mod gather;
+mod values;
+mod variables;
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::report::{Place, Report};
+use super::{Problem, Reading, Settings, USUAL_FILE, check, timing};
+use crate::model::project::Project;
+
+pub(super) use variables::reference;
+
+/// The variables of an environment.
+pub(super) type Variables = BTreeMap<String, String>;
+
+/// This process's own.
+pub(super) fn variables() -> Variables {
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())).collect()
+}
+
+/// Whether the variables are the configuration: no file is named, the usual one doesn't exist, and some of ours are set.
+pub(super) fn apply(path: &Path, variables: &Variables) -> bool {
+    let missing = || std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    path == Path::new(USUAL_FILE) && variables.iter().any(|(name, value)| speaks(name, value)) && missing()
+}
+
+/// Whether a variable is meant for pgdumpd; a zone or a password alone says nothing of backups.
+fn speaks(name: &str, value: &str) -> bool {
+    const SILENT: [&str; 4] = ["TZ", "PGPASSWORD", "PGDUMPD_CONFIG", "PGUSER"];
+    if value.is_empty() || SILENT.contains(&name) || gather::of_a_service(name, value) {
+        return false;
+    }
+    let plain = name.strip_suffix("_FILE").unwrap_or(name);
+    name.starts_with(variables::OURS) || variables::all().iter().any(|variable| variable.name == plain)
+}
+
+/// Reads the variables, or all their problems at once.
+pub(super) fn load(variables: &Variables) -> Result<Settings, Vec<Problem>> {
+    let gathered = gather::gather(variables);
+    let report = Report::of_variables(&gathered.text, gathered.origins);
+    for (name, trouble) in gathered.troubles {
+        Place::variable(&report, &name).problem(trouble);
+    }
+    for (name, trouble) in gathered.doubts {
+        Place::variable(&report, &name).warning(trouble);
+    }
+    let reading = Reading::of(&report, &gathered.text, &|_| None);
+    check::secrets(&reading, 0o600, Path::new(""), &|name| variables.get(name).cloned());
+    check::real_paths(&reading);
+    let mut settings = reading.finish().map_err(|problems| problems.into_iter().map(in_variables).collect::<Vec<_>>())?;
+    settings.warnings = settings.warnings.into_iter().map(in_variables).collect();
+    if let Some(project) = settings.projects.first_mut()
+        && !variables.keys().any(|name| name.starts_with("PGDUMPD_MAX_BACKUP_AGE"))
+    {
+        let limit = age(project);
+        Arc::make_mut(project).max_backup_age = limit;
+    }
+    Ok(settings)
+}
+
+/// What a file's words say in variables.
+fn in_variables(mut problem: Problem) -> Problem {
+    let smtp = problem.key.as_deref() == Some("smtp");
+    if let Some(missing) = problem.message.strip_suffix(" is missing").filter(|_| smtp) {
+        problem.key = Some(format!("PGDUMPD_SMTP_{}", missing.to_uppercase()));
+        problem.message = String::from("is not set, but others of PGDUMPD_SMTP_ are");
+    } else if problem.hint.as_deref() == Some("add [smtp]") {
+        problem.message = String::from("there is no mail server, so nobody is told when a backup fails");
+        problem.hint = Some(String::from("set PGDUMPD_SMTP_HOST, PGDUMPD_SMTP_FROM and BACKUP_NOTIFICATION_EMAIL"));
+    } else if problem.hint.as_deref() == Some("set databases") {
+        problem.message = String::from("no database is named, so libpq takes the one named like the user");
+        problem.hint = Some(String::from("set POSTGRES_DB"));
+    }
+    problem
+}
+
+/// Beyond this a missing backup is told: half as long again as the longest wait between two, at least two hours more.
+fn age(project: &Project) -> Option<Duration> {
+    const LEAST: Duration = Duration::from_secs(2 * 3600);
+    let timings: Vec<_> = project.schedules.iter().map(|schedule| (&schedule.timing, schedule.time_zone)).collect();
+    let longest = timing::longest_wait(&timings)?;
+    Some((longest + longest / 2).max(longest + LEAST))
+}

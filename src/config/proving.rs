@@ -1,0 +1,120 @@
+//! Reads `verify`, `drill` and `[[project.check]]`: how a project's backups are proven.
+
+use std::time::Duration;
+
+use chrono_tz::Tz;
+use toml::de::DeValue;
+
+use super::item::{Item, defaults, set, walk};
+use super::keys::{CHECK, DRILL, Key, VERIFY};
+use super::kind::Kind;
+use super::report::{Place, Trouble};
+use super::values::quoted;
+use super::{connection, secret, timing};
+use crate::model::backup::ProofLevel;
+use crate::model::dump::DumpShape;
+use crate::model::project::{Check, Connection, Drill, PasswordSource, Schedule, Verify};
+use crate::model::proving;
+use crate::schedule::{Cron, Timing};
+
+/// What `verify` says.
+pub(super) fn verify(item: &Item<'_>) -> Option<Verify> {
+    let mut verify = Verify::default();
+    walk(&VERIFY, item.table()?, &item.place, |key, item| match key.name {
+        "after_backup" => {
+            let levels = [None, Some(ProofLevel::Checksum), Some(ProofLevel::Read)];
+            set(&mut verify.after_backup, item.word().and_then(|word| levels.get(word).copied()));
+        }
+        "recheck_every" => item.duration_or_none(&mut verify.recheck_every),
+        _ => super::unread(key, item),
+    });
+    Some(verify)
+}
+
+/// A drill as far as it has been read.
+#[derive(Debug, Clone)]
+pub(super) struct DrillDraft {
+    pub(super) place: Place,
+    cron: Option<Cron>,
+    on: Option<connection::Read>,
+    password: Option<secret::Named>,
+    older: u32,
+}
+
+/// What `drill` says.
+pub(super) fn drill(item: &Item<'_>) -> Option<DrillDraft> {
+    let mut draft = DrillDraft { place: item.place.clone(), cron: None, on: None, password: None, older: 1 };
+    if let DeValue::String(_) = item.value {
+        draft.cron = timing::cron(item);
+        return Some(draft);
+    }
+    let table = item.table()?;
+    defaults(&DRILL, &item.place, |key, item| draft.apply(key, item));
+    walk(&DRILL, table, &item.place, |key, item| draft.apply(key, item));
+    if !table.contains_key("cron") {
+        item.place.problem(Trouble::new("says no time").hint("add cron = \"@weekly\""));
+    }
+    Some(draft)
+}
+
+impl DrillDraft {
+    fn apply(&mut self, key: &Key, item: &Item<'_>) {
+        match key.name {
+            "cron" => set(&mut self.cron, timing::cron(item).map(Some)),
+            "on" => set(&mut self.on, connection::read(item).map(Some)),
+            "password" => set(&mut self.password, secret::source(item).map(Some)),
+            "older" => set(&mut self.older, item.count()),
+            _ => super::unread(key, item),
+        }
+    }
+
+    /// The drill, where its time could be read.
+    pub(super) fn finish(&self, zone: Tz, spread: Duration) -> Option<Drill> {
+        let timing = Timing::Cron(self.cron.clone()?);
+        let plan =
+            Schedule { name: String::from(proving::DRILL), enabled: true, timing, time_zone: zone, shape: DumpShape::default(), spread };
+        let on = self.on.as_ref().map(|on| {
+            let inline = on.password.clone().map(PasswordSource::Inline);
+            let password = self.password.as_ref().map(|named| named.source.clone()).or(inline).unwrap_or_default();
+            Connection { target: on.target.clone(), password }
+        });
+        Some(Drill { plan, on, older: self.older })
+    }
+}
+
+/// The checks of one list.
+pub(super) fn checks(item: &Item<'_>) -> Option<Vec<Check>> {
+    let DeValue::Array(array) = item.value else { return item.wrong_type() };
+    let mut checks: Vec<Check> = Vec::new();
+    for (at, value) in array.iter().enumerate() {
+        let element = Item { place: item.place.at(&value.span()), value: value.get_ref(), kind: Kind::Checks };
+        let Some(table) = element.table() else { continue };
+        let (mut name, mut sql) = (None, None);
+        let place = element.place.within(&format!("check {}", at + 1));
+        walk(&CHECK, table, &place, |key, item| match key.name {
+            "name" => name = item.name(),
+            "sql" => sql = query(item),
+            _ => super::unread(key, item),
+        });
+        for key in ["name", "sql"].into_iter().filter(|key| !table.contains_key(*key)) {
+            place.problem(Trouble::new(format!("{key} is missing")));
+        }
+        let (Some(name), Some(sql)) = (name, sql) else { continue };
+        if checks.iter().any(|known| known.name == name) {
+            place.problem(Trouble::new(format!("a second check {}", quoted(&name))).hint("checks of a project need different names"));
+        }
+        checks.push(Check { name, sql });
+    }
+    Some(checks)
+}
+
+/// A query may take several lines, unlike other texts; what psql would take for a command of its own is none.
+fn query(item: &Item<'_>) -> Option<String> {
+    let DeValue::String(text) = item.value else { return item.wrong_type() };
+    let sql = text.trim().trim_end_matches(';').trim_end();
+    if sql.is_empty() || sql.contains(['\0', '\\']) {
+        item.wrong("is no query, or has a backslash in it");
+        return None;
+    }
+    Some(sql.to_owned())
+}

@@ -1,0 +1,197 @@
+//! A drill: a scratch database → restore → compare → the project's checks → written down beside the backup.
+//!
+//! It takes no lock of the project: it only reads the backup, and a dump that is due runs beside it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::error::{Cause, Failure, Result};
+use crate::manifest;
+use crate::model::backup::{BackupRow, Look, ProofLevel, RunId};
+use crate::model::project::{Check, Connection, Limits, Project};
+use crate::notify::redact::Redactor;
+use crate::ops::drill::{self, Drilled};
+use crate::ops::restore::{self, Means, Mode, Request, Wanted};
+use crate::ops::verify::{self, Recorded};
+use crate::ops::{World, mount, secret};
+use crate::postgres::connection::Access;
+use crate::postgres::session::Session;
+use crate::postgres::throwaway::{self, Throwaway};
+use crate::postgres::version::Clients;
+use crate::process::Cancel;
+use crate::storage::Storage;
+use crate::stream::gauge::Gauge;
+
+use super::{Board, Current};
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The project as configured; `None` where it no longer is.
+    pub project: Option<Arc<Project>>,
+    /// The server to restore on; `None` is a throwaway cluster.
+    pub on: Option<Connection>,
+    /// Whether the restored database stays; only on a server of its own.
+    pub keep: bool,
+    /// The state directory, below which a throwaway cluster may stand.
+    pub state_dir: PathBuf,
+}
+
+/// Restores one backup for trial. Never fails as a whole: what went wrong stands in the answer, beside the backup and in the audit log.
+#[must_use]
+pub fn run(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board: &Board) -> Drilled {
+    let mut drilled = Drilled {
+        backup: row.clone(),
+        restored: None,
+        checks: Vec::new(),
+        place: String::new(),
+        kept: None,
+        warnings: Vec::new(),
+        failure: None,
+    };
+    let began = std::time::Instant::now();
+    let done = located(world, order, row, cancel, board, &mut drilled);
+    if let Err(failure) = done {
+        drilled.failure = Some(failure);
+    }
+    if drilled.failure.as_ref().is_none_or(|failure| failure.cause != Cause::Interrupted) {
+        write_down(world, &mut drilled, began.elapsed().as_millis() as u64);
+    }
+    let outcome = drilled.failure.as_ref().map_or_else(|| String::from("restored"), |failure| format!("{}: {failure}", failure.cause));
+    match &drilled.failure {
+        None => tracing::info!(backup = %row.id, project = row.project, place = drilled.place, "drill: the backup restores"),
+        Some(failure) => tracing::error!(backup = %row.id, project = row.project, cause = %failure.cause, "drill FAILED: {failure}"),
+    }
+    if let Err(failure) = world.audit("drill", Some(&row.project), &row.file, &outcome) {
+        tracing::error!("the audit log can't be written: {failure}");
+    }
+    drilled
+}
+
+fn write_down(world: &World, drilled: &mut Drilled, took_ms: u64) {
+    let row = &drilled.backup;
+    let Some(storage) = world.storages.get(&row.storage) else { return };
+    let took_ms = drilled.restored.as_ref().map_or(took_ms, |restored| restored.took_ms);
+    let failed = drilled.failure.as_ref().map(|failure| failure.message.clone());
+    let look = Look { level: ProofLevel::Restored, at: world.clock.now(), took_ms, failed };
+    match verify::record(world, storage.as_ref(), row, &[look], None) {
+        Ok(Recorded::Row(row)) => drilled.backup = *row,
+        Ok(Recorded::Gone) => drilled.warnings.push(String::from("the backup was removed meanwhile")),
+        Err(failure) => tracing::error!("the drill can't be written down: {failure}"),
+    }
+}
+
+fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board: &Board, drilled: &mut Drilled) -> Result<()> {
+    if let Some(damaged) = &row.damaged {
+        return Err(Failure::new(Cause::Damaged, format!("the backup {} counts as damaged: {damaged}", row.id))
+            .hint(format!("take another one: `pgdumpd list {}`", row.project)));
+    }
+    let storage = world.storages.get(&row.storage).ok_or_else(|| {
+        Failure::new(Cause::Configuration, format!("the backup lies in storage {:?}, which is not configured", row.storage))
+            .hint("add it to the configuration again")
+    })?;
+    mount::ensure(world, storage.as_ref())?;
+    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
+    let clients = match &order.project {
+        Some(project) => world.clients(project)?,
+        None => Clients::find(None, &|name| std::env::var(name).ok())?,
+    };
+    let limits = order.project.as_ref().map_or_else(Limits::default, |project| project.limits.clone());
+    let (run, gauge) = (RunId::random(), Gauge::new());
+    let scratch = match &order.on {
+        Some(_) => None,
+        None => Some(Throwaway::start(&clients, manifest.postgresql_version_num, &throwaway::places(&order.state_dir), cancel)?),
+    };
+    let access = match (&scratch, &order.on) {
+        (Some(cluster), _) => cluster.access()?,
+        (None, Some(on)) => {
+            let password = secret(&on.password)?;
+            Access::new(&on.target, password, limits.connect, &|name| std::env::var_os(name))?
+        }
+        (None, None) => return Err(Failure::new(Cause::System, "there is no server to drill on")),
+    };
+    drilled.place = scratch.as_ref().map_or_else(|| access.place(), |cluster| format!("a throwaway PostgreSQL {}", cluster.major));
+    board.put(Current {
+        run: run.clone(),
+        project: row.project.clone(),
+        database: row.database.clone(),
+        since: world.clock.now(),
+        expected: Some(manifest.uncompressed_size_bytes),
+        gauge: gauge.clone(),
+    });
+    let redactor = Redactor::new(access.secret());
+    let means =
+        Means { storage, manifest: &manifest, clients: &clients, access: &access, limits: &limits, cancel, gauge: &gauge, run: &run };
+    let checks: &[Check] = order.project.as_ref().map(|project| project.checks.as_slice()).unwrap_or_default();
+    let done = restored(world, means, order, storage, scratch.is_some(), checks, drilled);
+    board.take(&run);
+    done.map_err(|failure| redactor.clean_failure(failure))
+}
+
+fn restored(
+    world: &World,
+    means: Means<'_>,
+    order: &Order,
+    storage: &Arc<dyn Storage>,
+    throwaway: bool,
+    checks: &[Check],
+    drilled: &mut Drilled,
+) -> Result<()> {
+    let mut wanted = Wanted::default();
+    let mut session = maintenance(means, throwaway)?;
+    if throwaway {
+        let script = drill::globals(world, storage.as_ref(), &means.manifest.project).unwrap_or_else(|failure| {
+            drilled.warnings.push(format!("the roles' own backup can't be used: {failure}"));
+            None
+        });
+        drilled.warnings.extend(drill::roles(&mut session, script.as_deref(), || restore::missing_roles(means, &wanted))?);
+    } else {
+        let missing = restore::missing_roles(means, &wanted)?;
+        if !missing.is_empty() {
+            (wanted.no_owner, wanted.no_privileges) = (true, true);
+            drilled.warnings.push(format!("owners and privileges were left out, as the server lacks roles: {}", missing.join(", ")));
+        }
+    }
+    let database = format!("pgdumpd_drill_{}", means.run);
+    let request = Request { database: database.clone(), mode: Mode::New, wanted };
+    let restored = restore::into(means, &request)?;
+    drilled.warnings.extend(restored.warnings.iter().cloned());
+    let differs = restored.problems.first().cloned();
+    drilled.restored = Some(restored);
+    let verdict = match differs {
+        Some(problem) => Err(Failure::new(Cause::RestoreFailed, format!("what came back differs from the backup: {problem}"))),
+        None => answered(means, &database, checks, drilled),
+    };
+    if order.keep {
+        drilled.kept = Some(database);
+    } else if !throwaway && let Err(failure) = session.drop_database(&database) {
+        drilled.warnings.push(format!("the scratch database {database} could not be dropped: {failure}"));
+    }
+    verdict
+}
+
+fn maintenance(means: Means<'_>, throwaway: bool) -> Result<Session> {
+    let database = if throwaway { Some("postgres") } else { None };
+    let name = format!("pgdumpd/{}", means.run);
+    Session::open(means.clients.newest(), means.access, database, &name, means.limits, means.cancel)
+}
+
+fn answered(means: Means<'_>, database: &str, checks: &[Check], drilled: &mut Drilled) -> Result<()> {
+    drilled.checks = drill::ask(means.clients.newest(), means.access, database, means.run, checks, means.cancel);
+    if let Some(reason) = means.cancel.reason() {
+        return Err(Failure::new(Cause::Interrupted, format!("the drill was ended: {reason}")));
+    }
+    let failed: Vec<String> = drilled
+        .checks
+        .iter()
+        .filter_map(|answer| answer.failed.as_ref().map(|why| format!("the check {:?} failed: {why}", answer.name)))
+        .collect();
+    match failed.first() {
+        None => Ok(()),
+        Some(first) => {
+            let failure = Failure::new(Cause::RestoreFailed, format!("it restores, but {first}"));
+            let hint = "the backup is whole: look at what the database held when it was taken, or correct the check";
+            Err(failure.hint(hint).detail(failed.join("\n")))
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! A restore: look at everything, say what will be done, do it, write down what came of it. Every one is in the audit log, also a refused one.
+
+pub mod merge;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalog::BackupFilter;
+use crate::error::{Cause, Failure, Result};
+use crate::manifest;
+use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
+use crate::model::dump::{Content, DumpShape};
+use crate::model::project::{Limits, Project, Target};
+use crate::model::run::{Run, RunStatus};
+use crate::notify::redact::Redactor;
+use crate::ops::restore::{self, Globals, Means, Occupied, Plan, Restored, Wanted, Way};
+use crate::ops::{World, backup, mount};
+use crate::postgres::connection::{Access, as_role, named_by};
+use crate::postgres::version::Clients;
+use crate::process::Cancel;
+use crate::storage::Storage;
+use crate::stream::gauge::Gauge;
+use crate::units::show_duration;
+
+use super::{Board, Current, hold};
+
+/// What is to be done.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The backup.
+    pub backup: BackupRow,
+    /// Its project as configured; `None` where it no longer is.
+    pub project: Option<Arc<Project>>,
+    /// Where to.
+    pub to: To,
+    /// Another role than the project's.
+    pub user: Option<String>,
+    /// How much, and how.
+    pub wanted: Wanted,
+    /// What to do where the target holds something.
+    pub occupied: Occupied,
+    /// Whether the newest roles and tablespaces are restored first.
+    pub globals: bool,
+    /// Whether what an in-place restore overwrites is backed up first.
+    pub safety: bool,
+    /// Only the plan.
+    pub dry_run: bool,
+}
+
+/// Where a backup goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum To {
+    /// A database on the project's own server.
+    Database(String),
+    /// A database on any server.
+    Url(String),
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub struct Report {
+    /// What was to be done.
+    pub plan: Plan,
+    /// What came of it; `None` where only the plan was asked for.
+    pub restored: Option<Restored>,
+    /// The backup that was made of what is overwritten, where one was.
+    pub safety: Option<Manifest>,
+}
+
+/// Carries the order out.
+pub fn run(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Result<Report> {
+    let done = opened(world, order, cancel, board);
+    if !order.dry_run {
+        let outcome = match &done {
+            Ok(report) => report.restored.as_ref().map_or_else(String::new, said),
+            Err(failure) => format!("{}: {failure}", failure.cause),
+        };
+        let told = world.audit("restore", Some(&order.backup.project), &subject(order), &outcome);
+        // What was restored is restored; a catalog that can't be written must not hide it, nor a failure's own words.
+        if let Err(failure) = told {
+            tracing::error!(backup = %order.backup.id, "the audit log could not be written: {failure}");
+        }
+    }
+    done
+}
+
+fn subject(order: &Order) -> String {
+    let to = match &order.to {
+        To::Database(name) => format!("{name:?}"),
+        To::Url(url) => {
+            named_by(&Target::Url(url.clone())).map_or_else(|| String::from("another server"), |name| format!("{name:?} elsewhere"))
+        }
+    };
+    format!("{} of {}/{} to {to}", order.backup.id, order.backup.project, order.backup.database)
+}
+
+fn said(restored: &Restored) -> String {
+    let took = show_duration(Duration::from_millis(restored.took_ms));
+    let ignored = if restored.ignored > 0 { format!(", {} errors passed over", restored.ignored) } else { String::new() };
+    let differs = if restored.problems.is_empty() { String::new() } else { format!(", {} differences", restored.problems.len()) };
+    format!("{} tables, {} rows in {took}{ignored}{differs}", restored.tables.len(), restored.rows)
+}
+
+fn opened(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Result<Report> {
+    let (storage, manifest) = stored(world, order)?;
+    let (access, database) = reach(world, order)?;
+    let redactor = Redactor::new(access.secret());
+    located(world, order, &Place { storage, manifest: &manifest, access: &access, database }, cancel, board)
+        .map_err(|failure| redactor.clean_failure(failure))
+}
+
+/// Where the backup lies, and what it says of itself; one that is damaged is refused.
+fn stored<'w>(world: &'w World, order: &Order) -> Result<(&'w Arc<dyn Storage>, Manifest)> {
+    let row = &order.backup;
+    if let Some(damaged) = &row.damaged {
+        return Err(Failure::new(Cause::Damaged, format!("the backup {} counts as damaged: {damaged}", row.id))
+            .hint(format!("take another one: `pgdumpd list {}`", row.project)));
+    }
+    let storage = world.storages.get(&row.storage).ok_or_else(|| {
+        Failure::new(Cause::Configuration, format!("the backup lies in storage {:?}, which is not configured", row.storage))
+            .hint("add it to the configuration again")
+    })?;
+    mount::ensure(world, storage.as_ref())?;
+    Ok((storage, manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?))
+}
+
+struct Place<'a> {
+    storage: &'a Arc<dyn Storage>,
+    manifest: &'a Manifest,
+    access: &'a Access,
+    database: String,
+}
+
+fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, board: &Board) -> Result<Report> {
+    let clients = clients(world, order)?;
+    let limits = order.project.as_ref().map_or_else(Limits::default, |project| project.limits.clone());
+    let (run, gauge) = (RunId::random(), Gauge::new());
+    let means = Means {
+        storage: place.storage,
+        manifest: place.manifest,
+        clients: &clients,
+        access: place.access,
+        limits: &limits,
+        cancel,
+        gauge: &gauge,
+        run: &run,
+    };
+    let asked = restore::Order {
+        database: place.database.clone(),
+        wanted: order.wanted.clone(),
+        occupied: order.occupied,
+        globals: globals(world, order, means)?,
+    };
+    let plan = restore::plan(means, &asked, world.clock.now())?;
+    if order.dry_run {
+        return Ok(Report { plan, restored: None, safety: None });
+    }
+    let safety = match plan.way {
+        Way::InPlace if order.safety => Some(safety(world, order, means, &plan)?),
+        _ => None,
+    };
+    board.put(Current {
+        run: run.clone(),
+        project: place.manifest.project.clone(),
+        database: place.database.clone(),
+        since: world.clock.now(),
+        expected: Some(place.manifest.uncompressed_size_bytes),
+        gauge: gauge.clone(),
+    });
+    let restored = restore::carry_out(means, &plan);
+    board.take(&run);
+    let mut restored = restored?;
+    if restored.is_equal() && order.wanted.is_whole() {
+        let told = restore::proven(world, place.storage.as_ref(), place.manifest, &order.backup, &restored);
+        if let Err(failure) = told {
+            restored.warnings.push(format!("it could not be written down that this backup was restored: {failure}"));
+        }
+    }
+    Ok(Report { plan, restored: Some(restored), safety })
+}
+
+/// The newest roles and tablespaces of the project, where they are wanted.
+fn globals(world: &World, order: &Order, means: Means<'_>) -> Result<Option<Globals>> {
+    if !order.globals {
+        return Ok(None);
+    }
+    let project = &order.backup.project;
+    let filter = BackupFilter {
+        project: Some(project.clone()),
+        content: Some(Content::Globals),
+        storage: Some(order.backup.storage.clone()),
+        undamaged: true,
+        ..BackupFilter::default()
+    };
+    let row = world.catalog.read(|reader| reader.latest_backup(&filter))?.ok_or_else(|| {
+        Failure::new(Cause::Refused, format!("the project {project:?} has no backup of roles and tablespaces"))
+            .hint("set globals = true for its next backups; now, make the roles by hand, or use --no-owner --no-privileges")
+    })?;
+    let manifest = manifest::read(means.storage.as_ref(), &manifest::key(&row.project, &row.file))?;
+    Globals::read(means, &manifest).map(Some)
+}
+
+/// Backs up what is about to be overwritten, under the project's lock, as a backup typed by hand.
+fn safety(world: &World, order: &Order, means: Means<'_>, plan: &Plan) -> Result<Manifest> {
+    let (Some(project), To::Database(_)) = (&order.project, &order.to) else {
+        return Err(Failure::new(
+            Cause::Refused,
+            "what an in-place restore overwrites can only be backed up on a configured project's own server",
+        )
+        .hint("back it up by other means, then add --no-safety-backup"));
+    };
+    let storage = world.storage(project)?;
+    mount::ensure(world, storage.as_ref())?;
+    let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
+    let shape = DumpShape { compression: project.shape.compression, ..DumpShape::default() };
+    let mut run = Run {
+        id: RunId::random(),
+        project: project.name.clone(),
+        database: plan.database.clone(),
+        content: shape.content,
+        selection: shape.selection(),
+        trigger: Trigger::Manual,
+        schedule: None,
+        slot: None,
+        started_at: world.clock.now(),
+        finished_at: None,
+        status: RunStatus::Running,
+        attempts: 1,
+        failure: None,
+        size: None,
+        rows: None,
+    };
+    world.catalog.write(|writer| writer.start_run(&run))?;
+    let request = backup::Request {
+        run: run.id.clone(),
+        database: plan.database.clone(),
+        connect_to: plan.database.clone(),
+        shape,
+        trigger: run.trigger,
+        schedule: None,
+        slot: None,
+    };
+    let (cancel, gauge) = (means.cancel, Gauge::new());
+    let tools =
+        backup::Means { project, storage, clients: means.clients, access: means.access, lock: &lock, cancel, gauge: &gauge, said: None };
+    let made = backup::backup(world, tools, &request);
+    run.finished_at = Some(world.clock.now());
+    match &made {
+        Ok(manifest) => (run.status, run.size, run.rows) = (RunStatus::Completed, Some(manifest.backup_size_bytes), manifest.total_rows),
+        Err(failure) => (run.status, run.failure) = (RunStatus::Failed, Some(failure.clone())),
+    }
+    world.catalog.write(|writer| writer.finish_run(&run))?;
+    made.map_err(|failure| failure.context("nothing was restored, because the backup of what is there failed"))
+}
+
+/// How the target is reached, and its name.
+fn reach(world: &World, order: &Order) -> Result<(Access, String)> {
+    let env = |name: &str| std::env::var_os(name);
+    match (&order.to, &order.project) {
+        (To::Database(name), Some(project)) => match &order.user {
+            None => Ok((world.access(project)?, name.clone())),
+            // The project's password is its own role's.
+            Some(user) => Ok((Access::new(&as_role(&project.connection.target, user), None, project.limits.connect, &env)?, name.clone())),
+        },
+        (To::Database(name), None) => Err(Failure::new(
+            Cause::Configuration,
+            format!("the project {:?} is not configured any more, so its server is unknown", order.backup.project),
+        )
+        .hint(format!("say where to: --to postgresql://HOST/{name}"))),
+        (To::Url(url), project) => {
+            let target = Target::Url(url.clone());
+            let target = order.user.as_ref().map_or_else(|| target.clone(), |user| as_role(&target, user));
+            let Some(name) = named_by(&target) else {
+                return Err(
+                    Failure::new(Cause::Configuration, "the URL names no database").hint("type it: --to postgresql://HOST/DATABASE")
+                );
+            };
+            let connect = project.as_ref().map_or(Limits::default().connect, |project| project.limits.connect);
+            Ok((Access::new(&target, None, connect, &env)?, name))
+        }
+    }
+}
+
+fn clients(world: &World, order: &Order) -> Result<Clients> {
+    match &order.project {
+        Some(project) => world.clients(project),
+        None => Clients::find(None, &|name| std::env::var(name).ok()),
+    }
+}

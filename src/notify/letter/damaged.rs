@@ -1,0 +1,125 @@
+//! The letters about one stored backup: it is damaged, it can't be read, it is whole again.
+
+use chrono::{DateTime, Utc};
+
+use super::failing::{place, restore};
+use super::page::{self, Page, command, stopped, time};
+use super::{About, LastGood};
+use crate::notify::redact::Redactor;
+
+/// What is wrong with a stored backup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ill {
+    /// It is not what was written.
+    Damaged,
+    /// It could not be read, which says nothing about its bytes.
+    Unread,
+}
+
+/// A stored backup that is not what its manifest says, or that can't be looked at.
+#[derive(Debug, Clone)]
+pub struct Damaged {
+    /// The project.
+    pub about: About,
+    /// What is wrong with it.
+    pub ill: Ill,
+    /// Its id, for the lines to type.
+    pub id: String,
+    /// Which, and what it was proven to be before.
+    pub backup: LastGood,
+    /// What is wrong: `its SHA-256 is … instead of …`.
+    pub problem: String,
+    /// The newest backup of the same selection that is good.
+    pub last_good: Option<LastGood>,
+}
+
+/// A stored backup that was damaged, or unreadable, and is good again.
+#[derive(Debug, Clone)]
+pub struct Mended {
+    /// The project.
+    pub about: About,
+    /// Which, and what it is proven to be now.
+    pub backup: LastGood,
+    /// When the trouble was told.
+    pub since: DateTime<Utc>,
+    /// What it was.
+    pub was: String,
+}
+
+impl Damaged {
+    pub(super) fn headline(&self, redactor: &Redactor) -> String {
+        let word = match self.ill {
+            Ill::Damaged => "DAMAGED",
+            Ill::Unread => "UNREADABLE",
+        };
+        let of = page::of(&self.backup.database, &self.about);
+        format!("{word} {}: a backup{of}: {}", self.about.project, redactor.clean(&self.problem))
+    }
+
+    pub(super) fn body(&self, redactor: &Redactor) -> String {
+        let about = &self.about;
+        let mut page = Page::default();
+        let of = page::of(&self.backup.database, about);
+        let problem = stopped(&redactor.clean(&self.problem));
+        match self.ill {
+            Ill::Damaged => {
+                page.prose(&format!("A stored backup{of} in project {} is damaged: {problem}", about.project));
+                page.table("The damaged backup", &page::fallback(&self.backup, about));
+                page.prose(
+                    "It stays where it is, counts as no backup from now on, and is never deleted by itself: parts of it may still be readable.",
+                );
+            }
+            Ill::Unread => {
+                page.prose(&format!("A stored backup{of} in project {} could not be read, twice in a row: {problem}", about.project));
+                page.table("The backup", &page::fallback(&self.backup, about));
+                page.prose(
+                    "That says nothing about its bytes, and it counts as before; but as long as it is so, nobody can restore from it.",
+                );
+            }
+        }
+        match &self.last_good {
+            Some(good) => page.table(&format!("The newest good backup of {}", good.database), &page::fallback(good, about)),
+            None => page.prose("There is no other good backup of it. Make one now."),
+        };
+        page.commands(&[
+            ("look again", command(about, &["verify", &self.id, "--level", "read"])),
+            ("check the others", command(about, &["verify", &about.project])),
+            ("back up now", command(about, &["backup", &about.project])),
+        ]);
+        restore(&mut page, self.last_good.iter());
+        page.prose(match self.ill {
+            Ill::Damaged => {
+                "If there is a copy of the storage, put the file back from it: the next look takes the mark away. Bytes that change by \
+                 themselves mean a failing disk, a failing controller, or a hand in the folder: check that machine."
+            }
+            Ill::Unread => "Look at the disk or the network file system, and into the kernel's log.",
+        });
+        page.table("Facts", &place(about));
+        page.finish()
+    }
+}
+
+impl Mended {
+    pub(super) fn headline(&self) -> String {
+        format!("OK {}: a backup{} is good again", self.about.project, page::of(&self.backup.database, &self.about))
+    }
+
+    pub(super) fn body(&self, redactor: &Redactor) -> String {
+        let About { project, zone, now, .. } = &self.about;
+        let mut page = Page::default();
+        let of = page::of(&self.backup.database, &self.about);
+        page.prose(&format!(
+            "A stored backup{of} in project {project} was looked at again, and is what was written. It counts as a backup again."
+        ));
+        page.prose(&format!(
+            "Since {}, for {}, it was: {}",
+            time(self.since, *zone),
+            page::age(self.since, *now),
+            stopped(&redactor.clean(&self.was))
+        ));
+        page.table("The backup", &page::fallback(&self.backup, &self.about));
+        page.prose("There is nothing for you to do.");
+        page.table("Facts", &place(&self.about));
+        page.finish()
+    }
+}

@@ -1,0 +1,126 @@
+//! The letters about drills: a backup was restored for trial and did not come back as it was, or does so again.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::failing::{place, restore};
+use super::page::{self, Page, command, ordinal, sentence, span, stopped, time};
+use super::{About, LastGood};
+use crate::error::Failure;
+use crate::notify::redact::Redactor;
+
+/// A drill that failed.
+#[derive(Debug, Clone)]
+pub struct DrillFailed {
+    /// The project.
+    pub about: About,
+    /// Failed drills in a row, this one included.
+    pub in_row: u32,
+    /// When the first of them was.
+    pub since: DateTime<Utc>,
+    /// Whether it has been told before.
+    pub is_reminder: bool,
+    /// The id of the backup that was tried.
+    pub id: String,
+    /// That backup.
+    pub backup: LastGood,
+    /// Why it failed.
+    pub failure: Failure,
+    /// Where it was tried.
+    pub on: String,
+    /// The newest backup that was restored with success.
+    pub proven: Option<LastGood>,
+    /// How often this mail repeats.
+    pub reminder: Duration,
+}
+
+/// Drills work again.
+#[derive(Debug, Clone)]
+pub struct DrillWorks {
+    /// The project.
+    pub about: About,
+    /// When the trouble began.
+    pub since: DateTime<Utc>,
+    /// What it was.
+    pub was: String,
+    /// The backup that was restored.
+    pub backup: LastGood,
+    /// How long that took.
+    pub took: Option<Duration>,
+}
+
+impl DrillFailed {
+    pub(super) fn headline(&self, redactor: &Redactor) -> String {
+        let row = if self.in_row > 1 { format!(" ({} in a row)", ordinal(self.in_row)) } else { String::new() };
+        format!("DRILL FAILED {}{row}: {}", self.about.project, redactor.clean(&self.failure.message))
+    }
+
+    pub(super) fn body(&self, redactor: &Redactor) -> String {
+        let About { project, zone, now, .. } = &self.about;
+        let mut page = Page::default();
+        let of = page::of(&self.backup.database, &self.about);
+        page.prose(&format!(
+            "A drill tried to restore a backup{of} of project {project}, and it failed. Backups go on being made as before."
+        ));
+        let hint = self.failure.hint.as_ref().map(|hint| format!(" {}", sentence(&redactor.clean(hint)))).unwrap_or_default();
+        page.prose(&format!("{}{hint}", stopped(&sentence(&redactor.clean(&self.failure.message)))));
+        if self.is_reminder {
+            page.prose(&format!(
+                "This is a reminder: drills have failed since {}, for {}.",
+                time(self.since, *zone),
+                page::age(self.since, *now)
+            ));
+        }
+        page.table("The backup that was tried", &page::fallback(&self.backup, &self.about));
+        match &self.proven {
+            Some(good) => page.table(
+                &format!("The newest backup of {} that was restored with success", good.database),
+                &page::fallback(good, &self.about),
+            ),
+            None => page.prose("No backup of it was ever restored with success."),
+        };
+        page.prose(&format!(
+            "Nothing is left of the scratch database. This mail repeats every {} while drills fail; then you get one more.",
+            span(self.reminder)
+        ));
+        page.commands(&[
+            ("try again now", command(&self.about, &["drill", &self.id])),
+            ("see what it holds", command(&self.about, &["show", &self.id, "--tables"])),
+            ("check its bytes", command(&self.about, &["verify", &self.id, "--level", "read"])),
+        ]);
+        restore(&mut page, self.proven.iter());
+        let mut facts = vec![("tried on", self.on.clone())];
+        facts.extend(place(&self.about));
+        page.table("Facts", &facts);
+        if let Some(detail) = &self.failure.detail {
+            page.quote("The last words of what failed", &redactor.clean(detail), 12);
+        }
+        page.finish()
+    }
+}
+
+impl DrillWorks {
+    pub(super) fn headline(&self) -> String {
+        format!("OK {}: drills work again", self.about.project)
+    }
+
+    pub(super) fn body(&self, redactor: &Redactor) -> String {
+        let About { project, zone, now, .. } = &self.about;
+        let mut page = Page::default();
+        let took = self.took.map(|took| format!(", in {}", span(took))).unwrap_or_default();
+        page.prose(&format!(
+            "A drill restored a backup of project {project} and compared it with what was backed up{took}: they are equal."
+        ));
+        page.prose(&format!(
+            "Drills had failed since {}, for {}. It was: {}",
+            time(self.since, *zone),
+            page::age(self.since, *now),
+            stopped(&redactor.clean(&self.was))
+        ));
+        page.table("The backup", &page::fallback(&self.backup, &self.about));
+        page.prose("There is nothing for you to do.");
+        page.table("Facts", &place(&self.about));
+        page.finish()
+    }
+}

@@ -1,0 +1,181 @@
+//! What a drill has besides the restore itself: which backups, whose roles, and the project's own questions to what came back.
+
+use std::io::Read;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::catalog::BackupFilter;
+use crate::error::{Failure, Result};
+use crate::manifest;
+use crate::model::backup::{BackupRow, RunId};
+use crate::model::dump::Selection;
+use crate::model::project::Check;
+use crate::postgres::connection::Access;
+use crate::postgres::quote::ident;
+use crate::postgres::session::Session;
+use crate::postgres::version::Client;
+use crate::process::{self, Cancel, Exit};
+use crate::storage::Storage;
+
+use super::restore::Restored;
+use super::{World, artifact};
+
+/// Longest time for one check; the server's own limit is a little shorter.
+const CHECK: Duration = Duration::from_secs(70);
+
+/// A script of roles longer than this is none.
+const LONGEST: u64 = 64 << 20;
+
+/// What a check answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// The check's name.
+    pub name: String,
+    /// Why it is not true, where it isn't.
+    pub failed: Option<String>,
+}
+
+/// One backup after its drill.
+#[derive(Debug, Clone, Serialize)]
+pub struct Drilled {
+    /// Its row, with what was found.
+    pub backup: BackupRow,
+    /// What came back, where it came so far.
+    pub restored: Option<Restored>,
+    /// What the project's checks answered.
+    pub checks: Vec<Answer>,
+    /// Where it was restored: a server, or a throwaway cluster's version.
+    pub place: String,
+    /// The database that was kept.
+    pub kept: Option<String>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+}
+
+/// The backups of a drill: of each database the newest undamaged one of that selection, and some older ones by chance.
+pub fn pick(world: &World, project: &str, selection: &Selection, older: u32) -> Result<Vec<BackupRow>> {
+    let rows = world.catalog.read(|reader| reader.project_backups(project))?;
+    let mut left: Vec<BackupRow> = rows.into_iter().filter(|row| row.selection == *selection && row.damaged.is_none()).collect();
+    let mut picked: Vec<BackupRow> = Vec::new();
+    left.retain(|row| {
+        let newest = !picked.iter().any(|known| known.database == row.database);
+        if newest {
+            picked.push(row.clone());
+        }
+        !newest
+    });
+    for _ in 0..older {
+        if left.is_empty() {
+            break;
+        }
+        picked.push(left.swap_remove(rand::random_range(0..left.len())));
+    }
+    Ok(picked)
+}
+
+/// Makes roles and tablespaces on a throwaway cluster: those of the project's newest globals backup, then what else is `missing`, by name
+/// alone. Returns what could not be made.
+pub fn roles(session: &mut Session, script: Option<&str>, missing: impl FnOnce() -> Result<Vec<String>>) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    let mut tell = |session: &mut Session, statement: &str| {
+        if let Err(failure) = session.carry_out(statement) {
+            warnings.push(format!("while making roles: {failure}"));
+        }
+    };
+    for line in script.unwrap_or_default().lines() {
+        // The superuser is there; a tablespace gets a place of its own, wherever the original's was.
+        if let Some(name) = line.strip_prefix("CREATE TABLESPACE ").and_then(first_name) {
+            tell(session, "set allow_in_place_tablespaces = on");
+            tell(session, &format!("create tablespace {} location ''", ident(&name)));
+        }
+        let is_role = ["CREATE ROLE ", "ALTER ROLE ", "GRANT "].iter().any(|word| line.starts_with(word));
+        if is_role && line.ends_with(';') && line != "CREATE ROLE postgres;" {
+            tell(session, line.trim_end_matches(';'));
+        }
+    }
+    for name in missing()? {
+        tell(session, &format!("create role {} nologin", ident(&name)));
+    }
+    Ok(warnings)
+}
+
+/// The name at the beginning of what `pg_dumpall` writes, out of its quotes.
+fn first_name(text: &str) -> Option<String> {
+    let Some(quoted) = text.strip_prefix('"') else { return text.split([' ', ';']).next().map(str::to_owned) };
+    let mut name = String::new();
+    let mut letters = quoted.chars().peekable();
+    while let Some(letter) = letters.next() {
+        if letter == '"' && letters.next_if_eq(&'"').is_none() {
+            return Some(name);
+        }
+        name.push(letter);
+    }
+    None
+}
+
+/// The project's newest roles and tablespaces, where it has any.
+pub fn globals(world: &World, storage: &dyn Storage, project: &str) -> Result<Option<String>> {
+    let filter = BackupFilter {
+        storage: Some(storage.name().to_owned()),
+        project: Some(project.to_owned()),
+        selection: Some(Selection::globals()),
+        undamaged: true,
+        ..BackupFilter::default()
+    };
+    let Some(row) = world.catalog.read(|reader| reader.latest_backup(&filter))? else { return Ok(None) };
+    let manifest = manifest::read(storage, &manifest::key(&row.project, &row.file))?;
+    let mut script = Vec::new();
+    let read = artifact::open(storage, &manifest)?.take(LONGEST).read_to_end(&mut script);
+    read.map_err(|error| Failure::storage(format!("reading {}", row.file), &error))?;
+    Ok(Some(String::from_utf8_lossy(&script).into_owned()))
+}
+
+/// Asks the restored database the project's questions, each on its own, read-only and for a minute at most.
+#[must_use]
+pub fn ask(client: &Client, access: &Access, database: &str, run: &RunId, checks: &[Check], cancel: &Cancel) -> Vec<Answer> {
+    let mut answers = Vec::new();
+    for check in checks.iter().take_while(|_| cancel.reason().is_none()) {
+        let failed = question(client, access, database, run, check).unwrap_or_else(|failure| Some(failure.message));
+        answers.push(Answer { name: check.name.clone(), failed });
+    }
+    answers
+}
+
+fn question(client: &Client, access: &Access, database: &str, run: &RunId, check: &Check) -> Result<Option<String>> {
+    let began = Instant::now();
+    let mut spec = access.spec(client, client.psql(), Some(database), &format!("pgdumpd/{run}"), None);
+    spec.args.extend(["-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"].map(Into::into));
+    // In brackets it can only be one value: a second row, a second column or another type is the server's own error.
+    let text = format!(
+        "set default_transaction_read_only = on; set statement_timeout = '60s'; set lock_timeout = '10s';\nbegin read only;\n\
+         select case when (\n{}\n) then 'true' else 'not true' end;\nrollback;\n",
+        check.sql
+    );
+    let finished = process::run(&spec, text.as_bytes(), CHECK, 64 * 1024)?;
+    let said = String::from_utf8_lossy(&finished.stdout);
+    if finished.exit == Exit::Code(0) && said.trim() == "true" {
+        return Ok(None);
+    }
+    if finished.exit == Exit::Code(0) {
+        return Ok(Some(String::from("it is not true")));
+    }
+    let error = finished.stderr.lines().find(|line| line.contains("ERROR:") || line.contains("FATAL:")).unwrap_or("psql failed");
+    let words = error.split_once("ERROR:").map_or(error, |(_, words)| words).trim().to_owned();
+    Ok(Some(format!("{words} (after {} s)", began.elapsed().as_secs())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::first_name;
+
+    #[test]
+    fn names_come_out_of_their_quotes() {
+        for (text, name) in [("fast OWNER x", "fast"), ("\"a b\" OWNER", "a b"), ("\"say \"\"hi\"\"\";", "say \"hi\""), ("x;", "x")] {
+            assert_eq!(first_name(text).as_deref(), Some(name), "{text}");
+        }
+        assert_eq!(first_name("\"open"), None);
+    }
+}

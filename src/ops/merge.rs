@@ -1,0 +1,251 @@
+//! Merges a backup's rows of one table into a table that is there, in one transaction: all of it, or nothing.
+//!
+//! The rows come from whoever calls (a job reads them out of the archive); this verb looks at the table, decides by the rule, and says what
+//! was inserted, updated and skipped. Success is said only after the server has said that it committed.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::error::{Cause, Failure, Result};
+use crate::model::project::Limits;
+
+use crate::postgres::connection::Access;
+use crate::postgres::merge::{Feed, Key, Merge, Target};
+use crate::postgres::session::Session;
+use crate::postgres::version::Clients;
+use crate::process::Cancel;
+
+/// What becomes of a row whose key is in the table already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// Nothing is merged at all.
+    Error,
+    /// The table's row stays.
+    Skip,
+    /// It becomes the backup's.
+    Update,
+}
+
+/// What to merge.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The target database.
+    pub database: String,
+    /// Schema of the table, unquoted.
+    pub schema: String,
+    /// Its name, unquoted.
+    pub table: String,
+    /// The columns of the rows, in their order.
+    pub columns: Vec<String>,
+    /// How many rows there are, where that is known.
+    pub rows: Option<u64>,
+    /// The encoding they are in, where it isn't the server's own to know.
+    pub encoding: Option<String>,
+    /// What to do about conflicts.
+    pub rule: Rule,
+    /// The columns that tell rows apart; empty for the primary key.
+    pub key: Vec<String>,
+}
+
+/// What a merge works with.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// The installed clients.
+    pub clients: &'a Clients,
+    /// How to reach the server.
+    pub access: &'a Access,
+    /// Time limits.
+    pub limits: &'a Limits,
+    /// Ends it early.
+    pub cancel: &'a Cancel,
+}
+
+/// What was done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Merged {
+    /// The table, as `schema.name`.
+    pub table: String,
+    /// The columns that told rows apart.
+    pub key: Vec<String>,
+    /// Rows in the backup.
+    pub rows: u64,
+    /// Rows that were missing and are there now.
+    pub inserted: u64,
+    /// Rows that were different and are the backup's now.
+    pub updated: u64,
+    /// Rows that were left as they are.
+    pub skipped: u64,
+    /// How long it took, milliseconds.
+    pub took_ms: u64,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// Merges what `feed` writes: COPY text without its end mark.
+pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merged> {
+    let began = Instant::now();
+    let mut session =
+        Session::open(means.clients.newest(), means.access, Some(&request.database), "pgdumpd merge", means.limits, means.cancel)?;
+    let target = session.merge_target(&request.schema, &request.table)?.ok_or_else(|| missing(request))?;
+    let mut warnings = check(&session, &target, request)?;
+    let key = key(&target, request)?;
+    let merge = Merge { target: &target, columns: &request.columns, key };
+    session.begin_merge(&merge, means.limits.lock_wait, request.encoding.as_deref())?;
+    let came = session.stage_rows(&merge, feed)?;
+    if request.rows.is_some_and(|expected| expected != came) {
+        let words = format!("{came} rows of {} arrived, and the backup holds {}", name(request), request.rows.unwrap_or_default());
+        return Err(Failure::new(Cause::Damaged, words).hint("verify the backup, or take another one; the table is as it was"));
+    }
+    refuse_unclear(&mut session, &merge, request)?;
+    let conflicts = session.conflicts(&merge)?;
+    if request.rule == Rule::Error && conflicts.count > 0 {
+        return Err(in_the_way(request, &merge, conflicts.count, &conflicts.keys.unwrap_or_default()));
+    }
+    session.as_usual()?;
+    let updated = if request.rule == Rule::Update && conflicts.count > 0 { session.update_rows(&merge)? } else { 0 };
+    let inserted = session.insert_rows(&merge)?;
+    let missing = came.saturating_sub(conflicts.count);
+    if inserted != missing {
+        warnings.push(format!("{missing} rows were missing, and {inserted} were inserted: a trigger or rule kept the others away"));
+    }
+    for serial in target.serials.iter().filter(|serial| request.columns.contains(&serial.column)) {
+        if let Some(at) = session.advance(serial)? {
+            warnings
+                .push(format!("sequence {}.{} was moved on to {at}, the largest {} that came", serial.schema, serial.name, serial.column));
+        }
+    }
+    session.commit_merge()?;
+    Ok(Merged {
+        table: name(request),
+        key: merge.key.names().into_iter().map(str::to_owned).collect(),
+        rows: came,
+        inserted,
+        updated,
+        skipped: came.saturating_sub(inserted + updated),
+        took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        warnings,
+    })
+}
+
+fn name(request: &Request) -> String {
+    format!("{}.{}", request.schema, request.table)
+}
+
+fn missing(request: &Request) -> Failure {
+    Failure::new(Cause::NotFound, format!("the database {:?} has no table {}", request.database, name(request)))
+        .hint("without --on-conflict a table is restored with its definition")
+}
+
+/// Whether the rows fit into the table; what is worth knowing otherwise.
+fn check(session: &Session, target: &Target, request: &Request) -> Result<Vec<String>> {
+    let refused = |words: String, hint: &str| Err(Failure::new(Cause::Refused, words).hint(hint));
+    let table = name(request);
+    if session.server().standby {
+        return refused(format!("{} is a standby", session.server().reached), "merge on the primary");
+    }
+    if !matches!(target.kind.as_str(), "r" | "p") {
+        return refused(format!("{table} is not a table"), "rows can be merged into tables and partitioned tables");
+    }
+    if target.row_security {
+        let words = format!("row security applies to the role {:?} on {table}, so that it doesn't see all rows", session.server().role);
+        return refused(words, "merge as the table's owner or as a role with BYPASSRLS");
+    }
+    let list = |names: Vec<&str>| names.join(", ");
+    let unknown: Vec<&str> = request.columns.iter().map(String::as_str).filter(|name| target.column(name).is_none()).collect();
+    if !unknown.is_empty() {
+        return refused(
+            format!("{table} lacks columns that the backup's rows have: {}", list(unknown)),
+            "add them, or restore the table beside it",
+        );
+    }
+    let absent = || target.columns.iter().filter(|column| !column.generated && !request.columns.contains(&column.name));
+    let needed: Vec<&str> = absent().filter(|column| column.not_null && !column.has_default).map(|column| column.name.as_str()).collect();
+    if !needed.is_empty() {
+        let words = format!("{table} has columns that need a value, and the backup's rows have none for them: {}", list(needed));
+        return refused(words, "give them a default first");
+    }
+    let mut warnings = Vec::new();
+    let filled: Vec<&str> = absent().map(|column| column.name.as_str()).collect();
+    if !filled.is_empty() {
+        warnings.push(format!("new rows have the default in {}: the backup doesn't know these columns", list(filled)));
+    }
+    if !target.triggers.is_empty() {
+        warnings.push(format!("triggers fired as they always do: {}", list(target.triggers.iter().map(String::as_str).collect())));
+    }
+    let computed: Vec<&str> = target
+        .columns
+        .iter()
+        .filter(|column| column.generated && request.columns.contains(&column.name))
+        .map(|column| column.name.as_str())
+        .collect();
+    if !computed.is_empty() {
+        warnings.push(format!("the table computes {} by itself; the backup's values were left out", list(computed)));
+    }
+    Ok(warnings)
+}
+
+/// The unique index that tells rows apart: the primary key, or the one on the chosen columns.
+fn key<'a>(target: &'a Target, request: &Request) -> Result<&'a Key> {
+    let mut wanted: Vec<&str> = request.key.iter().map(String::as_str).collect();
+    wanted.sort_unstable();
+    let fits = |key: &&Key| {
+        let mut names = key.names();
+        names.sort_unstable();
+        if wanted.is_empty() { key.primary } else { names == wanted }
+    };
+    let found = target.keys.iter().find(fits).ok_or_else(|| no_key(target, request))?;
+    // A key that the rows don't have, or that the server computes, tells nothing.
+    let unusable =
+        |name: &&str| !request.columns.iter().any(|column| column == name) || target.column(name).is_none_or(|column| column.generated);
+    match found.names().into_iter().find(unusable) {
+        None => Ok(found),
+        Some(column) => {
+            Err(Failure::new(Cause::Refused, format!("the backup's rows have no {column}, which is part of the key {}", found.name))
+                .hint("choose another key: --key COLUMN,COLUMN"))
+        }
+    }
+}
+
+fn no_key(target: &Target, request: &Request) -> Failure {
+    let table = name(request);
+    let words = if request.key.is_empty() {
+        format!("{table} has no primary key, by which rows could be told apart")
+    } else {
+        format!("{table} has no unique index on just ({})", request.key.join(", "))
+    };
+    let others: Vec<String> = target.keys.iter().map(|key| format!("--key {}", key.names().join(","))).collect();
+    Failure::new(Cause::Refused, words).hint(if others.is_empty() {
+        String::from("make a unique index or a primary key first")
+    } else {
+        format!("it has: {}", others.join("; "))
+    })
+}
+
+/// Rows that can't be told apart by the key.
+fn refuse_unclear(session: &mut Session, merge: &Merge<'_>, request: &Request) -> Result<()> {
+    let (without, doubles) = session.unclear_rows(merge)?;
+    let key = merge.key.names().join(", ");
+    if without > 0 {
+        let words = format!("{without} rows of the backup have no value in the key ({key}) of {}", name(request));
+        return Err(Failure::new(Cause::Refused, words).hint("choose a key whose columns are never null; the table is as it was"));
+    }
+    if !doubles.is_empty() {
+        let words = format!("the backup's own rows hold the same key more than once in {}: {}", name(request), doubles.join("; "));
+        return Err(Failure::new(Cause::Refused, words).hint("choose another key; the table is as it was"));
+    }
+    Ok(())
+}
+
+fn in_the_way(request: &Request, merge: &Merge<'_>, count: u64, keys: &[String]) -> Failure {
+    let more = if count > keys.len() as u64 { " and more" } else { "" };
+    let words = format!(
+        "{count} of the backup's rows are in {} already, by {}: {}{more}",
+        name(request),
+        merge.key.names().join(", "),
+        keys.join("; ")
+    );
+    Failure::new(Cause::Refused, words)
+        .hint("nothing was merged; --on-conflict skip leaves those rows as they are, update makes them the backup's")
+}

@@ -1,0 +1,358 @@
+//! A table's rows out of a backup, in one of three formats, reading only the frames they lie in.
+//!
+//! A partitioned table's rows are those of its partitions, one after another. Rows that don't come to the number in the manifest are damage.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{ErrorKind, Read, Write};
+
+use super::csv::Csv;
+use super::json::Json;
+use super::{Out, Rows};
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::Manifest;
+use crate::model::dump::{Content, Format};
+use crate::ops::entries::{Behind, Source, entries, named, open};
+use crate::postgres::archive::block::Blocks;
+use crate::postgres::archive::copy_rows::{self, Ended};
+use crate::postgres::archive::ddl;
+use crate::postgres::archive::name::{Finder, Wanted, shown};
+use crate::postgres::archive::script::{self, Script};
+use crate::postgres::archive::statement::{self, Qualified, Shape};
+use crate::postgres::archive::toc::Data;
+use crate::storage::Storage;
+
+/// How rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// As `psql`'s `\copy … csv header` does.
+    Csv,
+    /// One object a line.
+    Json,
+    /// COPY text, as it stands in the archive, without the end mark.
+    Copy,
+}
+
+/// What was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catted {
+    /// The table, as it would be typed.
+    pub table: String,
+    /// The partitions whose rows these are, in their order; none for an ordinary table.
+    pub partitions: Vec<String>,
+    /// How many rows.
+    pub rows: u64,
+    /// Whether the reader went away before the end, which is his right.
+    pub closed: bool,
+}
+
+/// What the archive says of the tables that are wanted.
+#[derive(Debug, Default)]
+struct Survey {
+    /// The rows' places, in the archive's order.
+    pieces: Vec<Piece>,
+    shapes: BTreeMap<Qualified, Vec<(String, Shape)>>,
+    /// The kind of what has the wanted name.
+    kind: Option<String>,
+}
+
+/// One table's rows.
+#[derive(Debug)]
+struct Piece {
+    table: Qualified,
+    /// The entry with the rows; none in a script.
+    id: i32,
+    /// The member that holds them, in a tar.
+    file: Option<String>,
+    /// Unknown where the rows are INSERT commands.
+    columns: Option<Vec<String>>,
+}
+
+/// The rows of a table as they can be put somewhere else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Schema and name, unquoted.
+    pub table: Qualified,
+    /// The columns, in the order of the rows.
+    pub columns: Vec<String>,
+    /// The encoding that the rows are in, as PostgreSQL names it.
+    pub encoding: Option<String>,
+}
+
+/// What [`cat`] would write as [`Output::Copy`], without its rows.
+pub fn header(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Result<Header> {
+    let (table, survey) = look(storage, manifest, wanted)?;
+    let columns = survey.pieces.first().and_then(|first| first.columns.clone()).unwrap_or_default();
+    let mut encoding = manifest.database_properties.as_ref().map(|properties| properties.encoding.clone());
+    if manifest.dump_format != Format::Plain {
+        entries(storage, manifest, &mut |entry| {
+            if entry.desc == "ENCODING" {
+                encoding = entry.defn.split('\'').nth(1).map(str::to_owned).or(encoding.take());
+            }
+        })?;
+    }
+    Ok(Header { table, columns, encoding })
+}
+
+/// Writes a table's rows to `sink`.
+pub fn cat(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted, output: Output, sink: &mut dyn Write) -> Result<Catted> {
+    let (table, survey) = look(storage, manifest, wanted)?;
+    let Some(first) = survey.pieces.first() else { return Err(no_rows(manifest, &table, survey.kind.as_deref())) };
+    let columns = first.columns.clone().unwrap_or_default();
+    let shapes = survey.shapes.get(&first.table).map(Vec::as_slice).unwrap_or_default();
+    let mut writer = Writer::begin(output, &columns, shapes, sink).map_err(|error| Failure::from_io("writing the rows", error));
+    let written = match &mut writer {
+        Ok(writer) => read_pieces(storage, manifest, &survey.pieces, writer).and_then(|()| writer.finish().map_err(Ended::Taker)),
+        Err(failure) => return Err(failure.clone()),
+    };
+    let closed = match written {
+        Ok(()) => false,
+        Err(Ended::Taker(error)) if error.kind() == ErrorKind::BrokenPipe => true,
+        Err(Ended::Taker(error)) => return Err(named(manifest, Failure::from_io("writing the rows", error))),
+        Err(Ended::Source(failure)) => return Err(named(manifest, failure)),
+    };
+    let partitions = survey.pieces.iter().filter(|piece| piece.table != table).map(|piece| shown(&piece.table.0, &piece.table.1)).collect();
+    let rows = writer.map_or(0, |writer| writer.rows());
+    Ok(Catted { table: shown(&table.0, &table.1), partitions, rows, closed })
+}
+
+/// The table that is meant, and its rows' places, all with the same columns.
+fn look(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Result<(Qualified, Survey)> {
+    if manifest.content == Content::Globals {
+        let words = format!("{} holds roles and tablespaces, no tables", manifest.backup_file);
+        return Err(Failure::new(Cause::NotFound, words).hint("`pgdumpd list` shows the backups of databases"));
+    }
+    let (table, leaves) = resolve(storage, manifest, wanted)?;
+    let survey = survey(storage, manifest, &table, &leaves)?;
+    let Some(first) = survey.pieces.first() else { return Err(no_rows(manifest, &table, survey.kind.as_deref())) };
+    if let Some(other) = survey.pieces.iter().find(|piece| piece.columns.is_none() || piece.columns != first.columns) {
+        return Err(unlike(&table, other));
+    }
+    Ok((table, survey))
+}
+
+/// The table that is meant, and the tables whose rows are its own: itself, or all partitions below it.
+fn resolve(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Result<(Qualified, BTreeSet<Qualified>)> {
+    let mut finder = Finder::new(wanted);
+    let mut partitions: BTreeMap<Qualified, Vec<Qualified>> = BTreeMap::new();
+    let mut attach = |statement: &str| {
+        if let Some((parent, partition)) = statement::attached(statement) {
+            partitions.entry(parent).or_default().push(partition);
+        }
+    };
+    manifest.tables.iter().for_each(|table| finder.see(&table.schema, &table.name));
+    if manifest.dump_format == Format::Plain {
+        let mut script = Script::new(open(storage, manifest, 0)?);
+        while let Some(script::Statement::Table(statement)) = script.next_statement().map_err(|failure| named(manifest, failure))? {
+            attach(&statement);
+            if let Some(((schema, name), _)) = statement::created(&statement) {
+                finder.see(&schema, &name);
+            }
+        }
+    } else {
+        entries(storage, manifest, &mut |entry| {
+            if ddl::NAMED.contains(&entry.desc.as_str()) {
+                finder.see(entry.namespace.as_deref().unwrap_or_default(), &entry.tag);
+            }
+            if matches!(entry.desc.as_str(), "TABLE" | "TABLE ATTACH") {
+                attach(&entry.defn);
+            }
+        })?;
+    }
+    let table = finder.found()?;
+    let (mut leaves, mut look) = (BTreeSet::new(), vec![table.clone()]);
+    while let Some(next) = look.pop() {
+        if leaves.insert(next.clone()) {
+            look.extend(partitions.remove(&next).unwrap_or_default());
+        }
+    }
+    Ok((table, leaves))
+}
+
+fn survey(storage: &dyn Storage, manifest: &Manifest, table: &Qualified, leaves: &BTreeSet<Qualified>) -> Result<Survey> {
+    let mut survey = Survey::default();
+    if manifest.dump_format == Format::Plain {
+        let mut script = Script::new(open(storage, manifest, 0)?);
+        while survey.pieces.len() < leaves.len()
+            && let Some(next) = script.next_statement().map_err(|failure| named(manifest, failure))?
+        {
+            survey.see_statement(&next, leaves);
+        }
+        return Ok(survey);
+    }
+    entries(storage, manifest, &mut |entry| {
+        let name = (entry.namespace.clone().unwrap_or_default(), entry.tag.clone());
+        if !leaves.contains(&name) {
+            return;
+        }
+        if entry.desc == "TABLE DATA" {
+            let columns = entry.copy_stmt.as_deref().and_then(statement::copy_columns);
+            let file = if let Data::File(file) = entry.data { Some(file) } else { None };
+            survey.pieces.push(Piece { table: name, id: entry.dump_id, file, columns });
+        } else if ddl::NAMED.contains(&entry.desc.as_str()) {
+            if let Some((_, shapes)) = statement::created(&entry.defn) {
+                survey.shapes.insert(name.clone(), shapes);
+            }
+            survey.kind = Some(entry.desc).filter(|_| name == *table).or(survey.kind.take());
+        }
+    })?;
+    Ok(survey)
+}
+
+impl Survey {
+    fn see_statement(&mut self, statement: &script::Statement, leaves: &BTreeSet<Qualified>) {
+        match statement {
+            script::Statement::Table(text) => {
+                if let Some((name, shapes)) = statement::created(text).filter(|(name, _)| leaves.contains(name)) {
+                    self.shapes.insert(name, shapes);
+                }
+            }
+            script::Statement::Copy(text) => {
+                let columns = statement::copy_columns(text);
+                if let Some(table) = statement::copied(text).filter(|name| leaves.contains(name)) {
+                    self.pieces.push(Piece { table, id: 0, file: None, columns });
+                }
+            }
+        }
+    }
+}
+
+/// Reads the rows of one table after another, in the archive's order.
+fn read_pieces(storage: &dyn Storage, manifest: &Manifest, pieces: &[Piece], writer: &mut Writer<'_>) -> Result<(), Ended> {
+    if manifest.dump_format == Format::Custom {
+        for piece in pieces {
+            writer.copy(manifest, piece, &mut *block(storage, manifest, piece)?)?;
+        }
+        return Ok(());
+    }
+    if manifest.dump_format == Format::Plain {
+        let mut script = Script::new(open(storage, manifest, 0)?);
+        for piece in pieces {
+            while let Some(next) = script.next_statement()? {
+                if let script::Statement::Copy(text) = next
+                    && statement::copied(&text).as_ref() == Some(&piece.table)
+                {
+                    break;
+                }
+            }
+            writer.copy(manifest, piece, &mut script)?;
+        }
+        return Ok(());
+    }
+    let Behind::Members(mut members) = entries(storage, manifest, &mut |_| ())? else { return Ok(()) };
+    let mut left: Vec<&Piece> = pieces.iter().collect();
+    while !left.is_empty() {
+        let Some(name) = members.next_member()? else {
+            let words = format!("{} lacks the rows of {}", manifest.backup_file, left.first().map_or(String::new(), |piece| piece.name()));
+            return Err(Failure::new(Cause::Damaged, words).hint("take another backup").into());
+        };
+        let plain = name.strip_suffix(".gz").unwrap_or(&name);
+        if let Some(at) = left.iter().position(|piece| piece.file.as_deref() == Some(plain)) {
+            let piece = left.remove(at);
+            if plain == name {
+                writer.copy(manifest, piece, &mut members)?;
+            } else {
+                writer.copy(manifest, piece, &mut flate2::read::MultiGzDecoder::new(&mut members))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A table's rows in a custom archive: from their place in the manifest, or, where an older pgdumpd noted none, by walking there.
+fn block(storage: &dyn Storage, manifest: &Manifest, piece: &Piece) -> Result<Box<dyn Read + Send>> {
+    let Behind::Blocks(source, header, end) = entries(storage, manifest, &mut |_| ())? else {
+        return Err(Failure::new(Cause::Damaged, format!("{} is no custom archive", manifest.backup_file)));
+    };
+    let known = manifest.tables.iter().find(|table| table.dump_id == Some(piece.id)).and_then(|table| table.offset);
+    let Some(offset) = known else { return Blocks::new(source, &header, end).find(piece.id) };
+    drop::<Source>(source);
+    let there = open(storage, manifest, offset).and_then(|source| Blocks::new(source, &header, offset).here(piece.id));
+    there.map_err(|failure| {
+        let words = format!("the manifest places the rows of {} at byte {offset}: {}", piece.name(), failure.message);
+        Failure { message: words, ..failure }
+    })
+}
+
+impl Piece {
+    fn name(&self) -> String {
+        shown(&self.table.0, &self.table.1)
+    }
+}
+
+/// Rows on their way out.
+enum Writer<'a> {
+    Cells(Box<Csv<'a>>),
+    Objects(Box<Json<'a>>),
+    Raw(Out<'a>, u64),
+}
+
+impl<'a> Writer<'a> {
+    fn begin(output: Output, columns: &[String], shapes: &[(String, Shape)], sink: &'a mut dyn Write) -> std::io::Result<Self> {
+        let shape = |name: &String| shapes.iter().find(|(other, _)| other == name).map_or(Shape::Text, |(_, shape)| *shape);
+        let out = Out::new(sink);
+        Ok(match output {
+            Output::Csv => Self::Cells(Box::new(Csv::begin(out, columns)?)),
+            Output::Json => {
+                let columns: Vec<_> = columns.iter().map(|name| (name.clone(), shape(name))).collect();
+                Self::Objects(Box::new(Json::begin(out, &columns)?))
+            }
+            Output::Copy => Self::Raw(out, 0),
+        })
+    }
+
+    /// Writes one table's rows and counts them against the manifest.
+    fn copy(&mut self, manifest: &Manifest, piece: &Piece, source: &mut dyn Read) -> Result<(), Ended> {
+        let before = self.rows();
+        match self {
+            Self::Cells(csv) => copy_rows::rows(source, &mut **csv)?,
+            Self::Objects(json) => copy_rows::rows(source, &mut **json)?,
+            Self::Raw(out, rows) => *rows += copy_rows::raw_rows(source, |bytes| out.write_all(bytes))?,
+        }
+        let (came, said) =
+            (self.rows() - before, manifest.tables.iter().find(|table| (&table.schema, &table.name) == (&piece.table.0, &piece.table.1)));
+        match said.and_then(|table| table.rows) {
+            Some(said) if said != came => {
+                let words = format!("{came} rows of {} came, and {said} were dumped", piece.name());
+                Err(Failure::new(Cause::Damaged, words).hint("manifest and stored file don't belong together; take another backup").into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn rows(&self) -> u64 {
+        match self {
+            Self::Cells(csv) => csv.rows(),
+            Self::Objects(json) => json.rows(),
+            Self::Raw(_, rows) => *rows,
+        }
+    }
+
+    fn finish(&mut self) -> std::io::Result<()> {
+        match self {
+            Self::Cells(csv) => csv.finish(),
+            Self::Objects(json) => json.finish(),
+            Self::Raw(out, _) => out.flush(),
+        }
+    }
+}
+
+/// Why there are no rows to be had.
+fn no_rows(manifest: &Manifest, (schema, name): &Qualified, kind: Option<&str>) -> Failure {
+    let table = shown(schema, name);
+    let words = match kind {
+        Some("TABLE") | None => format!("the backup holds no rows of {table} ({})", manifest.selection),
+        Some(kind) => format!("{table} is a {}: the backup holds its definition, no rows", kind.to_lowercase()),
+    };
+    Failure::new(Cause::NotFound, words).hint(format!("pgdumpd show {} --ddl '{}'", manifest.backup_id, table.replace('\'', "'\\''")))
+}
+
+/// Why rows can't be written one below another, or not at all.
+fn unlike((schema, name): &Qualified, other: &Piece) -> Failure {
+    let (table, other_name) = (shown(schema, name), other.name());
+    if other.columns.is_none() {
+        let words = format!("the rows of {other_name} were dumped as INSERT commands, which can't be read as rows");
+        return Failure::new(Cause::NotFound, words).hint("pg_restore --data-only --table=TABLE writes them as they are");
+    }
+    let words = format!("the partitions of {table} order their columns in different ways, {other_name} for one");
+    Failure::new(Cause::NotFound, words).hint("read one partition at a time")
+}

@@ -1,0 +1,141 @@
+//! Filling one database: the tool is run, what it said is judged, and what came of it is compared with the manifest.
+
+use std::sync::Arc;
+
+use crate::error::{Cause, Failure, Result};
+use crate::model::dump::{Content, Format};
+use crate::postgres::archive::Tap;
+use crate::postgres::dump::beside;
+use crate::postgres::restore::{AtError, Form, Halves, Restore};
+use crate::postgres::session::Session;
+use crate::process::{Exit, Spec};
+
+use super::super::compare::{self, Expected};
+use super::feed::{self, Said};
+use super::source::Source;
+use super::{Means, Recipe, Restored, Wanted, scratch};
+
+/// How the database changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whole {
+    /// Bit by bit: it is dropped where that fails.
+    Apart,
+    /// In one transaction.
+    Together,
+    /// In one transaction in which what is there is dropped first.
+    Over,
+}
+
+/// Restores into a database that is there.
+pub(super) fn fill(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole: Whole) -> Result<Restored> {
+    let said = run(means, recipe, wanted, database, whole)?;
+    let mut session = Session::open(&recipe.client, means.access, Some(database), &beside(means.run), means.limits, means.cancel)?;
+    let comparison = compare::compare(&mut session, &expected(means, recipe, wanted))?;
+    if wanted.analyze {
+        session.analyze()?;
+    }
+    Ok(Restored::new(comparison, said, recipe.warnings.clone()))
+}
+
+fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole: Whole) -> Result<Said> {
+    let parallel = wanted.jobs > 1 && means.manifest.dump_format == Format::Custom && whole == Whole::Apart;
+    let form = Form {
+        halves: wanted.halves,
+        at_error: wanted.at_error,
+        one_transaction: whole != Whole::Apart && wanted.at_error == AtError::Stop,
+        clean: whole == Whole::Over,
+        no_owner: wanted.no_owner,
+        no_privileges: wanted.no_privileges,
+        disable_triggers: recipe.server.superuser,
+        jobs: if parallel { wanted.jobs } else { 1 },
+        list: recipe.list()?,
+    };
+    let restore =
+        Restore { client: &recipe.client, access: means.access, reached: &recipe.server.reached, database, run: means.run, form: &form };
+    // A tool that commits as soon as it has what it wants must not begin with bytes that nobody has looked at.
+    let early = recipe.chosen.is_some() || wanted.halves == Halves::Schema;
+    let said = match means.manifest.dump_format {
+        Format::Plain => feed::piped(means, &restore.script(), Some(Tap::plain())),
+        Format::Custom if !parallel => {
+            if early && whole != Whole::Apart {
+                Source::open(means)?.check()?;
+            }
+            feed::piped(means, &restore.archive(None), None)
+        }
+        Format::Custom | Format::Tar | Format::Directory => from_file(means, &restore),
+    };
+    let said = said.and_then(|said| judged(said, &form, means));
+    if said.is_err() && whole != Whole::Apart {
+        end_backends(means, recipe, database);
+    }
+    said
+}
+
+fn from_file(means: Means<'_>, restore: &Restore<'_>) -> Result<Said> {
+    let file = scratch::unpacked(means)?;
+    let spec: Spec = restore.archive(Some(&Arc::clone(&file)));
+    feed::alone(means, &spec)
+}
+
+/// A tool that was ended leaves a backend that may still be at work; until that has ended, nothing is rolled back.
+fn end_backends(means: Means<'_>, recipe: &Recipe, database: &str) {
+    let fresh = crate::process::Cancel::new();
+    let ended = Session::open(&recipe.client, means.access, Some(database), &beside(means.run), means.limits, &fresh)
+        .and_then(|mut session| session.terminate(means.run));
+    if let Err(failure) = ended {
+        tracing::warn!(run = %means.run, "what the restore left at work on the server could not be ended: {failure}");
+    }
+}
+
+/// The exit status decides. Only where errors are passed over does a status of 1 with `pg_restore`'s own count of them mean that it came to its end.
+fn judged(mut said: Said, form: &Form, means: Means<'_>) -> Result<Said> {
+    let ignored = passed_over(&said.tail);
+    if said.exit.is_success() {
+        return Ok(said);
+    }
+    if form.at_error == AtError::GoOn && said.exit == Exit::Code(1) && ignored.is_some() {
+        said.errors = ignored.unwrap_or(said.errors);
+        return Ok(said);
+    }
+    let tool = if means.manifest.dump_format == Format::Plain { "psql" } else { "pg_restore" };
+    let message = match (said.exit, said.first.first()) {
+        (Exit::Code(_), Some(first)) => format!("{tool} could not restore the backup: {first}"),
+        (exit, _) => format!("{tool} ended with {exit}"),
+    };
+    let hint = match said.exit {
+        Exit::Code(_) => "the target is as it was; mend what the error names, or see the whole of it with --keep-going into a new database",
+        Exit::Signal(_) => {
+            "the target is as it was; look for what ended it, the out-of-memory killer in the kernel's log (`journalctl -k`) say"
+        }
+    };
+    Err(Failure::new(Cause::RestoreFailed, message).hint(hint).detail(said.tail))
+}
+
+/// `pg_restore: warning: errors ignored on restore: 3`
+fn passed_over(tail: &str) -> Option<u64> {
+    tail.lines().rev().find_map(|line| line.rsplit_once("errors ignored on restore: ")?.1.trim().parse().ok())
+}
+
+fn expected<'a>(means: Means<'a>, recipe: &'a Recipe, wanted: &Wanted) -> Expected<'a> {
+    let manifest = means.manifest;
+    let rows = wanted.halves != Halves::Schema && manifest.content != Content::Schema;
+    let definitions = wanted.halves != Halves::Data && manifest.content != Content::Data;
+    let by_root = |option: &String| option == "--load-via-partition-root";
+    Expected {
+        tables: if rows { recipe.tables(&manifest.tables) } else { Vec::new() },
+        large_objects: (rows && recipe.chosen.is_none()).then_some(manifest.large_objects),
+        entries: if rows && definitions { recipe.entries() } else { Vec::new() },
+        by_total: manifest.options.iter().any(by_root),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passed_over_errors_are_counted_by_the_tool() {
+        assert_eq!(passed_over("pg_restore: error: x\npg_restore: warning: errors ignored on restore: 12\n"), Some(12));
+        assert_eq!(passed_over("pg_restore: error: connection lost\n"), None);
+    }
+}

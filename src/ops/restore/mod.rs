@@ -1,0 +1,206 @@
+//! Bringing a backup back: into a new database, an empty one, or in the place of one that is there.
+//!
+//! [`plan`] asks everything and touches nothing; [`carry_out`] does what the plan says. [`into`] is the part that fills one database at a
+//! given server and compares it with its manifest; a drill uses it alone. Whatever fails, the target is as it was.
+
+mod before;
+mod choose;
+mod feed;
+mod fill;
+mod globals;
+mod leftovers;
+mod place;
+mod plan;
+mod proven;
+mod recipe;
+mod scratch;
+mod source;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::model::backup::{Manifest, RunId};
+use crate::model::project::Limits;
+use crate::postgres::connection::Access;
+pub use crate::postgres::restore::{AtError, Halves};
+use crate::postgres::version::Clients;
+use crate::process::Cancel;
+use crate::storage::Storage;
+use crate::stream::gauge::Gauge;
+
+use super::compare::{Compared, Comparison};
+
+pub use globals::Globals;
+pub use leftovers::clear;
+pub use place::carry_out;
+pub use plan::{Occupied, Order, Plan, Way, plan};
+pub use proven::proven;
+pub use recipe::Recipe;
+
+/// What a restore works with.
+#[derive(Clone, Copy)]
+pub struct Means<'a> {
+    /// Where the artifact lies.
+    pub storage: &'a Arc<dyn Storage>,
+    /// The backup.
+    pub manifest: &'a Manifest,
+    /// The installed clients.
+    pub clients: &'a Clients,
+    /// How to reach the server, password in hand.
+    pub access: &'a Access,
+    /// The limit for connecting is used.
+    pub limits: &'a Limits,
+    /// Ends the restore early.
+    pub cancel: &'a Cancel,
+    /// How far it is, in bytes of the archive.
+    pub gauge: &'a Gauge,
+    /// Names the restore on the server and its temporary database.
+    pub run: &'a RunId,
+}
+
+/// How much of a backup is restored, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Wanted {
+    /// Only tables that match one of these patterns; all where empty.
+    pub tables: Vec<String>,
+    /// Only what is in schemas that match one of these.
+    pub schemas: Vec<String>,
+    /// Without tables that match one of these.
+    pub exclude_tables: Vec<String>,
+    /// Definitions, rows or both.
+    #[serde(skip)]
+    pub halves: Halves,
+    /// Connections that restore in parallel.
+    pub jobs: u32,
+    /// What an error does.
+    #[serde(skip)]
+    pub at_error: AtError,
+    /// Everything belongs to the connecting role.
+    pub no_owner: bool,
+    /// GRANT and REVOKE are left out.
+    pub no_privileges: bool,
+    /// Whether the planner's statistics are made afterwards.
+    pub analyze: bool,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self {
+            tables: Vec::new(),
+            schemas: Vec::new(),
+            exclude_tables: Vec::new(),
+            halves: Halves::Both,
+            jobs: 1,
+            at_error: AtError::Stop,
+            no_owner: false,
+            no_privileges: false,
+            analyze: true,
+        }
+    }
+}
+
+impl Wanted {
+    /// Whether everything in the backup is restored.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.halves == Halves::Both && self.tables.is_empty() && self.schemas.is_empty() && self.exclude_tables.is_empty()
+    }
+}
+
+/// The database that is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// It doesn't exist: it is made like the original, and dropped again where the restore fails.
+    New,
+    /// It exists and is empty: it is filled in one transaction.
+    Empty,
+}
+
+/// Which database to fill with how much.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Its name.
+    pub database: String,
+    /// Whether it is there already.
+    pub mode: Mode,
+    /// How much.
+    pub wanted: Wanted,
+}
+
+/// What a restore brought back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// Tables that were restored, with their rows then and now.
+    pub tables: Vec<Compared>,
+    /// Rows in them now.
+    pub rows: u64,
+    /// Errors that were passed over because that was asked for, counted.
+    pub ignored: u64,
+    /// The first few of them.
+    pub errors: Vec<String>,
+    /// Where it differs from the backup; empty means equal.
+    pub problems: Vec<String>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+    /// From the first look to the last, milliseconds: the measured recovery time.
+    pub took_ms: u64,
+}
+
+impl Restored {
+    fn new(comparison: Comparison, said: feed::Said, warnings: Vec<String>) -> Self {
+        Self {
+            rows: comparison.rows(),
+            tables: comparison.tables,
+            problems: comparison.problems,
+            ignored: said.errors,
+            errors: said.first,
+            warnings,
+            took_ms: 0,
+        }
+    }
+
+    fn timed(mut self, began: Instant) -> Self {
+        self.took_ms = began.elapsed().as_millis() as u64;
+        self
+    }
+
+    /// Whether everything came back as it was backed up.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.ignored == 0 && self.problems.is_empty()
+    }
+}
+
+/// Fills a database with a backup and compares the two. It knows nothing of projects: a drill points it at a cluster of its own.
+///
+/// A database that it makes is dropped again where it fails; one that was empty is empty again.
+pub fn into(means: Means<'_>, request: &Request) -> Result<Restored> {
+    let began = Instant::now();
+    let mut session = before::maintenance(means, &request.database)?;
+    let recipe = recipe::recipe(means, &request.wanted, &session.server().clone())?;
+    let restored = match request.mode {
+        Mode::New => {
+            let made = place::make(means, &mut session, &recipe, &request.database, None)?;
+            place::filled(means, &recipe, &request.wanted, &made)
+        }
+        Mode::Empty => fill::fill(means, &recipe, &request.wanted, &request.database, fill::Whole::Together),
+    }?;
+    Ok(restored.timed(began))
+}
+
+/// The roles that a backup's objects need on that server and that it lacks, its database's owner among them.
+pub fn missing_roles(means: Means<'_>, wanted: &Wanted) -> Result<Vec<String>> {
+    let mut session = before::maintenance(means, "")?;
+    let recipe = recipe::recipe(means, wanted, &session.server().clone())?;
+    let mut names = before::named_roles(&recipe.entries(), wanted);
+    names.extend(means.manifest.database_properties.iter().map(|like| like.owner.clone()));
+    names.sort_unstable();
+    names.dedup();
+    session.missing_roles(&names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// How long tools have between TERM and KILL.
+const GRACE: Duration = Duration::from_secs(3);

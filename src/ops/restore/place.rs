@@ -1,0 +1,133 @@
+//! Carrying a plan out: the database is made, filled, checked, and only then gets its name.
+
+use std::time::{Duration, Instant};
+
+use crate::error::{Cause, Failure, Result};
+use crate::postgres::database::{self, Database};
+use crate::postgres::restore::AtError;
+use crate::postgres::session::Session;
+use crate::process::{Cancel, CancelReason};
+
+use super::fill::{self, Whole};
+use super::{Means, Plan, Recipe, Restored, Wanted, Way, before, feed, globals, leftovers};
+
+/// How often those who come back in are sent away again while the names change.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// Does what the plan says, and nothing else.
+pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
+    let began = Instant::now();
+    let mut session = before::maintenance(means, &plan.database)?;
+    let left = leftovers::sweep(&mut session, &means.manifest.project)?;
+    let said = match &plan.globals {
+        Some(globals) => globals::restore(means, &mut session, &plan.recipe, globals)?,
+        None => Vec::new(),
+    };
+    let restored = match &plan.way {
+        Way::Fill => fill::fill(means, &plan.recipe, &plan.wanted, &plan.database, Whole::Together),
+        Way::InPlace => fill::fill(means, &plan.recipe, &plan.wanted, &plan.database, Whole::Over),
+        Way::New { temporary, owner } => {
+            make(means, &mut session, &plan.recipe, temporary, None)?;
+            filled(means, &plan.recipe, &plan.wanted, temporary)
+                .and_then(|restored| name(means, plan, temporary, owner.as_deref()).map(|()| restored))
+                .map_err(|failure| leftovers::give_up(means, temporary, failure))
+        }
+        Way::Swap { temporary, keep_as, drop_old, old } => {
+            make(means, &mut session, &plan.recipe, temporary, Some(&old.tablespace))?;
+            let restored = filled(means, &plan.recipe, &plan.wanted, temporary)
+                .and_then(|restored| swap(means, plan, temporary, keep_as, old).map(|()| restored))
+                .map_err(|failure| leftovers::give_up(means, temporary, failure))?;
+            Ok(if *drop_old { without_old(means, plan, keep_as, restored) } else { restored })
+        }
+    };
+    let mut restored = restored?.timed(began);
+    restored.warnings = plan.warnings.iter().cloned().chain(said).collect();
+    restored.warnings.extend(left.iter().map(|name| format!("removed the database {name}, which an earlier restore had left behind")));
+    Ok(restored)
+}
+
+/// Makes a database like the original, marked as unfinished; returns its name.
+pub(super) fn make(means: Means<'_>, session: &mut Session, recipe: &Recipe, name: &str, tablespace: Option<&str>) -> Result<String> {
+    feed::cancelled(means.cancel)?;
+    let like = means.manifest.database_properties.as_ref();
+    let made = database::create(name, like, tablespace, recipe.server.version_num).and_then(|text| session.carry_out(&text));
+    made.map_err(|failure| failure.context(format!("making the database {name:?}")))?;
+    let marked = session.carry_out(&database::mark(name, means.run.as_str(), &means.manifest.project));
+    marked.map_err(|failure| leftovers::give_up(means, name, failure))?;
+    Ok(name.to_owned())
+}
+
+/// Fills it. What differs from the backup is a failure, unless errors were to be passed over.
+pub(super) fn filled(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, name: &str) -> Result<Restored> {
+    let restored = fill::fill(means, recipe, wanted, name, Whole::Apart)?;
+    feed::cancelled(means.cancel)?;
+    match restored.problems.first() {
+        Some(first) if wanted.at_error == AtError::Stop => {
+            Err(Failure::new(Cause::RestoreFailed, format!("what was restored is not what was backed up: {first}"))
+                .hint("the target is as it was; verify the backup, and look for what changes rows while they are restored")
+                .detail(restored.problems.join("\n")))
+        }
+        _ => Ok(restored),
+    }
+}
+
+/// A session whose work is too short to be ended in its middle: an answer that nobody waited for would leave open what was done.
+fn steady<T>(means: Means<'_>, target: &str, work: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+    let fresh = Cancel::new();
+    let calm = Means { cancel: &fresh, ..means };
+    work(&mut before::maintenance(calm, target)?)
+}
+
+/// The finished database gets its name.
+fn name(means: Means<'_>, plan: &Plan, temporary: &str, owner: Option<&str>) -> Result<()> {
+    let mut statements = vec![database::comment(temporary, None), database::rename(temporary, &plan.database)];
+    statements.extend(owner.map(|owner| database::give(&plan.database, owner)));
+    steady(means, &plan.database, |session| session.carry_out_together(&statements))
+        .map_err(|failure| failure.context(format!("giving the restored database its name {:?}", plan.database)))
+}
+
+/// The finished database takes the place of the old one: everything that makes it the same to its applications, and both names, at once.
+fn swap(means: Means<'_>, plan: &Plan, temporary: &str, keep_as: &str, old: &Database) -> Result<()> {
+    let mut statements = database::alike(temporary, old);
+    statements.push(database::rename(&plan.database, keep_as));
+    statements.push(database::rename(temporary, &plan.database));
+    let over = Cancel::new();
+    let done = std::thread::scope(|scope| {
+        scope.spawn(|| keep_out(means, plan, &over));
+        let done = steady(means, &plan.database, |session| {
+            session.end_sessions(&plan.database)?;
+            session.carry_out_together(&statements)
+        });
+        over.cancel(CancelReason::Cancelled);
+        done
+    });
+    done.map_err(|failure| {
+        let failure = failure.context(format!("putting the restored database in the place of {:?}", plan.database));
+        if failure.hint.is_some() {
+            return failure;
+        }
+        failure.hint(
+            "the old database is as it was; end the sessions and prepared transactions in it that this role may not end, or use --user",
+        )
+    })
+}
+
+/// Ends the sessions that come in while the names change: the server waits some seconds for them to go before it gives up.
+fn keep_out(means: Means<'_>, plan: &Plan, over: &Cancel) {
+    let fresh = Cancel::new();
+    let calm = Means { cancel: &fresh, ..means };
+    let Ok(mut session) = before::maintenance(calm, &plan.database) else { return };
+    while over.wait_timeout(AGAIN).is_none() {
+        if session.end_sessions(&plan.database).is_err() {
+            return;
+        }
+    }
+}
+
+fn without_old(means: Means<'_>, plan: &Plan, keep_as: &str, mut restored: Restored) -> Restored {
+    let dropped = steady(means, &plan.database, |session| session.drop_database(keep_as));
+    if let Err(failure) = dropped {
+        restored.warnings.push(format!("the old database could not be dropped and stays as {keep_as}: {failure}"));
+    }
+    restored
+}

@@ -1,0 +1,319 @@
+//! The plan of a restore: asked for without touching anything, printed as it is, and then carried out as that very value.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::RunId;
+use crate::postgres::content::Holds;
+use crate::postgres::database::{self, Database, Rights};
+use crate::postgres::restore::{AtError, Halves};
+use crate::postgres::session::Session;
+
+use super::leftovers::PREFIX;
+use super::{Globals, Means, Recipe, Wanted, before, recipe};
+
+/// The longest name that PostgreSQL takes, bytes.
+const LONGEST: usize = 63;
+
+/// What to do where the target holds something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Occupied {
+    /// Refuse.
+    #[default]
+    Refuse,
+    /// Restore beside it and swap; the old one is kept under a dated name, or dropped.
+    Replace {
+        /// Drop it afterwards.
+        drop_old: bool,
+    },
+    /// Drop and make each object, in one transaction.
+    InPlace,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// The target database.
+    pub database: String,
+    /// How much, and how.
+    pub wanted: Wanted,
+    /// What to do where it holds something.
+    pub occupied: Occupied,
+    /// Roles and tablespaces to be restored before.
+    pub globals: Option<Globals>,
+}
+
+/// The way to the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Way {
+    /// It doesn't exist: made under a temporary name, filled, checked, named.
+    New {
+        /// The name meanwhile.
+        temporary: String,
+        /// The role it is given to; unset leaves it to the connecting role.
+        owner: Option<String>,
+    },
+    /// It is there: filled in one transaction.
+    Fill,
+    /// It holds something: another is made beside it, filled, checked, and both names are changed in one transaction.
+    Swap {
+        /// The new one's name meanwhile.
+        temporary: String,
+        /// The old one's name afterwards.
+        keep_as: String,
+        /// Whether the old one is dropped at the end.
+        drop_old: bool,
+        /// The old one, whose owner, privileges, settings, limit and comment are carried over.
+        old: Box<Database>,
+    },
+    /// It holds something: each object is dropped and made again, in one transaction.
+    InPlace,
+}
+
+/// A restore, ready to be carried out.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// Names the restore.
+    pub run: RunId,
+    /// The backup.
+    pub backup: RunId,
+    /// Its project.
+    pub project: String,
+    /// The database it is of.
+    pub of: String,
+    /// When it was made.
+    pub made: DateTime<Utc>,
+    /// Where the target is.
+    pub server: String,
+    /// The server's version.
+    pub server_version: String,
+    /// The client's version.
+    pub client_version: String,
+    /// The target database.
+    pub database: String,
+    /// The way there.
+    pub way: Way,
+    /// How much, and how.
+    pub wanted: Wanted,
+    /// Tables whose rows are restored.
+    pub tables: u64,
+    /// Their rows, where all are known.
+    pub rows: Option<u64>,
+    /// Length of the archive, bytes.
+    pub bytes: u64,
+    /// What will be done, in order, a line each.
+    pub steps: Vec<String>,
+    /// What a person should know before.
+    pub warnings: Vec<String>,
+    #[serde(skip)]
+    pub(super) recipe: Recipe,
+    #[serde(skip)]
+    pub(super) globals: Option<Globals>,
+}
+
+/// Asks everything; refuses what would overwrite something or could not succeed. Nothing is written anywhere.
+pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan> {
+    let mut session = before::maintenance(means, &order.database)?;
+    let recipe = recipe::recipe(means, &order.wanted, &session.server().clone())?;
+    before::server(means, &mut session, &recipe, &order.wanted, order.globals.as_ref())?;
+    let rights = session.database_rights()?;
+    let mut warnings = recipe.warnings.clone();
+    let way = match session.find_database(&order.database)? {
+        None => new(means, order, &mut session, rights, &mut warnings)?,
+        Some(old) => over(means, order, &mut session, &recipe, rights, old, now)?,
+    };
+    let tables = recipe.tables(&means.manifest.tables);
+    let rows = order.wanted.halves != Halves::Schema;
+    let mut plan = Plan {
+        run: means.run.clone(),
+        backup: means.manifest.backup_id.clone(),
+        project: means.manifest.project.clone(),
+        of: means.manifest.database_name.clone(),
+        made: means.manifest.backup_timestamp,
+        server: recipe.server.reached.to_string(),
+        server_version: recipe.server.version.clone(),
+        client_version: recipe.client.version.clone(),
+        database: order.database.clone(),
+        way,
+        wanted: order.wanted.clone(),
+        tables: if rows { tables.len() as u64 } else { 0 },
+        rows: tables.iter().map(|table| table.rows).sum::<Option<u64>>().filter(|_| rows),
+        bytes: means.manifest.uncompressed_size_bytes,
+        steps: Vec::new(),
+        warnings,
+        recipe,
+        globals: order.globals.clone(),
+    };
+    plan.steps = steps(means, &plan)?;
+    if let Some(globals) = &plan.globals {
+        plan.steps.insert(0, format!("make the roles and tablespaces of the backup {} that the server lacks", globals.backup));
+    }
+    Ok(plan)
+}
+
+fn new(means: Means<'_>, order: &Order, session: &mut Session, rights: Rights, warnings: &mut Vec<String>) -> Result<Way> {
+    if order.wanted.halves == Halves::Data {
+        return Err(Failure::new(Cause::Refused, format!("there is no database {:?} that rows alone could go into", order.database))
+            .hint("restore definitions and rows, or name a database that has the tables"));
+    }
+    if !rights.creates {
+        return Err(may_not_create(session, &order.database));
+    }
+    let owner = means.manifest.database_properties.as_ref().map(|like| like.owner.clone());
+    let owner = owner.filter(|owner| !order.wanted.no_owner && *owner != session.server().role);
+    let owner = match owner {
+        Some(owner) if !comes(order, &owner) && !session.missing_roles(&[&owner])?.is_empty() => {
+            warnings.push(format!(
+                "the original belonged to {owner}, a role that is not there: the database will belong to {}",
+                session.server().role
+            ));
+            None
+        }
+        Some(owner) if !rights.superuser && !comes(order, &owner) && !session.may_act_as(&owner)? => {
+            warnings.push(format!("the role {} may not give the database to {owner}, and keeps it", session.server().role));
+            None
+        }
+        other => other,
+    };
+    Ok(Way::New { temporary: temporary(means.run), owner })
+}
+
+/// Whether a role is among those that are restored before.
+fn comes(order: &Order, role: &str) -> bool {
+    order.globals.as_ref().is_some_and(|globals| globals.roles.iter().any(|name| name == role))
+}
+
+fn over(
+    means: Means<'_>,
+    order: &Order,
+    session: &mut Session,
+    recipe: &Recipe,
+    rights: Rights,
+    old: Database,
+    now: DateTime<Utc>,
+) -> Result<Way> {
+    if let Occupied::Replace { drop_old } = order.occupied {
+        return beside(means, order, session, rights, old, drop_old, now);
+    }
+    let holds = before::holds(means, &order.database)?;
+    match order.occupied {
+        Occupied::InPlace => Ok(Way::InPlace),
+        _ if order.wanted.halves == Halves::Data => before::takes_rows(means, &order.database, recipe).map(|()| Way::Fill),
+        _ if !holds.is_empty() => Err(occupied(means, order, &holds)),
+        _ if fits_together(means, order, session, recipe)? => Ok(Way::Fill),
+        // Nothing is lost with the empty one.
+        _ => beside(means, order, session, rights, old, true, now),
+    }
+}
+
+/// Whether it can be one transaction: not with several connections, not with errors passed over, and not with more locks than there are.
+fn fits_together(means: Means<'_>, order: &Order, session: &mut Session, recipe: &Recipe) -> Result<bool> {
+    let made = recipe.entries().len() as u64 + means.manifest.large_objects;
+    Ok(order.wanted.jobs <= 1 && order.wanted.at_error == AtError::Stop && made < session.lock_room()? / 2)
+}
+
+fn beside(
+    means: Means<'_>,
+    order: &Order,
+    session: &mut Session,
+    rights: Rights,
+    old: Database,
+    drop_old: bool,
+    now: DateTime<Utc>,
+) -> Result<Way> {
+    if !order.wanted.is_whole() && !before::holds(means, &order.database)?.is_empty() {
+        return Err(Failure::new(Cause::Refused, "a part of a backup can't take the place of a whole database")
+            .hint("restore the part into a new database, or use --in-place"));
+    }
+    if !rights.creates {
+        return Err(may_not_create(session, &order.database));
+    }
+    if !old.ours {
+        let words = format!("the role {} doesn't own the database {:?}", session.server().role, order.database);
+        return Err(Failure::new(Cause::Refused, words).hint(format!("restore as its owner: --user {}", old.owner)));
+    }
+    let keep_as = dated(&order.database, now);
+    Ok(Way::Swap { temporary: temporary(means.run), keep_as, drop_old, old: Box::new(old) })
+}
+
+fn may_not_create(session: &Session, database: &str) -> Failure {
+    let role = &session.server().role;
+    Failure::new(Cause::Refused, format!("the role {role} may not make databases, and {database:?} has to be made"))
+        .hint(format!("ALTER ROLE \"{role}\" CREATEDB, or restore as another role with --user, or into an empty database that is there"))
+}
+
+fn occupied(means: Means<'_>, order: &Order, holds: &Holds) -> Failure {
+    let mut parts = Vec::new();
+    if holds.relations > 0 {
+        let more = if holds.relations > holds.names.len() as u64 { ", …" } else { "" };
+        parts.push(format!("{} tables and their like ({}{more})", holds.relations, holds.names.join(", ")));
+    }
+    if holds.large_objects > 0 {
+        parts.push(format!("{} large objects", holds.large_objects));
+    }
+    if holds.others > 0 {
+        parts.push(format!("{} other objects", holds.others));
+    }
+    let words = format!("the database {:?} is not empty: it holds {}", order.database, parts.join(", "));
+    Failure::new(Cause::Refused, words).hint(format!(
+        "put the backup in its place with --replace (the old one is kept under another name), or restore into a new database: --to {}_restored of backup {}",
+        order.database, means.manifest.backup_id
+    ))
+}
+
+/// The name of the database while it is being filled.
+fn temporary(run: &RunId) -> String {
+    format!("{PREFIX}{run}")
+}
+
+/// `shop_before_20261121T141500`, cut where the name would be too long.
+fn dated(name: &str, now: DateTime<Utc>) -> String {
+    let suffix = format!("_before_{}", now.format("%Y%m%dT%H%M%S"));
+    let mut end = name.len().min(LONGEST - suffix.len());
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{suffix}", &name[..end])
+}
+
+/// What will be done, as a person reads it.
+fn steps(means: Means<'_>, plan: &Plan) -> Result<Vec<String>> {
+    let like = means.manifest.database_properties.as_ref();
+    let server = plan.recipe.server.version_num;
+    let fill = |name: &str| format!("restore {} into {name:?} with the client {}", means.manifest.backup_file, plan.client_version);
+    let check = String::from("compare rows, sequences, indexes and constraints with the backup");
+    Ok(match &plan.way {
+        Way::New { temporary, owner } => {
+            let mut steps = vec![database::create(temporary, like, None, server)?, fill(temporary), check];
+            steps.push(database::rename(temporary, &plan.database));
+            steps.extend(owner.iter().map(|owner| database::give(&plan.database, owner)));
+            steps
+        }
+        Way::Fill => vec![format!("{}, in one transaction", fill(&plan.database)), check],
+        Way::InPlace => vec![format!("{}, each object dropped before it is made, in one transaction", fill(&plan.database)), check],
+        Way::Swap { temporary, keep_as, drop_old, old } => {
+            let mut steps = vec![database::create(temporary, like, Some(&old.tablespace), server)?, fill(temporary), check];
+            steps.push(format!("end the sessions in {:?} ({} now); then, in one transaction:", plan.database, old.sessions));
+            steps.extend(database::alike(temporary, old));
+            steps.push(database::rename(&plan.database, keep_as));
+            steps.push(database::rename(temporary, &plan.database));
+            steps.extend(drop_old.then(|| database::drop(keep_as)));
+            steps
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_database_gets_a_dated_name_that_fits() {
+        let now = DateTime::parse_from_rfc3339("2026-11-21T14:15:16Z").unwrap().to_utc();
+        assert_eq!(dated("shop", now), "shop_before_20261121T141516");
+        let long = dated(&"ä".repeat(31), now);
+        assert!(long.len() <= LONGEST && long.ends_with("ä_before_20261121T141516"), "{long}");
+    }
+}

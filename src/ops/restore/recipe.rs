@@ -1,0 +1,152 @@
+//! How this backup is restored on that server: which client, which entries, from a pipe or from a file.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::fs::MemfdFlags;
+
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::TableEntry;
+use crate::model::dump::{Content, Format};
+use crate::postgres::archive::toc::{self, Entry, Toc};
+use crate::postgres::restore::{AtError, Halves};
+use crate::postgres::session::Server;
+use crate::postgres::version::{self, Client};
+
+use super::choose::{self, Chosen};
+use super::source::{Source, damaged};
+use super::{Means, Wanted};
+
+/// What is known of a backup when its restore may begin.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// The programs that restore it.
+    pub client: Client,
+    /// The server, as it was asked.
+    pub server: Server,
+    /// Its table of contents; scripts have none.
+    pub toc: Option<Toc>,
+    /// The entries that are wanted, where not all are.
+    pub chosen: Option<Chosen>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+impl Recipe {
+    /// The entries that will be restored.
+    #[must_use]
+    pub fn entries(&self) -> Vec<&Entry> {
+        let entries = self.toc.iter().flat_map(|toc| &toc.entries);
+        match &self.chosen {
+            None => entries.collect(),
+            Some(chosen) => entries.filter(|entry| chosen.ids.contains(&entry.dump_id)).collect(),
+        }
+    }
+
+    /// The entries as a list for `pg_restore`, in a file without a name; `None` is all of them.
+    pub(super) fn list(&self) -> Result<Option<Arc<OwnedFd>>> {
+        let Some(chosen) = &self.chosen else { return Ok(None) };
+        let ordered = self.toc.iter().flat_map(|toc| &toc.entries).filter(|entry| chosen.ids.contains(&entry.dump_id));
+        let lines: Vec<String> = ordered.map(|entry| format!("{};", entry.dump_id)).collect();
+        let text = lines.join("\n") + "\n";
+        let failed = |error: std::io::Error| Failure::new(Cause::System, format!("keeping the list of entries in memory: {error}"));
+        let fd = rustix::fs::memfd_create("entries", MemfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+        let mut file = File::from(fd);
+        file.write_all(text.as_bytes()).and_then(|()| file.rewind()).map_err(failed)?;
+        Ok(Some(Arc::new(OwnedFd::from(file))))
+    }
+
+    /// The tables whose rows will be restored.
+    #[must_use]
+    pub fn tables<'a>(&self, tables: &'a [TableEntry]) -> Vec<&'a TableEntry> {
+        let Some(chosen) = &self.chosen else { return tables.iter().collect() };
+        tables.iter().filter(|table| chosen.rows.contains(&(table.schema.clone(), table.name.clone()))).collect()
+    }
+}
+
+/// Finds out how to restore it; refuses what could not succeed.
+pub(super) fn recipe(means: Means<'_>, wanted: &Wanted, server: &Server) -> Result<Recipe> {
+    let manifest = means.manifest;
+    if manifest.content == Content::Globals {
+        return Err(Failure::new(Cause::Refused, format!("{} holds roles and tablespaces, no database", manifest.backup_id))
+            .hint("restore a database's backup with --globals, and the newest roles are restored before it"));
+    }
+    let client = client(means, wanted, server)?;
+    let toc = contents(means)?;
+    let chosen = match &toc {
+        _ if wanted.tables.is_empty() && wanted.schemas.is_empty() && wanted.exclude_tables.is_empty() => None,
+        Some(toc) => Some(choose::choose(&toc.entries, wanted)?),
+        None => {
+            return Err(Failure::new(Cause::Refused, "a plain dump can only be restored as a whole")
+                .hint("restore it into a new database and take the tables from there; the custom format can be restored in parts"));
+        }
+    };
+    if toc.is_none() {
+        script_fits(means, wanted)?;
+    }
+    let mut warnings: Vec<String> = chosen.iter().flat_map(|chosen| chosen.warnings.clone()).collect();
+    if wanted.jobs > 1 && manifest.dump_format != Format::Custom {
+        warnings.push(format!("a backup in the {} format is restored by one connection, not {}", manifest.dump_format.word(), wanted.jobs));
+    }
+    Ok(Recipe { client, server: server.clone(), toc, chosen, warnings })
+}
+
+/// A script does what stands in it; what would lead it elsewhere, or what can't be left out of it, is refused.
+fn script_fits(means: Means<'_>, wanted: &Wanted) -> Result<()> {
+    let option = |names: &[&str]| means.manifest.options.iter().any(|option| names.contains(&option.as_str()));
+    if option(&["--create", "-C"]) {
+        return Err(Failure::new(Cause::Refused, "this plain dump was made with --create: it would go into a database of its own choice")
+            .hint(format!("restore it by hand: {}", means.manifest.restore_command)));
+    }
+    if wanted.halves != Halves::Both || wanted.no_owner || wanted.no_privileges {
+        return Err(Failure::new(Cause::Refused, "a plain dump is a script: nothing can be left out of it")
+            .hint("restore it without --data-only, --schema-only, --no-owner and --no-privileges"));
+    }
+    Ok(())
+}
+
+/// The client: not older than the `pg_dump` that wrote the archive, and as new as the server where there is a choice.
+fn client(means: Means<'_>, wanted: &Wanted, server: &Server) -> Result<Client> {
+    let manifest = means.manifest;
+    let (dumped, target) = (version::major(manifest.postgresql_version_num), version::major(server.version_num));
+    if target < dumped {
+        let words = format!(
+            "the backup is of PostgreSQL {dumped} ({}), and the server {} is PostgreSQL {target} ({})",
+            manifest.postgresql_version, server.reached, server.version
+        );
+        return Err(Failure::new(Cause::Refused, words).hint("restore it to a server of the same release or a newer one"));
+    }
+    let wrote = version::number(&manifest.pg_dump_version).unwrap_or(manifest.postgresql_version_num);
+    let client = means.clients.for_restore(wrote, server.version_num)?;
+    // It begins with settings that an older server doesn't know.
+    if client.version_num >= 170_000 && server.version_num < 170_000 && wanted.at_error == AtError::Stop {
+        let words = format!(
+            "the backup was made by pg_dump {}, and its pg_restore {} speaks to servers from release 17 on, not to {}",
+            manifest.pg_dump_version, client.version, server.version
+        );
+        return Err(Failure::new(Cause::Refused, words).hint(
+            "restore it to a newer server, or let errors pass with --keep-going and read them: one about transaction_timeout is harmless",
+        ));
+    }
+    Ok(client)
+}
+
+/// The table of contents, read from the beginning of the archive; none for a script.
+fn contents(means: Means<'_>) -> Result<Option<Toc>> {
+    let mut source = Source::open(means)?;
+    match means.manifest.dump_format {
+        Format::Plain => Ok(None),
+        Format::Custom => toc::read(&mut source).map(Some),
+        Format::Tar | Format::Directory => {
+            // Its first member, behind a header of 512 bytes that names it.
+            let mut header = [0; 512];
+            source.fill(&mut header)?;
+            if !header.starts_with(b"toc.dat\0") {
+                return Err(damaged(means.manifest, "it doesn't begin with toc.dat"));
+            }
+            toc::read(&mut source).map(Some)
+        }
+    }
+}

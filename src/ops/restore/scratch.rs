@@ -1,0 +1,75 @@
+//! Scratch for what can't be read from a pipe: a file without a name, which nothing can leave behind.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Seek};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::{Cause, Failure, Result};
+use crate::model::dump::Format;
+use crate::postgres::archive::unpack;
+use crate::units::show_size;
+
+use super::Means;
+use super::source::{Paced, Source};
+
+/// The folder for scratch: the project's own in the storage, where there is room for backups, else the system's for temporary files.
+fn folders(means: Means<'_>) -> Vec<PathBuf> {
+    let beside = means.storage.lock_file(&means.manifest.project).ok().and_then(|lock| lock.parent().map(Path::to_path_buf));
+    beside.into_iter().chain([std::env::temp_dir()]).collect()
+}
+
+/// Refuses where the archive will not fit.
+pub(super) fn room(means: Means<'_>) -> Result<()> {
+    let needed = means.manifest.uncompressed_size_bytes;
+    let Some(free) = means.storage.free_space().ok().flatten() else { return Ok(()) };
+    if free >= needed {
+        return Ok(());
+    }
+    let words = format!(
+        "storage {:?} has {} free beyond its reserve, and unpacking this backup needs {}",
+        means.storage.name(),
+        show_size(free),
+        show_size(needed)
+    );
+    Err(Failure::new(Cause::Space, words).hint("free some space, or restore with --jobs 1, which a custom archive needs no scratch for"))
+}
+
+/// The whole archive in a file that has no name: it is gone with the last process that has it open, however that ends. A custom archive
+/// gets the places of its data noted, so that each connection finds its own at once.
+pub(super) fn unpacked(means: Means<'_>) -> Result<Arc<OwnedFd>> {
+    let mut file = nameless(&folders(means))?;
+    let mut source = Source::open(means)?;
+    let mut paced = Paced { inner: &mut source, gauge: means.gauge, cancel: means.cancel };
+    let done = match means.manifest.dump_format {
+        Format::Custom => unpack(&mut paced, &file).map(drop),
+        _ => io::copy(&mut paced, &mut file).map(drop).map_err(|error| match error.raw_os_error() {
+            Some(_) => Failure::storage("unpacking the backup", &error),
+            None => Failure::from_io("unpacking the backup", error),
+        }),
+    };
+    done.map_err(|failure| match failure.cause {
+        Cause::Space => {
+            failure.hint("free some space on the storage, or restore with --jobs 1, which a custom archive needs no scratch for")
+        }
+        _ => failure,
+    })?;
+    source.check()?;
+    file.rewind().map_err(|error| Failure::storage("unpacking the backup", &error))?;
+    Ok(Arc::new(OwnedFd::from(file)))
+}
+
+/// A file for its owner alone that stands in no folder. The next folder is tried only where one can't be written at all.
+fn nameless(folders: &[PathBuf]) -> Result<File> {
+    let mut last = io::Error::from(ErrorKind::NotFound);
+    for folder in folders {
+        match rustix::fs::open(folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => return Ok(File::from(fd)),
+            Err(error) => last = error.into(),
+        }
+    }
+    Err(Failure::storage("making a scratch file", &last).hint("the file system has to allow files without a name (O_TMPFILE)"))
+}

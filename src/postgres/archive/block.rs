@@ -1,0 +1,158 @@
+//! A custom archive's blocks of data, read one at a time: found by their place or by walking, unpacked where `pg_dump` compressed them.
+//!
+//! Trusts nothing: what stands at a place must be the block that was asked for. Keeps a buffer, never a block.
+
+use std::io::{self, BufRead, Read};
+
+use super::decode::{WIDEST, int};
+use super::toc::{Header, Packing};
+use super::{Trouble, custom, unread, unreadable};
+use crate::error::Result;
+use crate::model::dump::Compression;
+use crate::stream;
+
+/// A source of archive bytes, at a known place.
+pub struct Blocks<R> {
+    source: R,
+    /// Offset in the archive.
+    at: u64,
+    width: usize,
+    packing: Packing,
+}
+
+impl<R: BufRead + Send> Blocks<R> {
+    /// A source that stands at this offset of the archive, between two blocks.
+    pub fn new(source: R, header: &Header, at: u64) -> Self {
+        Self { source, at, width: header.int_size + 1, packing: header.packing }
+    }
+
+    /// The data of this entry, whose block begins right here.
+    pub fn here(mut self, id: i32) -> Result<Box<dyn Read + Send>>
+    where
+        R: 'static,
+    {
+        match self.block().map_err(unread)? {
+            Some((custom::TABLE_DATA, found)) if found == i64::from(id) => self.data(),
+            _ => Err(unreadable(Trouble::Broken { what: format!("the data of entry {id} is not there"), at: self.at })),
+        }
+    }
+
+    /// The data of this entry, whose block is still to come. Walks over those before it.
+    pub fn find(mut self, id: i32) -> Result<Box<dyn Read + Send>>
+    where
+        R: 'static,
+    {
+        let found = loop {
+            match self.block().map_err(unread)? {
+                Some((custom::TABLE_DATA, found)) if found == i64::from(id) => break true,
+                Some((kind, _)) => self.skip(kind == custom::LARGE_OBJECTS).map_err(unread)?,
+                None => break false,
+            }
+        };
+        if found {
+            self.data()
+        } else {
+            Err(unreadable(Trouble::Broken { what: format!("the data of entry {id} is missing"), at: self.at }))
+        }
+    }
+
+    /// The next block's kind and entry; none at the archive's end.
+    fn block(&mut self) -> io::Result<Option<(u8, i64)>> {
+        let mut kind = [0];
+        if self.source.read(&mut kind)? == 0 {
+            return Ok(None);
+        }
+        self.at += 1;
+        let [kind] = kind;
+        if ![custom::TABLE_DATA, custom::LARGE_OBJECTS].contains(&kind) {
+            return Err(self.broken(format!("a block of the unknown type {kind} begins there")));
+        }
+        Ok(Some((kind, self.int()?)))
+    }
+
+    /// Skips a block's data, behind its entry's number.
+    fn skip(&mut self, objects: bool) -> io::Result<()> {
+        while !objects || self.int()? != 0 {
+            loop {
+                let length = self.length()?;
+                if length == 0 {
+                    break;
+                }
+                if io::copy(&mut Read::by_ref(&mut self.source).take(length), &mut io::sink())? < length {
+                    return Err(self.broken(String::from("it ends inside a block of data")));
+                }
+                self.at += length;
+            }
+            if !objects {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn int(&mut self) -> io::Result<i64> {
+        let mut digits = [0; WIDEST + 1];
+        let room = digits.get_mut(..self.width).unwrap_or_default();
+        self.source.read_exact(room).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.broken(String::from("it ends there")),
+            _ => error,
+        })?;
+        self.at += self.width as u64;
+        Ok(int(room))
+    }
+
+    fn length(&mut self) -> io::Result<u64> {
+        let length = self.int()?;
+        u64::try_from(length).map_err(|_| self.broken(format!("a piece of data has the length {length}")))
+    }
+
+    fn broken(&self, what: String) -> io::Error {
+        unreadable(Trouble::Broken { what, at: self.at }).into()
+    }
+
+    /// The present block's data, unpacked.
+    fn data(self) -> Result<Box<dyn Read + Send>>
+    where
+        R: 'static,
+    {
+        let packing = self.packing;
+        let pieces = Pieces { blocks: self, left: 0, ended: false };
+        match packing {
+            Packing::None => Ok(Box::new(pieces)),
+            Packing::Zlib => Ok(Box::new(flate2::read::ZlibDecoder::new(pieces))),
+            Packing::Zstd => stream::decompress(Compression::Zstd(0), Box::new(pieces)),
+            Packing::Lz4 | Packing::Unknown => {
+                Err(unreadable(Trouble::Beyond(String::from("pg_dump compressed its rows in a way that pgdumpd doesn't unpack"))))
+            }
+        }
+    }
+}
+
+/// The bytes of a block's pieces, one after another.
+struct Pieces<R> {
+    blocks: Blocks<R>,
+    left: u64,
+    ended: bool,
+}
+
+impl<R: BufRead + Send> Read for Pieces<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut filled = 0;
+        while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty() && !self.ended) {
+            if self.left == 0 {
+                self.left = self.blocks.length()?;
+                self.ended = self.left == 0;
+                continue;
+            }
+            let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(room.len());
+            let count = self.blocks.source.read(room.get_mut(..most).unwrap_or_default())?;
+            if count == 0 {
+                return Err(self.blocks.broken(String::from("it ends inside a block of data")));
+            }
+            self.left -= count as u64;
+            self.blocks.at += count as u64;
+            filled += count;
+        }
+        Ok(filled)
+    }
+}

@@ -1,0 +1,57 @@
+//! A tar archive read member by member: `pg_dump -Ft`, or a directory dump packed into one tar.
+//!
+//! Reads forward only, a block at a time; what isn't read of a member is skipped.
+
+use std::io::{self, Read};
+
+use super::tar::{BLOCK, member};
+use super::{altered, unread};
+use crate::error::Result;
+
+/// The members of a tar; reading it reads the present one.
+pub struct Members<R> {
+    source: R,
+    /// Bytes of the present member still to come.
+    left: u64,
+    /// Bytes after them, up to the next block.
+    padding: u64,
+}
+
+impl<R: Read> Members<R> {
+    /// A tar that begins where the source stands.
+    pub fn new(source: R) -> Self {
+        Self { source, left: 0, padding: 0 }
+    }
+
+    /// Goes to the next member and gives its name without its folder; none at the end.
+    pub fn next_member(&mut self) -> Result<Option<String>> {
+        let skipped = self.left + self.padding;
+        let passed = io::copy(&mut Read::by_ref(&mut self.source).take(skipped), &mut io::sink()).map_err(unread)?;
+        (self.left, self.padding) = (0, 0);
+        let mut block = Vec::with_capacity(BLOCK);
+        Read::by_ref(&mut self.source).take(BLOCK as u64).read_to_end(&mut block).map_err(unread)?;
+        if passed < skipped || block.len() < BLOCK {
+            return Err(altered(String::from("the tar archive ends inside a member")));
+        }
+        if block.iter().all(|&byte| byte == 0) {
+            return Ok(None);
+        }
+        let Some((name, size)) = member(&block) else {
+            return Err(altered(String::from("the tar archive is broken: a member's header has a wrong checksum")));
+        };
+        (self.left, self.padding) = (size, size.next_multiple_of(BLOCK as u64) - size);
+        Ok(Some(name))
+    }
+}
+
+impl<R: Read> Read for Members<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let count = self.source.read(buffer.get_mut(..most).unwrap_or_default())?;
+        self.left -= count as u64;
+        if count == 0 && most > 0 {
+            return Err(altered(String::from("the tar archive ends inside a member")).into());
+        }
+        Ok(count)
+    }
+}

@@ -1,0 +1,116 @@
+//! A plain dump read statement by statement, and the rows behind a COPY.
+//!
+//! Forward only; keeps one statement. Only the statements that say what tables there are come to light.
+
+use std::io::{self, BufRead, Read};
+
+use super::plain::Data;
+use super::sql::{Event, Lexer};
+use super::unread;
+use crate::error::Result;
+
+/// What statements about tables begin with.
+const TABLES: &[&[u8]] = &[b"CREATE TABLE ", b"CREATE UNLOGGED TABLE ", b"ALTER TABLE ONLY "];
+
+/// A statement about tables, without its semicolon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Statement {
+    /// Rows follow; reading the script reads them, their end mark included.
+    Copy(String),
+    /// `CREATE TABLE …` or `ALTER TABLE ONLY …`; what its strings hold is left out.
+    Table(String),
+}
+
+/// A script; reading it reads the rows of the COPY statement that came last.
+pub struct Script<R> {
+    source: R,
+    lexer: Lexer,
+    /// The rows that are being read.
+    data: Option<Data>,
+}
+
+impl<R: BufRead> Script<R> {
+    /// A script that begins where the source stands.
+    pub fn new(source: R) -> Self {
+        Self { source, lexer: Lexer::telling(TABLES), data: None }
+    }
+
+    /// The next statement; rows that weren't read are skipped.
+    pub fn next_statement(&mut self) -> Result<Option<Statement>> {
+        io::copy(self, &mut io::sink()).map_err(unread)?;
+        loop {
+            let bytes = self.source.fill_buf().map_err(unread)?;
+            if bytes.is_empty() {
+                return Ok(None);
+            }
+            let (used, event) = self.lexer.read(bytes);
+            self.source.consume(used);
+            match event {
+                Some(Event::Copy(statement)) if statement.ends_with(b" FROM stdin") => {
+                    self.begin_rows().map_err(unread)?;
+                    return Ok(Some(Statement::Copy(String::from_utf8_lossy(&statement).into_owned())));
+                }
+                Some(Event::Other(statement)) => return Ok(Some(Statement::Table(String::from_utf8_lossy(&statement).into_owned()))),
+                _ => {}
+            }
+        }
+    }
+
+    /// The rows begin behind the statement's own line.
+    fn begin_rows(&mut self) -> io::Result<()> {
+        self.source.skip_until(b'\n')?;
+        let mut data = Data::default();
+        data.read(b"\n");
+        self.data = Some(data);
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Script<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(data) = &mut self.data else { return Ok(0) };
+        let bytes = self.source.fill_buf()?;
+        let most = bytes.len().min(buffer.len());
+        let bytes = bytes.get(..most).unwrap_or_default();
+        let (used, ended) = data.read(bytes);
+        if let (Some(room), Some(bytes)) = (buffer.get_mut(..used), bytes.get(..used)) {
+            room.copy_from_slice(bytes);
+        }
+        self.source.consume(used);
+        if ended || used == 0 {
+            self.data = None;
+        }
+        Ok(used)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::BufReader;
+
+    use super::*;
+
+    const SCRIPT: &str = concat!(
+        "-- x\nCREATE TABLE public.t (\n    a integer DEFAULT 'x; y'::text\n);\n\nCREATE INDEX i;\nALTER TABLE public.t OWNER TO x;\n",
+        "ALTER TABLE ONLY public.p ATTACH PARTITION public.t DEFAULT;\nCOPY public.t (a) FROM stdin;\n1\n\\\\.\n2\n\\.\n\n\n",
+        "COPY public.u  FROM stdin;\n\\.\n\n\nCOPY public.v (a) FROM stdin;\n5\n\\.\n"
+    );
+
+    #[test]
+    fn statements_and_rows_come_in_turn() {
+        for size in 1..90 {
+            let mut script = Script::new(BufReader::with_capacity(size, SCRIPT.as_bytes()));
+            let mut next = || script.next_statement().unwrap();
+            let table = "CREATE TABLE public.t (\n    a integer DEFAULT ''::text\n)";
+            assert_eq!(next(), Some(Statement::Table(table.into())), "pieces of {size}");
+            assert_eq!(next(), Some(Statement::Table("ALTER TABLE ONLY public.p ATTACH PARTITION public.t DEFAULT".into())));
+            assert_eq!(next(), Some(Statement::Copy("COPY public.t (a) FROM stdin".into())));
+            let mut rows = String::new();
+            script.read_to_string(&mut rows).unwrap();
+            assert_eq!(rows, "1\n\\\\.\n2\n\\.\n");
+            assert_eq!(script.next_statement().unwrap(), Some(Statement::Copy("COPY public.u  FROM stdin".into())));
+            assert_eq!(script.next_statement().unwrap(), Some(Statement::Copy("COPY public.v (a) FROM stdin".into())));
+            assert_eq!(script.next_statement().unwrap(), None);
+        }
+    }
+}

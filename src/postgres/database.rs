@@ -1,0 +1,342 @@
+//! Databases of a server as wholes: what one is, making one, dropping one, and putting one in another's place.
+//!
+//! Owns [`Database`] and the statements, which are text before they are run, so that a plan can show them. It decides nothing.
+
+use serde::{Deserialize, Serialize};
+
+use super::quote::{ident, literal};
+use super::session::Session;
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::DatabaseProperties;
+
+/// Settings whose values are lists of names (`GUC_LIST_QUOTE` in the server's sources): each name is quoted alone.
+const LISTS: [&str; 6] = [
+    "local_preload_libraries",
+    "search_path",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "temp_tablespaces",
+    "unix_socket_directories",
+];
+
+/// A database as it stands on the server, with what `pg_dump` without `--create` doesn't bring.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Database {
+    /// Owner role.
+    pub owner: String,
+    /// Its size, bytes; unset where the role may not connect to it.
+    pub size: Option<u64>,
+    /// Whether it lets anybody in.
+    pub allows_connections: bool,
+    /// Whether it is a template.
+    pub is_template: bool,
+    /// Most connections at once; -1 is no limit.
+    pub connection_limit: i32,
+    /// Default tablespace.
+    pub tablespace: String,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Its privileges; unset where they are the built-in ones.
+    pub grants: Option<Vec<Grant>>,
+    /// `ALTER DATABASE … SET`, for everybody and per role.
+    pub settings: Vec<Setting>,
+    /// Whether the role may do with it what its owner may.
+    pub ours: bool,
+    /// Sessions in it.
+    pub sessions: u32,
+}
+
+/// One privilege on a database.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Grant {
+    /// `CONNECT`, `TEMPORARY`, `CREATE`.
+    pub privilege: String,
+    /// The role; unset is everybody.
+    pub to: Option<String>,
+    /// Whether it may be passed on.
+    pub grantable: bool,
+}
+
+/// One setting of a database.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Setting {
+    /// The role it counts for; unset is everybody.
+    pub role: Option<String>,
+    /// `name=value` as the server keeps it.
+    pub text: String,
+}
+
+/// What the connecting role may do with databases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Rights {
+    /// It may make databases.
+    pub creates: bool,
+    /// It may do everything.
+    pub superuser: bool,
+}
+
+impl Session {
+    /// The database of this name, if there is one.
+    pub fn find_database(&mut self, name: &str) -> Result<Option<Database>> {
+        self.ask(&format!(
+            "select coalesce((select json_build_object(
+               'owner', pg_get_userbyid(d.datdba), 'allows_connections', d.datallowconn, 'is_template', d.datistemplate,
+               'size', case when has_database_privilege(d.oid, 'CONNECT') then pg_database_size(d.oid) end,
+               'connection_limit', d.datconnlimit, 'tablespace', t.spcname, 'comment', shobj_description(d.oid, 'pg_database'),
+               'grants', case when d.datacl is not null then (select coalesce(json_agg(json_build_object('privilege', a.privilege_type,
+                  'to', case when a.grantee <> 0 then pg_get_userbyid(a.grantee) end, 'grantable', a.is_grantable)), '[]')
+                  from aclexplode(d.datacl) a) end,
+               'settings', (select coalesce(json_agg(json_build_object('role', r.rolname, 'text', u.text) order by r.rolname, u.n), '[]')
+                  from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole
+                  cross join lateral unnest(s.setconfig) with ordinality u (text, n) where s.setdatabase = d.oid),
+               'ours', pg_has_role(d.datdba, 'USAGE'),
+               'sessions', (select count(*) from pg_stat_activity a where a.datid = d.oid and a.backend_type = 'client backend'))
+             from pg_database d join pg_tablespace t on t.oid = d.dattablespace where d.datname = {}), 'null')",
+            literal(name)
+        ))
+    }
+
+    /// What the role may do with databases.
+    pub fn database_rights(&mut self) -> Result<Rights> {
+        self.ask(
+            "select json_build_object('creates', rolcreatedb or rolsuper, 'superuser', rolsuper) from pg_roles where rolname = current_user",
+        )
+    }
+
+    /// Whether the role may do what that role may.
+    pub fn may_act_as(&mut self, role: &str) -> Result<bool> {
+        self.ask(&format!(
+            "select to_json(coalesce((select pg_has_role(oid, 'USAGE') from pg_roles where rolname = {}), false))",
+            literal(role)
+        ))
+    }
+
+    /// Runs a statement of this module that can't be in a transaction, however long it takes.
+    pub fn carry_out(&mut self, statement: &str) -> Result<()> {
+        self.tell_patiently(statement)
+    }
+
+    /// Runs statements of this module in one transaction: all of them, or none.
+    pub fn carry_out_together(&mut self, statements: &[String]) -> Result<()> {
+        self.together(statements)
+    }
+
+    /// Drops a database and ends the sessions in it. One that is gone already is fine.
+    pub fn drop_database(&mut self, name: &str) -> Result<()> {
+        for attempt in 1..=5 {
+            self.end_sessions(name)?;
+            match self.tell_patiently(&format!("drop database if exists {}", ident(name))) {
+                // Somebody else came in between.
+                Err(failure) if attempt < 5 && failure.cause == Cause::Query => std::thread::sleep(std::time::Duration::from_millis(200)),
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the sessions in a database, as far as the role may; how many there were.
+    pub fn end_sessions(&mut self, name: &str) -> Result<u32> {
+        self.ask(&format!(
+            "select to_json(count(*) filter (where pg_terminate_backend(pid))) from pg_stat_activity
+             where datname = {} and pid <> pg_backend_pid() and backend_type = 'client backend'
+               and (usesysid = (select oid from pg_roles where rolname = current_user) or pg_has_role(usesysid, 'USAGE')
+                 or pg_has_role('pg_signal_backend', 'USAGE'))",
+            literal(name)
+        ))
+    }
+
+    /// Databases that unfinished restores have left: named as ours, marked as ours or not marked yet, and without
+    /// the session that a restore keeps beside its tools for as long as it lives.
+    pub fn abandoned(&mut self, prefix: &str, project: &str) -> Result<Vec<String>> {
+        self.ask(&format!(
+            "select coalesce(json_agg(d.datname order by d.datname), '[]')
+             from (select d.datname, substr(d.datname, {after}) as run, shobj_description(d.oid, 'pg_database') as said, d.oid
+               from pg_database d where left(d.datname, {length}) = {prefix} and pg_has_role(d.datdba, 'USAGE')) d
+             where coalesce(d.said, {mark} || d.run || ' ' || {project}) = {mark} || d.run || ' ' || {project}
+               and not exists (select 1 from pg_stat_activity a where a.application_name = 'pgdumpd/' || d.run || ' beside')",
+            after = prefix.chars().count() + 1,
+            length = prefix.chars().count(),
+            prefix = literal(prefix),
+            mark = literal(MARK),
+            project = literal(project),
+        ))
+    }
+}
+
+/// What the comment of a database begins with that a restore is still filling.
+const MARK: &str = "pgdumpd restore ";
+
+/// CREATE DATABASE for the like of a dumped one. Without properties it is made as the server's template says.
+pub fn create(name: &str, like: Option<&DatabaseProperties>, tablespace: Option<&str>, server: u32) -> Result<String> {
+    let mut text = format!("create database {} template template0", ident(name));
+    if let Some(like) = like {
+        text.push_str(&format!(
+            " encoding {} lc_collate {} lc_ctype {}",
+            literal(&like.encoding),
+            literal(&like.collate),
+            literal(&like.ctype)
+        ));
+        text.push_str(&provider(name, like, server)?);
+    }
+    if let Some(tablespace) = tablespace {
+        text.push_str(&format!(" tablespace {}", ident(tablespace)));
+    }
+    Ok(text)
+}
+
+fn provider(name: &str, like: &DatabaseProperties, server: u32) -> Result<String> {
+    let locale = like.icu_locale.as_deref().unwrap_or_default();
+    let needs = match like.locale_provider.as_deref() {
+        Some("i") => 150_000,
+        Some("b") => 170_000,
+        // Said, because from release 15 on the template's own provider would be taken over.
+        Some(_) if server >= 150_000 => return Ok(String::from(" locale_provider libc")),
+        _ => return Ok(String::new()),
+    };
+    if server < needs {
+        let words =
+            format!("the database {name:?} can't be made like the original: its locale provider needs PostgreSQL {}", needs / 10_000);
+        return Err(Failure::new(Cause::Refused, words)
+            .hint("make the database by hand with a locale of your choice, leave it empty, and restore into it"));
+    }
+    Ok(match like.locale_provider.as_deref() {
+        Some("i") => format!(" locale_provider icu icu_locale {}", literal(locale)),
+        _ => format!(" locale_provider builtin builtin_locale {}", literal(locale)),
+    })
+}
+
+/// The comment that marks a database as one that a restore is filling.
+#[must_use]
+pub fn mark(name: &str, run: &str, project: &str) -> String {
+    format!("comment on database {} is {}", ident(name), literal(&format!("{MARK}{run} {project}")))
+}
+
+/// COMMENT ON DATABASE; none takes it away.
+#[must_use]
+pub fn comment(name: &str, text: Option<&str>) -> String {
+    format!("comment on database {} is {}", ident(name), text.map_or_else(|| String::from("null"), literal))
+}
+
+/// ALTER DATABASE … OWNER.
+#[must_use]
+pub fn give(name: &str, owner: &str) -> String {
+    format!("alter database {} owner to {}", ident(name), ident(owner))
+}
+
+/// ALTER DATABASE … RENAME.
+#[must_use]
+pub fn rename(from: &str, to: &str) -> String {
+    format!("alter database {} rename to {}", ident(from), ident(to))
+}
+
+/// DROP DATABASE.
+#[must_use]
+pub fn drop(name: &str) -> String {
+    format!("drop database {}", ident(name))
+}
+
+/// The statements that make `name` what `like` is to its applications: owner, privileges, settings, connection limit, comment.
+#[must_use]
+pub fn alike(name: &str, like: &Database) -> Vec<String> {
+    let mut statements = vec![give(name, &like.owner), comment(name, like.comment.as_deref())];
+    if let Some(grants) = &like.grants {
+        statements.push(format!("revoke all on database {} from public", ident(name)));
+        statements.push(format!("revoke all on database {} from {}", ident(name), ident(&like.owner)));
+        statements.extend(grants.iter().map(|grant| {
+            let to = grant.to.as_deref().map_or_else(|| String::from("public"), ident);
+            let option = if grant.grantable { " with grant option" } else { "" };
+            format!("grant {} on database {} to {to}{option}", grant.privilege, ident(name))
+        }));
+    }
+    statements.extend(like.settings.iter().filter_map(|setting| set(name, setting)));
+    if like.connection_limit >= 0 {
+        statements.push(format!("alter database {} connection limit {}", ident(name), like.connection_limit));
+    }
+    if like.is_template {
+        statements.push(format!("alter database {} is_template true", ident(name)));
+    }
+    statements
+}
+
+/// One setting as a statement, the way `pg_dump` writes it.
+fn set(name: &str, setting: &Setting) -> Option<String> {
+    let (key, value) = setting.text.split_once('=')?;
+    let value = if LISTS.contains(&key.to_ascii_lowercase().as_str()) {
+        let parts: Vec<String> = list(value).iter().map(|part| literal(part)).collect();
+        if parts.is_empty() { String::from("''") } else { parts.join(", ") }
+    } else {
+        literal(value)
+    };
+    // A setting of an extension has a dot in its name, which stands between two names.
+    let key: Vec<String> = key.split('.').map(ident).collect();
+    let whose = match &setting.role {
+        None => format!("alter database {}", ident(name)),
+        Some(role) => format!("alter role {} in database {}", ident(role), ident(name)),
+    };
+    Some(format!("{whose} set {} to {value}", key.join(".")))
+}
+
+/// The names in a list as the server keeps it: `"$user", public`.
+fn list(text: &str) -> Vec<String> {
+    let mut parts = Vec::new();
+    let (mut part, mut quoted, mut seen) = (String::new(), false, false);
+    let mut letters = text.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if quoted && letters.peek() == Some(&'"') => {
+                letters.next();
+                part.push('"');
+            }
+            '"' => (quoted, seen) = (!quoted, true),
+            ',' if !quoted => {
+                parts.push(std::mem::take(&mut part));
+                seen = false;
+            }
+            _ if letter.is_whitespace() && !quoted => {}
+            _ => part.push(letter),
+        }
+    }
+    if seen || !part.is_empty() {
+        parts.push(part);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_names_are_taken_apart_as_the_server_keeps_them() {
+        assert_eq!(list("\"$user\", public"), ["$user", "public"]);
+        assert_eq!(list("\"a, \"\"b\"\"\",c"), ["a, \"b\"", "c"]);
+        assert_eq!(list("\"\""), [""]);
+        assert!(list("").is_empty());
+    }
+
+    #[test]
+    fn settings_become_statements() {
+        let said = |role: Option<&str>, text: &str| set("d", &Setting { role: role.map(str::to_owned), text: text.to_owned() }).unwrap();
+        assert_eq!(said(None, "work_mem=1MB"), "alter database \"d\" set \"work_mem\" to E'1MB'");
+        assert_eq!(said(Some("r"), "search_path=\"$user\", x"), "alter role \"r\" in database \"d\" set \"search_path\" to E'$user', E'x'");
+        assert_eq!(said(None, "my.key=a=b"), "alter database \"d\" set \"my\".\"key\" to E'a=b'");
+    }
+
+    #[test]
+    fn a_database_is_made_as_the_server_of_that_release_understands_it() {
+        let like = DatabaseProperties {
+            owner: "o".into(),
+            encoding: "UTF8".into(),
+            collate: "C".into(),
+            ctype: "C".into(),
+            icu_locale: Some("de".into()),
+            locale_provider: Some("i".into()),
+        };
+        let made = create("x\"y", Some(&like), None, 150_018).unwrap();
+        assert_eq!(
+            made,
+            "create database \"x\"\"y\" template template0 encoding E'UTF8' lc_collate E'C' lc_ctype E'C' locale_provider icu icu_locale E'de'"
+        );
+        assert_eq!(create("x", Some(&like), None, 140_000).unwrap_err().cause, Cause::Refused);
+    }
+}

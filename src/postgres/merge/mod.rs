@@ -1,0 +1,254 @@
+//! A table that rows are merged into: what it is, and the conversation that stages, compares, writes and commits.
+//!
+//! Everything after `begin` is one transaction in one session; whatever fails, and whoever is killed, the server rolls back. It never decides
+//! which rule holds: `ops::merge` does.
+
+mod sql;
+
+use std::io::Write;
+
+use serde::Deserialize;
+
+use super::quote::literal;
+use super::session::Session;
+use crate::error::{Cause, Failure, Result};
+
+pub use sql::Merge;
+
+/// What writes a backup's rows: COPY text without its end mark.
+pub type Feed<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<()>;
+
+/// So many keys are named where some are in the way.
+pub const NAMED: usize = 5;
+
+/// The table as it stands on the server.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Target {
+    /// Schema, unquoted.
+    pub schema: String,
+    /// Name, unquoted.
+    pub name: String,
+    /// `pg_class.relkind`: `r` for a table, `p` for a partitioned one.
+    pub kind: String,
+    /// Whether row security would hide rows from this role.
+    pub row_security: bool,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// Its unique indexes that hold for every row, the primary key first.
+    pub keys: Vec<Key>,
+    /// Names of triggers that people made and that would fire.
+    pub triggers: Vec<String>,
+    /// Sequences that its columns take their values from.
+    pub serials: Vec<Serial>,
+}
+
+/// A column.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Column {
+    /// Name, unquoted.
+    pub name: String,
+    /// Whether it must have a value.
+    pub not_null: bool,
+    /// Whether it gets one by itself.
+    pub has_default: bool,
+    /// `a` for GENERATED ALWAYS AS IDENTITY, `d` for BY DEFAULT, else empty.
+    pub identity: String,
+    /// Whether it is computed from others.
+    pub generated: bool,
+}
+
+/// What tells one row from another.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Key {
+    /// Name of the index.
+    pub name: String,
+    /// Whether it is the primary key.
+    pub primary: bool,
+    /// Whether two rows without a value count as equal (NULLS NOT DISTINCT).
+    pub nulls_are_equal: bool,
+    /// Its columns, in its order.
+    pub columns: Vec<KeyColumn>,
+}
+
+/// A column of a key, and the operator by which its index says "equal".
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct KeyColumn {
+    /// Name, unquoted.
+    pub name: String,
+    /// The operator's schema.
+    pub operator_schema: String,
+    /// The operator.
+    pub operator: String,
+}
+
+/// A sequence behind a column.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Serial {
+    /// The column.
+    pub column: String,
+    /// The sequence's schema.
+    pub schema: String,
+    /// The sequence's name.
+    pub name: String,
+}
+
+/// Rows that have their like in the table.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Conflicts {
+    /// How many.
+    pub count: u64,
+    /// Some of their keys, as `id=5`.
+    pub keys: Option<Vec<String>>,
+}
+
+impl Target {
+    /// The column of that name.
+    #[must_use]
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name == name)
+    }
+
+    /// Whether its rows are in partitions.
+    #[must_use]
+    pub fn is_partitioned(&self) -> bool {
+        self.kind == "p"
+    }
+}
+
+impl Column {
+    /// Whether a row may bring a value for it.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        !self.generated
+    }
+}
+
+impl Key {
+    /// Its columns' names.
+    #[must_use]
+    pub fn names(&self) -> Vec<&str> {
+        self.columns.iter().map(|column| column.name.as_str()).collect()
+    }
+}
+
+/// Works from release 12 to 18; `to_jsonb` asks for a field that older catalogs don't have.
+const TARGET: &str = "select coalesce((select json_build_object(
+  'schema', n.nspname, 'name', c.relname, 'kind', c.relkind, 'row_security', row_security_active(c.oid),
+  'columns', (select json_agg(json_build_object('name', a.attname, 'not_null', a.attnotnull,
+       'has_default', a.atthasdef or a.attidentity <> '', 'identity', a.attidentity, 'generated', a.attgenerated <> '') order by a.attnum)
+     from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
+  'keys', (select coalesce(json_agg(json_build_object('name', k.relname, 'primary', i.indisprimary,
+       'nulls_are_equal', coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),
+       'columns', (select json_agg(json_build_object('name', a.attname, 'operator_schema', ns.nspname, 'operator', o.oprname) order by p.n)
+          from generate_series(0, i.indnkeyatts - 1) p (n)
+          join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[p.n]
+          join pg_opclass oc on oc.oid = i.indclass[p.n]
+          join pg_amop ao on ao.amopfamily = oc.opcfamily and ao.amopstrategy = 3 and ao.amoplefttype = oc.opcintype
+            and ao.amoprighttype = oc.opcintype
+          join pg_operator o on o.oid = ao.amopopr join pg_namespace ns on ns.oid = o.oprnamespace))
+       order by i.indisprimary desc, k.relname), '[]')
+     from pg_index i join pg_class k on k.oid = i.indexrelid
+     where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null),
+  'triggers', (select coalesce(json_agg(t.tgname order by t.tgname), '[]') from pg_trigger t
+     where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('O', 'A')),
+  'serials', (select coalesce(json_agg(distinct jsonb_build_object('column', a.attname, 'schema', sn.nspname, 'name', s.relname)), '[]')
+     from pg_attribute a
+     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+     join pg_depend p on (p.classid = 'pg_attrdef'::regclass and p.objid = d.oid and p.refclassid = 'pg_class'::regclass)
+       or (p.classid = 'pg_class'::regclass and p.refclassid = 'pg_class'::regclass and p.refobjid = c.oid and p.refobjsubid = a.attnum
+         and p.deptype in ('a', 'i'))
+     join pg_class s on s.relkind = 'S' and s.oid = case when p.classid = 'pg_class'::regclass then p.objid else p.refobjid end
+     join pg_namespace sn on sn.oid = s.relnamespace
+     join pg_sequence q on q.seqrelid = s.oid and q.seqincrement > 0
+     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)))
+ from pg_class c join pg_namespace n on n.oid = c.relnamespace
+ where n.nspname = SCHEMA and c.relname = NAME and c.relkind <> 'i'), 'null')";
+
+impl Session {
+    /// The table of that name in the connected database, or nothing.
+    pub fn merge_target(&mut self, schema: &str, name: &str) -> Result<Option<Target>> {
+        // The later place first: what is put in could hold the other's word.
+        let statement = TARGET.replacen("= NAME and", &format!("= {} and", literal(name)), 1);
+        self.ask(&statement.replacen("SCHEMA", &literal(schema), 1))
+    }
+
+    /// Begins the transaction, and waits at most this long for the table.
+    pub fn begin_merge(&mut self, merge: &Merge<'_>, lock_wait: std::time::Duration, encoding: Option<&str>) -> Result<()> {
+        self.tell("begin isolation level read committed")?;
+        self.tell(&format!("set local lock_timeout = '{}ms'", lock_wait.as_millis().max(1)))?;
+        self.tell("set local statement_timeout = 0")?;
+        self.tell_long(&merge.lock())?;
+        self.tell(&merge.stage())?;
+        if let Some(encoding) = encoding {
+            self.tell(&format!("set local client_encoding = {}", literal(encoding)))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the backup's rows; how many came.
+    pub fn stage_rows(&mut self, merge: &Merge<'_>, feed: Feed<'_>) -> Result<u64> {
+        self.copy_in(&merge.copy(), feed)?;
+        self.tell("set local client_encoding = 'UTF8'")?;
+        self.tell_long("analyze pg_temp.pgdumpd_rows")?;
+        self.ask_long(&Merge::came())
+    }
+
+    /// Rows without a key, and keys that stand in the backup twice.
+    pub fn unclear_rows(&mut self, merge: &Merge<'_>) -> Result<(u64, Vec<String>)> {
+        let without = if merge.key.nulls_are_equal { 0 } else { self.ask_long(&merge.without_key())? };
+        Ok((without, self.ask_long(&merge.doubles(NAMED))?))
+    }
+
+    /// Rows that have their like in the table.
+    pub fn conflicts(&mut self, merge: &Merge<'_>) -> Result<Conflicts> {
+        self.ask_long(&merge.conflicts(NAMED))
+    }
+
+    /// From here on triggers, defaults and constraints see what they always see.
+    pub fn as_usual(&mut self) -> Result<()> {
+        self.tell("reset search_path")
+    }
+
+    /// Updates rows that differ; how many.
+    pub fn update_rows(&mut self, merge: &Merge<'_>) -> Result<u64> {
+        self.ask_long(&merge.update())
+    }
+
+    /// Inserts rows that are missing; how many.
+    pub fn insert_rows(&mut self, merge: &Merge<'_>) -> Result<u64> {
+        self.ask_long(&merge.insert())
+    }
+
+    /// Moves a sequence past what came; where it stands now, if it moved.
+    pub fn advance(&mut self, serial: &Serial) -> Result<Option<i64>> {
+        self.ask_long(&Merge::advance(serial))
+    }
+
+    /// Checks what is deferred, commits, and asks the server whether it did. Success is said only where it says so itself.
+    pub fn commit_merge(&mut self) -> Result<()> {
+        self.tell_long("set constraints all immediate")?;
+        let transaction: String = self.ask("select pg_catalog.to_json(pg_catalog.txid_current()::pg_catalog.text)")?;
+        let unknown = |failure: Failure| {
+            failure
+                .context("whether the merge was committed is not known, the connection broke at that moment")
+                .hint(format!("ask the server: select txid_status({transaction}); then merge again, which changes nothing where it was"))
+        };
+        self.tell_long("commit").map_err(|failure| if failure.cause == Cause::Query { failure } else { unknown(failure) })?;
+        let status: Option<String> = self
+            .ask(&format!(
+                "select coalesce(pg_catalog.to_json(pg_catalog.txid_status({}::pg_catalog.int8)), 'null')",
+                literal(&transaction)
+            ))
+            .map_err(unknown)?;
+        match status.as_deref() {
+            Some("committed") => Ok(()),
+            other => Err(Failure::new(
+                Cause::Query,
+                format!("the merge was not committed: the server says {}", other.unwrap_or("nothing of it")),
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

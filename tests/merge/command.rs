@@ -1,0 +1,143 @@
+//! `restore --table … --on-conflict …` by the real binary: from a backup in each format into the table it came from.
+
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::rig::{Ended, Rig};
+
+struct Shop {
+    cluster: Cluster,
+    rig: Rig,
+}
+
+impl Shop {
+    /// A database with tables of several kinds, backed up once in this shape.
+    fn new(create: &str, shape: &str) -> Self {
+        let cluster = Cluster::start();
+        cluster.psql(&format!("create database shop {create}"));
+        cluster.psql_in(
+            "shop",
+            "create table orders (id int generated always as identity primary key, what text, code text unique);
+             insert into orders (what, code) select 'Stück ' || g, 'c' || g from generate_series(1, 1000) g;
+             create table \"My \"\"Items\"\"\" (id int primary key, data text);
+             insert into \"My \"\"Items\"\"\" values (1, E'tab\\tline\\nback\\\\slash'), (2, '\\.'), (3, null), (4, '');
+             create table days (day date primary key, n int) partition by range (day);
+             create table days_1 partition of days for values from ('2026-01-01') to ('2026-02-01');
+             create table days_2 partition of days for values from ('2026-02-01') to ('2026-03-01');
+             insert into days select '2026-01-01'::date + g, g from generate_series(0, 50) g",
+        );
+        let shop = Self { cluster, rig: Rig::new() };
+        let connection = shop.cluster.url("shop");
+        shop.rig.configure(&format!("[[project]]\nname = \"shop\"\nconnection = {connection:?}\nlimits = {{ retries = [] }}\n{shape}\n"));
+        shop.run(0, &["backup", "shop"]);
+        shop
+    }
+
+    fn run(&self, code: i32, arguments: &[&str]) -> Ended {
+        let ended = self.rig.run(arguments);
+        assert_eq!(ended.code, code, "{arguments:?}: {ended:?}");
+        ended
+    }
+
+    fn merge(&self, code: i32, table: &str, rule: &str, more: &[&str]) -> Ended {
+        let words = ["restore", "shop@latest", "--to", "shop", "--table", table, "--on-conflict", rule];
+        self.run(code, &[&words[..], more].concat())
+    }
+
+    fn counts(&self, table: &str, rule: &str) -> Value {
+        let answer = self.merge(0, table, rule, &["--json"]).json();
+        serde_json::json!([answer["rows"], answer["inserted"], answer["updated"], answer["skipped"]])
+    }
+
+    fn ask(&self, sql: &str) -> String {
+        self.cluster.psql_in("shop", sql)
+    }
+
+    fn hash(&self) -> String {
+        let of = |table: &str| self.ask(&format!("select md5(string_agg(t::text, '|' order by t::text)) from {table} t"));
+        [of("orders"), of("\"My \"\"Items\"\"\""), of("days")].join(" ")
+    }
+
+    /// What the audit log says of restores, oldest first.
+    fn audit(&self) -> Vec<String> {
+        let db = rusqlite::Connection::open(self.rig.state().join("catalog.db")).expect("the catalog");
+        let mut query = db.prepare("select subject || ': ' || outcome from audit where action = 'restore' order by id").expect("a query");
+        let rows = query.query_map([], |row| row.get(0)).expect("rows");
+        rows.map(|row| row.expect("a row")).collect()
+    }
+}
+
+fn lost_rows_come_back(create: &str, shape: &str) {
+    let shop = Shop::new(create, shape);
+    let before = shop.hash();
+    shop.ask("delete from orders where id between 10 and 19; update orders set what = 'spoilt' where id > 998");
+    shop.ask("delete from \"My \"\"Items\"\"\" where id > 1; delete from days where n > 40");
+    assert_eq!(shop.counts("orders", "skip"), serde_json::json!([1000, 10, 0, 990]));
+    assert_eq!(shop.ask("select count(*) from orders where what = 'spoilt'"), "2");
+    assert_eq!(shop.counts("public.orders", "update"), serde_json::json!([1000, 0, 2, 998]));
+    assert_eq!(shop.counts("\"My \"\"Items\"\"\"", "skip"), serde_json::json!([4, 3, 0, 1]));
+    assert_eq!(shop.counts("days", "skip"), serde_json::json!([51, 10, 0, 41]));
+    assert_eq!(shop.hash(), before, "{shape}");
+    assert_eq!(shop.ask("insert into orders (what) values ('next') returning id"), "1001");
+}
+
+#[test]
+fn lost_rows_come_back_from_a_custom_archive() {
+    lost_rows_come_back("", "");
+}
+
+#[test]
+fn lost_rows_come_back_from_a_script() {
+    lost_rows_come_back("", "format = \"plain\"\ncompression = \"gzip\"");
+}
+
+#[test]
+fn lost_rows_come_back_from_a_tar_in_another_encoding() {
+    lost_rows_come_back("encoding 'LATIN1' locale 'C' template template0", "format = \"tar\"");
+}
+
+#[test]
+fn a_conflict_is_told_and_nothing_is_merged() {
+    let shop = Shop::new("", "");
+    shop.ask("delete from orders where id < 5");
+    let before = shop.hash();
+    let told = shop.merge(1, "orders", "error", &[]).stderr;
+    assert!(told.contains("996 of the backup's rows are in public.orders already, by id: id=5; id=6; id=7; id=8; id=9 and more"), "{told}");
+    assert!(shop.merge(1, "orders", "skip", &["--key", "what"]).stderr.contains("it has: --key id; --key code"));
+    assert!(shop.merge(1, "ordres", "skip", &[]).stderr.contains("near names are public.orders"));
+    shop.merge(2, "a.b.c", "skip", &[]);
+    shop.merge(2, "orders", "skip", &["--table", "days"]);
+    shop.merge(2, "orders", "skip", &["--replace"]);
+    shop.run(2, &["restore", "shop@latest", "--to", "shop", "--on-conflict", "skip"]);
+    assert_eq!(shop.hash(), before);
+    let by_code = shop.merge(0, "orders", "skip", &["--key", "code"]).stdout;
+    assert!(by_code.contains("merged 1000 rows") && by_code.contains("4 inserted, 0 updated, 996 skipped"), "{by_code}");
+    let audit = shop.audit();
+    assert!(audit.iter().any(|line| line.contains("refused: 996 of the backup's rows")), "{audit:?}");
+    assert!(
+        audit.last().is_some_and(|line| line.starts_with("table orders from ") && line.ends_with("4 inserted, 0 updated, 996 skipped")),
+        "{audit:?}"
+    );
+}
+
+#[test]
+fn a_damaged_archive_leaves_the_table_as_it_was() {
+    let shop = Shop::new("", "compression = \"none\"");
+    shop.ask("delete from orders where id < 5");
+    let before = shop.hash();
+    let name = shop
+        .rig
+        .stored()
+        .into_iter()
+        .find(|name| std::path::Path::new(name).extension().is_some_and(|ending| ending == "dump"))
+        .expect("an artifact");
+    let path = shop.rig.storage().join(name);
+    let mut bytes = std::fs::read(&path).expect("read");
+    let at = bytes.windows(8).position(|window| window == b" 10\tc10\n").expect("row 10");
+    // The row becomes an end mark with a statement behind it; the length stays.
+    let from = bytes[..at].iter().rposition(|byte| *byte == b'\n').expect("its line") + 1;
+    bytes[from..from + 3].copy_from_slice(b"\\.\n");
+    std::fs::write(&path, bytes).expect("written");
+    let told = shop.merge(1, "orders", "skip", &[]);
+    assert_eq!(shop.hash(), before, "{told:?}");
+}

@@ -1,0 +1,144 @@
+//! Drills by hand: what comes back, what is told when it doesn't, and that nothing stays behind.
+
+use std::process::{Command, Stdio};
+
+use crate::rig::wait_until;
+use crate::stage::{LONG, Stage};
+
+/// Processes that work in, or were given, a folder of a drill; by their command lines.
+fn left_behind(stage: &Stage) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).replace('\0', " ");
+        if line.contains(&stage.scratch()) {
+            found.push(line);
+        }
+    }
+    let folders = std::fs::read_dir(stage.rig.path().join("tmp")).into_iter().flatten().flatten();
+    found.extend(folders.map(|entry| entry.path().display().to_string()));
+    found
+}
+
+#[test]
+fn a_good_backup_comes_back_and_is_proven() {
+    let stage =
+        Stage::new("globals = true\n[[project.check]]\nname = \"enough\"\nsql = \"\"\"\nselect count(*) >= 500\nfrom item -- all\n\"\"\"");
+    stage.cluster.psql("create role \"own er\" login; create role reader in role \"own er\"");
+    stage.cluster.psql_in("shop", "alter table item owner to \"own er\"; grant select on empty to reader");
+    let id = stage.backup();
+    let said = stage.run(&["drill", "shop"], 0).stdout;
+    assert!(said.contains("500 rows restored in") && said.contains("check enough: true") && said.contains("came back as it was"), "{said}");
+    let row = stage.row(&id);
+    assert_eq!((&row["proof"], row["damaged"].is_null()), (&"restored".into(), true));
+    assert!(row["restored_at"].is_string() && row["restore_ms"].as_u64().unwrap() > 0, "{row}");
+    let proof = stage.proof(&id).unwrap();
+    assert_eq!((&proof["level"], &proof["looks"][0]["level"]), (&"restored".into(), &"restored".into()));
+    let json = stage.run(&["drill", &id, "--json"], 0).json();
+    assert_eq!((&json["success"], &json["backups"][0]["warnings"]), (&true.into(), &serde_json::json!([])));
+    assert!(stage.run(&["status"], 0).stdout.contains("restored"), "the standing says when it was proven");
+    assert_eq!(left_behind(&stage), [""; 0]);
+    assert!(stage.mails("").is_empty());
+}
+
+#[test]
+fn a_failing_check_is_told_by_mail_and_its_end_too() {
+    let check = |sql: &str| format!("[[project.check]]\nname = \"orders\"\nsql = {sql:?}");
+    let stage = Stage::new(&check("select count(*) > 500 from item"));
+    let id = stage.backup();
+    let ended = stage.run(&["drill", "shop"], 1);
+    assert!(ended.stdout.contains("check orders: it is not true") && ended.stdout.contains("drill FAILED"), "{ended:?}");
+    let row = stage.row(&id);
+    assert!(row["proof"] == "whole" && row["restored_at"].is_null() && row["damaged"].is_null(), "{row}");
+    let mails = stage.mails("DRILL FAILED shop");
+    assert_eq!(mails.len(), 1);
+    for words in [
+        "it restores, but the check",
+        "\"orders\" failed: it is not true",
+        "No backup of it was ever restored",
+        "Backups go on",
+        "X-Pgdumpd-Event: drill-failed",
+    ] {
+        assert!(mails[0].replace('\n', " ").contains(words), "{words}: {}", mails[0]);
+    }
+    assert!(stage.run(&["status"], 1).stdout.contains("it restores, but"), "a failed drill stands in the status");
+    // Whatever isn't one true is no yes, and writes are refused.
+    for (sql, words) in [
+        ("select 1", "boolean"),
+        ("select true from item", "more than one row"),
+        ("select true where false", "not true"),
+        ("select true, true", "one column"),
+        ("select lo_create(99) > 0", "read-only"),
+        ("select nonsense", "nonsense"),
+    ] {
+        stage.configure(&check(sql));
+        let ended = stage.run(&["drill", "shop"], 1);
+        assert!(ended.stdout.contains(words), "{sql}: {ended:?}");
+    }
+    assert_eq!(stage.mails("DRILL FAILED shop").len(), 1, "once until the reminder");
+    stage.configure(&check("select count(*) = 500 from item"));
+    stage.run(&["drill", "shop"], 0);
+    let mails = stage.mails("OK shop: drills work again");
+    assert_eq!(mails.len(), 1);
+    assert!(mails[0].contains("References: <"), "it answers the first: {}", mails[0]);
+    stage.run(&["status"], 0);
+}
+
+#[test]
+fn a_drill_on_a_server_leaves_it_as_it_was() {
+    let stage = Stage::new("");
+    stage.backup();
+    let other = crate::cluster::Cluster::start();
+    other.psql("create table mine (n int)");
+    let databases = || other.psql("select string_agg(datname, ' ' order by datname) from pg_database");
+    let before = databases();
+    let said = stage.run(&["drill", "shop", "--on", &other.url("postgres")], 0).stdout;
+    assert!(said.contains("came back as it was"), "{said}");
+    assert_eq!(databases(), before);
+    let said = stage.run(&["drill", "shop", "--on", &other.url("postgres"), "--keep"], 0).stdout;
+    assert!(said.contains("kept as database pgdumpd_drill_"), "{said}");
+    assert_ne!(databases(), before);
+}
+
+#[test]
+fn a_drill_that_is_killed_leaves_no_server_and_no_folder() {
+    let stage = Stage::new("");
+    stage.backup();
+    // A psql that never answers: the drill is caught with its cluster up.
+    let script = "#!/bin/sh\nexec sleep 1000\n";
+    stage.configure(&format!("pg_bin_dir = {:?}", stage.rig.clients(&[("psql", script)])));
+    let mut child = stage.rig.command().args(["drill", "shop"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let running = || left_behind(&stage).iter().any(|line| line.contains("bin/postgres"));
+    wait_until(LONG, || String::from("the cluster"), running);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_until(
+        std::time::Duration::from_secs(20),
+        || format!("nothing left: {:?}", left_behind(&stage)),
+        || left_behind(&stage).is_empty(),
+    );
+    // And where the watcher is killed as well, the next drill clears up.
+    let mut child = stage.rig.command().args(["drill", "shop"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until(LONG, || String::from("the cluster"), running);
+    let watchers = Command::new("pgrep").args(["-f", &format!("pgdumpd-drill {}", stage.scratch())]).output().unwrap();
+    let watcher = String::from_utf8_lossy(&watchers.stdout).lines().next().map(str::to_owned).expect("the watcher");
+    Command::new("kill").args(["-KILL", &watcher]).status().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!left_behind(&stage).is_empty(), "this time nobody was there to clear up");
+    stage.configure("");
+    stage.run(&["drill", "shop"], 0);
+    assert_eq!(left_behind(&stage), [""; 0]);
+}
+
+#[test]
+fn without_server_programs_it_says_what_to_install() {
+    let stage = Stage::new("");
+    let id = stage.backup();
+    let manifest = format!("{}.json", stage.file(&id).display());
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let from = text.lines().find(|line| line.contains("postgresql_version_num")).unwrap();
+    std::fs::write(&manifest, text.replace(from, "  \"postgresql_version_num\": 770001,")).unwrap();
+    let ended = stage.run(&["drill", &id], 1);
+    assert!(ended.stderr.contains("initdb") && ended.stderr.contains("postgresql-77") && ended.stderr.contains("--on URL"), "{ended:?}");
+}

@@ -1,0 +1,18 @@
+//! Proof that backups are what they should be: verification, drills, and the daemon's rounds; with a real server and the real binary.
+#![expect(clippy::disallowed_methods, reason = "servers and programs are started from outside of pgdumpd")]
+
+#[path = "../support/cluster.rs"]
+mod cluster;
+#[path = "../support/rig.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod rig;
+#[path = "../support/skip.rs"]
+mod skip;
+#[path = "../support/smtp.rs"]
+#[expect(dead_code, reason = "the mail tests use the rest")]
+mod smtp;
+mod stage;
+
+mod drill;
+mod keeping;
+mod verify;

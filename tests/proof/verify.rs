@@ -1,0 +1,229 @@
+//! `verify` by hand: what it proves, what it finds, and what it does about it.
+
+use std::process::{Command, Stdio};
+
+use crate::rig::wait_until;
+use crate::skip::skip;
+use crate::stage::{LONG, Stage};
+
+#[test]
+fn a_good_backup_is_proven_level_by_level() {
+    let stage = Stage::new("");
+    let id = stage.backup();
+    assert_eq!(stage.row(&id)["proof"], "whole");
+    let said = stage.run(&["verify", &id], 0).stdout;
+    assert!(said.contains("good") && said.contains("its stored bytes are the ones that were written"), "{said}");
+    assert_eq!((&stage.row(&id)["proof"], &stage.proof(&id).unwrap()["level"]), (&"checksum".into(), &"checksum".into()));
+    let said = stage.run(&["verify", "shop@latest", "--level", "read"], 0).stdout;
+    assert!(said.contains("pg_restore reads them to the end"), "{said}");
+    let row = stage.row(&id);
+    assert_eq!(row["proof"], "read");
+    assert!(row["checked_at"].is_string() && row["damaged"].is_null(), "{row}");
+    let json = stage.run(&["verify", "--all", "--json"], 0).json();
+    assert_eq!((&json["success"], &json["backups"][0]["verdict"]), (&true.into(), &"good".into()));
+    assert_eq!(stage.row(&id)["proof"], "read", "a lower look takes nothing away");
+    let shown = stage.run(&["show", &id], 0).stdout;
+    assert!(shown.contains("proof      read") && shown.contains("looked     checksum") && shown.contains("looked     read"), "{shown}");
+    assert!(stage.run(&["list"], 0).stdout.contains("read 20"), "the list says when");
+    // Everything stands beside the backup: a lost catalog costs nothing of it.
+    std::fs::remove_dir_all(stage.rig.state()).unwrap();
+    std::fs::create_dir(stage.rig.state()).unwrap();
+    assert_eq!(
+        stage.row(&id),
+        row.as_object()
+            .map(|row| {
+                let mut row = row.clone();
+                row["checked_at"] = stage.row(&id)["checked_at"].clone();
+                serde_json::Value::Object(row)
+            })
+            .unwrap()
+    );
+}
+
+#[test]
+fn each_kind_of_backup_can_be_read() {
+    for shape in [
+        "format = \"plain\"",
+        "format = \"tar\"",
+        "compression = \"native\"",
+        "compression = \"gzip\"",
+        "compression = \"bzip2\"",
+        "compression = \"none\"",
+        "content = \"schema\"",
+        "globals = true",
+    ] {
+        let stage = Stage::new(shape);
+        stage.backup();
+        let said = stage.run(&["verify", "shop", "--level", "read"], 0);
+        assert!(!said.stdout.contains("DAMAGED"), "{shape}: {said:?}");
+        assert!(stage.rig.backups().iter().all(|row| row["proof"] == "read"), "{shape}");
+    }
+}
+
+#[test]
+fn f31_one_flipped_byte_is_found_named_and_told() {
+    let stage = Stage::new("retention = { keep_last = 1 }");
+    let id = stage.backup();
+    stage.flip(&id);
+    for level in ["checksum", "read"] {
+        let ended = stage.run(&["verify", &id, "--level", level], 1);
+        assert!(ended.stdout.contains(&id) && ended.stdout.contains("DAMAGED: its stored bytes have the SHA-256"), "{ended:?}");
+    }
+    let row = stage.row(&id);
+    assert!(row["damaged"].as_str().unwrap().contains("SHA-256"), "{row}");
+    assert!(stage.proof(&id).unwrap()["damaged"].is_string());
+    assert!(stage.run(&["list"], 0).stdout.contains("DAMAGED"));
+    assert!(stage.run(&["status"], 1).stdout.contains("SHA-256"), "the standing is not good");
+    // One mail, that says which, which check, and what is left.
+    let mails = stage.mails("DAMAGED shop");
+    assert_eq!(mails.len(), 1, "{mails:?}");
+    for words in ["SHA-256", "pgdumpd verify", "There is no other good backup of it"] {
+        assert!(mails[0].contains(words), "{words}: {}", mails[0]);
+    }
+    // It never counts as kept, and never goes by itself.
+    let newer = stage.backup();
+    let newest = stage.backup();
+    let left: Vec<String> = stage.rig.backups().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();
+    assert!(left.contains(&id) && left.contains(&newest) && !left.contains(&newer), "{left:?}");
+    let latest = stage.run(&["show", "shop@latest"], 0).stdout;
+    assert!(latest.contains(&newest), "{latest}");
+    // Put right again, it counts again, and somebody hears of it.
+    stage.flip(&id);
+    stage.run(&["verify", &id], 0);
+    assert!(stage.row(&id)["damaged"].is_null());
+    assert_eq!(stage.mails("OK shop: a backup").len(), 1);
+    stage.run(&["status"], 0);
+}
+
+#[test]
+fn f32_a_truncated_or_missing_artifact_is_found_named_and_told() {
+    let stage = Stage::new("");
+    let (cut, missing, whole) = (stage.backup(), stage.backup(), stage.backup());
+    let (cut_file, missing_file) = (stage.file(&cut), stage.file(&missing));
+    let bytes = std::fs::read(&cut_file).unwrap();
+    std::fs::write(&cut_file, &bytes[..bytes.len() - 7]).unwrap();
+    let aside = missing_file.with_extension("aside");
+    std::fs::rename(&missing_file, &aside).unwrap();
+    let ended = stage.run(&["verify", "shop", "--json"], 1);
+    let json = ended.json();
+    let of = |id: &str| json["backups"].as_array().unwrap().iter().find(|one| one["backup"]["id"] == id).unwrap().clone();
+    let (length, less) = (bytes.len(), bytes.len() - 7);
+    assert!(of(&cut)["why"].as_str().unwrap().contains(&format!("has {less} bytes instead of {length}")), "{json}");
+    assert!(of(&missing)["why"].as_str().unwrap().contains("is missing"), "{json}");
+    assert_eq!(of(&whole)["verdict"], "good");
+    assert_eq!(stage.mails("DAMAGED shop").len(), 2);
+    assert!(stage.mails("is missing")[0].contains("The newest good backup"));
+    std::fs::write(&cut_file, &bytes).unwrap();
+    std::fs::rename(&aside, &missing_file).unwrap();
+    stage.run(&["verify", "--all"], 0);
+    assert!(stage.rig.backups().iter().all(|row| row["damaged"].is_null()));
+    assert_eq!(stage.mails("OK shop: a backup").len(), 2);
+}
+
+#[test]
+fn f33_an_altered_manifest_is_no_proof_of_anything() {
+    let stage = Stage::new("");
+    let id = stage.backup();
+    let manifest = format!("{}.json", stage.file(&id).display());
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    for (from, to, words) in [
+        ("\"rows\": 500", "\"rows\": 501", "its manifest says public.item with 501 rows"),
+        ("\"large_objects\": 1", "\"large_objects\": 7", "and its manifest says 7"),
+        ("\"project\": \"shop\"", "\"project\": \"../shop\"", "can't be believed"),
+    ] {
+        assert!(text.contains(from), "{from} in {text}");
+        std::fs::write(&manifest, text.replacen(from, to, 1)).unwrap();
+        let ended = stage.run(&["verify", &id, "--level", "read"], 1);
+        assert!(ended.stdout.contains("DAMAGED") && ended.stdout.contains(words), "{ended:?}");
+        std::fs::write(&manifest, &text).unwrap();
+        stage.run(&["verify", &id, "--level", "read"], 0);
+    }
+    std::fs::remove_file(&manifest).unwrap();
+    let ended = stage.run(&["verify", &id], 1);
+    assert!(ended.stdout.contains("is missing"), "{ended:?}");
+    assert!(!stage.rig.stored().iter().any(|name| name.ends_with(".proof.json") && !text.contains(name)) || stage.proof(&id).is_some());
+}
+
+#[test]
+fn an_archive_that_only_pg_restore_refuses_is_damaged_and_one_it_never_saw_is_not() {
+    let stage = Stage::new("");
+    let id = stage.backup();
+    let scripted = |script: &str| format!("pg_bin_dir = {:?}", stage.rig.clients(&[("pg_restore", script)]));
+    stage.configure(&scripted("#!/bin/sh\ncat >/dev/null\necho 'pg_restore: error: no luck today' >&2\nexit 1\n"));
+    let ended = stage.run(&["verify", &id, "--level", "read"], 1);
+    assert!(ended.stdout.contains("DAMAGED: pg_restore can't read it to its end: pg_restore: error: no luck today"), "{ended:?}");
+    stage.run(&["verify", &id], 0);
+    assert!(stage.row(&id)["damaged"].is_string(), "intact bytes don't mend that");
+    stage.configure("");
+    stage.run(&["verify", &id, "--level", "read"], 0);
+    assert!(stage.row(&id)["damaged"].is_null());
+    stage.configure(&scripted("#!/bin/sh\nkill -KILL $$\n"));
+    let ended = stage.run(&["verify", &id, "--level", "read"], 1);
+    assert!(ended.stdout.contains("could not be looked at") && !ended.stdout.contains("DAMAGED"), "{ended:?}");
+    let row = stage.row(&id);
+    assert!(row["damaged"].is_null() && row["proof"] == "read", "{row}");
+    assert_eq!(stage.mails("UNREADABLE shop").len(), 1);
+}
+
+#[test]
+fn a_read_error_is_no_damage() {
+    if !Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success()) {
+        return skip("a_read_error_is_no_damage", "needs strace");
+    }
+    let stage = Stage::new("");
+    let id = stage.backup();
+    let file = stage.file(&id);
+    // The first read fails alone, then each of them: a hiccup passes, a dying disk is told as one.
+    for (when, code) in [("1", 0), ("1+", 1)] {
+        let inject = format!("inject=read:error=EIO:when={when}");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(&file).args(["-e", "trace=read", "-e", &inject]);
+        let binary = stage.rig.command();
+        command.arg(binary.get_program()).args(["verify", &id]);
+        command.env_clear().envs(stage.rig.env.iter().map(|(key, value)| (key, value)));
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{when}: {said}");
+        assert!(!said.contains("DAMAGED"), "{said}");
+        assert_eq!(said.contains("Input/output error"), code == 1, "{said}");
+        assert!(stage.row(&id)["damaged"].is_null());
+    }
+}
+
+#[test]
+fn what_is_pruned_meanwhile_leaves_no_stray_proof() {
+    let stage = Stage::new("retention = { keep_last = 1 }");
+    let id = stage.backup();
+    // A pg_restore that takes its time: the backup goes while it is being read.
+    let at = stage.rig.path().display();
+    let script = format!(
+        "#!/bin/sh\n: >{at}/reading\nwhile [ ! -e {at}/go ]; do sleep 0.1; done\nexec /usr/lib/postgresql/15/bin/pg_restore \"$@\"\n"
+    );
+    stage.configure(&format!("retention = {{ keep_last = 1 }}\npg_bin_dir = {:?}", stage.rig.clients(&[("pg_restore", &script)])));
+    let mut child =
+        stage.rig.command().args(["verify", &id, "--level", "read"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until(LONG, || String::from("the reading"), || stage.rig.path().join("reading").exists());
+    stage.backup();
+    assert!(!stage.rig.backups().iter().any(|row| row["id"] == id.as_str()), "it was pruned");
+    std::fs::write(stage.rig.path().join("go"), "").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let left: Vec<String> = stage.rig.stored().into_iter().filter(|name| name.contains(&id)).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert!(stage.mails("DAMAGED").is_empty());
+}
+
+#[test]
+fn a_verification_ends_when_told_and_leaves_no_pg_restore() {
+    let stage = Stage::new("");
+    let id = stage.backup();
+    let at = stage.rig.path().display();
+    let script = format!("#!/bin/sh\necho $$ >{at}/pid.new; mv {at}/pid.new {at}/pid\nexec sleep 1000\n");
+    stage.configure(&format!("pg_bin_dir = {:?}", stage.rig.clients(&[("pg_restore", &script)])));
+    let mut child =
+        stage.rig.command().args(["verify", &id, "--level", "read"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_until(LONG, || String::from("pg_restore"), || stage.rig.path().join("pid").exists());
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let pid = std::fs::read_to_string(stage.rig.path().join("pid")).unwrap();
+    wait_until(LONG, || String::from("the end of pg_restore"), || !std::path::Path::new("/proc").join(pid.trim()).exists());
+}

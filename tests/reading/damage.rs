@@ -1,0 +1,108 @@
+//! Artifacts that are cut, altered or missing, and manifests that lie: one clear sentence, exit code 1, no row that isn't so.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+
+const SCRIPT: &str = "
+create table a as select g id, md5(g::text) t from generate_series(1, 100000) g;
+create table b as select g id, md5(g::text) t from generate_series(1, 1000) g;
+";
+
+/// Says what `cat` says, which must be a failure that names the file and what to do.
+fn says(stage: &Stage, project: &str, table: &str) -> String {
+    let ended = stage.run(1, &["cat", &format!("{project}@latest"), table]);
+    let file = stage.artifact(project);
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert!(lines.len() >= 2 && lines[0].contains(file.file_name().unwrap().to_str().unwrap()), "{ended:?}");
+    ended.stderr
+}
+
+#[test]
+fn a_cut_altered_or_missing_artifact_is_told() {
+    let stage = Stage::new(SCRIPT);
+    for project in ["zstd", "gzip", "native", "plain", "tar"] {
+        stage.backup(project);
+        let artifact = stage.artifact(project);
+        let whole = fs::read(&artifact).unwrap();
+        fs::write(&artifact, &whole[..whole.len() / 2]).unwrap();
+        let told = says(&stage, project, "a");
+        assert!(told.contains(&format!("has {} bytes instead of {}", whole.len() / 2, whole.len())), "{told}");
+        fs::remove_file(&artifact).unwrap();
+        assert!(says(&stage, project, "a").contains("is missing"));
+        let mut altered = whole.clone();
+        altered[whole.len() / 2..whole.len() / 2 + 64].fill(0x55);
+        fs::write(&artifact, &altered).unwrap();
+        let told = says(&stage, project, "a");
+        assert!(
+            told.contains("damaged") || told.contains("broken") || told.contains("can't be unpacked") || told.contains("values for"),
+            "{project}: {told}"
+        );
+        // Cut so that length and manifest agree: the archive itself tells.
+        fs::write(&artifact, &whole[..whole.len() - 100]).unwrap();
+        stage.forge(project, |manifest| manifest["backup_size_bytes"] = json!(whole.len() - 100));
+        if project != "tar" && project != "plain" {
+            says(&stage, project, "b");
+        }
+        fs::write(&artifact, b"").unwrap();
+        stage.forge(project, |manifest| {
+            manifest["backup_size_bytes"] = json!(0);
+            manifest["frames"] = json!([]);
+        });
+        says(&stage, project, "a");
+    }
+}
+
+#[test]
+fn a_manifest_that_lies_about_places_is_found_out() {
+    let stage = Stage::new(SCRIPT);
+    stage.backup("zstd");
+    let honest = stage.manifest("zstd");
+    let table =
+        |manifest: &Value, name: &str| manifest["tables"].as_array().unwrap().iter().position(|table| table["name"] == name).unwrap();
+    let place = |offset: Value| {
+        let at = table(&honest, "b");
+        stage.forge("zstd", |manifest| {
+            *manifest = honest.clone();
+            manifest["tables"][at]["offset"] = offset;
+        });
+        stage.run(1, &["cat", "zstd@latest", "b"])
+    };
+    let length = honest["uncompressed_size_bytes"].as_u64().unwrap();
+    let other = honest["tables"][table(&honest, "a")]["offset"].clone();
+    let own = honest["tables"][table(&honest, "b")]["offset"].as_u64().unwrap();
+    for (offset, expected) in [
+        (json!(length + 1), "was asked for"),
+        (json!(u64::MAX), "was asked for"),
+        (json!(length), "is not there"),
+        (other, "is not there"),
+        (json!(own + 1), "there"),
+        (json!(own - 1), "there"),
+        (json!(0), "there"),
+    ] {
+        let ended = place(offset.clone());
+        assert!(
+            ended.stderr.contains(expected) && ended.stderr.contains("the manifest places the rows of public.b at byte"),
+            "{offset}: {ended:?}"
+        );
+        assert_eq!(ended.stdout, "", "{offset}");
+    }
+    stage.forge("zstd", |manifest| {
+        *manifest = honest.clone();
+        let at = table(&honest, "b");
+        manifest["tables"][at]["rows"] = json!(999);
+    });
+    assert!(says(&stage, "zstd", "b").contains("1000 rows of public.b came, and 999 were dumped"));
+    stage.forge("zstd", |manifest| {
+        *manifest = honest.clone();
+        manifest["frames"] = json!([{"stored": 0, "archive": 0}, {"stored": 1000, "archive": 5000}]);
+    });
+    assert!(says(&stage, "zstd", "b").contains("damaged"));
+    stage.forge("zstd", |manifest| {
+        *manifest = honest.clone();
+        manifest["uncompressed_size_bytes"] = json!(own + 10);
+    });
+    assert!(says(&stage, "zstd", "b").contains("damaged"));
+}

@@ -1,0 +1,148 @@
+//! A restore that fails half-way, or is ended: the target is as it was, nothing stays, and the next one works.
+
+use std::time::Duration;
+
+use crate::rig::wait_until;
+use crate::scene::{LONG, SHOP, Scene};
+
+/// Its rows break its foreign key, which shows only when everything else is there.
+const BROKEN: &str = "create table a (id int primary key); create table b (id int, a int references a);
+    insert into a select generate_series(1, 1000);
+    set session_replication_role = replica; insert into b values (1, 7), (2, 4711)";
+
+/// A row of it takes a minute, but only where it is restored under a temporary name or into `target`.
+const SLOW: &str = "create table fast (x int); insert into fast select generate_series(1, 1000);
+    create function slow(i int) returns bool language plpgsql as $$ begin
+      if current_database() like 'pgdumpd_restore_%' or current_database() = 'target' then perform pg_sleep(60); end if;
+      return true; end $$;
+    create table z (i int check (slow(i))); insert into z values (1), (2)";
+
+fn as_before(scene: &Scene, databases: &[&str]) {
+    assert_eq!(scene.databases(), databases);
+    let others = scene.cluster.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd/%'");
+    assert_eq!(others, "0", "nobody is at work any more");
+}
+
+#[test]
+fn f48_rows_that_break_a_foreign_key_leave_every_target_as_it_was() {
+    let scene = Scene::new(BROKEN);
+    scene.cluster.psql("create database empty");
+    let before = scene.fingerprint("shop");
+    for (to, more) in [
+        ("new", &[][..]),
+        ("new", &["--jobs", "2"]),
+        ("empty", &[]),
+        ("empty", &["--jobs", "2"]),
+        ("shop", &["--replace"]),
+        ("shop", &["--in-place", "--no-safety-backup"]),
+    ] {
+        let ended = scene.restore(to, more);
+        assert_eq!(ended.code, 1, "{to} {more:?}: {ended:?}");
+        assert!(ended.stderr.contains("b_a_fkey"), "the constraint is named: {ended:?}");
+        as_before(&scene, &["empty", "shop"]);
+        assert_eq!(scene.fingerprint("shop"), before, "{to} {more:?}");
+        assert_eq!(scene.cluster.psql_in("empty", "select count(*) from pg_class where relnamespace = 'public'::regnamespace"), "0");
+        assert!(scene.audit()[0].contains("restore-failed"), "{:?}", scene.audit());
+    }
+    assert_eq!(scene.rig.backups()[0]["proof"], "whole", "what failed proves nothing");
+}
+
+#[test]
+fn errors_are_passed_over_only_where_that_is_asked_for_and_are_counted() {
+    let scene = Scene::new(BROKEN);
+    let ended = scene.restore("new", &["--keep-going", "--json"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    let answer = ended.json();
+    assert_eq!(answer["success"], false);
+    assert_eq!(answer["restored"]["ignored"], 1);
+    assert!(answer["restored"]["errors"][0].as_str().unwrap().contains("b_a_fkey"), "{answer}");
+    assert_eq!(scene.cluster.psql_in("new", "select count(*) from b"), "2");
+    assert_eq!(scene.rig.backups()[0]["proof"], "whole");
+}
+
+#[test]
+fn f48_a_signal_ends_it_with_the_target_as_it_was() {
+    let scene = Scene::new(SLOW);
+    scene.cluster.psql("create database target");
+    for (signal, code, to, more) in [
+        ("TERM", 143, "new", &[][..]),
+        ("INT", 130, "target", &[]),
+        ("TERM", 143, "shop", &["--replace"]),
+        ("INT", 130, "new", &["--jobs", "2"]),
+    ] {
+        let mut running = scene.start(to, more);
+        wait_until(LONG, || String::from("a row that takes long"), || sleeping(&scene) > 0);
+        running.signal(signal);
+        assert_eq!(running.wait(), code, "{signal} {to}");
+        as_before(&scene, &["shop", "target"]);
+        assert_eq!(scene.cluster.psql_in("target", "select count(*) from pg_class where relnamespace = 'public'::regnamespace"), "0");
+        assert!(scene.audit()[0].contains("interrupted"), "{:?}", scene.audit());
+        assert_eq!(scene.rig.stored().len(), 2, "no scratch is left: {:?}", scene.rig.stored());
+    }
+}
+
+fn sleeping(scene: &Scene) -> usize {
+    scene
+        .cluster
+        .psql("select count(*) from pg_stat_activity where wait_event = 'PgSleep' and application_name like 'pgdumpd/%'")
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn f48_what_a_killed_restore_leaves_is_removed_by_the_next_one() {
+    let scene = Scene::new(SLOW);
+    let mut running = scene.start("new", &[]);
+    wait_until(LONG, || String::from("a row that takes long"), || sleeping(&scene) > 0);
+    running.signal("KILL");
+    assert_eq!(running.wait(), -1);
+    let left: Vec<String> = scene.databases().into_iter().filter(|name| name.starts_with("pgdumpd_restore_")).collect();
+    assert_eq!(left.len(), 1, "{:?}", scene.databases());
+    // A database that only looks like one of ours, and one of another project, are nobody's to drop.
+    scene.cluster.psql("create database pgdumpd_restore_mine");
+    scene.cluster.psql("comment on database pgdumpd_restore_mine is 'precious'");
+    scene.cluster.psql("create database pgdumpd_restore_other");
+    scene.cluster.psql("comment on database pgdumpd_restore_other is 'pgdumpd restore other elsewhere'");
+    wait_until(
+        LONG,
+        || String::from("the session of the killed one ends"),
+        || scene.cluster.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd/% beside'") == "0",
+    );
+    let ended = scene.restore("copy", &["--schema-only"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(ended.stderr.contains(&left[0]), "{ended:?}");
+    as_before(&scene, &["copy", "pgdumpd_restore_mine", "pgdumpd_restore_other", "shop"]);
+}
+
+#[test]
+fn f48_a_server_that_stops_half_way_is_told_and_the_target_is_as_it_was() {
+    let scene = Scene::new(SLOW);
+    scene.cluster.psql("create database target");
+    let mut running = scene.start("target", &[]);
+    wait_until(LONG, || String::from("a row that takes long"), || sleeping(&scene) > 0);
+    scene.cluster.stop_immediate();
+    assert_eq!(running.wait(), 1);
+    std::thread::sleep(Duration::from_millis(200));
+    scene.cluster.start_again();
+    assert_eq!(scene.cluster.psql_in("target", "select count(*) from pg_class where relnamespace = 'public'::regnamespace"), "0");
+    as_before(&scene, &["shop", "target"]);
+}
+
+#[test]
+fn f48_a_tool_that_is_killed_or_lies_leaves_the_target_as_it_was() {
+    let scene = Scene::new(SHOP);
+    let real = "/usr/lib/postgresql/15/bin/pg_restore";
+    for (script, word) in [
+        ("#!/bin/sh\nhead -c 1000 >/dev/null\nkill -9 $$\n", "SIGKILL"),
+        ("#!/bin/sh\ncat >/dev/null\nexit 0\n", "not what was backed up"),
+        (&format!("#!/bin/sh\n{real} --section=pre-data \"$@\"\n")[..], "not what was backed up"),
+        (&format!("#!/bin/sh\n{real} \"$@\"\nexit 7\n")[..], "exit status 7"),
+    ] {
+        let bin = scene.rig.clients(&[("pg_restore", script)]);
+        scene.configure(&format!("pg_bin_dir = {bin:?}"));
+        let ended = scene.restore("new", &[]);
+        assert_eq!(ended.code, 1, "{script}: {ended:?}");
+        assert!(ended.stderr.contains(word), "{script}: {ended:?}");
+        as_before(&scene, &["shop"]);
+    }
+}

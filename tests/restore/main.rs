@@ -1,0 +1,18 @@
+//! Restores by the real binary on a real server: where they go, what they refuse, what comes back, and that a failure leaves the target as it was.
+#![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "pgdumpd and its surroundings are started from outside of it")]
+
+#[path = "../support/cluster.rs"]
+mod cluster;
+#[path = "../support/rig.rs"]
+#[expect(dead_code, reason = "other tests use the rest")]
+mod rig;
+mod scene;
+
+mod failing;
+mod forms;
+mod input;
+mod parts;
+mod places;
+mod refused;
+mod swap;

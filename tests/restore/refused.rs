@@ -1,0 +1,102 @@
+//! What can't succeed is refused before anything is made.
+
+use std::path::Path;
+
+use crate::cluster::{Cluster, Setup};
+use crate::scene::{SHOP, Scene};
+
+fn refused(scene: &Scene, to: &str, more: &[&str], words: &[&str]) {
+    let before = scene.databases();
+    let ended = scene.restore(to, more);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    for word in words {
+        assert!(ended.stderr.contains(word), "{word}: {ended:?}");
+    }
+    assert_eq!(scene.databases(), before);
+    assert!(scene.audit()[0].contains("refused: "), "{:?}", scene.audit());
+}
+
+#[test]
+fn a_missing_role_is_named_and_can_be_done_without_or_restored_first() {
+    let scene = Scene::bare(
+        Setup::default().start(),
+        &format!("create role boss; create role reader; {SHOP}; alter table orders owner to boss; grant select on customer to reader"),
+    );
+    scene.configure("globals = true");
+    scene.backup();
+    let other = Cluster::start();
+    let to = other.url("shop");
+    refused(&scene, &to, &[], &["lacks roles", "boss, reader", "--globals", "--no-owner"]);
+    refused(&scene, &to, &["--no-owner"], &["reader"]);
+    assert_eq!(other.psql("select count(*) from pg_database where datname like '%shop%' or datname like 'pgdumpd%'"), "0");
+    scene.restored(&other.url("without"), &["--no-owner", "--no-privileges"]);
+    assert_eq!(other.psql_in("without", "select tableowner from pg_tables where tablename = 'orders'"), "postgres");
+    let ended = scene.restored(&to, &["--globals"]);
+    assert_eq!(ended.stderr, "");
+    assert_eq!(other.psql_in("shop", "select tableowner from pg_tables where tablename = 'orders'"), "boss");
+    other.psql("alter role reader connection limit 5");
+    scene.restored(&other.url("again"), &["--globals"]);
+    assert_eq!(other.psql("select rolconnlimit from pg_roles where rolname = 'reader'"), "5", "a role that is there stays as it is");
+}
+
+#[test]
+fn a_missing_extension_is_named() {
+    let scene = Scene::new("create extension citext; create table t (c citext)");
+    let bin = Path::new("/usr/share/postgresql/15/extension");
+    assert!(bin.exists(), "Debian's place for extensions");
+    // The backup says it needs one that no server has.
+    scene.cluster.psql_in("shop", "update pg_extension set extname = 'nowhere_to_be_had' where extname = 'citext'");
+    let ended = scene.rig.run(&["backup", "shop"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    refused(&scene, "copy", &[], &["lacks what the backup needs", "nowhere_to_be_had"]);
+}
+
+#[test]
+fn too_few_rights_or_connections_are_told() {
+    let scene = Scene::new(SHOP);
+    scene.cluster.psql("create role clerk login");
+    refused(&scene, "copy", &["--user", "clerk", "--no-owner"], &["clerk", "CREATEDB"]);
+    scene.cluster.psql("alter role clerk createdb");
+    refused(&scene, "shop", &["--user", "clerk", "--no-owner", "--replace"], &["doesn't own", "--user postgres"]);
+    scene.restored("copy", &["--user", "clerk", "--no-owner"]);
+    assert_eq!(scene.cluster.psql("select pg_get_userbyid(datdba) from pg_database where datname = 'copy'"), "clerk");
+    scene.cluster.psql("alter role clerk connection limit 2");
+    refused(&scene, "other", &["--user", "clerk", "--no-owner", "--jobs", "4"], &["connections to spare", "--jobs"]);
+}
+
+#[test]
+fn an_older_server_is_refused_with_both_versions() {
+    let scene = Scene::new(SHOP);
+    // The backup says that it was made of a later release.
+    let manifest = scene.rig.stored().into_iter().find(|name| name.contains(".json")).unwrap();
+    let path = scene.rig.storage().join(manifest);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let begin = text.find("\"postgresql_version_num\": ").unwrap();
+    let number = &text[begin..][..text[begin..].find(',').unwrap()];
+    std::fs::write(&path, text.replace(number, "\"postgresql_version_num\": 990001")).unwrap();
+    refused(&scene, "copy", &[], &["PostgreSQL 99", "PostgreSQL 15"]);
+}
+
+#[test]
+fn a_globals_backup_is_no_database() {
+    let scene = Scene::bare(Setup::default().start(), SHOP);
+    scene.configure("globals = true");
+    scene.backup();
+    let globals = scene.rig.backups().into_iter().find(|row| row["content"] == "globals").unwrap();
+    let ended = scene.rig.run(&["restore", globals["id"].as_str().unwrap(), "--to", "copy"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("roles and tablespaces"), "{ended:?}");
+}
+
+#[test]
+fn a_name_that_fits_several_databases_is_not_guessed() {
+    let scene = Scene::new(SHOP);
+    scene.cluster.psql("create database billing");
+    scene
+        .rig
+        .configure(&format!("[[project]]\nname = \"shop\"\nconnection = {:?}\ndatabases = [\"shop\", \"billing\"]", scene.cluster.url("")));
+    scene.backup();
+    let ended = scene.restore("copy", &[]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.contains("shop/billing@latest, shop/shop@latest"), "{ended:?}");
+}

@@ -1,0 +1,97 @@
+//! A backup put in the place of a database: everything its applications see of it stays, and they see one or the other.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::scene::{SHOP, Scene};
+
+/// What `pg_dump` without `--create` doesn't bring, as text.
+const ABOUT: &str = "select json_build_object('owner', pg_get_userbyid(datdba), 'acl', datacl::text, 'limit', datconnlimit,
+    'comment', shobj_description(oid, 'pg_database'),
+    'settings', (select json_agg(json_build_array(setrole::regrole::text, setconfig) order by setrole::regrole::text)
+       from pg_db_role_setting where setdatabase = d.oid)) from pg_database d where datname = ";
+
+#[test]
+fn owner_privileges_settings_limit_and_comment_are_carried_over() {
+    let scene = Scene::new(SHOP);
+    for sql in [
+        "create role boss",
+        "create role \"we\"\"ird role\"",
+        "alter database shop owner to boss",
+        "revoke all on database shop from public",
+        "grant connect on database shop to \"we\"\"ird role\" with grant option",
+        "alter database shop connection limit 33",
+        "alter database shop set search_path = \"$user\", public, 'a, b'",
+        "alter database shop set work_mem = '7MB'",
+        "alter role boss in database shop set my.setting = 'it''s'",
+        "comment on database shop is 'the ''real'' shop'",
+    ] {
+        scene.cluster.psql(sql);
+    }
+    let about = |name: &str| scene.cluster.psql(&format!("{ABOUT}'{name}'"));
+    let (before, was) = (about("shop"), scene.fingerprint("shop"));
+    scene.cluster.psql_in("shop", "delete from orders; create table mistake (x int)");
+    let ended = scene.restored("shop", &["--replace"]);
+    assert_eq!(about("shop"), before);
+    assert_eq!(scene.fingerprint("shop"), was);
+    let kept = scene.databases().into_iter().find(|name| name.starts_with("shop_before_2")).expect("the old one is kept");
+    assert!(ended.stdout.contains(&kept), "{ended:?}");
+    assert_eq!(scene.cluster.psql_in(&kept, "select count(*) from orders"), "0");
+    assert_eq!(scene.databases().len(), 2);
+}
+
+#[test]
+fn the_old_one_is_dropped_where_that_is_said() {
+    let scene = Scene::new(SHOP);
+    scene.restored("shop", &["--replace", "--drop-old"]);
+    assert_eq!(scene.databases(), ["shop"]);
+}
+
+#[test]
+fn applications_see_the_old_database_or_the_whole_new_one() {
+    let scene = Scene::new(SHOP);
+    scene.cluster.psql_in("shop", "delete from orders");
+    let over = AtomicBool::new(false);
+    let seen = std::thread::scope(|scope| {
+        let watching: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut seen = Vec::new();
+                    while !over.load(Ordering::SeqCst) {
+                        let asked = scene.cluster.psql_command("shop").args(["-c", "select count(*) from orders"]).output().unwrap();
+                        if asked.status.success() {
+                            seen.push(String::from_utf8_lossy(&asked.stdout).trim().to_owned());
+                        }
+                    }
+                    seen
+                })
+            })
+            .collect();
+        scene.restored("shop", &["--replace"]);
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        over.store(true, Ordering::SeqCst);
+        watching.into_iter().map(|watch| watch.join().unwrap()).collect::<Vec<_>>()
+    });
+    for mut one in seen {
+        assert!(one.iter().all(|rows| rows == "0" || rows == "500"), "{one:?}");
+        assert_eq!(one.last().map(String::as_str), Some("500"));
+        one.dedup();
+        assert!(one.len() <= 2, "never back to the old one: {one:?}");
+    }
+}
+
+#[test]
+fn in_place_everything_is_made_again_after_a_backup_of_what_was_there() {
+    let scene = Scene::new(SHOP);
+    let was = scene.fingerprint("shop");
+    let oid = || scene.cluster.psql("select oid from pg_database where datname = 'shop'");
+    let before = oid();
+    scene.cluster.psql_in("shop", "delete from orders; update customer set name = 'x'");
+    let name = scene.rig.backups()[0]["id"].as_str().unwrap().to_owned();
+    let ended = scene.rig.run(&["restore", &name, "--to", "shop", "--in-place"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(scene.fingerprint("shop"), was);
+    assert_eq!(oid(), before, "it is the very same database");
+    assert_eq!(scene.rig.backups().len(), 2, "what was there was backed up first");
+    let ended = scene.restored("undone", &[]);
+    assert!(ended.stdout.contains("50 rows"), "{ended:?}");
+}
