@@ -155,6 +155,19 @@ pub struct ProjectTotals {
     pub newest: DateTime<Utc>,
 }
 
+/// How long a project's backups have gone without a look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckAge {
+    /// Project name.
+    pub project: String,
+    /// Number of backups.
+    pub backups: u64,
+    /// When the one that nobody has looked at for longest was looked at, or made.
+    pub oldest: DateTime<Utc>,
+    /// When any of them was last looked at.
+    pub newest: Option<DateTime<Utc>>,
+}
+
 /// How a project's runs ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RunCounts {

@@ -117,6 +117,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 /// What happened becomes mail, which is sent now: there may be no daemon to do it.
 fn mail(world: &World, desk: &Desk<'_>, settings: &Settings) -> Result<()> {
     notice::tell(world, desk)?;
+    notice::damages(world, desk)?;
     let done = deliver::deliver(world)?;
     if done.deferred > 0 {
         out::note(format!("{} could not be sent yet; the daemon or the next backup tries again", out::count(done.deferred as u64, "mail")));

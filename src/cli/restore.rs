@@ -83,6 +83,9 @@ pub(super) struct Args {
     /// Without GRANT and REVOKE
     #[arg(long)]
     no_privileges: bool,
+    /// Everything goes into the default tablespace
+    #[arg(long)]
+    no_tablespaces: bool,
     /// Connections that restore in parallel
     #[arg(long, short, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     jobs: u32,
@@ -223,6 +226,7 @@ fn wanted(args: &Args) -> Wanted {
         at_error: if args.keep_going { AtError::GoOn } else { AtError::Stop },
         no_owner: args.no_owner,
         no_privileges: args.no_privileges,
+        no_tablespaces: args.no_tablespaces,
         analyze: !args.no_analyze,
     }
 }

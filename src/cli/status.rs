@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use crate::alert::{Alert, Status};
-use crate::error::Result;
+use crate::error::{Cause, Result};
 use crate::model::project::Project;
 use crate::model::run::ANY_DATABASE;
 use crate::ops::standing::{self, DaemonStanding, ProjectStanding, Standing};
@@ -70,13 +70,14 @@ fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
 fn print(standing: &Standing, now: DateTime<Utc>, zone: Tz) {
     out::say(daemon_words(&standing.daemon, now));
     let next = format!("NEXT ({})", zone.name());
-    let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD FULL BACKUP", &next, "NOTE"]);
+    let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD FULL BACKUP", "LAST RESTORED", &next, "NOTE"]);
     for project in &standing.projects {
         let next = if project.enabled { "by hand only" } else { "never" };
         table.add_row(vec![
             project.project.clone(),
             status(project).to_owned(),
             last_good(project, now),
+            restored(project, now),
             project.next.map_or_else(|| String::from(next), |next| out::when(next, zone)),
             notes(project, now, zone),
         ]);
@@ -113,11 +114,18 @@ fn print(standing: &Standing, now: DateTime<Utc>, zone: Tz) {
 /// `shop/billing: FAILING for 3 h, 4 runs in a row: connection refused`.
 fn trouble(alert: &Alert, now: DateTime<Utc>) -> String {
     let key = &alert.key;
+    let why = alert.message.as_deref().unwrap_or("no good full backup within max_backup_age");
+    if let Some(backup) = key.of_backup() {
+        let word = if alert.cause == Some(Cause::Damaged) { "DAMAGED" } else { "UNREADABLE" };
+        return format!("{}/{}: backup {backup} is {word}, found {} ago: {why}", key.project, key.database, age(now, alert.since));
+    }
+    if key.is_drill() {
+        return format!("{}: DRILLS FAIL for {}, {} in a row: {why}", key.project, age(now, alert.since), alert.failures_in_row);
+    }
     let database = if key.database == ANY_DATABASE { String::new() } else { format!("/{}", key.database) };
     let selection = if key.selection.is_full() { String::new() } else { format!(" ({})", key.selection) };
     let word = if alert.status == Status::Stale { "STALE" } else { "FAILING" };
     let row = if alert.failures_in_row > 1 { format!(", {} runs in a row", alert.failures_in_row) } else { String::new() };
-    let why = alert.message.as_deref().unwrap_or("no good full backup within max_backup_age");
     format!("{}{database}{selection}: {word} for {}{row}: {why}", key.project, age(now, alert.since))
 }
 
@@ -129,6 +137,17 @@ fn status(project: &ProjectStanding) -> &'static str {
         (_, Status::Ok) if project.last_good.is_empty() => "no backup yet",
         (_, Status::Ok) => "ok",
     }
+}
+
+/// When a backup was last seen to come back, and how long that took.
+fn restored(project: &ProjectStanding, now: DateTime<Utc>) -> String {
+    project.restored.as_ref().map_or_else(
+        || String::from("never"),
+        |restored| {
+            let took = restored.took_ms.map(|took| format!(", in {}", show_age(std::time::Duration::from_millis(took.max(1000)))));
+            format!("{} ago{}", age(now, restored.at), took.unwrap_or_default())
+        },
+    )
 }
 
 fn last_good(project: &ProjectStanding, now: DateTime<Utc>) -> String {

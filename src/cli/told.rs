@@ -21,7 +21,11 @@ pub(super) fn exit(report: &Report) -> Exit {
     if report.held_by.is_some() {
         return Exit::Locked;
     }
-    let mut exits: Vec<Exit> = report.runs.iter().map(|(run, manifest)| of_run(run, manifest.as_ref())).collect();
+    let mut exits: Vec<Exit> = report
+        .runs
+        .iter()
+        .map(|(run, manifest)| if report.is_doubtful(run) { Exit::Failed } else { of_run(run, manifest.as_ref()) })
+        .collect();
     match &report.pruned {
         Some(Err(_)) => exits.push(Exit::Partly),
         Some(Ok(pruned)) if !pruned.failures.is_empty() => exits.push(Exit::Partly),
@@ -55,6 +59,9 @@ pub(super) fn print(world: &World, order: &Order, report: &Report) {
     }
     for (run, manifest) in &report.runs {
         print_run(world, run, manifest.as_ref());
+        for looked in report.looked.iter().filter(|looked| looked.backup.id == run.id) {
+            super::verify::print(looked);
+        }
     }
     match &report.pruned {
         Some(Ok(pruned)) => {
@@ -137,6 +144,7 @@ pub(super) fn as_json(world: &World, order: &Order, report: &Report) -> Value {
         "runs": runs,
         "pruned": pruned,
         "suspended": report.suspended,
+        "looked": report.looked,
         "held": report.held.as_ref().and_then(|plan| plan.held.as_ref()),
     })
 }

@@ -32,9 +32,9 @@ counts as kept, and is never deleted by itself. Exit code 1 where any backup is 
 not be read.
 
 Examples:
-  pgdumpd verify shop@latest --level read
-  pgdumpd verify shop           every backup of the project, newest first
-  pgdumpd verify --all --json"
+  pgdumpd verify shop@latest
+  pgdumpd verify shop                           every backup of the project, newest first
+  pgdumpd verify --all --level checksum --json"
 )]
 pub(super) struct Args {
     /// A backup (an id or its beginning, a file name, PROJECT@latest, latest), or all of a project's
@@ -44,7 +44,7 @@ pub(super) struct Args {
     #[arg(long)]
     all: bool,
     /// How much to prove
-    #[arg(long, value_enum, default_value_t = Level::Checksum)]
+    #[arg(long, value_enum, default_value_t = Level::Read)]
     level: Level,
 }
 
@@ -130,7 +130,7 @@ fn carry_out(world: &World, settings: &Settings, row: &BackupRow, level: ProofLe
     })
 }
 
-fn print(looked: &Looked) {
+pub(super) fn print(looked: &Looked) {
     let Looked { backup, level, verdict, took_ms } = looked;
     let name = format!("{} {}/{}", backup.id, backup.project, backup.database);
     match verdict {

@@ -338,7 +338,7 @@ pub(super) const VERIFY: Section = Section {
             "recheck_every",
             Kind::DurationOrNone,
             "\"none\"",
-            "Each stored backup is read again about this often, one at a time, and never while a dump runs.",
+            "Each stored backup is looked at again about this often, on the same level or `checksum`, one at a time and never while a dump runs.",
         ),
     ]],
 };

@@ -34,7 +34,7 @@ pub(super) struct Due {
 
 impl Due {
     pub(super) fn schedule(&self) -> &Schedule {
-        &self.project.schedules[self.plan]
+        at(&self.project, self.plan)
     }
 }
 
@@ -80,7 +80,7 @@ struct Entry {
 
 impl Entry {
     fn schedule(&self) -> &Schedule {
-        &self.project.schedules[self.plan]
+        at(&self.project, self.plan)
     }
 }
 
@@ -91,7 +91,7 @@ impl Agenda {
     /// The agenda of every schedule, from the catalog's record of what was due before.
     pub(super) fn plan(world: &World, settings: &Settings) -> Result<Self> {
         let schedules: Vec<SeenSchedule<'_>> =
-            settings.projects.iter().flat_map(|project| project.schedules.iter().map(|plan| seen(project, plan))).collect();
+            settings.projects.iter().flat_map(|project| project.plans().map(|plan| seen(project, plan))).collect();
         world.catalog.write(|writer| writer.see_schedules(&schedules))?;
         let last = world.catalog.read(|reader| reader.last_due())?;
         Ok(Self::build(settings, &last, world.clock.now()))
@@ -101,7 +101,7 @@ impl Agenda {
     fn build(settings: &Settings, last: &LastSlots, now: DateTime<Utc>) -> Self {
         let mut agenda = Self::default();
         for project in &settings.projects {
-            for (index, plan) in project.schedules.iter().enumerate() {
+            for (index, plan) in project.plans().enumerate() {
                 let key = (project.name.clone(), plan.name.clone());
                 let recorded = last.get(&key).copied().filter(|last| *last <= now);
                 let done_until = recorded.unwrap_or(now);
@@ -178,6 +178,14 @@ impl Agenda {
         if let Some(next) = self.next.after(entry.schedule(), entry.done_until, entry.last_start) {
             self.heap.push(Reverse((next + TimeDelta::from_std(entry.delay).unwrap_or_default(), index)));
         }
+    }
+}
+
+/// The plan at that place among the project's: its schedules, then its drill.
+fn at(project: &Project, place: usize) -> &Schedule {
+    match &project.drill {
+        Some(drill) if place == project.schedules.len() => &drill.plan,
+        _ => &project.schedules[place],
     }
 }
 

@@ -106,6 +106,7 @@ impl Chores {
             }
         }
         if due(&mut self.stale, STALE_EVERY, now) {
+            process::memory::give_back();
             complain("stale projects can't be looked for", notice::stale(world, desk).map(|_| ()));
             complain("damaged backups can't be looked for", notice::damages(world, desk).map(|_| ()));
         }

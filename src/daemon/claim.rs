@@ -70,7 +70,7 @@ impl Owner {
     fn may_run(&self, order: &Order, paused: &HashSet<String>) -> SlotOutcome {
         let key = queue::key(order);
         let project = &order.project;
-        let enabled = project.enabled && project.schedules.iter().any(|plan| Some(&plan.name) == order.schedule.as_ref() && plan.enabled);
+        let enabled = project.enabled && project.plans().any(|plan| Some(&plan.name) == order.schedule.as_ref() && plan.enabled);
         if !enabled {
             return SlotOutcome::SkippedDisabled;
         }

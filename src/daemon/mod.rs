@@ -13,6 +13,7 @@ mod queue;
 pub mod reaper;
 mod reload;
 mod repair;
+mod rounds;
 mod shutdown;
 mod signals;
 mod systemd;

@@ -16,7 +16,7 @@ use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::notice::{self, Desk};
-use crate::process::Cancel;
+use crate::process::{self, Cancel};
 
 use super::agenda::Agenda;
 use super::chores::Chores;
@@ -25,6 +25,7 @@ use super::clockwork::Clockwork;
 use super::gate::{Claim, Places};
 use super::lag::Lag;
 use super::queue::{self, Queue};
+use super::rounds::{self, Rounds};
 use super::signals::{Asked, Listening};
 use super::unrecorded::Unrecorded;
 use super::wall::Wall;
@@ -44,7 +45,6 @@ const STARTING: Duration = Duration::from_secs(20);
 
 /// A job in flight.
 pub(super) struct Running {
-    pub(super) project: String,
     pub(super) cancel: Cancel,
 }
 
@@ -59,6 +59,7 @@ pub(super) struct Owner {
     pub(super) running: HashMap<(String, String), Running>,
     pub(super) jobs: JoinSet<(Order, Report)>,
     chores: Chores,
+    pub(super) rounds: Rounds,
     pub(super) places: Places,
     wake: Arc<Notify>,
     pub(super) board: Board,
@@ -81,6 +82,7 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
         running: HashMap::new(),
         jobs: JoinSet::new(),
         chores: Chores::new(now),
+        rounds: Rounds::default(),
         places: Places::new(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server, Arc::clone(&wake)),
         wake,
         board: Board::default(),
@@ -92,6 +94,7 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
         config_file,
         world,
     };
+    process::memory::give_back();
     owner.announce();
     // A first sign of life, and a chance for mail that a crash left behind, before the bell rings.
     block_in_place(|| owner.tick());
@@ -159,6 +162,10 @@ impl Owner {
             self.take_on(due, now);
         }
         self.start_waiting();
+        let dumps = |((project, plan), _): (&(String, String), &Running)| {
+            !self.settings.project(project).is_some_and(|project| project.is_drill(plan))
+        };
+        self.rounds.give_way(self.queue.len() > 0 || self.running.iter().any(dumps));
         if self.ticked.is_none_or(|ticked| ticked.elapsed() >= LONGEST_SILENCE) {
             self.tick();
         }
@@ -173,6 +180,7 @@ impl Owner {
         self.pulse();
         let settings = Arc::clone(&self.settings);
         self.chores.tick(&self.world, &settings, &desk(&settings, &self.config_file));
+        self.rounds.tick(&self.world, &settings, &self.config_file, &self.board);
         // Again, where the tick found that the last sign of life went with the catalog.
         self.pulse();
     }
@@ -197,7 +205,12 @@ impl Owner {
     fn start_waiting(&mut self) {
         while !self.places.full() {
             let running = &self.running;
-            let idle = |project: &str| !running.values().any(|job| job.project == project);
+            // A drill only reads: it waits for no dump of its project, and none waits for it.
+            let idle = |order: &Order| {
+                let dumps =
+                    |((project, plan), _): (&(String, String), &Running)| *project == order.project.name && !order.project.is_drill(plan);
+                queue::is_drill(order) || !running.iter().any(dumps)
+            };
             let Some((server, order)) = self.queue.pop(idle, |server| self.places.try_enter(server)) else { return };
             self.start(server, order);
         }
@@ -205,9 +218,19 @@ impl Owner {
 
     fn start(&mut self, server: String, order: Order) {
         let cancel = Cancel::new();
-        let running = Running { project: order.project.name.clone(), cancel: cancel.clone() };
+        let running = Running { cancel: cancel.clone() };
         self.running.insert(queue::key(&order), running);
         let (world, board, places) = (self.world.clone(), self.board.clone(), self.places.clone());
+        if queue::is_drill(&order) {
+            let (settings, config_file) = (Arc::clone(&self.settings), self.config_file.clone());
+            self.jobs.spawn_blocking(move || {
+                let claim = Claim::holding(places, server, cancel.clone());
+                let report = rounds::drill(&world, &desk(&settings, &config_file), &order, &cancel, &board);
+                drop(claim);
+                (order, report)
+            });
+            return;
+        }
         self.jobs.spawn_blocking(move || {
             let claim = Claim::holding(places, server, cancel.clone());
             let report = scheduled::run(&world, &order, &Setting { cancel: &cancel, board: &board, gate: &claim });

@@ -20,6 +20,20 @@ pub(super) fn key(order: &Order) -> (String, String) {
     (order.project.name.clone(), order.schedule.clone().unwrap_or_default())
 }
 
+/// Whether it is a drill: those only read, and run beside the project's dumps.
+pub(super) fn is_drill(order: &Order) -> bool {
+    order.schedule.as_ref().is_some_and(|plan| order.project.is_drill(plan))
+}
+
+/// The server whose places it needs: for a drill that of the drill, which on this machine is one of its own.
+fn server(order: &Order) -> String {
+    let drill = order.project.drill.as_ref().filter(|_| is_drill(order));
+    match drill {
+        None => order.project.connection.server(),
+        Some(drill) => drill.on.as_ref().map_or_else(|| String::from("drills on this machine"), |on| on.server()),
+    }
+}
+
 impl Queue {
     pub(super) fn len(&self) -> usize {
         self.waiting.len()
@@ -36,7 +50,7 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, order: Order, now: DateTime<Utc>) {
-        let server = order.project.connection.server();
+        let server = server(&order);
         self.waiting.insert(key(&order), now);
         let line = self.by_server.entry(server.clone()).or_default();
         if line.is_empty() {
@@ -46,11 +60,11 @@ impl Queue {
     }
 
     /// The next job that may begin: `may_start` says whether its server has a place (and takes it) and whether its project is idle.
-    pub(super) fn pop(&mut self, idle: impl Fn(&str) -> bool, mut place: impl FnMut(&str) -> bool) -> Option<(String, Order)> {
+    pub(super) fn pop(&mut self, idle: impl Fn(&Order) -> bool, mut place: impl FnMut(&str) -> bool) -> Option<(String, Order)> {
         for _ in 0..self.turns.len() {
             let server = self.turns.pop_front()?;
             let line = self.by_server.entry(server.clone()).or_default();
-            let position = line.iter().position(|order| idle(&order.project.name));
+            let position = line.iter().position(&idle);
             let order = match position {
                 Some(position) if place(&server) => line.remove(position),
                 _ => None,

@@ -8,6 +8,7 @@ use crate::model::project::Project;
 use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::standing::CONFIGURATION_PROBLEM;
+use crate::process;
 
 use super::agenda::Agenda;
 use super::owner::Owner;
@@ -26,6 +27,7 @@ pub(super) fn reload(owner: &mut Owner) {
             remember(&owner.world, &words);
         }
     }
+    process::memory::give_back();
     systemd::ready(&owner.summary());
 }
 

@@ -1,6 +1,6 @@
 //! What the start puts right after a crash, before anything is due: the index, orphans, cut-off runs and slots.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -10,7 +10,9 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::catalog::SlotKey;
 use crate::error::{Cause, Failure, Result};
+use crate::jobs::restore::unfinished;
 use crate::jobs::{mend, rebuild};
+use crate::model::backup::RunId;
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
@@ -63,8 +65,24 @@ pub(super) fn repair(world: &World, desk: &Desk<'_>) -> Result<()> {
     for slot in world.catalog.read(|reader| reader.unfinished_slots())? {
         cut_off_slot(world, settings, &SlotKey { project: slot.project, schedule: slot.schedule, due_at: slot.due_at })?;
     }
+    unfinished_restores(world, settings)?;
     let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
     world.catalog.write(|writer| writer.see_projects(&names))?;
+    Ok(())
+}
+
+/// Removes from their servers what restores have left that were ended by force. A server that can't be asked keeps it until the next start.
+fn unfinished_restores(world: &World, settings: &Settings) -> Result<()> {
+    let mut by_project: BTreeMap<String, Vec<RunId>> = BTreeMap::new();
+    for one in unfinished::noted(world)? {
+        by_project.entry(one.project).or_default().push(one.run);
+    }
+    for (name, runs) in by_project {
+        let Some(project) = settings.project(&name) else { continue };
+        if let Err(failure) = unfinished::clear(world, project, &runs) {
+            tracing::warn!(project = name, "what a restore has left behind can't be removed yet: {failure}");
+        }
+    }
     Ok(())
 }
 

@@ -30,6 +30,7 @@ impl Owner {
             let until = Instant::now() + self.settings.daemon.drain;
             self.wait_for_jobs(Some((until, signals))).await;
         }
+        self.rounds.stop();
         for running in self.running.values() {
             running.cancel.cancel(CancelReason::Interrupted);
         }
@@ -88,5 +89,5 @@ impl Owner {
 
 /// The schedule that asked for it.
 fn plan_of(order: &Order) -> Option<&Schedule> {
-    order.project.schedules.iter().find(|plan| Some(&plan.name) == order.schedule.as_ref())
+    order.project.plans().find(|plan| Some(&plan.name) == order.schedule.as_ref())
 }

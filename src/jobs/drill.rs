@@ -9,6 +9,8 @@ use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, Look, ProofLevel, RunId};
 use crate::model::project::{Check, Connection, Limits, Project};
+use crate::model::run::SlotOutcome;
+use crate::model::settings::Settings;
 use crate::notify::redact::Redactor;
 use crate::ops::drill::{self, Drilled};
 use crate::ops::restore::{self, Means, Mode, Request, Wanted};
@@ -66,6 +68,39 @@ pub fn run(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board
         tracing::error!("the audit log can't be written: {failure}");
     }
     drilled
+}
+
+/// The drill of a project's slot: the newest backup of each database, and some older ones by chance.
+pub fn slot(
+    world: &World,
+    settings: &Settings,
+    project: &Arc<Project>,
+    cancel: &Cancel,
+    board: &Board,
+) -> Result<(Vec<Drilled>, SlotOutcome)> {
+    let plan = project.drill.as_ref();
+    let rows = drill::pick(world, &project.name, &project.shape.selection(), plan.map_or(0, |drill| drill.older))?;
+    if rows.is_empty() {
+        tracing::warn!(project = project.name, "there is no backup yet that could be restored for trial");
+    }
+    let order = Order {
+        project: Some(Arc::clone(project)),
+        on: plan.and_then(|drill| drill.on.clone()),
+        keep: false,
+        state_dir: settings.daemon.state_dir.clone(),
+    };
+    let mut drilled = Vec::new();
+    for row in rows.iter().take_while(|_| cancel.reason().is_none()) {
+        drilled.push(run(world, &order, row, cancel, board));
+    }
+    let outcome = if cancel.reason().is_some() {
+        SlotOutcome::Interrupted
+    } else if drilled.iter().any(|one| one.failure.is_some()) {
+        SlotOutcome::Failed
+    } else {
+        SlotOutcome::Ok
+    };
+    Ok((drilled, outcome))
 }
 
 fn write_down(world: &World, drilled: &mut Drilled, took_ms: u64) {

@@ -11,6 +11,7 @@ use crate::stream::gauge::Gauge;
 pub mod adhoc;
 pub mod drill;
 mod hold;
+mod looking;
 pub mod mend;
 pub mod prune;
 pub mod rebuild;

@@ -1,6 +1,8 @@
 //! A restore: look at everything, say what will be done, do it, write down what came of it. Every one is in the audit log, also a refused one.
 
 pub mod merge;
+mod safety;
+pub mod unfinished;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +10,12 @@ use std::time::Duration;
 use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
-use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
-use crate::model::dump::{Content, DumpShape};
+use crate::model::backup::{BackupRow, Look, Manifest, ProofLevel, RunId};
+use crate::model::dump::{Content, Format};
 use crate::model::project::{Limits, Project, Target};
-use crate::model::run::{Run, RunStatus};
 use crate::notify::redact::Redactor;
 use crate::ops::restore::{self, Globals, Means, Occupied, Plan, Restored, Wanted, Way};
-use crate::ops::{World, backup, mount};
+use crate::ops::{World, mount, verify};
 use crate::postgres::connection::{Access, as_role, named_by};
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -156,7 +157,7 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
         return Ok(Report { plan, restored: None, safety: None });
     }
     let safety = match plan.way {
-        Way::InPlace if order.safety => Some(safety(world, order, means, &plan)?),
+        Way::InPlace if order.safety => Some(safety::backup(world, order, means, &plan)?),
         _ => None,
     };
     board.put(Current {
@@ -167,16 +168,36 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
         expected: Some(place.manifest.uncompressed_size_bytes),
         gauge: gauge.clone(),
     });
+    // What a kill leaves on a server that only this command line knows of, the next restore to it finds; the project's own, the daemon too.
+    let noted = matches!((&order.to, &order.user, &plan.way), (To::Database(_), None, Way::New { .. } | Way::Swap { .. }));
+    let mut note = if noted { restore::note(world, place.manifest, &run) } else { Ok(()) };
+    // Its scratch is a folder of the project, which only who holds the lock keeps from being swept.
+    let lock = match place.manifest.dump_format {
+        Format::Directory => Some(hold::by_name(world, &place.manifest.project, place.storage)?.or_held(&place.manifest.project)?),
+        _ => None,
+    };
     let restored = restore::carry_out(means, &plan);
+    drop(lock);
     board.take(&run);
+    if noted {
+        note = note.and_then(|()| restore::strike(world, &run));
+    }
+    if let Err(failure) = note {
+        tracing::warn!(run = %run, "the catalog could not be told of a restore at work: {failure}");
+    }
     let mut restored = restored?;
     if restored.is_equal() && order.wanted.is_whole() {
-        let told = restore::proven(world, place.storage.as_ref(), place.manifest, &order.backup, &restored);
-        if let Err(failure) = told {
-            restored.warnings.push(format!("it could not be written down that this backup was restored: {failure}"));
-        }
+        prove(world, order, place, &mut restored);
     }
     Ok(Report { plan, restored: Some(restored), safety })
+}
+
+/// A whole backup that came back equal is proven, and it is known how long that takes.
+fn prove(world: &World, order: &Order, place: &Place<'_>, restored: &mut Restored) {
+    let look = Look { level: ProofLevel::Restored, at: world.clock.now(), took_ms: restored.took_ms, failed: None };
+    if let Err(failure) = verify::record(world, place.storage.as_ref(), &order.backup, &[look], None) {
+        restored.warnings.push(format!("it could not be written down that this backup was restored: {failure}"));
+    }
 }
 
 /// The newest roles and tablespaces of the project, where they are wanted.
@@ -198,59 +219,6 @@ fn globals(world: &World, order: &Order, means: Means<'_>) -> Result<Option<Glob
     })?;
     let manifest = manifest::read(means.storage.as_ref(), &manifest::key(&row.project, &row.file))?;
     Globals::read(means, &manifest).map(Some)
-}
-
-/// Backs up what is about to be overwritten, under the project's lock, as a backup typed by hand.
-fn safety(world: &World, order: &Order, means: Means<'_>, plan: &Plan) -> Result<Manifest> {
-    let (Some(project), To::Database(_)) = (&order.project, &order.to) else {
-        return Err(Failure::new(
-            Cause::Refused,
-            "what an in-place restore overwrites can only be backed up on a configured project's own server",
-        )
-        .hint("back it up by other means, then add --no-safety-backup"));
-    };
-    let storage = world.storage(project)?;
-    mount::ensure(world, storage.as_ref())?;
-    let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
-    let shape = DumpShape { compression: project.shape.compression, ..DumpShape::default() };
-    let mut run = Run {
-        id: RunId::random(),
-        project: project.name.clone(),
-        database: plan.database.clone(),
-        content: shape.content,
-        selection: shape.selection(),
-        trigger: Trigger::Manual,
-        schedule: None,
-        slot: None,
-        started_at: world.clock.now(),
-        finished_at: None,
-        status: RunStatus::Running,
-        attempts: 1,
-        failure: None,
-        size: None,
-        rows: None,
-    };
-    world.catalog.write(|writer| writer.start_run(&run))?;
-    let request = backup::Request {
-        run: run.id.clone(),
-        database: plan.database.clone(),
-        connect_to: plan.database.clone(),
-        shape,
-        trigger: run.trigger,
-        schedule: None,
-        slot: None,
-    };
-    let (cancel, gauge) = (means.cancel, Gauge::new());
-    let tools =
-        backup::Means { project, storage, clients: means.clients, access: means.access, lock: &lock, cancel, gauge: &gauge, said: None };
-    let made = backup::backup(world, tools, &request);
-    run.finished_at = Some(world.clock.now());
-    match &made {
-        Ok(manifest) => (run.status, run.size, run.rows) = (RunStatus::Completed, Some(manifest.backup_size_bytes), manifest.total_rows),
-        Err(failure) => (run.status, run.failure) = (RunStatus::Failed, Some(failure.clone())),
-    }
-    world.catalog.write(|writer| writer.finish_run(&run))?;
-    made.map_err(|failure| failure.context("nothing was restored, because the backup of what is there failed"))
 }
 
 /// How the target is reached, and its name.

@@ -18,6 +18,7 @@ use crate::model::run::{ANY_DATABASE, Run, RunStatus, SlotOutcome};
 use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
+use crate::ops::verify::{Looked, Verdict};
 use crate::ops::{World, mount, repair, targets};
 use crate::postgres::connection::{Access, named_by};
 use crate::postgres::session::Session;
@@ -27,6 +28,7 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
 use super::hold::{self, Hold};
+use super::looking;
 use super::{Board, Current, Gate, Retry};
 
 /// The database name under which a server's roles and tablespaces are kept.
@@ -64,6 +66,8 @@ pub struct Setting<'a> {
 pub struct Report {
     /// The runs, in order; empty where the lock was held by another.
     pub runs: Vec<(Run, Option<Manifest>)>,
+    /// What was found where the project's new backups are looked at again at once.
+    pub looked: Vec<Looked>,
     /// What pruning did, where it was reached.
     pub pruned: Option<Result<Pruned>>,
     /// The plan that waits for a person's word, where one does.
@@ -80,19 +84,34 @@ pub struct Report {
     pub outcome: SlotOutcome,
 }
 
+impl Report {
+    /// A job without runs, that ended so.
+    #[must_use]
+    pub fn nothing(outcome: SlotOutcome) -> Self {
+        Self {
+            runs: Vec::new(),
+            looked: Vec::new(),
+            pruned: None,
+            held: None,
+            suspended: Vec::new(),
+            held_by: None,
+            unrecorded: Vec::new(),
+            cut_short: false,
+            outcome,
+        }
+    }
+
+    /// Whether this run's backup was looked at again at once and not found good.
+    #[must_use]
+    pub fn is_doubtful(&self, run: &Run) -> bool {
+        self.looked.iter().any(|looked| looked.backup.id == run.id && looked.verdict != Verdict::Good)
+    }
+}
+
 /// Carries the order out, and records everything. Never fails as a whole: what went wrong stands in the report, in the catalog and in the mail.
 #[must_use]
 pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
-    let mut report = Report {
-        runs: Vec::new(),
-        pruned: None,
-        held: None,
-        suspended: Vec::new(),
-        held_by: None,
-        unrecorded: Vec::new(),
-        cut_short: false,
-        outcome: SlotOutcome::Failed,
-    };
+    let mut report = Report::nothing(SlotOutcome::Failed);
     // A panic must cost this job alone, and not without a word: the daemon would otherwise wait for its end for ever.
     let done = catch_unwind(AssertUnwindSafe(|| locked(world, order, setting, &mut report)));
     let broken = |_| {
@@ -129,6 +148,7 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
     let redactor = Redactor::new(access.secret());
     let job = Job { world, order, setting, storage, lock: &lock, clients: &clients, access: &access, redactor: &redactor };
     job.backups(report)?;
+    report.looked = looking::after(world, project, storage, &clients, &report.runs, setting.cancel)?;
     if report.runs.iter().any(|(_, manifest)| manifest.is_some()) && setting.cancel.reason().is_none() {
         let pruned = prune_after(world, project, report);
         report.pruned = Some(pruned);
@@ -140,7 +160,8 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
 fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<Pruned> {
     let mut plan = prune::plan(world, project)?;
     let good = |row: &BackupRow| {
-        report.runs.iter().any(|(run, made)| made.is_some() && run.database == row.database && run.selection == row.selection)
+        let fits = |run: &Run| run.database == row.database && run.selection == row.selection && !report.is_doubtful(run);
+        report.runs.iter().any(|(run, made)| made.is_some() && fits(run))
     };
     plan.only(good);
     if let Some(first) = plan.suspended.first() {

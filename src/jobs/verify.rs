@@ -1,15 +1,17 @@
 //! Verification by hand or by the daemon's rounds: is the storage there → look → write it down. It takes no lock: a backup never waits for it.
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{BackupRow, ProofLevel};
 use crate::model::settings::Settings;
-use crate::ops::verify::{self, Looked, Means, Verdict};
+use crate::ops::verify::{Looked, Means, Verdict};
 use crate::ops::{World, mount};
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
 use crate::stream::gauge::Gauge;
 
-use super::{Board, Current};
+use super::{Board, Current, looking};
 
 /// How to go about it.
 pub struct Setting<'a> {
@@ -49,28 +51,35 @@ pub fn run(world: &World, settings: &Settings, row: &BackupRow, level: ProofLeve
         gauge: gauge.clone(),
     });
     let means = Means { storage, clients: &clients, cancel: setting.cancel, held: setting.held, gauge: &gauge };
-    let looked = verify::verify(world, means, row, level);
+    let looked = looking::look(world, means, row, level);
     setting.board.take(&row.id);
-    let looked = looked?;
-    log(world, &looked)?;
-    Ok(looked)
+    looked
 }
 
-/// Damage goes into the audit log as well: somebody may ask one day since when it was known.
-fn log(world: &World, looked: &Looked) -> Result<()> {
-    let row = &looked.backup;
-    match &looked.verdict {
-        Verdict::Good => {
-            tracing::info!(backup = %row.id, project = row.project, took_ms = looked.took_ms, "verified: {}", verify::proves(looked.level))
-        }
-        Verdict::Gone => tracing::info!(backup = %row.id, project = row.project, "the backup was removed before it could be verified"),
-        Verdict::Unread(failure) => {
-            tracing::error!(backup = %row.id, project = row.project, cause = %failure.cause, "the backup can't be verified: {failure}");
-        }
-        Verdict::Damaged(why) => {
-            tracing::error!(backup = %row.id, project = row.project, file = row.file, "the backup is DAMAGED: {why}");
-            world.audit("verify", Some(&row.project), &row.file, &format!("damaged: {why}"))?;
+/// The backup whose turn it is to be looked at again, and when to ask next.
+///
+/// A project's backups come around one at a time, the one that nobody has looked at for longest first, each after `recheck_every`, and
+/// never faster than all of them within that time: turning it on doesn't read everything at once.
+pub fn due(world: &World, settings: &Settings) -> Result<(Option<(BackupRow, ProofLevel)>, DateTime<Utc>)> {
+    let now = world.clock.now();
+    let ages = world.catalog.read(|reader| reader.check_ages())?;
+    let mut first: Option<(DateTime<Utc>, &str, ProofLevel)> = None;
+    for age in &ages {
+        let Some(project) = settings.project(&age.project) else { continue };
+        let Some(every) = project.verify.recheck_every.and_then(|every| TimeDelta::from_std(every).ok()) else { continue };
+        let pace = every / i32::try_from(age.backups.max(1)).unwrap_or(i32::MAX);
+        let at = (age.oldest + every).max(age.newest.map_or(DateTime::<Utc>::MIN_UTC, |newest| newest + pace));
+        if first.is_none_or(|(known, ..)| at < known) {
+            let level = project.verify.after_backup.unwrap_or(ProofLevel::Checksum);
+            first = Some((at, &age.project, level));
         }
     }
-    Ok(())
+    match first {
+        Some((at, project, level)) if at <= now => {
+            let row = world.catalog.read(|reader| reader.longest_unchecked(project))?;
+            Ok((row.map(|row| (row, level)), now))
+        }
+        Some((at, ..)) => Ok((None, at)),
+        None => Ok((None, now + TimeDelta::minutes(10))),
+    }
 }

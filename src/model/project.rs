@@ -66,6 +66,19 @@ pub struct Project {
     pub checks: Vec<Check>,
 }
 
+impl Project {
+    /// Everything that has slots: the schedules in the file's order, then the drill.
+    pub fn plans(&self) -> impl Iterator<Item = &Schedule> {
+        self.schedules.iter().chain(self.drill.as_ref().map(|drill| &drill.plan))
+    }
+
+    /// Whether the slots of that name are the drill's.
+    #[must_use]
+    pub fn is_drill(&self, plan: &str) -> bool {
+        plan == super::proving::DRILL && self.drill.is_some()
+    }
+}
+
 /// How to reach the server: what libpq understands, minus the password.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Connection {

@@ -78,6 +78,8 @@ pub struct ProjectStanding {
     pub alerts: Vec<Alert>,
     /// Per database, the newest good full backup.
     pub last_good: Vec<BackupRow>,
+    /// The backup that was last restored with success, and when that was.
+    pub restored: Option<Restored>,
     /// What runs now.
     pub running: Vec<Run>,
     /// The next slot.
@@ -97,6 +99,17 @@ pub struct ProjectStanding {
     /// Its last runs, the latest first; only where one project was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<Run>,
+}
+
+/// A backup that was restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// Which.
+    pub backup: RunId,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How long that took, milliseconds: the measured recovery time.
+    pub took_ms: Option<u64>,
 }
 
 /// Mail that has not been delivered yet.
@@ -162,6 +175,7 @@ struct Seen {
     running: Vec<Run>,
     paused: HashMap<String, Pause>,
     good: Vec<BackupRow>,
+    restored: HashMap<String, Restored>,
     held: HashSet<String>,
     /// Backups with an alert of their own that are still there.
     known: HashSet<RunId>,
@@ -205,6 +219,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         running: reader.unfinished_runs()?.into_iter().map(|unfinished| unfinished.run).collect(),
         paused: reader.pauses()?.into_iter().map(|pause| (pause.project.clone(), pause)).collect(),
         good,
+        restored: reader.restored_backups()?.into_iter().map(restored).collect(),
         held,
         known,
         suspended: suspended(reader, settings)?,
@@ -222,6 +237,10 @@ fn suspended(reader: &Reader, settings: &Settings) -> Result<HashMap<String, Vec
         found.insert(name, habit::suspension(&rows));
     }
     Ok(found)
+}
+
+fn restored((backup, project, at, took_ms): (RunId, String, DateTime<Utc>, Option<u64>)) -> (String, Restored) {
+    (project, Restored { backup, at, took_ms })
 }
 
 /// Where the last test mail is noted that was accepted.
@@ -301,7 +320,7 @@ fn turning(settings: &Settings, last: Option<&Heartbeat>, now: DateTime<Utc>) ->
 fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
     // The alert of a schedule or database that is no longer configured has nobody to end it.
     let stands = |alert: &&Alert| match alert.key.of_schedule() {
-        Some(name) => project.schedules.iter().any(|plan| plan.name == name),
+        Some(name) => project.plans().any(|plan| plan.name == name),
         // What is suspicious says so by itself, as `suspended`.
         None if alert.key.of_anomaly().is_some() => false,
         None if alert.key.is_drill() => true,
@@ -332,6 +351,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         status,
         alerts,
         last_good,
+        restored: seen.restored.get(&project.name).cloned(),
         running: parts.running.into_iter().cloned().collect(),
         next: next.min(),
         paused: pause.is_some(),

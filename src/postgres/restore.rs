@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::connection::{Access, HostPort, PASSFILE_FD};
@@ -55,12 +56,25 @@ pub struct Form {
     pub no_owner: bool,
     /// GRANT and REVOKE are left out.
     pub no_privileges: bool,
+    /// Everything goes into the default tablespace.
+    pub no_tablespaces: bool,
     /// Foreign keys aren't checked while rows alone are loaded; a superuser may do so.
     pub disable_triggers: bool,
     /// Connections that restore in parallel, at least 1; more need a file to read.
     pub jobs: u32,
     /// The entries to restore, as `pg_restore -L` reads them; `None` is all of them.
     pub list: Option<Arc<OwnedFd>>,
+}
+
+/// Where `pg_restore` finds the archive.
+#[derive(Debug, Clone, Copy)]
+pub enum Archive<'a> {
+    /// In its input.
+    Pipe,
+    /// In a file, which need not have a name any more.
+    File(&'a Arc<OwnedFd>),
+    /// In a folder: the directory format.
+    Folder(&'a Path),
 }
 
 /// One restore to be started.
@@ -81,9 +95,9 @@ pub struct Restore<'a> {
 }
 
 impl Restore<'_> {
-    /// `pg_restore` reading the archive from its input, or from a file that need not have a name any more.
+    /// `pg_restore`.
     #[must_use]
-    pub fn archive(&self, file: Option<&Arc<OwnedFd>>) -> Spec {
+    pub fn archive(&self, archive: Archive<'_>) -> Spec {
         let form = self.form;
         let name = application_name(self.run);
         let mut spec = self.access.spec(self.client, &self.client.pg_restore(), Some(self.database), &name, Some(self.reached));
@@ -96,6 +110,7 @@ impl Restore<'_> {
             (form.clean, "--if-exists"),
             (form.no_owner, "--no-owner"),
             (form.no_privileges, "--no-privileges"),
+            (form.no_tablespaces, "--no-tablespaces"),
             (form.halves == Halves::Schema, "--schema-only"),
             (form.halves == Halves::Data, "--data-only"),
             (form.halves == Halves::Data && form.disable_triggers, "--disable-triggers"),
@@ -107,12 +122,15 @@ impl Restore<'_> {
         if form.list.is_some() {
             add(&format!("--use-list=/proc/self/fd/{LIST_FD}"));
         }
-        if file.is_some() {
-            add(&format!("/proc/self/fd/{ARCHIVE_FD}"));
+        match archive {
+            Archive::Pipe => spec.stdin = Input::Piped,
+            Archive::File(file) => {
+                add(&format!("/proc/self/fd/{ARCHIVE_FD}"));
+                spec.inherit.push((Arc::clone(file), ARCHIVE_FD));
+            }
+            Archive::Folder(path) => spec.args.push(path.into()),
         }
-        spec.stdin = if file.is_some() { Input::Null } else { Input::Piped };
         spec.stdout = Output::Null;
-        spec.inherit.extend(file.map(|file| (Arc::clone(file), ARCHIVE_FD)));
         spec.inherit.extend(form.list.iter().map(|list| (Arc::clone(list), LIST_FD)));
         spec
     }

@@ -17,7 +17,7 @@ use super::connection::Access;
 use super::version::{Clients, major};
 
 /// The watcher. It gets the folder and the server's programs, says `ready` once the server takes connections, and then waits for the end
-/// of its input. What went wrong goes to stderr before the folder goes.
+/// of its input. What went wrong goes to stderr before the folder goes. When pgdumpd is gone, there is nobody to read either.
 const WATCHER: &str = r#"
 dir=$1 bin=$2 server=
 clean() {
@@ -26,6 +26,7 @@ clean() {
 }
 fail() { tail -n 20 "$dir/log" >&2; clean; exit 1; }
 trap 'clean; exit 1' HUP INT TERM
+trap '' PIPE
 cd "$dir" || exit 1
 "$bin/initdb" -D "$dir/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >log 2>&1 </dev/null || fail
 "$bin/postgres" -D "$dir/data" -k "$dir" -c listen_addresses= -c unix_socket_permissions=0700 -c port=5432 \
@@ -67,7 +68,7 @@ pub struct Throwaway {
 #[must_use]
 pub fn places(state_dir: &Path) -> Vec<PathBuf> {
     let state = state_dir.join("scratch");
-    let short = state.as_os_str().len() + PREFIX.len() + 40 < LONGEST_SOCKET;
+    let short = state.as_os_str().len() + PREFIX.len() + 30 < LONGEST_SOCKET;
     let temporary = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
     let own = (!is_root() && short).then_some(state);
     own.into_iter().chain([temporary]).collect()

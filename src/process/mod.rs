@@ -6,6 +6,7 @@ mod cancel;
 mod child;
 mod exit;
 mod identity;
+pub mod memory;
 mod run;
 mod stderr;
 

@@ -8,7 +8,7 @@ fn the_newest_of_each_level_stays_through_pruning() {
     let ids: Vec<String> = (0..5).map(|_| stage.backup()).collect();
     stage.run(&["verify", &ids[0], "--level", "read"], 0);
     stage.run(&["verify", &ids[1], "--level", "read"], 0);
-    stage.run(&["verify", &ids[2]], 0);
+    stage.run(&["verify", &ids[2], "--level", "checksum"], 0);
     stage.configure("retention = { keep_last = 1 }");
     stage.run(&["prune", "shop", "--confirm"], 0);
     let left: Vec<String> = stage.rig.backups().iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect();

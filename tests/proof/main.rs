@@ -15,4 +15,5 @@ mod stage;
 
 mod drill;
 mod keeping;
+mod rounds;
 mod verify;

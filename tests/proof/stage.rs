@@ -88,6 +88,15 @@ impl Stage {
         std::fs::write(self.file(id), bytes).unwrap();
     }
 
+    /// How many slots of a schedule ended so, as the diary tells.
+    pub(crate) fn slots(&self, schedule: &str, outcome: &str) -> i64 {
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let catalog = rusqlite::Connection::open_with_flags(self.rig.state().join("catalog.db"), flags).unwrap();
+        catalog.busy_timeout(Duration::from_secs(30)).unwrap();
+        let sql = "select count(*) from slots where schedule = ?1 and outcome = ?2";
+        catalog.query_row(sql, [schedule, outcome], |row| row.get(0)).unwrap()
+    }
+
     /// Runs a command that must end with this code.
     pub(crate) fn run(&self, words: &[&str], code: i32) -> Ended {
         let ended = self.rig.run(words);

@@ -11,15 +11,15 @@ fn a_good_backup_is_proven_level_by_level() {
     let stage = Stage::new("");
     let id = stage.backup();
     assert_eq!(stage.row(&id)["proof"], "whole");
-    let said = stage.run(&["verify", &id], 0).stdout;
+    let said = stage.run(&["verify", &id, "--level", "checksum"], 0).stdout;
     assert!(said.contains("good") && said.contains("its stored bytes are the ones that were written"), "{said}");
     assert_eq!((&stage.row(&id)["proof"], &stage.proof(&id).unwrap()["level"]), (&"checksum".into(), &"checksum".into()));
-    let said = stage.run(&["verify", "shop@latest", "--level", "read"], 0).stdout;
+    let said = stage.run(&["verify", "shop@latest"], 0).stdout;
     assert!(said.contains("pg_restore reads them to the end"), "{said}");
     let row = stage.row(&id);
     assert_eq!(row["proof"], "read");
     assert!(row["checked_at"].is_string() && row["damaged"].is_null(), "{row}");
-    let json = stage.run(&["verify", "--all", "--json"], 0).json();
+    let json = stage.run(&["verify", "--all", "--level", "checksum", "--json"], 0).json();
     assert_eq!((&json["success"], &json["backups"][0]["verdict"]), (&true.into(), &"good".into()));
     assert_eq!(stage.row(&id)["proof"], "read", "a lower look takes nothing away");
     let shown = stage.run(&["show", &id], 0).stdout;
@@ -77,7 +77,7 @@ fn f31_one_flipped_byte_is_found_named_and_told() {
     // One mail, that says which, which check, and what is left.
     let mails = stage.mails("DAMAGED shop");
     assert_eq!(mails.len(), 1, "{mails:?}");
-    for words in ["SHA-256", "pgdumpd verify", "There is no other good backup of it"] {
+    for words in ["SHA-256", &format!("verify {id} --level read"), "There is no other good backup of it"] {
         assert!(mails[0].contains(words), "{words}: {}", mails[0]);
     }
     // It never counts as kept, and never goes by itself.
@@ -89,7 +89,7 @@ fn f31_one_flipped_byte_is_found_named_and_told() {
     assert!(latest.contains(&newest), "{latest}");
     // Put right again, it counts again, and somebody hears of it.
     stage.flip(&id);
-    stage.run(&["verify", &id], 0);
+    stage.run(&["verify", &id, "--level", "checksum"], 0);
     assert!(stage.row(&id)["damaged"].is_null());
     assert_eq!(stage.mails("OK shop: a backup").len(), 1);
     stage.run(&["status"], 0);
@@ -152,7 +152,7 @@ fn an_archive_that_only_pg_restore_refuses_is_damaged_and_one_it_never_saw_is_no
     stage.configure(&scripted("#!/bin/sh\ncat >/dev/null\necho 'pg_restore: error: no luck today' >&2\nexit 1\n"));
     let ended = stage.run(&["verify", &id, "--level", "read"], 1);
     assert!(ended.stdout.contains("DAMAGED: pg_restore can't read it to its end: pg_restore: error: no luck today"), "{ended:?}");
-    stage.run(&["verify", &id], 0);
+    stage.run(&["verify", &id, "--level", "checksum"], 0);
     assert!(stage.row(&id)["damaged"].is_string(), "intact bytes don't mend that");
     stage.configure("");
     stage.run(&["verify", &id, "--level", "read"], 0);
@@ -179,7 +179,7 @@ fn a_read_error_is_no_damage() {
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o", "/dev/null", "-P"]).arg(&file).args(["-e", "trace=read", "-e", &inject]);
         let binary = stage.rig.command();
-        command.arg(binary.get_program()).args(["verify", &id]);
+        command.arg(binary.get_program()).args(["verify", &id, "--level", "checksum"]);
         command.env_clear().envs(stage.rig.env.iter().map(|(key, value)| (key, value)));
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);

@@ -115,6 +115,24 @@ fn f48_what_a_killed_restore_leaves_is_removed_by_the_next_one() {
 }
 
 #[test]
+fn f48_what_a_killed_restore_leaves_is_removed_by_the_daemons_start() {
+    let scene = Scene::new(SLOW);
+    let mut running = scene.start("shop", &["--replace"]);
+    wait_until(LONG, || String::from("a row that takes long"), || sleeping(&scene) > 0);
+    running.signal("KILL");
+    running.wait();
+    assert_eq!(scene.databases().len(), 2);
+    wait_until(
+        LONG,
+        || String::from("the session of the killed one ends"),
+        || scene.cluster.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd/% beside'") == "0",
+    );
+    let serving = scene.rig.serve();
+    wait_until(LONG, || format!("the database that was left: {}", serving.log()), || scene.databases() == ["shop"]);
+    assert_eq!(scene.cluster.psql_in("shop", "select count(*) from z"), "2");
+}
+
+#[test]
 fn f48_a_server_that_stops_half_way_is_told_and_the_target_is_as_it_was() {
     let scene = Scene::new(SLOW);
     scene.cluster.psql("create database target");

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, Statement, named_params, params};
 
 use super::value::{Time, Word, bind, bind_page, collect, conditions, count, int};
 use super::{Reader, Writer};
-use crate::catalog::{BackupFilter, Page, ProjectTotals, Sort};
+use crate::catalog::{BackupFilter, CheckAge, Page, ProjectTotals, Sort};
 use crate::error::Result;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
@@ -69,6 +69,41 @@ impl Reader {
     pub fn project_backups(&self, project: &str) -> Result<Vec<BackupRow>> {
         let filter = BackupFilter { project: Some(project.to_owned()), ..BackupFilter::default() };
         self.backups(&filter, Sort::Date, Page::all())
+    }
+
+    /// How long each project's backups have gone without a look.
+    pub fn check_ages(&self) -> Result<Vec<CheckAge>> {
+        let sql = "SELECT project, count(*), min(coalesce(checked_at, finished_at)), max(checked_at) FROM backups GROUP BY project";
+        self.ask("asking when backups were looked at", |db| {
+            let age = |row: &Row<'_>| {
+                Ok(CheckAge {
+                    project: row.get(0)?,
+                    backups: count(row.get(1)?),
+                    oldest: row.get::<_, Time>(2)?.0,
+                    newest: row.get::<_, Option<Time>>(3)?.map(|time| time.0),
+                })
+            };
+            db.prepare_cached(sql)?.query_map([], age)?.collect()
+        })
+    }
+
+    /// The backup of a project that nobody has looked at for longest.
+    pub fn longest_unchecked(&self, project: &str) -> Result<Option<BackupRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM backups WHERE project = ?1 ORDER BY coalesce(checked_at, finished_at), id LIMIT 1");
+        self.ask("asking for the longest unchecked backup", |db| db.prepare_cached(&sql)?.query_row([project], backup).optional())
+    }
+
+    /// Of each project the backup that was last restored with success: id, project, when, and how many milliseconds it took.
+    pub fn restored_backups(&self) -> Result<Vec<(RunId, String, DateTime<Utc>, Option<u64>)>> {
+        // SQLite takes the bare columns from the row of the maximum.
+        let sql = "SELECT id, project, max(restored_at), restore_ms FROM backups WHERE restored_at IS NOT NULL GROUP BY project";
+        self.ask("asking what was restored", |db| {
+            let entry = |row: &Row<'_>| {
+                let took = row.get::<_, Option<i64>>(3)?.map(count);
+                Ok((RunId(row.get(0)?), row.get(1)?, row.get::<_, Time>(2)?.0, took))
+            };
+            db.prepare_cached(sql)?.query_map([], entry)?.collect()
+        })
     }
 
     /// Every backup that counts as damaged.

@@ -128,4 +128,5 @@ ALTER TABLE backups ADD COLUMN restored_at INTEGER;
 ALTER TABLE backups ADD COLUMN restore_ms INTEGER;
 ", "
 CREATE INDEX backups_damaged ON backups (started_at) WHERE damaged IS NOT NULL;
+CREATE INDEX backups_restored ON backups (project) WHERE restored_at IS NOT NULL;
 "];

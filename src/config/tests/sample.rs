@@ -6,7 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::{settings, told};
 use crate::config::item::defaults;
-use crate::config::keys::{ANOMALY, DAEMON, LIMITS, PROJECT, RETENTION, SCHEDULE, SECTIONS, SMTP, STORAGE, Section};
+use crate::config::keys::{ANOMALY, CHECK, DAEMON, DRILL, LIMITS, PROJECT, RETENTION, SCHEDULE, SECTIONS, SMTP, STORAGE, Section, VERIFY};
 use crate::config::reference;
 use crate::config::report::{Place, Report};
 
@@ -48,6 +48,9 @@ fn the_sample_has_every_key_and_no_other() {
     take(&SMTP, root["smtp"].get_ref());
     take(&PROJECT, root["defaults"].get_ref());
     take(&LIMITS, root["defaults"].get_ref()["limits"].get_ref());
+    take(&VERIFY, root["defaults"].get_ref()["verify"].get_ref());
+    take(&DRILL, root["project"].get_ref()[0].get_ref()["drill"].get_ref());
+    take(&CHECK, root["project"].get_ref()[0].get_ref()["check"].get_ref()[0].get_ref());
     take(&ANOMALY, root["defaults"].get_ref()["anomaly"].get_ref());
     take(&PROJECT, root["project"].get_ref()[0].get_ref());
     take(&RETENTION, root["project"].get_ref()[0].get_ref()["retention"].get_ref());
@@ -108,6 +111,9 @@ fn every_key_is_read_by_its_section() {
         (&RETENTION, "[defaults.retention]"),
         (&ANOMALY, "[defaults.anomaly]"),
         (&LIMITS, "[defaults.limits]"),
+        (&VERIFY, "[defaults.verify]"),
+        (&DRILL, "[defaults.drill]"),
+        (&CHECK, "[[defaults.check]]"),
     ] {
         for key in section.keys() {
             let told = told(&format!("{open}\n{} = 1979-05-27\n", key.name));

@@ -20,8 +20,6 @@ pub struct Suspicious {
     pub id: String,
     /// When the first of them was told.
     pub since: DateTime<Utc>,
-    /// Whether it has been told before.
-    pub is_reminder: bool,
     /// How many in a row, this one included.
     pub in_row: u32,
     /// The suspicious backup.
@@ -99,7 +97,11 @@ impl Suspicious {
         let about = &self.about;
         let mut commands = vec![("see its tables", command(about, &["show", &self.id, "--tables"]))];
         if let Some(normal) = &self.normal_id {
-            commands.push(("and of the last normal one", command(about, &["show", normal, "--tables"])));
+            commands.push(("see what changed", command(about, &["diff", normal, &self.id])));
+        }
+        if let (Some(id), Some(normal)) = (&self.normal_id, &self.normal) {
+            let words = ["restore", id, "--to", &normal.database, "--table", "TABLE", "--on-conflict", "skip"];
+            commands.push(("put lost rows back", command(about, &words)));
         }
         commands.push(("it is meant to be so", command(about, &["accept", &self.id])));
         commands

@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use super::*;
 use crate::error::Cause;
 
+mod doubt;
 mod others;
 
 fn at(day: u32, hour: u32, minute: u32) -> DateTime<Utc> {

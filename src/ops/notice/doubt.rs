@@ -56,7 +56,6 @@ pub(super) fn letters(tx: &Reader, project: &Project, about: &About, changes: &[
                 why: change.after.message.clone().unwrap_or_default(),
                 id,
                 since: change.after.since,
-                is_reminder: change.kind == NoticeKind::Reminder,
                 in_row: change.after.failures_in_row,
                 backup: facts::last_good(row),
                 normal_id: normal.as_ref().map(|row| row.id.to_string()),

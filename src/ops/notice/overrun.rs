@@ -43,7 +43,9 @@ pub fn overruns(world: &World, desk: &Desk<'_>, skipped: &[SlotKey], claimed: &[
     world.catalog.write(|tx| {
         let mut letters = Vec::new();
         for (slot, event) in &due {
-            let Some(project) = desk.settings.project(&slot.project) else { continue };
+            // A drill that is skipped costs no backup.
+            let project = desk.settings.project(&slot.project).filter(|project| !project.is_drill(&slot.schedule));
+            let Some(project) = project else { continue };
             let key = AlertKey::schedule(&slot.project, &slot.schedule);
             let before = known(tx, &key)?.unwrap_or_else(|| Alert::new(key, now));
             let (after, kind) = alert::decide(&before, event, project.notify.reminder, now);

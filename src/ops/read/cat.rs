@@ -11,15 +11,18 @@ use super::{Out, Rows};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::Manifest;
 use crate::model::dump::{Content, Format};
-use crate::ops::entries::{Behind, Source, entries, named, open};
+use crate::ops::entries::{Behind, entries, named, open};
 use crate::postgres::archive::block::Blocks;
 use crate::postgres::archive::copy_rows::{self, Ended};
 use crate::postgres::archive::ddl;
 use crate::postgres::archive::name::{Finder, Wanted, shown};
 use crate::postgres::archive::script::{self, Script};
 use crate::postgres::archive::statement::{self, Qualified, Shape};
-use crate::postgres::archive::toc::Data;
+use crate::postgres::archive::toc::{self, Data};
 use crate::storage::Storage;
+
+/// The endings of a directory dump's compressed files.
+const PACKED: [&str; 3] = [".gz", ".lz4", ".zst"];
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,8 @@ struct Survey {
     shapes: BTreeMap<Qualified, Vec<(String, Shape)>>,
     /// The kind of what has the wanted name.
     kind: Option<String>,
+    /// A custom archive's header.
+    header: Option<toc::Header>,
 }
 
 /// One table's rows.
@@ -101,7 +106,7 @@ pub fn cat(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted, output: 
     let shapes = survey.shapes.get(&first.table).map(Vec::as_slice).unwrap_or_default();
     let mut writer = Writer::begin(output, &columns, shapes, sink).map_err(|error| Failure::from_io("writing the rows", error));
     let written = match &mut writer {
-        Ok(writer) => read_pieces(storage, manifest, &survey.pieces, writer).and_then(|()| writer.finish().map_err(Ended::Taker)),
+        Ok(writer) => read_pieces(storage, manifest, &survey, writer).and_then(|()| writer.finish().map_err(Ended::Taker)),
         Err(failure) => return Err(failure.clone()),
     };
     let closed = match written {
@@ -179,7 +184,7 @@ fn survey(storage: &dyn Storage, manifest: &Manifest, table: &Qualified, leaves:
         }
         return Ok(survey);
     }
-    entries(storage, manifest, &mut |entry| {
+    let behind = entries(storage, manifest, &mut |entry| {
         let name = (entry.namespace.clone().unwrap_or_default(), entry.tag.clone());
         if !leaves.contains(&name) {
             return;
@@ -195,6 +200,7 @@ fn survey(storage: &dyn Storage, manifest: &Manifest, table: &Qualified, leaves:
             survey.kind = Some(entry.desc).filter(|_| name == *table).or(survey.kind.take());
         }
     })?;
+    survey.header = if let Behind::Blocks(_, header, _) = behind { Some(header) } else { None };
     Ok(survey)
 }
 
@@ -217,10 +223,11 @@ impl Survey {
 }
 
 /// Reads the rows of one table after another, in the archive's order.
-fn read_pieces(storage: &dyn Storage, manifest: &Manifest, pieces: &[Piece], writer: &mut Writer<'_>) -> Result<(), Ended> {
-    if manifest.dump_format == Format::Custom {
+fn read_pieces(storage: &dyn Storage, manifest: &Manifest, survey: &Survey, writer: &mut Writer<'_>) -> Result<(), Ended> {
+    let pieces = &survey.pieces;
+    if let Some(header) = &survey.header {
         for piece in pieces {
-            writer.copy(manifest, piece, &mut *block(storage, manifest, piece)?)?;
+            writer.copy(manifest, piece, &mut *block(storage, manifest, header, piece)?)?;
         }
         return Ok(());
     }
@@ -245,13 +252,13 @@ fn read_pieces(storage: &dyn Storage, manifest: &Manifest, pieces: &[Piece], wri
             let words = format!("{} lacks the rows of {}", manifest.backup_file, left.first().map_or(String::new(), |piece| piece.name()));
             return Err(Failure::new(Cause::Damaged, words).hint("take another backup").into());
         };
-        let plain = name.strip_suffix(".gz").unwrap_or(&name);
+        let (plain, ending) = PACKED.iter().find_map(|ending| Some((name.strip_suffix(ending)?, *ending))).unwrap_or((&name, ""));
         if let Some(at) = left.iter().position(|piece| piece.file.as_deref() == Some(plain)) {
             let piece = left.remove(at);
-            if plain == name {
-                writer.copy(manifest, piece, &mut members)?;
-            } else {
-                writer.copy(manifest, piece, &mut flate2::read::MultiGzDecoder::new(&mut members))?;
+            match ending {
+                "" => writer.copy(manifest, piece, &mut members)?,
+                ".gz" => writer.copy(manifest, piece, &mut flate2::read::MultiGzDecoder::new(&mut members))?,
+                _ => return Err(packed(manifest, piece).into()),
             }
         }
     }
@@ -259,14 +266,15 @@ fn read_pieces(storage: &dyn Storage, manifest: &Manifest, pieces: &[Piece], wri
 }
 
 /// A table's rows in a custom archive: from their place in the manifest, or, where an older pgdumpd noted none, by walking there.
-fn block(storage: &dyn Storage, manifest: &Manifest, piece: &Piece) -> Result<Box<dyn Read + Send>> {
-    let Behind::Blocks(source, header, end) = entries(storage, manifest, &mut |_| ())? else {
-        return Err(Failure::new(Cause::Damaged, format!("{} is no custom archive", manifest.backup_file)));
-    };
+fn block(storage: &dyn Storage, manifest: &Manifest, header: &toc::Header, piece: &Piece) -> Result<Box<dyn Read + Send>> {
     let known = manifest.tables.iter().find(|table| table.dump_id == Some(piece.id)).and_then(|table| table.offset);
-    let Some(offset) = known else { return Blocks::new(source, &header, end).find(piece.id) };
-    drop::<Source>(source);
-    let there = open(storage, manifest, offset).and_then(|source| Blocks::new(source, &header, offset).here(piece.id));
+    let Some(offset) = known else {
+        let Behind::Blocks(source, header, end) = entries(storage, manifest, &mut |_| ())? else {
+            return Err(Failure::new(Cause::Damaged, format!("{} is no custom archive", manifest.backup_file)));
+        };
+        return Blocks::new(source, &header, end).find(piece.id);
+    };
+    let there = open(storage, manifest, offset).and_then(|source| Blocks::new(source, header, offset).here(piece.id));
     there.map_err(|failure| {
         let words = format!("the manifest places the rows of {} at byte {offset}: {}", piece.name(), failure.message);
         Failure { message: words, ..failure }
@@ -344,6 +352,12 @@ fn no_rows(manifest: &Manifest, (schema, name): &Qualified, kind: Option<&str>) 
         Some(kind) => format!("{table} is a {}: the backup holds its definition, no rows", kind.to_lowercase()),
     };
     Failure::new(Cause::NotFound, words).hint(format!("pgdumpd show {} --ddl '{}'", manifest.backup_id, table.replace('\'', "'\\''")))
+}
+
+/// Why a compressed member can't be read.
+fn packed(manifest: &Manifest, piece: &Piece) -> Failure {
+    let words = format!("{}: pg_dump compressed the rows of {} in a way that pgdumpd doesn't unpack", manifest.backup_file, piece.name());
+    Failure::new(Cause::NotFound, words).hint("unpack the tar into a folder, and read that with pg_restore --data-only --table=TABLE")
 }
 
 /// Why rows can't be written one below another, or not at all.

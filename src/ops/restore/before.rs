@@ -5,10 +5,14 @@ use std::time::Instant;
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::dump::Format;
+use crate::model::project::Limits;
 use crate::postgres::archive::toc::Entry;
+use crate::postgres::connection::Access;
 use crate::postgres::content::Holds;
 use crate::postgres::dump::beside;
 use crate::postgres::session::Session;
+use crate::postgres::version::Clients;
+use crate::process::Cancel;
 use crate::units::show_size;
 
 use super::{Globals, Means, Recipe, Wanted, scratch};
@@ -16,19 +20,35 @@ use super::{Globals, Means, Recipe, Wanted, scratch};
 /// Databases that every server has, to ask from.
 const USUAL: [&str; 2] = ["postgres", "template1"];
 
+/// How a server is asked.
+#[derive(Clone, Copy)]
+pub(super) struct Server<'a> {
+    pub(super) clients: &'a Clients,
+    pub(super) access: &'a Access,
+    pub(super) limits: &'a Limits,
+    pub(super) cancel: &'a Cancel,
+    /// What the session is called there.
+    pub(super) name: &'a str,
+}
+
 /// A session in a database that isn't the target: that can be made, renamed and dropped only from outside.
 pub(super) fn maintenance(means: Means<'_>, target: &str) -> Result<Session> {
+    let Means { clients, access, limits, cancel, .. } = means;
+    outside(Server { clients, access, limits, cancel, name: &beside(means.run) }, target, Some(&means.manifest.database_name))
+}
+
+/// The same without a backup at hand; `known` is a database that may be there.
+pub(super) fn outside(server: Server<'_>, target: &str, known: Option<&str>) -> Result<Session> {
     let began = Instant::now();
-    let own = means.access.database();
-    let dumped = means.manifest.database_name.as_str();
-    let mut candidates: Vec<&str> = USUAL.into_iter().chain(own.as_deref()).chain([dumped]).filter(|name| *name != target).collect();
+    let own = server.access.database();
+    let mut candidates: Vec<&str> = USUAL.into_iter().chain(own.as_deref()).chain(known).filter(|name| *name != target).collect();
     candidates.dedup();
     let mut first = None;
     for database in candidates {
-        match Session::open(means.clients.newest(), means.access, Some(database), &beside(means.run), means.limits, means.cancel) {
+        match Session::open(server.clients.newest(), server.access, Some(database), server.name, server.limits, server.cancel) {
             Ok(session) => return Ok(session),
             // A server that doesn't answer won't do so for another database either.
-            Err(failure) if failure.cause == Cause::Connection && began.elapsed() < means.limits.connect / 2 => {
+            Err(failure) if failure.cause == Cause::Connection && began.elapsed() < server.limits.connect / 2 => {
                 first.get_or_insert(failure);
             }
             Err(failure) => return Err(first.unwrap_or(failure)),
@@ -76,9 +96,17 @@ pub(super) fn server(means: Means<'_>, session: &mut Session, recipe: &Recipe, w
     let entries = recipe.entries();
     extensions(session, &entries)?;
     roles(session, &entries, wanted, globals)?;
+    if !wanted.no_tablespaces {
+        tablespaces(session, &entries, globals)?;
+    }
     connections(session, wanted)?;
     room(means, session)?;
-    if means.manifest.dump_format == Format::Tar || (wanted.jobs > 1 && means.manifest.dump_format == Format::Custom) {
+    let unpacks = match means.manifest.dump_format {
+        Format::Plain => false,
+        Format::Custom => wanted.jobs > 1,
+        Format::Tar | Format::Directory => true,
+    };
+    if unpacks {
         scratch::room(means)?;
     }
     Ok(())
@@ -147,6 +175,20 @@ fn grantees(defn: &str) -> Vec<String> {
         }
     }
     found
+}
+
+fn tablespaces(session: &mut Session, entries: &[&Entry], globals: Option<&Globals>) -> Result<()> {
+    let mut names: Vec<&str> = entries.iter().filter_map(|entry| entry.tablespace.as_deref()).filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.retain(|name| !globals.is_some_and(|globals| globals.tablespaces.iter().any(|made| made == name)));
+    let missing = session.missing_tablespaces(&names)?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let words = format!("the server {} lacks tablespaces that the backup names: {}", session.server().reached, missing.join(", "));
+    Err(Failure::new(Cause::Refused, words)
+        .hint("make them (CREATE TABLESPACE), or let everything go into the default one with --no-tablespaces"))
 }
 
 /// The tool's connections, its leader's, and one to look at what came of it.

@@ -11,7 +11,6 @@ mod globals;
 mod leftovers;
 mod place;
 mod plan;
-mod proven;
 mod recipe;
 mod scratch;
 mod source;
@@ -34,10 +33,9 @@ use crate::stream::gauge::Gauge;
 use super::compare::{Compared, Comparison};
 
 pub use globals::Globals;
-pub use leftovers::clear;
+pub use leftovers::{Unfinished, clear, note, noted, strike};
 pub use place::carry_out;
 pub use plan::{Occupied, Order, Plan, Way, plan};
-pub use proven::proven;
 pub use recipe::Recipe;
 
 /// What a restore works with.
@@ -82,6 +80,8 @@ pub struct Wanted {
     pub no_owner: bool,
     /// GRANT and REVOKE are left out.
     pub no_privileges: bool,
+    /// Everything goes into the default tablespace.
+    pub no_tablespaces: bool,
     /// Whether the planner's statistics are made afterwards.
     pub analyze: bool,
 }
@@ -97,6 +97,7 @@ impl Default for Wanted {
             at_error: AtError::Stop,
             no_owner: false,
             no_privileges: false,
+            no_tablespaces: false,
             analyze: true,
         }
     }

@@ -87,7 +87,7 @@ pub(super) fn recipe(means: Means<'_>, wanted: &Wanted, server: &Server) -> Resu
         script_fits(means, wanted)?;
     }
     let mut warnings: Vec<String> = chosen.iter().flat_map(|chosen| chosen.warnings.clone()).collect();
-    if wanted.jobs > 1 && manifest.dump_format != Format::Custom {
+    if wanted.jobs > 1 && !matches!(manifest.dump_format, Format::Custom | Format::Directory) {
         warnings.push(format!("a backup in the {} format is restored by one connection, not {}", manifest.dump_format.word(), wanted.jobs));
     }
     Ok(Recipe { client, server: server.clone(), toc, chosen, warnings })
@@ -100,9 +100,9 @@ fn script_fits(means: Means<'_>, wanted: &Wanted) -> Result<()> {
         return Err(Failure::new(Cause::Refused, "this plain dump was made with --create: it would go into a database of its own choice")
             .hint(format!("restore it by hand: {}", means.manifest.restore_command)));
     }
-    if wanted.halves != Halves::Both || wanted.no_owner || wanted.no_privileges {
+    if wanted.halves != Halves::Both || wanted.no_owner || wanted.no_privileges || wanted.no_tablespaces {
         return Err(Failure::new(Cause::Refused, "a plain dump is a script: nothing can be left out of it")
-            .hint("restore it without --data-only, --schema-only, --no-owner and --no-privileges"));
+            .hint("restore it without --data-only, --schema-only, --no-owner, --no-privileges and --no-tablespaces"));
     }
     Ok(())
 }

@@ -156,3 +156,78 @@ impl<R: BufRead + Send> Read for Pieces<R> {
         Ok(filled)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::postgres::archive::toc::Kind;
+
+    fn header(packing: Packing) -> Header {
+        let text = String::new;
+        Header {
+            minor: 14,
+            revision: 0,
+            int_size: 4,
+            offset_size: 8,
+            kind: Kind::Custom,
+            packing,
+            database: text(),
+            server_version: text(),
+            pg_dump_version: text(),
+        }
+    }
+
+    fn int(value: u8) -> Vec<u8> {
+        vec![0, value, 0, 0, 0]
+    }
+
+    /// A table, two large objects, and a table in two pieces.
+    fn blocks() -> Vec<u8> {
+        let table = |id: u8, pieces: &[&[u8]]| {
+            let pieces: Vec<u8> = pieces.iter().flat_map(|piece| [int(piece.len() as u8), piece.to_vec()].concat()).collect();
+            [vec![1], int(id), pieces, int(0)].concat()
+        };
+        let objects = [vec![3], int(8), int(44), int(2), b"ab".to_vec(), int(0), int(45), int(0), int(0)].concat();
+        [table(7, &[b"first"]), objects, table(9, &[b"sec", b"ond"])].concat()
+    }
+
+    fn read(blocks: Result<Box<dyn Read + Send>>) -> std::result::Result<String, String> {
+        let mut text = String::new();
+        blocks.map_err(|failure| failure.message)?.read_to_string(&mut text).map_err(|error| error.to_string())?;
+        Ok(text)
+    }
+
+    #[test]
+    fn a_block_is_found_by_its_place_or_by_walking() {
+        let open = |bytes: Vec<u8>, at: u64| Blocks::new(io::Cursor::new(bytes), &header(Packing::None), at);
+        let bytes = blocks();
+        assert_eq!(read(open(bytes.clone(), 0).find(7)).unwrap(), "first");
+        assert_eq!(read(open(bytes.clone(), 0).find(9)).unwrap(), "second");
+        assert_eq!(read(open(bytes.clone(), 0).here(7)).unwrap(), "first");
+        let place = bytes.len() - 27;
+        assert_eq!(read(open(bytes[place..].to_vec(), place as u64).here(9)).unwrap(), "second");
+        assert!(read(open(bytes.clone(), 0).here(9)).unwrap_err().ends_with("the data of entry 9 is not there"));
+        assert!(read(open(bytes.clone(), 0).find(5)).unwrap_err().ends_with("the data of entry 5 is missing"));
+        assert!(
+            read(open(bytes[1..].to_vec(), 1).here(7))
+                .unwrap_err()
+                .starts_with("the archive is broken at byte 2: a block of the unknown type 0")
+        );
+        for end in 0..bytes.len() {
+            assert!(read(open(bytes[..end].to_vec(), 0).find(9)).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn rows_that_pg_dump_packed_are_unpacked_or_refused() {
+        let mut packed = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        io::Write::write_all(&mut packed, b"rows").unwrap();
+        let packed = packed.finish().unwrap();
+        let bytes = [vec![1], int(7), int(packed.len() as u8), packed, int(0)].concat();
+        let open = |packing| Blocks::new(io::Cursor::new(bytes.clone()), &header(packing), 0).here(7);
+        assert_eq!(read(open(Packing::Zlib)).unwrap(), "rows");
+        assert!(read(open(Packing::Zstd)).is_err());
+        let failure = open(Packing::Lz4).err().unwrap();
+        assert!(failure.message.contains("in a way that pgdumpd doesn't unpack") && failure.hint.unwrap().contains("pg_restore"));
+    }
+}

@@ -1,0 +1,112 @@
+//! Proof on schedule: drills that are due, and the rounds on which stored backups are looked at again.
+//!
+//! The rounds are one thread of low priority that looks at one backup at a time and stands still while a dump runs or waits.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::config;
+use crate::error::Result;
+use crate::jobs::scheduled::{Order, Report};
+use crate::jobs::verify::{self, Setting};
+use crate::jobs::{Board, drill};
+use crate::model::run::SlotOutcome;
+use crate::model::settings::Settings;
+use crate::ops::World;
+use crate::ops::notice::{self, Desk};
+use crate::ops::verify::Verdict;
+use crate::process::{Cancel, CancelReason};
+
+/// After a backup that could not be looked at, for a disk that isn't there, nothing is looked at for so long.
+const PAUSE: TimeDelta = TimeDelta::minutes(10);
+
+/// How much less important the rounds are to the processor than anything else.
+const NICE: i32 = 15;
+
+/// Carries out the drill of a due slot and tells of it.
+pub(super) fn drill(world: &World, desk: &Desk<'_>, order: &Order, cancel: &Cancel, board: &Board) -> Report {
+    let done = catch_unwind(AssertUnwindSafe(|| {
+        let (drilled, outcome) = drill::slot(world, desk.settings, &order.project, cancel, board)?;
+        notice::drilled(world, desk, &order.project.name, &drilled)?;
+        Ok(outcome)
+    }));
+    let outcome: Result<SlotOutcome> = done.unwrap_or(Ok(SlotOutcome::Failed));
+    let outcome = outcome.unwrap_or_else(|failure| {
+        tracing::error!(project = order.project.name, "the drill could not be carried out: {failure}");
+        SlotOutcome::Failed
+    });
+    Report::nothing(outcome)
+}
+
+/// The rounds.
+#[derive(Default)]
+pub(super) struct Rounds {
+    thread: Option<JoinHandle<DateTime<Utc>>>,
+    next: Option<DateTime<Utc>>,
+    cancel: Cancel,
+    held: Arc<AtomicBool>,
+}
+
+impl Rounds {
+    /// Says whether a dump runs or waits: the rounds stand still as long as that is so.
+    pub(super) fn give_way(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    /// Begins to look at the next backup where one is due and nobody looks.
+    pub(super) fn tick(&mut self, world: &World, settings: &Arc<Settings>, config_file: &Path, board: &Board) {
+        if self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return;
+        }
+        if let Some(thread) = self.thread.take() {
+            self.next = thread.join().ok();
+        }
+        let now = world.clock.now();
+        // A clock that went back makes everything due.
+        let waits = self.next.is_some_and(|next| next > now && next - now <= PAUSE);
+        let wanted = settings.projects.iter().any(|project| project.verify.recheck_every.is_some());
+        if waits || !wanted || self.held.load(Ordering::Relaxed) {
+            return;
+        }
+        let (world, settings, config_file, board) = (world.clone(), Arc::clone(settings), config_file.to_owned(), board.clone());
+        let (cancel, held) = (self.cancel.clone(), Arc::clone(&self.held));
+        self.thread = Some(std::thread::spawn(move || {
+            // Of this thread alone, and of what it starts.
+            if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+                tracing::debug!("the rounds can't be made less important: {error}");
+            }
+            let desk = Desk { settings: &settings, config_file: config::unusual(&config_file) };
+            let setting = Setting { cancel: &cancel, board: &board, held: &|| held.load(Ordering::Relaxed) };
+            round(&world, &desk, &setting).unwrap_or_else(|failure| {
+                tracing::error!("stored backups can't be looked at: {failure}");
+                world.clock.now() + PAUSE
+            })
+        }));
+    }
+
+    /// Ends the look that is going on.
+    pub(super) fn stop(&mut self) {
+        self.cancel.cancel(CancelReason::Interrupted);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Looks at the backup whose turn it is; returns when the next one's is.
+fn round(world: &World, desk: &Desk<'_>, setting: &Setting<'_>) -> Result<DateTime<Utc>> {
+    let (due, next) = verify::due(world, desk.settings)?;
+    let Some((row, level)) = due else { return Ok(next.min(world.clock.now() + PAUSE)) };
+    if setting.cancel.reason().is_some() {
+        return Ok(next);
+    }
+    let looked = verify::run(world, desk.settings, &row, level, setting)?;
+    let could = !matches!(looked.verdict, Verdict::Unread(_));
+    notice::looked(world, desk, &[looked])?;
+    Ok(if could { world.clock.now() } else { world.clock.now() + PAUSE })
+}

@@ -1,0 +1,55 @@
+//! Looking at a stored backup and saying what was found: shared by the jobs that verify.
+
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::model::backup::{BackupRow, Manifest, ProofLevel};
+use crate::model::project::Project;
+use crate::model::run::Run;
+use crate::ops::World;
+use crate::ops::verify::{self, Looked, Verdict};
+use crate::postgres::version::Clients;
+use crate::process::Cancel;
+use crate::storage::Storage;
+use crate::stream::gauge::Gauge;
+
+/// Looks at a backup. Damage goes into the audit log as well: somebody may ask one day since when it was known.
+pub(super) fn look(world: &World, means: verify::Means<'_>, row: &BackupRow, level: ProofLevel) -> Result<Looked> {
+    let looked = verify::verify(world, means, row, level)?;
+    let row = &looked.backup;
+    match &looked.verdict {
+        Verdict::Good => {
+            tracing::info!(backup = %row.id, project = row.project, took_ms = looked.took_ms, "verified: {}", verify::proves(looked.level))
+        }
+        Verdict::Gone => tracing::info!(backup = %row.id, project = row.project, "the backup was removed before it could be verified"),
+        Verdict::Unread(failure) => {
+            tracing::error!(backup = %row.id, project = row.project, cause = %failure.cause, "the backup can't be verified: {failure}");
+        }
+        Verdict::Damaged(why) => {
+            tracing::error!(backup = %row.id, project = row.project, file = row.file, "the backup is DAMAGED: {why}");
+            world.audit("verify", Some(&row.project), &row.file, &format!("damaged: {why}"))?;
+        }
+    }
+    Ok(looked)
+}
+
+/// Looks at each new backup again, before it lets older ones go, where the project wants that.
+pub(super) fn after(
+    world: &World,
+    project: &Project,
+    storage: &Arc<dyn Storage>,
+    clients: &Clients,
+    runs: &[(Run, Option<Manifest>)],
+    cancel: &Cancel,
+) -> Result<Vec<Looked>> {
+    let Some(level) = project.verify.after_backup else { return Ok(Vec::new()) };
+    let clients = Ok(clients.clone());
+    let mut looked = Vec::new();
+    for (run, _) in runs.iter().filter(|(_, made)| made.is_some()) {
+        let Some(row) = world.catalog.read(|reader| reader.backup(&run.id))? else { continue };
+        let gauge = Gauge::new();
+        let means = verify::Means { storage, clients: &clients, cancel, held: &|| false, gauge: &gauge };
+        looked.push(look(world, means, &row, level)?);
+    }
+    Ok(looked)
+}

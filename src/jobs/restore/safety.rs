@@ -1,0 +1,65 @@
+//! The backup of what an in-place restore is about to overwrite.
+
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::{Manifest, RunId, Trigger};
+use crate::model::dump::DumpShape;
+use crate::model::run::{Run, RunStatus};
+use crate::ops::restore::{Means, Plan};
+use crate::ops::{World, backup as dump, mount};
+use crate::stream::gauge::Gauge;
+
+use super::super::hold;
+use super::{Order, To};
+
+/// Backs up what is about to be overwritten, under the project's lock, as a backup typed by hand.
+pub(super) fn backup(world: &World, order: &Order, means: Means<'_>, plan: &Plan) -> Result<Manifest> {
+    let (Some(project), To::Database(_)) = (&order.project, &order.to) else {
+        return Err(Failure::new(
+            Cause::Refused,
+            "what an in-place restore overwrites can only be backed up on a configured project's own server",
+        )
+        .hint("back it up by other means, then add --no-safety-backup"));
+    };
+    let storage = world.storage(project)?;
+    mount::ensure(world, storage.as_ref())?;
+    let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
+    let shape = DumpShape { compression: project.shape.compression, ..DumpShape::default() };
+    let mut run = Run {
+        id: RunId::random(),
+        project: project.name.clone(),
+        database: plan.database.clone(),
+        content: shape.content,
+        selection: shape.selection(),
+        trigger: Trigger::Manual,
+        schedule: None,
+        slot: None,
+        started_at: world.clock.now(),
+        finished_at: None,
+        status: RunStatus::Running,
+        attempts: 1,
+        failure: None,
+        size: None,
+        rows: None,
+    };
+    world.catalog.write(|writer| writer.start_run(&run))?;
+    let request = dump::Request {
+        run: run.id.clone(),
+        database: plan.database.clone(),
+        connect_to: plan.database.clone(),
+        shape,
+        trigger: run.trigger,
+        schedule: None,
+        slot: None,
+    };
+    let (cancel, gauge) = (means.cancel, Gauge::new());
+    let tools =
+        dump::Means { project, storage, clients: means.clients, access: means.access, lock: &lock, cancel, gauge: &gauge, said: None };
+    let made = dump::backup(world, tools, &request);
+    run.finished_at = Some(world.clock.now());
+    match &made {
+        Ok(manifest) => (run.status, run.size, run.rows) = (RunStatus::Completed, Some(manifest.backup_size_bytes), manifest.total_rows),
+        Err(failure) => (run.status, run.failure) = (RunStatus::Failed, Some(failure.clone())),
+    }
+    world.catalog.write(|writer| writer.finish_run(&run))?;
+    made.map_err(|failure| failure.context("nothing was restored, because the backup of what is there failed"))
+}
