@@ -11,6 +11,7 @@ use crate::model::dump::{Content, Format};
 use crate::postgres::archive::members::Members;
 use crate::postgres::archive::toc::{self, Entry, Header};
 use crate::storage::Storage;
+use crate::stream::Ahead;
 
 /// Bytes read at once.
 const BUFFER: usize = 128 * 1024;
@@ -29,6 +30,11 @@ pub enum Behind {
 /// Opens the archive, buffered.
 pub fn open(storage: &dyn Storage, manifest: &Manifest, offset: u64) -> Result<Source> {
     Ok(BufReader::with_capacity(BUFFER, artifact::open_at(storage, manifest, offset)?))
+}
+
+/// Opens the archive for much data: it is decompressed on a thread of its own.
+pub fn open_ahead(storage: &dyn Storage, manifest: &Manifest, offset: u64) -> Result<Source> {
+    Ok(BufReader::with_capacity(BUFFER, Box::new(Ahead::of(artifact::open_at(storage, manifest, offset)?)?)))
 }
 
 /// Gives the archive's entries, and what follows them. Plain dumps have none.

@@ -3,6 +3,7 @@
 //! It knows nothing of PostgreSQL or storages: a source is a `Read`, a sink a `Write`, and what passes is shown to an [`Observe`]r.
 //! It never decides whether a backup counts; `ops::backup` does, from what [`pump`] returns.
 
+pub mod ahead;
 pub mod compress;
 pub mod gauge;
 pub mod hash;
@@ -11,6 +12,7 @@ pub mod pump;
 pub mod readback;
 pub mod tar;
 
+pub use ahead::Ahead;
 pub use compress::decompress;
 pub use gauge::{Gauge, Reading, Waiting};
 pub use observe::{Blind, Observe};

@@ -11,7 +11,7 @@ use super::{Out, Rows};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::Manifest;
 use crate::model::dump::{Content, Format};
-use crate::ops::entries::{Behind, entries, named, open};
+use crate::ops::entries::{Behind, entries, named, open, open_ahead};
 use crate::postgres::archive::block::Blocks;
 use crate::postgres::archive::copy_rows::{self, Ended};
 use crate::postgres::archive::ddl;
@@ -274,7 +274,7 @@ fn block(storage: &dyn Storage, manifest: &Manifest, header: &toc::Header, piece
         };
         return Blocks::new(source, &header, end).find(piece.id);
     };
-    let there = open(storage, manifest, offset).and_then(|source| Blocks::new(source, header, offset).here(piece.id));
+    let there = open_ahead(storage, manifest, offset).and_then(|source| Blocks::new(source, header, offset).here(piece.id));
     there.map_err(|failure| {
         let words = format!("the manifest places the rows of {} at byte {offset}: {}", piece.name(), failure.message);
         Failure { message: words, ..failure }

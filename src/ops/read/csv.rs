@@ -42,7 +42,8 @@ impl<'a> Csv<'a> {
     }
 
     fn needs_quotes(&self, value: &[u8]) -> bool {
-        value.is_empty() || value.iter().any(|byte| matches!(byte, b',' | b'"' | b'\n' | b'\r')) || (self.columns == 1 && value == b"\\.")
+        let special = || memchr::memchr3(b',', b'"', b'\n', value).or_else(|| memchr::memchr(b'\r', value)).is_some();
+        value.is_empty() || special() || (self.columns == 1 && value == b"\\.")
     }
 
     /// Writes what stands in quotes.
