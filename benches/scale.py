@@ -4,6 +4,7 @@ import argparse
 import datetime
 import os
 import pathlib
+import shutil
 import signal
 import sqlite3
 import statistics
@@ -127,7 +128,7 @@ def serve(options, work, row):
 
 
 def fill(work, rows, per_project):
-    """A million backups in the index, and the files of one project."""
+    """A million backups in the index, and the files of one project, or of all where each has few."""
     start = 1_600_000_000
     with sqlite3.connect(work / "state/catalog.db") as catalog:
         catalog.execute("DELETE FROM backups")
@@ -143,11 +144,13 @@ def fill(work, rows, per_project):
                   "uncompressed_size, sha256, tables, rows, pinned, proof, proven_at, damaged"
         values = ", ".join("?" * len(columns.split(", ")))
         catalog.executemany(f"INSERT INTO backups ({columns}) VALUES ({values})", (backup(number) for number in range(rows)))
-    folder = work / "backups/project-7"
-    folder.mkdir(exist_ok=True)
-    for number in range(7 * per_project, 8 * per_project):
-        (folder / f"db_{number:08}_full.dump.zst").touch(mode=0o600)
-        (folder / f"db_{number:08}_full.dump.zst.json").touch(mode=0o600)
+    for project in [7] if per_project > 1000 else range(rows // per_project):
+        folder = work / f"backups/project-{project}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for number in range(project * per_project, (project + 1) * per_project):
+            for ending in ("", ".json"):
+                os.close(os.open(folder / f"db_{number:08}_full.dump.zst{ending}", os.O_CREAT | os.O_WRONLY, 0o600))
 
 
 def questions(options, work, row):

@@ -103,6 +103,8 @@ fn a_truncated_table_is_marked_and_told_once_and_nothing_is_pruned() {
     assert!(status.contains("pruning suspended since") && status.contains(&format!("pgdumpd accept {}", shop.newest())), "{status}");
     assert!(shop.run(0, &["list"]).stdout.contains("suspicious"));
     assert!(shop.run(0, &["show", "latest"]).stdout.contains("SUSPICIOUS rows fell"));
+    let restored = shop.run(0, &["restore", "shop@latest", "--to", "elsewhere", "--dry-run"]);
+    assert!(restored.stderr.contains("is suspicious: rows fell"), "{restored:?}");
     let refused = shop.run(1, &["prune", "shop"]);
     assert!(refused.stderr.contains("suspended") && refused.stderr.contains("pgdumpd accept"), "{refused:?}");
     assert_eq!(shop.doubts().len(), 5);

@@ -155,6 +155,19 @@ pub struct ProjectTotals {
     pub newest: DateTime<Utc>,
 }
 
+/// A backup that came back when it was restored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RestoredBackup {
+    /// Which.
+    pub backup: RunId,
+    /// Its project.
+    pub project: String,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// How long that took, milliseconds: the measured recovery time.
+    pub took_ms: Option<u64>,
+}
+
 /// How long a project's backups have gone without a look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckAge {

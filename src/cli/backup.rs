@@ -14,12 +14,12 @@ use crate::ops::{World, deliver};
 use crate::process::{Cancel, CancelReason};
 
 use super::exit::Exit;
-use super::{Common, interrupt, logging, out, progress, told, world};
+use super::{Common, interrupt, logging, oneoff, out, progress, told, world};
 
 /// Back up one project now, or all of them, under the same lock and with the same consequences as on schedule.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "pgdumpd backup [OPTIONS] <PROJECT | --all>",
+    override_usage = "pgdumpd backup [OPTIONS] <PROJECT | --all>\n       pgdumpd backup --url URL [OPTIONS] [-- PG_DUMP OPTIONS]",
     after_help = "\
 A daemon may be running or not: whoever comes second finds the project locked (exit code 11).
 Old backups are pruned and alerts change as after a scheduled run.
@@ -28,7 +28,13 @@ Examples:
   pgdumpd backup shop                    every database of the project, as configured
   pgdumpd backup shop -d billing         only this one
   pgdumpd backup shop --schedule schema  what that schedule would make
-  pgdumpd backup --all --json"
+  pgdumpd backup --all --json
+
+Without a configuration (a password belongs into PGPASSWORD, DATABASE_URL or ~/.pgpass, not on the command line):
+  pgdumpd backup --url postgresql://me@db/shop --output shop.dump
+  pgdumpd backup --url postgresql://me@db/shop --output - | ssh host 'cat > shop.dump'
+  pgdumpd backup --env prod --output-dir /backups
+  pgdumpd backup --verify /backups/shop_prod_2026-11-21T01-15-00-000Z.dump"
 )]
 pub(super) struct Args {
     /// The project
@@ -46,11 +52,27 @@ pub(super) struct Args {
     /// Fail at once where the server isn't there, instead of trying again after some minutes
     #[arg(long)]
     no_retry: bool,
+    #[command(flatten)]
+    oneoff: oneoff::Args,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
-    if args.project.is_none() && !args.all && !config::keeps_backups(&common.config) {
-        return Err(Failure::new(Cause::Configuration, "no project is named").hint("pgdumpd backup PROJECT, or pgdumpd backup --all"));
+    let of_project = args.project.is_some() || args.all;
+    if args.oneoff.are_given() && of_project {
+        return Err(Failure::new(
+            Cause::Configuration,
+            "a project is backed up as its configuration says; these options are for one without",
+        )
+        .hint("leave out the project, or the options under \"Without a configuration\" in `pgdumpd backup --help`"));
+    }
+    // Variables that say where backups are kept describe a project; others that name a database mean just that one.
+    let of_project = of_project || config::keeps_backups(&common.config);
+    if args.oneoff.are_given() || (!of_project && oneoff::is_named_by_environment()) {
+        return oneoff::run(common, &args.oneoff);
+    }
+    if !of_project {
+        return Err(Failure::new(Cause::Configuration, "no project and no database is named")
+            .hint("pgdumpd backup PROJECT, pgdumpd backup --all, or without a configuration: --url postgresql://user@host/database"));
     }
     let settings = world::settings(common)?;
     logging::start(settings.daemon.log_format, logging::level(common, "off"));

@@ -13,6 +13,7 @@ mod interrupt;
 mod list;
 mod logging;
 mod notify;
+mod oneoff;
 mod out;
 mod pause;
 mod pick;
@@ -78,7 +79,7 @@ enum Verb {
     /// Run the daemon: fire schedules, prune, mail, until a signal ends it
     Serve(serve::Args),
     /// Back up one project now, or all of them
-    Backup(backup::Args),
+    Backup(Box<backup::Args>),
     /// List backups, newest first
     List(list::Args),
     /// Show everything about one backup, and how to restore it

@@ -141,6 +141,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
             return Err(failure);
         }
     };
+    if let Some(why) = &order.backup.suspicious {
+        out::note(format!("warning: the backup {} is suspicious: {why}", order.backup.id));
+        out::note(format!("  `pgdumpd list {}` shows the ones before it", out::shell(&order.backup.project)));
+    }
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
     let exit = match args.on_conflict {

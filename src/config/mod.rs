@@ -2,10 +2,12 @@
 //!
 //! Owns the file's syntax, the table of keys and where secrets come from. It never connects, starts or writes anything.
 
+pub mod adhoc;
 mod ambient;
 mod check;
 mod connection;
 mod daemon;
+pub mod dotenv;
 pub mod env;
 mod item;
 mod keys;

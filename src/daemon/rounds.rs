@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::config;
 use crate::error::Result;
 use crate::jobs::scheduled::{Order, Report};
-use crate::jobs::verify::{self, Setting};
+use crate::jobs::verify::{self, Setting, Turn};
 use crate::jobs::{Board, drill};
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
@@ -100,8 +100,8 @@ impl Rounds {
 
 /// Looks at the backup whose turn it is; returns when the next one's is.
 fn round(world: &World, desk: &Desk<'_>, setting: &Setting<'_>) -> Result<DateTime<Utc>> {
-    let (due, next) = verify::due(world, desk.settings)?;
-    let Some((row, level)) = due else { return Ok(next.min(world.clock.now() + PAUSE)) };
+    let Turn { row, level, next } = verify::due(world, desk.settings)?;
+    let Some(row) = row else { return Ok(next.min(world.clock.now() + PAUSE)) };
     if setting.cancel.reason().is_some() {
         return Ok(next);
     }

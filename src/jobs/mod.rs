@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use crate::model::backup::RunId;
 use crate::stream::gauge::Gauge;
 
+pub mod adhoc;
 pub mod drill;
 mod hold;
 mod looking;

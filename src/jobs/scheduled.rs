@@ -348,6 +348,7 @@ impl Job<'_> {
             lock: self.lock,
             cancel: self.setting.cancel,
             gauge: &gauge,
+            said: None,
         };
         let result = self.retrying(|attempt| {
             run.attempts = attempt;

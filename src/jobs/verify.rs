@@ -56,11 +56,22 @@ pub fn run(world: &World, settings: &Settings, row: &BackupRow, level: ProofLeve
     looked
 }
 
+/// Whose turn it is on the daemon's rounds.
+#[derive(Debug, Clone)]
+pub struct Turn {
+    /// The backup, where one is due.
+    pub row: Option<BackupRow>,
+    /// On which level.
+    pub level: ProofLevel,
+    /// When to ask next.
+    pub next: DateTime<Utc>,
+}
+
 /// The backup whose turn it is to be looked at again, and when to ask next.
 ///
 /// A project's backups come around one at a time, the one that nobody has looked at for longest first, each after `recheck_every`, and
 /// never faster than all of them within that time: turning it on doesn't read everything at once.
-pub fn due(world: &World, settings: &Settings) -> Result<(Option<(BackupRow, ProofLevel)>, DateTime<Utc>)> {
+pub fn due(world: &World, settings: &Settings) -> Result<Turn> {
     let now = world.clock.now();
     let ages = world.catalog.read(|reader| reader.check_ages())?;
     let mut first: Option<(DateTime<Utc>, &str, ProofLevel)> = None;
@@ -77,9 +88,9 @@ pub fn due(world: &World, settings: &Settings) -> Result<(Option<(BackupRow, Pro
     match first {
         Some((at, project, level)) if at <= now => {
             let row = world.catalog.read(|reader| reader.longest_unchecked(project))?;
-            Ok((row.map(|row| (row, level)), now))
+            Ok(Turn { row, level, next: now })
         }
-        Some((at, ..)) => Ok((None, at)),
-        None => Ok((None, now + TimeDelta::minutes(10))),
+        Some((at, _, level)) => Ok(Turn { row: None, level, next: at }),
+        None => Ok(Turn { row: None, level: ProofLevel::Checksum, next: now + TimeDelta::minutes(10) }),
     }
 }

@@ -35,6 +35,7 @@ pub mod backup;
 pub mod deliver;
 pub mod diff;
 pub mod drill;
+pub mod dumpfile;
 pub mod examine;
 pub mod merge;
 pub mod notice;

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Alert, AlertKey, Status};
-use crate::catalog::{BackupFilter, Heartbeat, Letter, LetterState, Page, Pause, REBUILT, Reader, RunFilter};
+use crate::catalog::{BackupFilter, Heartbeat, Letter, LetterState, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter};
 use crate::error::Result;
 use crate::habit::{self, Suspension};
 use crate::model::backup::{BackupRow, RunId};
@@ -79,7 +79,7 @@ pub struct ProjectStanding {
     /// Per database, the newest good full backup.
     pub last_good: Vec<BackupRow>,
     /// The backup that was last restored with success, and when that was.
-    pub restored: Option<Restored>,
+    pub restored: Option<RestoredBackup>,
     /// What runs now.
     pub running: Vec<Run>,
     /// The next slot.
@@ -99,17 +99,6 @@ pub struct ProjectStanding {
     /// Its last runs, the latest first; only where one project was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<Run>,
-}
-
-/// A backup that was restored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Restored {
-    /// Which.
-    pub backup: RunId,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// How long that took, milliseconds: the measured recovery time.
-    pub took_ms: Option<u64>,
 }
 
 /// Mail that has not been delivered yet.
@@ -175,7 +164,7 @@ struct Seen {
     running: Vec<Run>,
     paused: HashMap<String, Pause>,
     good: Vec<BackupRow>,
-    restored: HashMap<String, Restored>,
+    restored: HashMap<String, RestoredBackup>,
     held: HashSet<String>,
     /// Backups with an alert of their own that are still there.
     known: HashSet<RunId>,
@@ -219,7 +208,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         running: reader.unfinished_runs()?.into_iter().map(|unfinished| unfinished.run).collect(),
         paused: reader.pauses()?.into_iter().map(|pause| (pause.project.clone(), pause)).collect(),
         good,
-        restored: reader.restored_backups()?.into_iter().map(restored).collect(),
+        restored: reader.restored_backups()?.into_iter().map(|restored| (restored.project.clone(), restored)).collect(),
         held,
         known,
         suspended: suspended(reader, settings)?,
@@ -237,10 +226,6 @@ fn suspended(reader: &Reader, settings: &Settings) -> Result<HashMap<String, Vec
         found.insert(name, habit::suspension(&rows));
     }
     Ok(found)
-}
-
-fn restored((backup, project, at, took_ms): (RunId, String, DateTime<Utc>, Option<u64>)) -> (String, Restored) {
-    (project, Restored { backup, at, took_ms })
 }
 
 /// Where the last test mail is noted that was accepted.

@@ -140,6 +140,13 @@ impl Access {
         Ok(Self { target, connect, env, passfile, secret: password })
     }
 
+    /// The same with further variables of the environment, which libpq asks where the target itself says nothing.
+    #[must_use]
+    pub fn with(mut self, names: &[&str], env: Env<'_>) -> Self {
+        self.env.extend(names.iter().filter_map(|name| env(name).map(|value| (OsString::from(name), value))));
+        self
+    }
+
     /// The database that the target names by itself, if it does.
     #[must_use]
     pub fn database(&self) -> Option<String> {

@@ -17,7 +17,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use local::Local;
+pub use local::{Local, Loose};
 pub use memory::Memory;
 pub use scratch::Scratch;
 

@@ -139,6 +139,12 @@ pub fn is_safe(file: &str) -> bool {
     (1..=LONGEST).contains(&file.len()) && !file.starts_with(['.', '-']) && file.bytes().all(harmless)
 }
 
+/// A database's name as it stands in file names.
+#[must_use]
+pub fn encoded(database: &str) -> String {
+    database_part(database)
+}
+
 fn database_part(database: &str) -> String {
     let mut part = encode(database);
     if part.len() > LONGEST_DATABASE {

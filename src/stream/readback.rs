@@ -105,7 +105,7 @@ fn sum_up(
 fn look_inside(chunks: Receiver<Vec<u8>>, inside: Inside<'_>, gauge: &Gauge) -> (u64, Option<Failure>) {
     let Inside { compression, watch, mut sink } = inside;
     let mut archive = 0;
-    let mut reader = match decompress(compression, Box::new(Chunks { chunks, now: Vec::new(), at: 0 })) {
+    let mut reader = match decompress(compression, Box::new(Passed { chunks, now: Vec::new(), at: 0 })) {
         Ok(reader) => reader,
         Err(failure) => return (0, Some(failure)),
     };
@@ -134,13 +134,13 @@ fn look_inside(chunks: Receiver<Vec<u8>>, inside: Inside<'_>, gauge: &Gauge) -> 
 }
 
 /// What was read on the other thread, as one stream.
-struct Chunks {
+struct Passed {
     chunks: Receiver<Vec<u8>>,
     now: Vec<u8>,
     at: usize,
 }
 
-impl Read for Chunks {
+impl Read for Passed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.at == self.now.len() {
             match self.chunks.recv() {
@@ -161,7 +161,10 @@ mod tests {
     use crate::stream::{Blind, hash};
 
     fn stored(archive: &[u8]) -> Vec<u8> {
-        zstd::stream::encode_all(archive, 3).unwrap()
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.include_checksum(true).unwrap();
+        encoder.write_all(archive).unwrap();
+        encoder.finish().unwrap()
     }
 
     fn back(stored: Vec<u8>) -> (ReadBack, Vec<u8>) {

@@ -1,5 +1,6 @@
 //! `format = "directory"`: several jobs, one tar, the same promise; and the faults of its way through the scratch folder.
 
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -77,7 +78,7 @@ fn afterwards(scene: &Scene, deed: &str) -> String {
     format!("{DIRECTORY}\npg_bin_dir = {:?}", scene.rig.clients(&[("pg_dump", &script)]))
 }
 
-/// The parts must all be there, whatever pg_dump's exit status says.
+/// The parts must all be there, whatever `pg_dump`'s exit status says.
 #[test]
 fn a_directory_dump_that_lacks_something_is_no_backup() {
     for (deed, words) in [
@@ -100,7 +101,7 @@ fn a_directory_dump_that_lacks_something_is_no_backup() {
     }
 }
 
-/// pg_dump ended by a signal in the middle: the failure says so, and its files are gone.
+/// `pg_dump` ended by a signal in the middle: the failure says so, and its files are gone.
 #[test]
 fn a_directory_dump_whose_pg_dump_is_killed_leaves_nothing() {
     let scene = Scene::new();
@@ -122,7 +123,6 @@ fn a_directory_dump_whose_pg_dump_is_killed_leaves_nothing() {
 /// A session that locks the large table until it is dropped.
 pub(crate) fn hold_lock(scene: &Scene) -> Holding {
     let mut psql = scene.cluster.psql_command("shop").stdin(Stdio::piped()).spawn().unwrap();
-    use std::io::Write as _;
     psql.stdin.as_mut().unwrap().write_all(b"set application_name = 'holder'; begin; lock table \"Gr\xc3\xb6\xc3\x9fe; x\";\n").unwrap();
     scene.cluster.wait_until("exists (select from pg_locks where mode = 'AccessExclusiveLock' and granted and relation is not null)");
     Holding(psql)
@@ -137,7 +137,7 @@ impl Drop for Holding {
     }
 }
 
-/// The number of the pg_dump that works for this cluster.
+/// The number of the `pg_dump` that works for this cluster.
 fn wait_for_dump(scene: &Scene) -> String {
     let find = || {
         let processes = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -150,7 +150,7 @@ fn wait_for_dump(scene: &Scene) -> String {
     find().unwrap()
 }
 
-/// Killed with SIGKILL while pg_dump works, and while its files are packed: the next run, or a start of the daemon, clears up.
+/// Killed with SIGKILL while `pg_dump` works, and while its files are packed: the next run, or a start of the daemon, clears up.
 #[test]
 fn f20_killed_while_a_directory_dump_is_made_or_packed() {
     for (calls, when, what) in
@@ -194,7 +194,7 @@ fn a_directory_dump_that_is_interrupted_leaves_nothing() {
     assert!(files(&scene).is_empty(), "{:?}", files(&scene));
 }
 
-/// The room for the uncompressed files is looked at before pg_dump begins, and both figures are told; while it works, what it may not
+/// The room for the uncompressed files is looked at before `pg_dump` begins, and both figures are told; while it works, what it may not
 /// fill is left.
 #[test]
 fn a_directory_dump_needs_room_for_its_scratch() {
@@ -230,7 +230,7 @@ impl Drop for Unmount {
     }
 }
 
-/// Not slower than pg_dump's own directory dump by more than a quarter; by hand: `cargo test --profile fast -- --ignored directory_dump_is_fast`.
+/// Not slower than `pg_dump`'s own directory dump by more than a quarter; by hand: `cargo test --profile fast -- --ignored directory_dump_is_fast`.
 #[test]
 #[ignore = "measures: needs an optimised build and an idle machine"]
 fn a_directory_dump_is_fast() {

@@ -10,5 +10,7 @@ mod rig;
 #[path = "../support/skip.rs"]
 mod skip;
 
+mod alone;
+mod application;
 mod directory;
 mod scene;

@@ -1,13 +1,13 @@
 //! A cluster with the database `shop`, and the binary's surroundings.
 
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::rig::Rig;
+use crate::rig::{Ended, Rig};
 
 /// A bound for slow machines.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
@@ -70,5 +70,29 @@ impl Scene {
         let path = format!("{CLIENTS}:/usr/bin:/bin");
         let done = Command::new("sh").args(["-c", &line]).env("PATH", path).current_dir(folder).output().unwrap();
         assert!(done.status.success() && done.stderr.is_empty(), "{line}: {done:?}");
+    }
+
+    /// Runs the binary with variables of one's own and no configuration to be found.
+    pub(crate) fn alone(&self, variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
+        let output = self.alone_command(variables).args(arguments).stdin(Stdio::null()).output().unwrap();
+        Ended {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The same, to be started by the test.
+    pub(crate) fn alone_command(&self, variables: &[(&str, &str)]) -> Command {
+        let mut command = self.rig.command();
+        command.env_remove("PGDUMPD_CONFIG").envs(variables.iter().copied()).current_dir(self.work());
+        command
+    }
+
+    /// An empty folder to work in.
+    pub(crate) fn work(&self) -> PathBuf {
+        let work = self.rig.path().join("work");
+        drop(std::fs::create_dir(&work));
+        work
     }
 }

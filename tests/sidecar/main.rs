@@ -153,6 +153,22 @@ fn a_database_that_never_comes_ends_the_wait() {
 }
 
 #[test]
+fn a_server_that_no_client_can_dump_is_refused_at_the_start() {
+    if configured("a_server_that_no_client_can_dump_is_refused_at_the_start") {
+        return;
+    }
+    let cluster = Cluster::start();
+    let mut port = String::new();
+    let mut rig = rig(&beside(&cluster, &mut port));
+    let old = rig.clients(&[("pg_dump", "#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")]);
+    rig.env.push((String::from("PGDUMPD_PG_BIN_DIR"), old.display().to_string()));
+    let refused = rig.run(&["serve"]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("build it with PG_MAJORS="), "{refused:?}");
+    assert_eq!(rig.stored(), [] as [String; 0]);
+}
+
+#[test]
 fn a_volume_of_somebody_else_is_refused_at_the_start() {
     const TEST: &str = "a_volume_of_somebody_else_is_refused_at_the_start";
     if configured(TEST) {
@@ -192,5 +208,4 @@ fn a_volume_of_somebody_else_is_refused_at_the_start() {
 /// Not every test binary uses all of the rig.
 const _: fn(&Rig) = |rig| {
     rig.configure("");
-    drop(rig.clients(&[]));
 };

@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, Statement, named_params, params};
 
 use super::value::{Time, Word, bind, bind_page, collect, conditions, count, int};
 use super::{Reader, Writer};
-use crate::catalog::{BackupFilter, CheckAge, Page, ProjectTotals, Sort};
+use crate::catalog::{BackupFilter, CheckAge, Page, ProjectTotals, RestoredBackup, Sort};
 use crate::error::Result;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
@@ -93,14 +93,15 @@ impl Reader {
         self.ask("asking for the longest unchecked backup", |db| db.prepare_cached(&sql)?.query_row([project], backup).optional())
     }
 
-    /// Of each project the backup that was last restored with success: id, project, when, and how many milliseconds it took.
-    pub fn restored_backups(&self) -> Result<Vec<(RunId, String, DateTime<Utc>, Option<u64>)>> {
+    /// Of each project the backup that was last restored with success.
+    pub fn restored_backups(&self) -> Result<Vec<RestoredBackup>> {
         // SQLite takes the bare columns from the row of the maximum.
         let sql = "SELECT id, project, max(restored_at), restore_ms FROM backups WHERE restored_at IS NOT NULL GROUP BY project";
         self.ask("asking what was restored", |db| {
             let entry = |row: &Row<'_>| {
                 let took = row.get::<_, Option<i64>>(3)?.map(count);
-                Ok((RunId(row.get(0)?), row.get(1)?, row.get::<_, Time>(2)?.0, took))
+                let (backup, at) = (RunId(row.get(0)?), row.get::<_, Time>(2)?.0);
+                Ok(RestoredBackup { backup, project: row.get(1)?, at, took_ms: took })
             };
             db.prepare_cached(sql)?.query_map([], entry)?.collect()
         })

@@ -36,6 +36,8 @@ pub struct Catalog(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     clock: Clock,
+    /// Kept in memory only, by the one connection that writes.
+    in_memory: bool,
     /// One connection writes and another reads, so that a long list never holds up a slot's claim.
     writing: Mutex<Option<Opened>>,
     reading: Mutex<Option<Opened>>,
@@ -52,7 +54,17 @@ impl Catalog {
     pub fn open(state_dir: &Path, clock: &Clock) -> Result<Self> {
         open::make_folder(state_dir)?;
         let path = state_dir.join("catalog.db");
-        let catalog = Self(Arc::new(Shared { path, clock: clock.clone(), writing: Mutex::new(None), reading: Mutex::new(None) }));
+        Self::at(path, clock, false)
+    }
+
+    /// A catalog that nobody else sees and that is gone with this process. Within a transaction of it none may be begun.
+    pub fn in_memory(clock: &Clock) -> Result<Self> {
+        Self::at(PathBuf::from(":memory:"), clock, true)
+    }
+
+    fn at(path: PathBuf, clock: &Clock, in_memory: bool) -> Result<Self> {
+        let (writing, reading) = (Mutex::new(None), Mutex::new(None));
+        let catalog = Self(Arc::new(Shared { path, clock: clock.clone(), in_memory, writing, reading }));
         catalog.read(|_| Ok(()))?;
         Ok(catalog)
     }
@@ -120,8 +132,8 @@ impl Reader {
 impl Shared {
     fn transact<T>(&self, mode: Mode, mut work: impl FnMut(&Writer) -> Result<T>) -> Result<T> {
         let mut place = match mode {
-            Mode::Read => self.reading.lock(),
-            Mode::Write => self.writing.lock(),
+            Mode::Read if !self.in_memory => self.reading.lock(),
+            _ => self.writing.lock(),
         };
         let (mut outcome, damaged) = self.attempt(&mut place, mode, &mut work);
         if let Some(file) = damaged {
@@ -170,7 +182,7 @@ impl Shared {
 
     /// The connection, made anew where there is none yet or its file isn't the one that stands there now.
     fn opened<'o>(&self, place: &'o mut Option<Opened>, mode: Mode) -> Result<&'o Opened> {
-        let stale = place.as_ref().is_some_and(|opened| FileId::of(&self.path) != Some(opened.file));
+        let stale = place.as_ref().is_some_and(|opened| !self.in_memory && FileId::of(&self.path) != Some(opened.file));
         let left_behind = if stale { place.take().and_then(|opened| opened.log) } else { None };
         match place {
             Some(opened) => Ok(opened),

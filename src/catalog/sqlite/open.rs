@@ -53,6 +53,12 @@ pub(super) fn make_folder(folder: &Path) -> Result<()> {
 impl Shared {
     /// Opens the file, making it where it is missing. `lost`: it was there before; `left_behind`: the log that belonged to it.
     pub(super) fn open(&self, mode: Mode, lost: bool, left_behind: Option<FileId>) -> Result<Opened> {
+        if self.in_memory {
+            return self.connect(Mode::Write, "it is kept in memory").map_err(|trouble| match trouble {
+                Trouble::Damaged(why) => Failure::new(Cause::Catalog, why),
+                Trouble::Other(failure) => failure,
+            });
+        }
         let _one_at_a_time = self.lock()?;
         let log = with_suffix(&self.path, "-wal");
         if left_behind.is_some() && FileId::of(&log) == left_behind {
@@ -153,7 +159,7 @@ impl Shared {
         if mode == Mode::Read {
             connection.pragma_update(None, "query_only", true).map_err(trouble)?;
         }
-        let file = FileId::of(&self.path);
+        let file = if self.in_memory { Some(FileId { device: 0, inode: 0 }) } else { FileId::of(&self.path) };
         let file = file.ok_or_else(|| Trouble::Other(self.cannot("be opened", &ErrorKind::NotFound.into())))?;
         let reader = Reader { connection, path: self.path.clone(), clock: self.clock.clone(), damage: Cell::new(None) };
         Ok(Opened { writer: Writer(reader), file, log: FileId::of(&with_suffix(&self.path, "-wal")) })

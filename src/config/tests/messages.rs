@@ -41,7 +41,7 @@ fn names_that_are_nearly_right_are_suggested() {
     assert_snapshot!(told_of_project(&table), @r#"
         :10: project "shop": retension: unknown key; did you mean retention?
         :10: project "shop": cron: unknown key; cron belongs in [[project.schedule]]
-        :10: project "shop": zzz: unknown key; [[project]] knows name, description, enabled, connection, password, databases, exclude_databases, globals, storage, retention, anomaly, max_backup_age, limits, to, reminder, catch_up, server_lock, standby, pg_bin_dir, compression_workers, content, format, compression, jobs, tables, exclude_tables, schemas, exclude_schemas, exclude_table_data, options, time_zone, spread, schedule
+        :10: project "shop": zzz: unknown key; [[project]] knows name, description, enabled, connection, password, databases, exclude_databases, globals, storage, retention, anomaly, max_backup_age, limits, to, reminder, catch_up, server_lock, standby, pg_bin_dir, compression_workers, verify, drill, check, content, format, compression, jobs, tables, exclude_tables, schemas, exclude_schemas, exclude_table_data, options, time_zone, spread, schedule
         :10: project "shop": retention.keep_dayly: unknown key; did you mean keep_daily?
         :10: project "shop": limits.lock_wiat: unknown key; did you mean lock_wait?
     "#);

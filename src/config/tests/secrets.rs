@@ -111,7 +111,7 @@ fn secrets_are_looked_at_when_the_file_is_read_with_the_other_problems() {
     insta::assert_snapshot!(loaded(&path), @r#"
         /pgdumpd.toml:10: project "a": password: secret /open can be read by others (mode 0644); chmod 600 /open
         /pgdumpd.toml:14: project "b": password: secret /none can't be read: No such file or directory (os error 2); make the file, readable for the user that pgdumpd runs as
-        /pgdumpd.toml:15: project "b": bad: unknown key; [[project]] knows name, description, enabled, connection, password, databases, exclude_databases, globals, storage, retention, anomaly, max_backup_age, limits, to, reminder, catch_up, server_lock, standby, pg_bin_dir, compression_workers, content, format, compression, jobs, tables, exclude_tables, schemas, exclude_schemas, exclude_table_data, options, time_zone, spread, schedule
+        /pgdumpd.toml:15: project "b": bad: unknown key; [[project]] knows name, description, enabled, connection, password, databases, exclude_databases, globals, storage, retention, anomaly, max_backup_age, limits, to, reminder, catch_up, server_lock, standby, pg_bin_dir, compression_workers, verify, drill, check, content, format, compression, jobs, tables, exclude_tables, schemas, exclude_schemas, exclude_table_data, options, time_zone, spread, schedule
     "#);
     let good = file(&folder, "good", "pw", 0o600);
     let path = file(&folder, "pgdumpd.toml", &format!("{HEAD}{}", project("a", &good)), 0o644);

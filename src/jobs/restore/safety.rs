@@ -52,7 +52,8 @@ pub(super) fn backup(world: &World, order: &Order, means: Means<'_>, plan: &Plan
         slot: None,
     };
     let (cancel, gauge) = (means.cancel, Gauge::new());
-    let tools = dump::Means { project, storage, clients: means.clients, access: means.access, lock: &lock, cancel, gauge: &gauge };
+    let tools =
+        dump::Means { project, storage, clients: means.clients, access: means.access, lock: &lock, cancel, gauge: &gauge, said: None };
     let made = dump::backup(world, tools, &request);
     run.finished_at = Some(world.clock.now());
     match &made {

@@ -12,7 +12,7 @@ use crate::postgres::archive::{Observed, Tap};
 use crate::postgres::connection;
 use crate::postgres::dump::Dump;
 use crate::postgres::session::Session;
-use crate::process::{self, Cancel, CancelReason, Child, Exit, Identity, Output, Spec};
+use crate::process::{self, Cancel, CancelReason, Child, Exit, Identity, LineHook, Output, Spec};
 use crate::storage::{Pending, Scratch};
 use crate::stream::{self, Done, PumpError, Pumped, Side};
 use crate::units::{show_duration, show_size};
@@ -50,7 +50,7 @@ pub(super) fn stream(means: Means<'_>, request: &Request, asked: &mut Asked, sin
     };
     let spec = command(means, request, asked, scratch.as_ref().map(Scratch::path));
     let began = Instant::now();
-    let mut child = process::spawn(&spec)?;
+    let mut child = process::spawn_watched(&spec, means.said.map(|said| Box::new(said) as LineHook))?;
     means.lock.note(Some(child.identity()))?;
     let result = match &scratch {
         None => run(means, request, asked, sink, &mut child, began),

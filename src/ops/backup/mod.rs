@@ -67,6 +67,8 @@ pub struct Means<'a> {
     pub cancel: &'a Cancel,
     /// How far it is, for whoever watches.
     pub gauge: &'a Gauge,
+    /// Gets each line that `pg_dump` writes to its stderr, where somebody wants them.
+    pub said: Option<fn(&str)>,
 }
 
 /// Makes one backup, or fails with nothing left behind under a final name. The caller holds the project's lock and has recorded the run.

@@ -122,6 +122,17 @@ impl Folder {
         }
     }
 
+    /// Removes what begins like this, files and folders; returns their names.
+    pub(super) fn sweep(&self, prefix: &str) -> Result<Vec<String>> {
+        let debris = self.list()?.into_iter().filter(|found| found.name.starts_with(prefix));
+        let remove = |found: &Found| if found.is_folder { self.remove_tree(&found.name) } else { self.remove(&found.name) };
+        let swept: Vec<String> = debris.map(|found| remove(&found).map(|()| found.name)).collect::<Result<_>>()?;
+        if !swept.is_empty() {
+            self.sync()?;
+        }
+        Ok(swept)
+    }
+
     /// Gives a file its final name, which must not be taken.
     pub(super) fn rename_new(&self, from: &str, to: &str) -> Result<()> {
         let done = match rustix::fs::renameat_with(&self.fd, from, &self.fd, to, RenameFlags::NOREPLACE) {

@@ -3,6 +3,7 @@
 //! Every operation starts at the root and looks at the marker: below a mount point without its disk nothing is read, written or missed.
 
 mod folder;
+mod loose;
 mod pending;
 
 use std::collections::HashSet;
@@ -14,7 +15,9 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use self::folder::{Folder, Found};
+pub use self::loose::Loose;
+
+use self::folder::Folder;
 use self::pending::LocalPending;
 use super::{Entry, Key, Pending, Scratch, Storage, checked, names, unfinished_prefix};
 use crate::clock::Clock;
@@ -112,7 +115,8 @@ impl Local {
             // By chance and not by count: a writer that hung and is dropped late must not find a later attempt's file under its name.
             let name = format!("{prefix}{}", RunId::random());
             if let Some(file) = folder.create(&name)? {
-                return Ok(LocalPending::new(self.clone(), folder, key.clone(), name, file));
+                let (storage, project) = (self.clone(), key.project.clone());
+                return Ok(LocalPending::new(Box::new(move || storage.folder_now(&project)), folder, key.clone(), name, file));
             }
         }
         Err(Failure::new(
@@ -248,13 +252,7 @@ impl Storage for Local {
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>> {
         let prefix = unfinished_prefix(run)?;
         let Some(folder) = self.folder_now(project)? else { return Ok(Vec::new()) };
-        let debris = folder.list()?.into_iter().filter(|found| found.name.starts_with(&prefix));
-        let remove = |found: &Found| if found.is_folder { folder.remove_tree(&found.name) } else { folder.remove(&found.name) };
-        let swept: Vec<String> = debris.map(|found| remove(&found).map(|()| found.name)).collect::<Result<_>>()?;
-        if !swept.is_empty() {
-            folder.sync()?;
-        }
-        Ok(swept)
+        folder.sweep(&prefix)
     }
 
     fn free_space(&self) -> Result<Option<u64>> {

@@ -8,7 +8,6 @@ use std::thread::JoinHandle;
 
 use parking_lot::Mutex;
 
-use super::Local;
 use super::folder::Folder;
 use crate::error::{Cause, Failure, Result};
 use crate::storage::{Key, Pending};
@@ -16,9 +15,12 @@ use crate::storage::{Key, Pending};
 /// How much is written before the disk is told to begin: the last fsync then has little left to do.
 const WRITEBACK: u64 = 64 << 20;
 
+/// The folder as its path leads to it now.
+pub(super) type Now = Box<dyn Fn() -> Result<Option<Folder>> + Send>;
+
 /// A file under its temporary name.
 pub(super) struct LocalPending {
-    storage: Local,
+    now: Now,
     folder: Folder,
     key: Key,
     temporary: String,
@@ -26,11 +28,19 @@ pub(super) struct LocalPending {
     unsynced: u64,
     writeback: Option<Writeback>,
     settled: bool,
+    replaces: bool,
 }
 
 impl LocalPending {
-    pub(super) fn new(storage: Local, folder: Folder, key: Key, temporary: String, file: File) -> Self {
-        Self { storage, folder, key, temporary, file: Arc::new(file), unsynced: 0, writeback: None, settled: false }
+    pub(super) fn new(now: Now, folder: Folder, key: Key, temporary: String, file: File) -> Self {
+        let file = Arc::new(file);
+        Self { now, folder, key, temporary, file, unsynced: 0, writeback: None, settled: false, replaces: false }
+    }
+
+    /// Takes the place of a file that has the final name already.
+    pub(super) fn replacing(mut self) -> Self {
+        self.replaces = true;
+        self
     }
 
     fn told(&self, doing: &str, error: &io::Error) -> Failure {
@@ -48,12 +58,16 @@ impl LocalPending {
             return Err(self.told("syncing", &failed));
         }
         self.file.sync_all().map_err(|error| self.told("syncing", &error))?;
-        if !self.storage.folder_now(&self.key.project)?.is_some_and(|now| now.is_same(&self.folder)) {
+        if !(self.now)()?.is_some_and(|now| now.is_same(&self.folder)) {
             let path = self.folder.path().display();
             return Err(Failure::new(Cause::NotMounted, format!("{path} is no longer the folder that {} was written into", self.key.file))
                 .hint("the storage was unmounted or replaced meanwhile; see what is mounted there now"));
         }
-        self.folder.rename_new(&self.temporary, &self.key.file)?;
+        if self.replaces {
+            self.folder.rename_over(&self.temporary, &self.key.file)?;
+        } else {
+            self.folder.rename_new(&self.temporary, &self.key.file)?;
+        }
         self.settled = true;
         if let Err(failure) = self.folder.sync() {
             // Whether the name would be there after a power cut is unknown: it must not be there now either.

@@ -1,0 +1,256 @@
+//! Dump files and the metadata beside them: written, listed, verified.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::Manifest;
+use crate::ops::dumpfile;
+use crate::postgres::archive::Observed;
+use crate::postgres::version::Clients;
+use crate::process::Cancel;
+use crate::units::show_size;
+
+use super::super::exit::Exit;
+use super::super::{Common, out};
+
+/// What the names of metadata end in.
+const METADATA: &str = ".metadata.json";
+
+/// The largest metadata that is read, bytes.
+const LARGEST: u64 = 64 << 20;
+
+/// The fields that listing and verifying need; pgdumpd itself writes a whole manifest.
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    backup_timestamp: DateTime<Utc>,
+    #[serde(default)]
+    environment: Option<String>,
+    database_name: String,
+    backup_file: String,
+    backup_size_bytes: u64,
+    checksum_sha256: String,
+    #[serde(default)]
+    table_counts: Option<BTreeMap<String, u64>>,
+    #[serde(default)]
+    verified_at: Option<DateTime<Utc>>,
+}
+
+/// `x.dump` has its metadata in `x.metadata.json`.
+pub(super) fn metadata_name(file: &str) -> String {
+    let stem = [".dump", ".sql", ".dir.tar", ".tar"].iter().find_map(|ending| Some(file.rsplit_once(ending)?.0));
+    format!("{}{METADATA}", stem.unwrap_or(file))
+}
+
+/// The manifest as metadata, with the time of its verification.
+pub(super) fn metadata(manifest: &Manifest, clock: &Clock) -> Result<Vec<u8>> {
+    let unwritten = |error: serde_json::Error| Failure::new(Cause::System, format!("the metadata can't be written: {error}"));
+    let mut value = serde_json::to_value(manifest).map_err(unwritten)?;
+    value["verified"] = json!(true);
+    value["verified_at"] = json!(clock.now());
+    let mut text = serde_json::to_vec_pretty(&value).map_err(unwritten)?;
+    text.push(b'\n');
+    Ok(text)
+}
+
+/// Takes over the rows that were counted in reading; rows that were counted in dumping as well must be the same.
+pub(super) fn count(manifest: &mut Manifest, observed: Observed) -> Result<()> {
+    let counts = counts(&observed);
+    if !manifest.table_counts.is_empty() && manifest.table_counts != counts {
+        return Err(Failure::new(Cause::Damaged, "the file was read back with other rows than were dumped"));
+    }
+    manifest.total_rows = observed.tables.iter().map(|table| table.rows).sum();
+    manifest.tables = observed.tables;
+    manifest.table_counts = counts;
+    Ok(())
+}
+
+fn counts(observed: &Observed) -> BTreeMap<String, u64> {
+    observed.tables.iter().filter_map(|table| Some((format!("{}.{}", table.schema, table.name), table.rows?))).collect()
+}
+
+fn read(path: &Path) -> Result<Metadata> {
+    use std::io::Read;
+    let failed = |error: std::io::Error| Failure::storage(format!("reading {}", path.display()), &error);
+    let mut text = Vec::new();
+    std::fs::File::open(path).map_err(failed)?.take(LARGEST).read_to_end(&mut text).map_err(failed)?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Failure::new(Cause::BadManifest, format!("the metadata {} can't be understood: {error}", path.display())))
+}
+
+/// One dump file of a folder.
+struct Listed {
+    path: PathBuf,
+    size: u64,
+    metadata: Option<Metadata>,
+    /// When it was begun; without metadata, when it was last written.
+    at: DateTime<Utc>,
+}
+
+/// `--list`, newest first.
+pub(super) fn list(common: &Common, folder: &Path) -> Result<Exit> {
+    let failed =
+        |error: std::io::Error| Failure::storage(format!("listing {}", folder.display()), &error).hint("name the folder with --output-dir");
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_dump = [".dump", ".dump.zst", ".dump.gz", ".dump.bz2"].iter().any(|ending| name.ends_with(ending));
+        let Some(facts) = std::fs::symlink_metadata(&path).ok().filter(|facts| is_dump && facts.is_file()) else { continue };
+        let metadata = read(&path.with_file_name(metadata_name(&name))).ok().filter(|metadata| metadata.backup_file == name);
+        let written = facts.modified().map(DateTime::from).unwrap_or_default();
+        let at = metadata.as_ref().map_or(written, |metadata| metadata.backup_timestamp);
+        found.push(Listed { path, size: facts.len(), metadata, at });
+    }
+    found.sort_by(|one, other| other.at.cmp(&one.at).then_with(|| other.path.cmp(&one.path)));
+    if common.json {
+        out::json(&found.iter().map(as_json).collect::<Vec<_>>())?;
+        return Ok(Exit::Done);
+    }
+    if found.is_empty() {
+        out::note(format!("no dump files in {}", folder.display()));
+        return Ok(Exit::Done);
+    }
+    let mut table = out::table(&["TIME (UTC)", "ENVIRONMENT", "DATABASE", "SIZE", "VERIFIED", "FILE"]);
+    for listed in &found {
+        let metadata = listed.metadata.as_ref();
+        table.add_row([
+            out::when(listed.at, Tz::UTC),
+            metadata.and_then(|metadata| metadata.environment.clone()).unwrap_or_else(|| String::from("-")),
+            metadata.map_or_else(|| String::from("-"), |metadata| metadata.database_name.clone()),
+            show_size(listed.size),
+            String::from(if is_verified(listed) { "yes" } else { "no" }),
+            listed.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        ]);
+    }
+    out::show(&table);
+    Ok(Exit::Done)
+}
+
+/// It was verified, and has the size that it had then.
+fn is_verified(listed: &Listed) -> bool {
+    listed.metadata.as_ref().is_some_and(|metadata| metadata.verified_at.is_some() && metadata.backup_size_bytes == listed.size)
+}
+
+fn as_json(listed: &Listed) -> Value {
+    let metadata = listed.metadata.as_ref();
+    json!({
+        "file": listed.path,
+        "backup_timestamp": listed.at,
+        "environment": metadata.and_then(|metadata| metadata.environment.as_ref()),
+        "database_name": metadata.map(|metadata| &metadata.database_name),
+        "size": listed.size,
+        "verified": is_verified(listed),
+    })
+}
+
+/// One check of a file: its name, and what came of it; `None` where it could not be made.
+type Check = (&'static str, Option<bool>, String);
+
+/// `--verify FILE`: each check's verdict; not zero where one failed.
+pub(super) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> Result<Exit> {
+    let checks = checks(file, cancel)?;
+    let good = checks.iter().all(|(_, good, _)| *good != Some(false));
+    if common.json {
+        let checks: Vec<Value> =
+            checks.iter().map(|(name, good, words)| json!({ "check": name, "passed": good, "detail": words })).collect();
+        out::json(&json!({ "success": good, "valid": good, "file": file, "checks": checks }))?;
+    } else {
+        for (name, good, words) in &checks {
+            let verdict = match good {
+                Some(true) => "ok",
+                Some(false) => "FAILED",
+                None => "-",
+            };
+            out::say(format!("{name:<10} {verdict:<7} {words}"));
+        }
+        out::say(format!("{}: {}", file.display(), if good { "good" } else { "DAMAGED" }));
+    }
+    Ok(if good { Exit::Done } else { Exit::Failed })
+}
+
+fn checks(file: &Path, cancel: &Cancel) -> Result<Vec<Check>> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let beside = file.with_file_name(metadata_name(&name));
+    let mut checks: Vec<Check> = Vec::new();
+    let metadata = match read(&beside) {
+        Ok(metadata) if metadata.backup_file != name => {
+            checks.push(("metadata", Some(false), format!("it is about {}", metadata.backup_file)));
+            None
+        }
+        Ok(metadata) => {
+            let of = metadata.environment.as_deref().unwrap_or("no environment");
+            checks.push(("metadata", Some(true), format!("{} of {of}, {}", metadata.database_name, metadata.backup_timestamp)));
+            Some(metadata)
+        }
+        Err(_) if !beside.exists() => {
+            checks.push(("metadata", None, String::from("there is none: the dump was made elsewhere, or its metadata is lost")));
+            None
+        }
+        Err(failure) => {
+            checks.push(("metadata", Some(false), failure.message));
+            None
+        }
+    };
+    let (size, sha256) = match dumpfile::checksum(file) {
+        Ok(found) => found,
+        Err(failure) => {
+            checks.push(("file", Some(false), failure.message));
+            return Ok(checks);
+        }
+    };
+    checks.push(("file", Some(true), show_size(size)));
+    checks.push(match &metadata {
+        None => ("checksum", None, sha256),
+        Some(metadata) if size != metadata.backup_size_bytes => {
+            ("checksum", Some(false), format!("the file has {size} bytes instead of {}", metadata.backup_size_bytes))
+        }
+        Some(metadata) if sha256 != metadata.checksum_sha256 => {
+            ("checksum", Some(false), format!("it is {sha256} instead of {}", metadata.checksum_sha256))
+        }
+        Some(_) => ("checksum", Some(true), sha256),
+    });
+    let clients = Clients::find(None, &|name| std::env::var(name).ok())?;
+    match dumpfile::read_whole(file, clients.newest(), cancel) {
+        Err(failure) if failure.cause == Cause::Interrupted => return Err(failure),
+        Err(failure) => checks.push(("structure", Some(false), failure.message)),
+        Ok((kind, observed)) => {
+            checks.push(("structure", Some(true), format!("a whole {} dump", kind.word())));
+            checks.push(rows(metadata.and_then(|metadata| metadata.table_counts), &observed));
+        }
+    }
+    Ok(checks)
+}
+
+fn rows(expected: Option<BTreeMap<String, u64>>, observed: &Observed) -> Check {
+    let found = counts(observed);
+    let total: u64 = found.values().sum();
+    let words = format!("{}, {}", out::count(observed.tables.len() as u64, "table"), out::count(total, "row"));
+    match expected.filter(|expected| !expected.is_empty()) {
+        None => ("rows", None, words),
+        Some(expected) => match expected.iter().find(|(table, rows)| found.get(*table) != Some(rows)) {
+            None => ("rows", Some(true), words),
+            Some((table, rows)) => {
+                let now = found.get(table).map_or_else(|| String::from("none"), ToString::to_string);
+                ("rows", Some(false), format!("{table} has {now} instead of {rows}"))
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::metadata_name;
+
+    #[test]
+    fn metadata_lies_beside_its_file() {
+        let names = ["a_dev_2026.dump", "a.dump.zst", "a.dir.tar.zst", "a.sql.gz", "odd"].map(metadata_name);
+        assert_eq!(names, ["a_dev_2026", "a", "a", "a", "odd"].map(|stem| format!("{stem}.metadata.json")));
+    }
+}

@@ -1,0 +1,194 @@
+//! `pgdumpd backup` without a configuration: one database, one file, nothing else.
+
+mod args;
+mod environment;
+mod files;
+mod place;
+mod told;
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use sha2::{Digest, Sha256};
+
+use crate::clock::Clock;
+use crate::config::adhoc;
+use crate::error::{Cause, Failure, Result};
+use crate::jobs::Board;
+use crate::jobs::adhoc::{Met, Setting, Target, meet};
+use crate::model::backup::{Manifest, RunId};
+use crate::ops::dumpfile;
+use crate::process::{Cancel, CancelReason};
+use crate::storage::{Loose, Storage, names};
+use crate::stream::hash;
+
+use super::exit::Exit;
+use super::{Common, interrupt, logging, out, progress};
+
+pub(super) use self::args::Args;
+use self::environment::Environment;
+use self::place::Place;
+
+/// Where backups of environments lie unless someone says otherwise.
+const USUAL_FOLDER: &str = "backups";
+
+/// The variables that name a database where no option does.
+const NAMED_BY: [&str; 4] = ["DATABASE_URL", "PGHOST", "PGSERVICE", "PGDATABASE"];
+
+/// Whether the environment names a database to back up.
+pub(super) fn is_named_by_environment() -> bool {
+    NAMED_BY.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// Carries it out. A failure is told here, as one answer under the names that older clients read.
+pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    logging::start(crate::model::settings::LogFormat::Text, logging::level(common, "off"));
+    if args.list {
+        return files::list(common, &usual_folder(args));
+    }
+    let cancel = Cancel::new();
+    let signals = interrupt::listen(&cancel)?;
+    let exit = match &args.verify {
+        Some(file) => files::verify(common, file, &cancel),
+        None => {
+            let began = Instant::now();
+            back_up(common, args, &cancel).or_else(|failure| told::failed(common, args, &failure, began))
+        }
+    }?;
+    Ok(signals.exit().unwrap_or(exit))
+}
+
+/// Everything decided before the server is asked.
+struct Plan {
+    said: adhoc::Said,
+    place: Place,
+    environment: Option<Environment>,
+}
+
+fn plan(args: &Args, verbose: bool) -> Result<Plan> {
+    let environment = args.env.map(|mode| environment::read(mode, Path::new("."), &|name| std::env::var(name).ok())).transpose()?;
+    let connection = environment.as_ref().map(|environment| environment.connection.clone()).or_else(|| args.url.clone());
+    let from_url = || std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
+    let mut said = args.said(connection.or_else(from_url).unwrap_or_default(), verbose);
+    let place = if environment.is_some() {
+        Place::Folder(made(&usual_folder(args))?)
+    } else {
+        place::decide(args.output.as_deref(), args.output_dir.as_deref())?
+    };
+    if place == Place::Pipe && std::io::stdout().is_terminal() && !args.dry_run {
+        return Err(Failure::new(Cause::Configuration, "a backup is no text for a terminal")
+            .hint("redirect it: > FILE, or name a file with --output"));
+    }
+    let (format, compression) = match &place {
+        Place::File(_, name) => place::told_by_name(name),
+        Place::Pipe => ("custom", "native"),
+        Place::Folder(_) if environment.is_some() => ("custom", "native"),
+        Place::Folder(_) => ("custom", "zstd"),
+    };
+    let named = args.format.map_or(format, args::Format::word);
+    // What is compressed from outside is so by default; a plain or tar dump has no compression of its own.
+    let compression = if compression == "native" && !matches!(named, "custom" | "directory") { "none" } else { compression };
+    said.words.push(("format", named.to_owned()));
+    said.words.push(("compression", args.compress.clone().unwrap_or_else(|| compression.to_owned())));
+    Ok(Plan { said, place, environment })
+}
+
+fn usual_folder(args: &Args) -> PathBuf {
+    args.output_dir.clone().unwrap_or_else(|| PathBuf::from(USUAL_FOLDER))
+}
+
+/// The folder for an environment's backups, made if missing; where it leads is decided by the rules of every output.
+fn made(folder: &Path) -> Result<PathBuf> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| Failure::storage(format!("making the folder {}", folder.display()), &error))?;
+    match place::decide(None, Some(folder))? {
+        Place::Folder(folder) => Ok(folder),
+        Place::File(..) | Place::Pipe => Ok(folder.to_path_buf()),
+    }
+}
+
+fn back_up(common: &Common, args: &Args, cancel: &Cancel) -> Result<Exit> {
+    let Plan { said, place, environment } = plan(args, common.verbose > 0)?;
+    if let Some(warning) = environment.as_ref().and_then(|environment| environment.warning.as_ref()) {
+        out::note(format!("pgdumpd: warning: {warning}"));
+    }
+    let clock = Clock::system();
+    let met = meet(adhoc::project(&said)?, clock.clone(), cancel)?;
+    let file = file_name(&met, &place, environment.as_ref(), &clock);
+    let (target, path) = target(&met, &place, environment.as_ref(), &file);
+    let loose = match &target {
+        Target::File(loose) | Target::Pipe(loose) => loose.clone(),
+    };
+    if environment.is_some() {
+        met.require_twice(loose.free_space()?)?;
+    }
+    if args.dry_run {
+        told::intended(common, &met, path.as_deref(), loose.free_space()?)?;
+        return Ok(Exit::Done);
+    }
+    told::begin(&met, path.as_deref());
+    let board = Board::default();
+    let over = Cancel::new();
+    let said: Option<fn(&str)> = if common.verbose > 0 { Some(|line| out::note(line)) } else { None };
+    let made = std::thread::scope(|scope| {
+        scope.spawn(|| progress::follow(&board, &over));
+        let setting = Setting { cancel, board: &board, said };
+        let verified = |manifest: &mut Manifest| match (&environment, &path) {
+            (Some(environment), Some(path)) => verify(&met, environment, &loose, path, manifest, cancel),
+            _ => Ok(()),
+        };
+        let made = met.back_up(&target, &file, &setting, &verified);
+        over.cancel(CancelReason::Cancelled);
+        made
+    })?;
+    told::done(common, path.as_deref(), &made);
+    Ok(Exit::Done)
+}
+
+fn file_name(met: &Met, place: &Place, environment: Option<&Environment>, clock: &Clock) -> String {
+    let shape = &met.project().shape;
+    let engine = |id: &RunId| names::artifact_file(&met.server.database, clock.now(), shape.content, id, shape.format, shape.compression);
+    match (place, environment) {
+        (Place::File(_, name), _) => name.clone(),
+        (_, Some(environment)) => {
+            let mut name = engine(&RunId::random());
+            let ending = name.find(shape.format.extension()).map(|at| name.split_off(at)).unwrap_or_default();
+            let at = clock.now().format("%Y-%m-%dT%H-%M-%S-%3fZ");
+            format!("{}_{}_{at}.{ending}", names::encoded(&met.server.database), environment.name)
+        }
+        _ => engine(&RunId::random()),
+    }
+}
+
+/// Where it goes, and the path to tell; none for standard output.
+fn target(met: &Met, place: &Place, environment: Option<&Environment>, file: &str) -> (Target, Option<PathBuf>) {
+    // Whoever writes the same file, or backs up the same database into the same folder, waits for nobody and is refused.
+    let scope = |what: &str| hash::hex(&Sha256::digest(what.as_bytes())).chars().take(12).collect::<String>();
+    match place {
+        Place::Pipe => (Target::Pipe(Loose::pipe(&std::env::temp_dir())), None),
+        Place::File(folder, name) => {
+            (Target::File(Loose::file(folder, name, &scope(&format!("file {name}")), true)), Some(folder.join(name)))
+        }
+        Place::Folder(folder) => {
+            let of = environment.map(|environment| environment.name).unwrap_or_default();
+            let scope = scope(&format!("database {} {of}", met.server.database));
+            (Target::File(Loose::file(folder, file, &scope, false)), Some(folder.join(file)))
+        }
+    }
+}
+
+/// An environment's backup counts only after it was read again, whole; then its metadata says so beside it.
+fn verify(met: &Met, environment: &Environment, loose: &Loose, path: &Path, manifest: &mut Manifest, cancel: &Cancel) -> Result<()> {
+    manifest.environment = Some(environment.name.to_owned());
+    let (size, sha256) = dumpfile::checksum(path)?;
+    if (size, &sha256) != (manifest.backup_size_bytes, &manifest.checksum_sha256) {
+        return Err(Failure::new(Cause::Damaged, format!("{} was read back with another checksum than was written", path.display()))
+            .hint("the disk is not to be trusted: look into the kernel log (dmesg), and write elsewhere"));
+    }
+    let (_, observed) = dumpfile::read_whole(path, &met.client, cancel)?;
+    files::count(manifest, observed)?;
+    let metadata = files::metadata(manifest, &Clock::system())?;
+    loose.put_beside(&files::metadata_name(&manifest.backup_file), &metadata)
+}

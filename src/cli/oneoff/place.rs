@@ -1,0 +1,143 @@
+//! Where the output goes: decided before anything is written, and never outside of what is allowed.
+
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::Access;
+
+use crate::error::{Cause, Failure, Result};
+
+/// Where a backup goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Standard output.
+    Pipe,
+    /// A file of this name in this folder, which is there and no link.
+    File(PathBuf, String),
+    /// A folder; the file is named after the database.
+    Folder(PathBuf),
+}
+
+/// Decides. A relative path stays below `allowed`, else below the working directory; an absolute one below `allowed`, where that is given.
+pub(super) fn decide(output: Option<&str>, allowed: Option<&Path>) -> Result<Place> {
+    let Some(output) = output else {
+        return Ok(Place::Folder(folder(allowed.unwrap_or(Path::new(".")))?));
+    };
+    if output == "-" {
+        return match allowed {
+            None => Ok(Place::Pipe),
+            Some(_) => Err(Failure::new(Cause::Configuration, "--output - goes to standard output, and --output-dir names a folder")),
+        };
+    }
+    let path = Path::new(output);
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(unsafe_path(output, "leads upwards by \"..\""));
+    }
+    let bound = match allowed {
+        Some(allowed) => Some(folder(allowed)?),
+        None if path.is_absolute() => None,
+        None => Some(folder(Path::new("."))?),
+    };
+    let full = bound.as_deref().map_or_else(|| path.to_path_buf(), |bound| bound.join(path));
+    let within = |real: PathBuf| match &bound {
+        Some(bound) if !real.starts_with(bound) => {
+            Err(unsafe_path(output, &format!("lies outside of {}, by itself or through a link", bound.display())))
+        }
+        _ => Ok(real),
+    };
+    if full.is_dir() {
+        return Ok(Place::Folder(within(folder(&full)?)?));
+    }
+    let name = full.file_name().and_then(|name| name.to_str()).filter(|_| !output.ends_with('/'));
+    let (Some(name), Some(parent)) = (name, full.parent()) else {
+        return Err(
+            Failure::new(Cause::Storage, format!("the folder {output} doesn't exist, or its name isn't UTF-8")).hint("make it first")
+        );
+    };
+    if let Ok(facts) = std::fs::symlink_metadata(&full)
+        && !facts.is_file()
+    {
+        return Err(unsafe_path(output, "is a link or no plain file"));
+    }
+    Ok(Place::File(within(folder(parent)?)?, name.to_owned()))
+}
+
+/// The real path of a folder that can be written to.
+fn folder(path: &Path) -> Result<PathBuf> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let real = path.canonicalize().map_err(|error| {
+        Failure::storage(format!("the output folder {}", path.display()), &error).hint("make it first, or name another")
+    })?;
+    if !real.is_dir() {
+        return Err(unsafe_path(&path.display().to_string(), "is no folder"));
+    }
+    rustix::fs::access(&real, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        Failure::storage(format!("writing into {}", real.display()), &error.into())
+            .hint("run as a user that may write there, or name another folder with --output")
+    })?;
+    Ok(real)
+}
+
+fn unsafe_path(path: &str, why: &str) -> Failure {
+    Failure::new(Cause::UnsafePath, format!("the output {path:?} {why}")).hint("name the place itself, below the folder that is allowed")
+}
+
+/// Format and compression that a file's name promises to whoever opens it.
+pub(super) fn told_by_name(name: &str) -> (&'static str, &'static str) {
+    let lower = name.to_lowercase();
+    let (stem, compression) = match lower.rsplit_once('.') {
+        Some((stem, "zst" | "zstd")) => (stem, Some("zstd")),
+        Some((stem, "gz")) => (stem, Some("gzip")),
+        Some((stem, "bz2")) => (stem, Some("bzip2")),
+        _ => (lower.as_str(), None),
+    };
+    match stem.rsplit_once('.') {
+        Some((_, "sql")) => ("plain", compression.unwrap_or("none")),
+        Some((stem, "tar")) if stem.rsplit_once('.').is_some_and(|(_, last)| last == "dir") => ("directory", compression.unwrap_or("none")),
+        Some((_, "tar")) => ("tar", compression.unwrap_or("none")),
+        // pg_restore opens it as it is.
+        _ => ("custom", compression.unwrap_or("native")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_promise_a_form() {
+        let told = ["a.dump", "a.dump.zst", "a.sql", "A.SQL.GZ", "a.tar", "a.dir.tar.zst", "a", "a.tar.bz2"].map(told_by_name);
+        let expected = [
+            ("custom", "native"),
+            ("custom", "zstd"),
+            ("plain", "none"),
+            ("plain", "gzip"),
+            ("tar", "none"),
+            ("directory", "zstd"),
+            ("custom", "native"),
+            ("tar", "bzip2"),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn outputs_stay_where_they_may_be() {
+        let folder = tempfile::tempdir().unwrap();
+        let (allowed, outside) = (folder.path().join("allowed"), folder.path().join("outside"));
+        for made in [&allowed, &outside, &allowed.join("sub")] {
+            std::fs::create_dir(made).unwrap();
+        }
+        std::os::unix::fs::symlink(&outside, allowed.join("link")).unwrap();
+        std::os::unix::fs::symlink("sub", allowed.join("inner")).unwrap();
+        std::os::unix::fs::symlink(outside.join("x"), allowed.join("file")).unwrap();
+        let real = allowed.canonicalize().unwrap();
+        let decide = |output: &str| decide(Some(output), Some(&allowed));
+        for bad in ["../x", "sub/../../x", "link/x", "link", "file", outside.join("x").to_str().unwrap(), "/etc", "sub/..", "/dev/null"] {
+            assert_eq!(decide(bad).unwrap_err().cause, Cause::UnsafePath, "{bad}");
+        }
+        assert_eq!(decide("x.dump").unwrap(), Place::File(real.clone(), String::from("x.dump")));
+        assert_eq!(decide("inner/x").unwrap(), Place::File(real.join("sub"), String::from("x")));
+        assert_eq!(decide("sub").unwrap(), Place::Folder(real.join("sub")));
+        assert_eq!(decide("-").unwrap_err().cause, Cause::Configuration);
+        assert!(decide("none/x").is_err() && decide("none/").is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! A file that a person named, or a pipe, as the place of one backup: no marker, no folder of a project, nothing left beside it.
+//!
+//! The two phases are those of every local file; the manifest stays in memory. Several such places share a folder without sweeping each
+//! other's unfinished files or waiting for each other's locks: each has a scope.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Cursor, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::folder::Folder;
+use super::pending::LocalPending;
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::RunId;
+use crate::storage::{Entry, Key, Pending, Scratch, Storage, names, unfinished_prefix};
+
+/// What the scratch folders and locks of pipes are called by; nobody else's are swept.
+const PIPE: &str = "pipe";
+
+/// One file, or standard output.
+#[derive(Debug, Clone)]
+pub struct Loose {
+    /// Where the file lies, or the scratch of a pipe.
+    folder: PathBuf,
+    /// The file's final name; none for standard output.
+    file: Option<String>,
+    scope: String,
+    replaces: bool,
+    small: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+}
+
+impl Loose {
+    /// A file in a folder that is there and no link. `scope` (letters and digits) is shared by all that must not run at once; `replaces`
+    /// puts it in the place of one that has the name already.
+    #[must_use]
+    pub fn file(folder: &Path, file: &str, scope: &str, replaces: bool) -> Self {
+        Self { folder: folder.to_path_buf(), file: Some(file.to_owned()), scope: scope.to_owned(), replaces, small: Arc::default() }
+    }
+
+    /// Standard output; what has to lie on a disk first lies in `folder`.
+    #[must_use]
+    pub fn pipe(folder: &Path) -> Self {
+        let scope = format!("{PIPE}{}", RunId::random());
+        Self { folder: folder.to_path_buf(), file: None, scope, replaces: false, small: Arc::default() }
+    }
+
+    /// Removes the lock's file; only while holding that lock.
+    pub fn remove_lock(&self) -> Result<()> {
+        self.root()?.remove(&self.lock_name())
+    }
+
+    /// Makes sure that bytes are there as a whole under this name beside the file.
+    pub fn put_beside(&self, file: &str, bytes: &[u8]) -> Result<()> {
+        self.begin_file(file, "put")?.replace(bytes)
+    }
+
+    fn root(&self) -> Result<Folder> {
+        Folder::root(&self.folder)?.ok_or_else(|| {
+            Failure::new(Cause::Storage, format!("the folder {} doesn't exist", self.folder.display())).hint("make it, or name another")
+        })
+    }
+
+    fn lock_name(&self) -> String {
+        format!("{}lock-{}", names::OWN, self.scope)
+    }
+
+    /// `.pgdumpd-tmp-SCOPE-`, and the run where one is named.
+    fn prefix(&self, run: Option<&str>) -> Result<String> {
+        let of_run = unfinished_prefix(run)?;
+        let rest = of_run.strip_prefix(names::OWN).and_then(|rest| rest.strip_prefix("tmp-")).unwrap_or_default();
+        Ok(format!("{}tmp-{}-{rest}", names::OWN, self.scope))
+    }
+
+    fn begin_file(&self, file: &str, run: &str) -> Result<LocalPending> {
+        let folder = self.root()?;
+        let name = format!("{}{}", self.prefix(Some(run))?, RunId::random());
+        let Some(opened) = folder.create(&name)? else {
+            return Err(Failure::new(Cause::Storage, format!("{name} is there already, under a name that chance should not meet")));
+        };
+        let path = self.folder.clone();
+        let key = Key { project: String::new(), file: file.to_owned() };
+        let pending = LocalPending::new(Box::new(move || Folder::root(&path)), folder, key, name, opened);
+        Ok(if self.replaces { pending.replacing() } else { pending })
+    }
+
+    fn is_small(key: &Key) -> bool {
+        !matches!(names::kind(&key.file), names::Kind::Other)
+    }
+
+    fn pipe_only() -> Failure {
+        Failure::new(Cause::Storage, "what was written to standard output can't be read again").hint("write to a file: --output FILE")
+    }
+}
+
+/// Bytes for a small file that stays in memory.
+struct Kept {
+    name: String,
+    bytes: Vec<u8>,
+    small: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
+}
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.bytes.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Pending for Kept {
+    fn commit(self: Box<Self>) -> Result<()> {
+        self.small.lock().insert(self.name, self.bytes);
+        Ok(())
+    }
+
+    fn abort(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Standard output: what has gone is gone, and only the exit code tells whether it was whole.
+struct Pipe(File);
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
+impl Pending for Pipe {
+    fn commit(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+
+    fn abort(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Storage for Loose {
+    fn name(&self) -> &'static str {
+        "output"
+    }
+
+    fn place(&self) -> String {
+        self.file.as_ref().map_or_else(|| String::from("standard output"), |_| self.folder.display().to_string())
+    }
+
+    fn id(&self) -> Result<Option<String>> {
+        Ok(Some(self.scope.clone()))
+    }
+
+    fn initialize(&self) -> Result<String> {
+        Ok(self.scope.clone())
+    }
+
+    fn begin(&self, key: &Key, run: &str) -> Result<Box<dyn Pending>> {
+        if Self::is_small(key) {
+            return Ok(Box::new(Kept { name: key.file.clone(), bytes: Vec::new(), small: Arc::clone(&self.small) }));
+        }
+        match &self.file {
+            Some(file) => Ok(Box::new(self.begin_file(file, run)?)),
+            None => {
+                let output = std::io::stdout().as_fd().try_clone_to_owned();
+                Ok(Box::new(Pipe(output.map_err(|error| Failure::storage("opening standard output", &error))?.into())))
+            }
+        }
+    }
+
+    fn get(&self, key: &Key) -> Result<Box<dyn Read + Send>> {
+        self.get_range(key, 0..u64::MAX)
+    }
+
+    fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Box<dyn Read + Send>> {
+        let length = range.end.saturating_sub(range.start);
+        if Self::is_small(key) {
+            let mut bytes = Cursor::new(self.small.lock().get(&key.file).cloned().unwrap_or_default());
+            bytes.set_position(range.start);
+            return Ok(Box::new(bytes.take(length)));
+        }
+        let file = self.file.as_ref().ok_or_else(Self::pipe_only)?;
+        let Some((mut opened, _)) = self.root()?.read(file)? else {
+            return Err(Failure::new(Cause::Storage, format!("reading {}: no such file", self.folder.join(file).display())));
+        };
+        opened.seek(SeekFrom::Start(range.start)).map_err(|error| Failure::storage(format!("reading {file}"), &error))?;
+        Ok(Box::new(opened.take(length)))
+    }
+
+    fn size(&self, key: &Key) -> Result<Option<u64>> {
+        if Self::is_small(key) {
+            return Ok(self.small.lock().get(&key.file).map(|bytes| bytes.len() as u64));
+        }
+        match &self.file {
+            Some(file) => self.root()?.size(file),
+            None => Ok(None),
+        }
+    }
+
+    fn put(&self, key: &Key, bytes: &[u8]) -> Result<()> {
+        self.small.lock().insert(key.file.clone(), bytes.to_vec());
+        Ok(())
+    }
+
+    fn list(&self, _project: &str) -> Result<Vec<Entry>> {
+        Ok(Vec::new())
+    }
+
+    fn projects(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn delete(&self, key: &Key) -> Result<()> {
+        match &self.file {
+            Some(file) if !Self::is_small(key) => self.root()?.remove(file),
+            _ => {
+                self.small.lock().remove(&key.file);
+                Ok(())
+            }
+        }
+    }
+
+    fn scratch(&self, _project: &str, run: &str) -> Result<Scratch> {
+        let folder = self.root()?;
+        let name = format!("{}{}", self.prefix(Some(run))?, RunId::random());
+        folder.make(&name)?;
+        Ok(Scratch::new(self.folder.join(name)))
+    }
+
+    fn sweep(&self, _project: &str, run: Option<&str>) -> Result<Vec<String>> {
+        self.root()?.sweep(&self.prefix(run)?)
+    }
+
+    fn free_space(&self) -> Result<Option<u64>> {
+        self.file.as_ref().map(|_| self.root()?.free_space()).transpose()
+    }
+
+    fn lock_file(&self, _project: &str) -> Result<PathBuf> {
+        self.root()?;
+        Ok(self.folder.join(self.lock_name()))
+    }
+}

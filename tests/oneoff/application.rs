@@ -1,0 +1,181 @@
+//! `--env dev|prod|auto`, `--list` and `--verify`: what people come from who had a script for it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::scene::{CLIENTS, Scene};
+
+/// A scene whose `.env` names the database for prod, and `.env.local` for dev.
+fn scene() -> Scene {
+    let scene = Scene::new();
+    let port = scene.cluster.port;
+    let text = |prefix: &str| format!("{prefix}HOST=127.0.0.1\n{prefix}PORT={port}\n{prefix}NAME=shop\n{prefix}USER=postgres\n");
+    std::fs::write(scene.work().join(".env"), format!("{}DEV_DB_NAME=nobody\nENV_MODE=dev\n", text("DB_"))).unwrap();
+    std::fs::write(scene.work().join(".env.local"), text("DEV_DB_")).unwrap();
+    scene
+}
+
+fn stored(scene: &Scene) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(scene.work().join("backups"))
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn made(scene: &Scene, arguments: &[&str]) -> (PathBuf, Value) {
+    let ended = scene.alone(&[], &[&["backup", "--json"], arguments].concat());
+    assert_eq!(ended.code, 0, "{ended:?}");
+    (PathBuf::from(ended.json()["outputPath"].as_str().unwrap()), ended.json())
+}
+
+#[test]
+fn an_environments_backup_has_its_name_and_metadata() {
+    let scene = scene();
+    let (path, answer) = made(&scene, &["--env", "auto"]);
+    let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+    let shape = regexless(&name);
+    assert_eq!(shape, "shop_dev_0000-00-00T00-00-00-000Z.dump");
+    assert_eq!((&answer["environment"], &answer["verified"], &answer["recordCount"]), (&"dev".into(), &true.into(), &20_500.into()));
+    let beside = path.with_extension("metadata.json");
+    let metadata: Value = serde_json::from_slice(&std::fs::read(&beside).unwrap()).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(metadata["environment"], "dev");
+    assert_eq!(metadata["database_name"], "shop");
+    assert_eq!(metadata["backup_file"], name);
+    assert_eq!(metadata["backup_size_bytes"], bytes.len());
+    assert_eq!(metadata["table_counts"], serde_json::json!({ "public.Größe; x": 20_000, "public.item": 500 }));
+    assert!(metadata["checksum_sha256"].as_str().is_some_and(|sum| sum.len() == 64));
+    for field in ["backup_timestamp", "pg_dump_version", "postgresql_version"] {
+        assert!(metadata[field].is_string(), "{field}: {metadata:#}");
+    }
+    assert_eq!(stored(&scene).len(), 2, "{:?}", stored(&scene));
+    scene.restore(path.parent().unwrap(), &format!("pg_restore -d NEW_DATABASE {name}"), "again");
+    assert_eq!(scene.contents("again"), scene.contents("shop"));
+}
+
+/// Every digit as a zero.
+fn regexless(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()
+}
+
+#[test]
+fn prod_at_this_machine_is_warned_of_and_what_is_missing_is_named() {
+    let scene = scene();
+    let ended = scene.alone(&[], &["backup", "--env", "prod", "--output-dir", "else/where"]);
+    assert!(ended.code == 0 && ended.stderr.contains("warning: the environment is prod, but DB_HOST is 127.0.0.1"), "{ended:?}");
+    assert_eq!(std::fs::read_dir(scene.work().join("else/where")).unwrap().count(), 2);
+    std::fs::write(scene.work().join(".env"), "DB_HOST=x\n").unwrap();
+    let ended = scene.alone(&[], &["backup", "--env", "prod"]);
+    assert!(ended.code == 2 && ended.stderr.contains("lacks DB_NAME, DB_USER"), "{ended:?}");
+    std::fs::write(scene.work().join(".env"), "DB_HOST=x\nnonsense\n").unwrap();
+    let ended = scene.alone(&[], &["backup", "--env", "prod"]);
+    assert!(ended.code == 2 && ended.stderr.contains(".env:2"), "{ended:?}");
+    let ended = scene.alone(&[("ENV_MODE", "staging")], &["backup", "--env", "auto"]);
+    assert!(ended.code == 2, "{ended:?}");
+}
+
+/// Twice the database's size must be free, and both figures are told before anything is written.
+#[test]
+fn twice_the_size_must_be_free() {
+    if !crate::cluster::is_root() {
+        return crate::skip::skip("twice_the_size_must_be_free", "only root can mount a small disk");
+    }
+    let scene = scene();
+    let folder = scene.work().join("backups");
+    std::fs::create_dir(&folder).unwrap();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=15m", "tmpfs"]).arg(&folder).status().unwrap();
+    assert!(mounted.success());
+    let ended = scene.alone(&[], &["backup", "--env", "dev"]);
+    let left = stored(&scene);
+    assert!(Command::new("umount").arg("-l").arg(&folder).status().unwrap().success());
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("twice the database's size is required") && ended.stderr.contains("15.0 MiB are available"), "{ended:?}");
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// A backup whose archive can't be read again never counts: neither it nor metadata stay.
+#[test]
+fn what_does_not_verify_does_not_count() {
+    let scene = scene();
+    let script = format!("#!/bin/sh\ncase \"$*\" in *--version*) exec {CLIENTS}/pg_restore \"$@\";; esac\necho no >&2\nexit 1\n");
+    let clients = scene.rig.clients(&[("pg_restore", &script)]);
+    let path = format!("{}:/usr/bin:/bin", clients.display());
+    let ended = scene.alone(&[("PG_DUMP_PATH", clients.join("pg_dump").to_str().unwrap()), ("PATH", &path)], &["backup", "--env", "dev"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("is not whole"), "{ended:?}");
+    assert!(stored(&scene).is_empty(), "{:?}", stored(&scene));
+}
+
+#[test]
+fn backups_are_listed_newest_first() {
+    let scene = scene();
+    let (first, _) = made(&scene, &["--env", "dev"]);
+    let (second, _) = made(&scene, &["--env", "prod"]);
+    std::fs::write(scene.work().join("backups/stranger.dump"), b"x").unwrap();
+    std::fs::write(scene.work().join("backups/notes.txt"), b"x").unwrap();
+    let old = Command::new("touch").args(["-d", "2020-01-01"]).arg(scene.work().join("backups/stranger.dump")).status().unwrap();
+    assert!(old.success());
+    let listed = scene.alone(&[], &["backup", "--list", "--json"]).json();
+    let told: Vec<(String, Value, Value)> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let file = PathBuf::from(one["file"].as_str().unwrap());
+            (file.file_name().unwrap().to_str().unwrap().to_owned(), one["environment"].clone(), one["verified"].clone())
+        })
+        .collect();
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let expected = [
+        (name(&second), Value::from("prod"), true.into()),
+        (name(&first), "dev".into(), true.into()),
+        (String::from("stranger.dump"), Value::Null, false.into()),
+    ];
+    assert_eq!(told, expected);
+    let words = scene.alone(&[], &["backup", "--list"]);
+    assert!(words.code == 0 && words.stdout.contains("VERIFIED") && words.stdout.lines().count() == 4, "{words:?}");
+}
+
+/// Each check tells its verdict, and damage of any kind is found.
+#[test]
+fn verify_finds_what_was_done_to_a_file() {
+    let scene = scene();
+    let (path, _) = made(&scene, &["--env", "dev"]);
+    let file = path.to_str().unwrap();
+    let verify = |file: &str| scene.alone(&[], &["backup", "--verify", file]);
+    let good = verify(file);
+    assert_eq!(good.code, 0, "{good:?}");
+    for check in ["metadata", "file", "checksum", "structure", "rows"] {
+        let line = good.stdout.lines().find(|line| line.starts_with(check)).unwrap();
+        assert!(line.contains(" ok "), "{line}");
+    }
+    let bytes = std::fs::read(&path).unwrap();
+    let mut flipped = bytes.clone();
+    let middle = flipped.len() / 2;
+    flipped[middle] ^= 1;
+    std::fs::write(&path, &flipped).unwrap();
+    let ended = verify(file);
+    assert!(ended.code == 1 && ended.stdout.contains("checksum   FAILED"), "{ended:?}");
+    std::fs::write(&path, &bytes[..bytes.len() - 2000]).unwrap();
+    let ended = verify(file);
+    assert!(ended.code == 1 && ended.stdout.contains("structure  FAILED") && ended.stdout.contains("instead of"), "{ended:?}");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(verify(file).code, 1);
+    // Made by plain pg_dump, elsewhere: structure and rows are told, and cut ones are found.
+    for (format, name) in [("-Fc", "a.dump"), ("-Fp", "a.sql"), ("-Ft", "a.tar")] {
+        let path = scene.work().join(name);
+        let dump = Command::new(format!("{CLIENTS}/pg_dump")).args([format, "-d", &scene.cluster.url("shop"), "-f"]).arg(&path).status();
+        assert!(dump.unwrap().success());
+        let ended = verify(name);
+        assert!(ended.code == 0 && ended.stdout.contains("20500 rows"), "{name}: {ended:?}");
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+        let ended = verify(name);
+        assert!(ended.code == 1 && ended.stdout.contains("structure  FAILED"), "{name}: {ended:?}");
+    }
+}
