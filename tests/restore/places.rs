@@ -11,11 +11,7 @@ fn a_new_database_is_made_like_the_original() {
     assert_eq!(scene.fingerprint("copy"), scene.fingerprint("shop"));
     let comment = scene.cluster.psql("select shobj_description(oid, 'pg_database') is null from pg_database where datname = 'copy'");
     assert_eq!(comment, "t", "the mark of an unfinished restore is gone");
-    assert!(
-        scene.audit()[0].ends_with("of shop/shop to \"copy\" -> 2 tables, 550 rows") || scene.audit()[0].contains("2 tables, 550 rows in"),
-        "{:?}",
-        scene.audit()
-    );
+    assert!(scene.audit()[0].contains("of shop/shop to \"copy\" -> 2 tables, 550 rows in"), "{:?}", scene.audit());
     let listed = scene.rig.backups();
     assert_eq!(listed[0]["proof"], "restored");
     assert!(listed[0]["restore_ms"].as_u64().unwrap() > 0);
