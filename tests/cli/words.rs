@@ -4,9 +4,9 @@ use std::path::Path;
 
 use crate::rig::Rig;
 
-const VERBS: [&str; 18] = [
-    "serve", "backup", "list", "show", "restore", "accept", "cat", "diff", "prune", "pin", "unpin", "pause", "resume", "plan", "check",
-    "doctor", "status", "notify",
+const VERBS: [&str; 20] = [
+    "serve", "backup", "list", "show", "verify", "drill", "restore", "accept", "cat", "diff", "prune", "pin", "unpin", "pause", "resume",
+    "plan", "check", "doctor", "status", "notify",
 ];
 
 fn text(path: &str) -> String {
