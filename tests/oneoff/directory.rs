@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use crate::rig::wait_until;
 use crate::scene::{CLIENTS, PATIENCE, Scene};

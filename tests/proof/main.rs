@@ -1,4 +1,5 @@
 //! Proof that backups are what they should be: verification, drills, and the daemon's rounds; with a real server and the real binary.
+#![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "servers and programs are started from outside of pgdumpd")]
 
 #[path = "../support/cluster.rs"]
