@@ -4,7 +4,6 @@ use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use crate::rig::wait_until;
 use crate::scene::{CLIENTS, PATIENCE, Scene};
@@ -228,33 +227,4 @@ impl Drop for Unmount {
     fn drop(&mut self) {
         drop(Command::new("umount").arg("-l").arg(&self.0).status());
     }
-}
-
-/// Not slower than `pg_dump`'s own directory dump by more than a quarter; by hand: `cargo test --profile fast -- --ignored directory_dump_is_fast`.
-#[test]
-#[ignore = "measures: needs an optimised build and an idle machine"]
-fn a_directory_dump_is_fast() {
-    let scene = Scene::new();
-    scene.cluster.psql_in(
-        "shop",
-        "create table a as select i, md5(i::text) || md5((i * 7)::text) as a from generate_series(1, 2000000) i; create table b as table a",
-    );
-    scene.configure(DIRECTORY);
-    let mut ours = Vec::new();
-    let mut theirs = Vec::new();
-    for round in 0..3 {
-        let began = Instant::now();
-        assert_eq!(scene.rig.run(&["backup", "shop"]).code, 0);
-        ours.push(began.elapsed());
-        let out = scene.rig.path().join(format!("plain{round}"));
-        let began = Instant::now();
-        let done =
-            Command::new(format!("{CLIENTS}/pg_dump")).args(["-Fd", "-j", "2", "-d", &scene.cluster.url("shop"), "-f"]).arg(&out).status();
-        assert!(done.unwrap().success());
-        theirs.push(began.elapsed());
-        std::fs::remove_dir_all(out).unwrap();
-    }
-    let (ours, theirs) = (ours.iter().min().unwrap(), theirs.iter().min().unwrap());
-    assert!(*ours <= theirs.mul_f64(1.25), "pgdumpd {ours:?}, pg_dump {theirs:?}");
-    println!("pgdumpd {ours:?}, pg_dump -Fd -j 2 {theirs:?}");
 }
