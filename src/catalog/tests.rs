@@ -101,6 +101,21 @@ fn a_run_is_followed_from_start_to_end() {
 }
 
 #[test]
+fn a_backup_that_could_not_be_indexed_is_when_its_run_is_finished() {
+    let (_folder, _clock, catalog) = catalog();
+    let manifest = crate::manifest::tests::manifest();
+    for status in [RunStatus::Failed, RunStatus::Completed] {
+        let run = Run { status, ..run(manifest.backup_id.as_str(), noon()) };
+        catalog.write(|tx| tx.start_run(&run).and_then(|()| tx.stage_manifest(&run.id, "main", &manifest))).unwrap();
+        catalog.write(|tx| tx.finish_run(&run)).unwrap();
+        let indexed = catalog.read(|tx| tx.backup(&run.id)).unwrap().map(|row| (row.storage, row.file));
+        let wanted = (status == RunStatus::Completed).then(|| (String::from("main"), manifest.backup_file.clone()));
+        assert_eq!(indexed, wanted, "{status:?}");
+        assert_eq!(catalog.read(|tx| tx.staged_manifest(&run.id)).unwrap(), None);
+    }
+}
+
+#[test]
 fn runs_are_listed_by_filter_and_page_latest_first() {
     let (_folder, _clock, catalog) = catalog();
     catalog

@@ -6,9 +6,9 @@ use super::value::{Json, Time, Word, bind, bind_page, collect, conditions, count
 use super::{Reader, Writer};
 use crate::catalog::{Page, RunFilter, SlotKey, Stage, UnfinishedRun};
 use crate::error::Result;
-use crate::model::backup::{Manifest, RunId};
+use crate::model::backup::{BackupRow, Manifest, Marks, RunId};
 use crate::model::dump::Selection;
-use crate::model::run::Run;
+use crate::model::run::{Run, RunStatus};
 use crate::process::{Identity, own_identity};
 
 const COLUMNS: &str = "id, project, database, content, selection, trigger, schedule, slot, started_at, finished_at, status, attempts, \
@@ -120,22 +120,40 @@ impl Writer {
         })
     }
 
-    /// Records the manifest of an artifact that is about to get its name, so that repair can complete it.
-    pub fn stage_manifest(&self, id: &RunId, manifest: &Manifest) -> Result<()> {
+    /// Records the manifest of an artifact that is about to get its name in this storage, so that repair can complete it.
+    pub fn stage_manifest(&self, id: &RunId, storage: &str, manifest: &Manifest) -> Result<()> {
         self.ask("recording a manifest", |db| {
-            db.prepare_cached("INSERT OR REPLACE INTO staged VALUES (?1, ?2)")?.execute(params![id.as_str(), Json(manifest)])?;
+            let sql = "INSERT OR REPLACE INTO staged (run, manifest, storage) VALUES (?1, ?2, ?3)";
+            db.prepare_cached(sql)?.execute(params![id.as_str(), Json(manifest), storage])?;
             db.prepare_cached("UPDATE runs SET stage = ?2 WHERE id = ?1")?.execute(params![id.as_str(), Word(Stage::Storing)]).map(drop)
         })
     }
 
-    /// Records how a run ended, also of one whose start was lost with an earlier catalog.
+    /// Records how a run ended, also of one whose start was lost with an earlier catalog. A backup that could not be indexed when it was
+    /// made is indexed now: a run that made one never counts as completed without it.
     pub fn finish_run(&self, run: &Run) -> Result<()> {
         self.put_run(run)?;
+        if run.status == RunStatus::Completed {
+            self.index_staged(&run.id)?;
+        }
         self.ask("recording a run's end", |db| {
             db.prepare_cached("UPDATE runs SET stage = NULL, owner = NULL, child = NULL WHERE id = ?1")?.execute([run.id.as_str()])?;
             db.prepare_cached("DELETE FROM staged WHERE run = ?1")?.execute([run.id.as_str()])?;
             db.prepare_cached("INSERT OR IGNORE INTO untold VALUES (?1)")?.execute([run.id.as_str()]).map(drop)
         })
+    }
+
+    fn index_staged(&self, id: &RunId) -> Result<()> {
+        let staged: Option<(Json<Manifest>, String)> = self.ask("reading a recorded manifest", |db| {
+            let sql = "SELECT manifest, storage FROM staged WHERE run = ?1 AND storage IS NOT NULL";
+            db.prepare_cached(sql)?.query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+        })?;
+        match staged {
+            Some((manifest, storage)) if self.backup(id)?.is_none() => {
+                self.put_backup(&BackupRow::from_manifest(&storage, &manifest.0, None, Marks::default()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Records that these runs have become alerts and mail, as far as they had to.

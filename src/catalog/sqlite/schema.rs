@@ -129,4 +129,6 @@ ALTER TABLE backups ADD COLUMN restore_ms INTEGER;
 ", "
 CREATE INDEX backups_damaged ON backups (started_at) WHERE damaged IS NOT NULL;
 CREATE INDEX backups_restored ON backups (project) WHERE restored_at IS NOT NULL;
+", "
+ALTER TABLE staged ADD COLUMN storage TEXT;
 "];

@@ -42,7 +42,7 @@ pub(super) fn commit(
     let doubt = doubt::look(world, means, &manifest);
     manifest.suspicious = doubt.suspicious;
     manifest.warnings.extend(doubt.note);
-    world.catalog.write(|writer| writer.stage_manifest(&request.run, &manifest))?;
+    world.catalog.write(|writer| writer.stage_manifest(&request.run, means.storage.name(), &manifest))?;
     pending.commit()?;
     // A directory dump was read before it was packed.
     let unread = unchecked && request.shape.format != Format::Directory;
@@ -53,7 +53,7 @@ pub(super) fn commit(
     }
     let row = BackupRow::from_manifest(means.storage.name(), &manifest, None, Marks::default());
     if let Err(failure) = world.catalog.write(|writer| writer.put_backup(&row)) {
-        tracing::error!(run = %request.run, "the backup exists, but the catalog could not be told: {failure}; the next start will index it");
+        tracing::error!(run = %request.run, "the backup exists, but the catalog could not be told: {failure}; it is indexed when the end of its run is recorded");
     }
     if let Some(why) = &manifest.suspicious {
         tracing::warn!(run = %request.run, project = manifest.project, database = manifest.database_name, "this backup is suspicious: {why}");
