@@ -10,6 +10,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::jobs::Board;
 use crate::jobs::drill::{self as job, Order};
 use crate::model::backup::BackupRow;
+use crate::model::dump::Content;
 use crate::model::project::{Connection, PasswordSource, Target};
 use crate::model::settings::Settings;
 use crate::ops::drill::{self, Drilled};
@@ -49,12 +50,33 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
     let world = world::open(common, &settings)?;
     let rows = chosen(&world, &settings, &args.what)?;
+    all(common, &settings, &world, &rows, &Place { on: args.on.as_deref(), keep: args.keep })
+}
+
+/// Where to restore for trial, where it is said.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Place<'a> {
+    on: Option<&'a str>,
+    keep: bool,
+}
+
+/// Those that can be restored for trial by themselves: schemas and rows without each other, and roles, are told and left out.
+pub(super) fn of_databases(rows: Vec<BackupRow>) -> Vec<BackupRow> {
+    let (whole, others): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.content == Content::Full);
+    for row in others {
+        out::note(format!("{} {}/{} ({}) is no whole database: not restored for trial", row.id, row.project, row.database, row.content));
+    }
+    whole
+}
+
+/// Restores each of them for trial.
+pub(super) fn all(common: &Common, settings: &Settings, world: &World, rows: &[BackupRow], place: &Place<'_>) -> Result<Exit> {
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
     let mut drilled: Vec<Drilled> = Vec::new();
     for row in rows.iter().take_while(|_| cancel.reason().is_none()) {
-        let order = order(&settings, args, row);
-        let one = carry_out(&world, &order, row, &cancel);
+        let order = order(settings, place, row);
+        let one = carry_out(world, &order, row, &cancel);
         if !common.json {
             print(&one);
         }
@@ -66,14 +88,14 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         let good = drilled.len() == rows.len() && drilled.iter().all(|one| one.failure.is_none());
         out::json(&json!({ "success": good, "backups": drilled }))?;
     }
-    let desk = Desk { settings: &settings, config_file: config::unusual(&common.config) };
+    let desk = Desk { settings, config_file: config::unusual(&common.config) };
     let mut projects: Vec<&str> = rows.iter().map(|row| row.project.as_str()).collect();
     projects.dedup();
     for project in projects {
         let of: Vec<Drilled> = drilled.iter().filter(|one| one.backup.project == project).cloned().collect();
-        notice::drilled(&world, &desk, project, &of)?;
+        notice::drilled(world, &desk, project, &of)?;
     }
-    deliver::deliver(&world)?;
+    deliver::deliver(world)?;
     Ok(interrupted.unwrap_or_else(|| exit(&drilled)))
 }
 
@@ -88,14 +110,14 @@ fn chosen(world: &World, settings: &Settings, what: &str) -> Result<Vec<BackupRo
     Ok(rows)
 }
 
-fn order(settings: &Settings, args: &Args, row: &BackupRow) -> Order {
+fn order(settings: &Settings, place: &Place<'_>, row: &BackupRow) -> Order {
     let project = settings.project(&row.project);
-    let typed = args.on.as_ref().map(|url| Connection { target: Target::Url(url.clone()), password: PasswordSource::Libpq });
+    let typed = place.on.map(|url| Connection { target: Target::Url(url.to_owned()), password: PasswordSource::Libpq });
     let configured = || project.and_then(|project| project.drill.as_ref()).and_then(|drill| drill.on.clone());
     Order {
         project: project.cloned().map(Arc::new),
         on: typed.or_else(configured),
-        keep: args.keep,
+        keep: place.keep,
         state_dir: settings.daemon.state_dir.clone(),
     }
 }

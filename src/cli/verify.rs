@@ -16,7 +16,7 @@ use crate::process::{Cancel, CancelReason};
 use crate::units::show_duration;
 
 use super::exit::Exit;
-use super::{Common, interrupt, logging, out, pick, progress, world};
+use super::{Common, drill, interrupt, logging, out, pick, progress, world};
 
 /// Look at stored backups again, and say what that proves.
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,7 @@ use super::{Common, interrupt, logging, out, pick, progress, world};
 Levels, each with what it proves:
   checksum  the stored bytes are the ones that were written (length and SHA-256)
   read      that, and pg_restore reads them to the end; tables and rows as the manifest says
+  restore   it comes back: restored into a throwaway cluster, compared and checked (a drill)
 
 What fails is read a second time before it is believed. A damaged backup is mailed about, no longer
 counts as kept, and is never deleted by itself. Exit code 1 where any backup is damaged, or could
@@ -52,15 +53,7 @@ pub(super) struct Args {
 enum Level {
     Checksum,
     Read,
-}
-
-impl Level {
-    fn proof(self) -> ProofLevel {
-        match self {
-            Self::Checksum => ProofLevel::Checksum,
-            Self::Read => ProofLevel::Read,
-        }
-    }
+    Restore,
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
@@ -71,12 +64,20 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     if rows.is_empty() && !common.json {
         out::note("no backups yet");
     }
+    match args.level {
+        Level::Checksum => look(common, &settings, &world, &rows, ProofLevel::Checksum),
+        Level::Read => look(common, &settings, &world, &rows, ProofLevel::Read),
+        Level::Restore => drill::all(common, &settings, &world, &drill::of_databases(rows), &drill::Place::default()),
+    }
+}
+
+fn look(common: &Common, settings: &Settings, world: &World, rows: &[BackupRow], level: ProofLevel) -> Result<Exit> {
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
     let mut looked = Vec::new();
     let mut ended = None;
-    for row in &rows {
-        match carry_out(&world, &settings, row, args.level.proof(), &cancel) {
+    for row in rows {
+        match carry_out(world, settings, row, level, &cancel) {
             Ok(one) => {
                 if !common.json {
                     print(&one);
@@ -97,9 +98,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     } else {
         summary(&looked, rows.len());
     }
-    let desk = Desk { settings: &settings, config_file: config::unusual(&common.config) };
-    notice::looked(&world, &desk, &looked)?;
-    deliver::deliver(&world)?;
+    let desk = Desk { settings, config_file: config::unusual(&common.config) };
+    notice::looked(world, &desk, &looked)?;
+    deliver::deliver(world)?;
     match ended {
         Some(failure) if failure.cause == Cause::Interrupted => Ok(interrupted.unwrap_or(Exit::Interrupted)),
         Some(failure) if !common.json => Err(failure),

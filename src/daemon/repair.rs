@@ -17,6 +17,7 @@ use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::notice::Desk;
+use crate::postgres::throwaway;
 
 /// Proof that no other daemon uses the state directory, held as long as it lives.
 pub(super) struct Alone {
@@ -66,6 +67,7 @@ pub(super) fn repair(world: &World, desk: &Desk<'_>) -> Result<()> {
         cut_off_slot(world, settings, &SlotKey { project: slot.project, schedule: slot.schedule, due_at: slot.due_at })?;
     }
     unfinished_restores(world, settings)?;
+    throwaway::places(&settings.daemon.state_dir).iter().for_each(|place| throwaway::sweep(place));
     let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
     world.catalog.write(|writer| writer.see_projects(&names))?;
     Ok(())
