@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{BackupRow, Manifest, ProofLevel, RunId};
+use crate::model::dump::Content;
 use crate::model::run::{Run, RunStatus};
 use crate::model::settings::Settings;
 use crate::ops::World;
@@ -112,7 +113,11 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
     for warning in &manifest.warnings {
         out::say(format!("warning    {warning}"));
     }
-    out::say(format!("restore    {}", manifest.restore_command));
+    if manifest.content != Content::Globals {
+        let to = out::shell(&format!("{}_restored", manifest.database_name));
+        out::say(format!("restore    pgdumpd restore {} --to {to}", manifest.backup_id));
+    }
+    out::say(format!("by hand    {}", manifest.restore_command));
 }
 
 fn holds(manifest: &Manifest) -> String {

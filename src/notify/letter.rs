@@ -146,6 +146,8 @@ pub struct FailedDatabase {
 /// The backup to fall back on.
 #[derive(Debug, Clone)]
 pub struct LastGood {
+    /// Its id, where `pgdumpd restore` can bring it back: it holds a database, not roles.
+    pub id: Option<String>,
     /// Database name.
     pub database: String,
     /// `shop/shop_20261121T011500Z_full_k3f9q2.dump.zst`, below the storage's root.

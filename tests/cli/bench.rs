@@ -67,7 +67,7 @@ pub(crate) const FILTERS: [(&str, &str); 15] = [
     (r#""[0-9a-f]{64}""#, r#""SHA256""#),
     (r"\b[0-9a-f]{64}\b", "SHA256"),
     (r"_(full|schema|globals)_[a-z2-9]{10}", "_${1}_ID"),
-    (r"(?m)^(\s*|(?:keep|remove) +|.*pgdumpd show |backup     |run        )[a-z2-9]{10}\b", "${1}ID"),
+    (r"(?m)^(\s*|(?:keep|remove) +|.*pgdumpd (?:show|restore) |backup     |run        )[a-z2-9]{10}\b", "${1}ID"),
     (r"\b[a-z2-9]{10} (\d+ s|\d+ min)( \d+ s)? ago", "ID AGE ago"),
     (r"\d+(\.\d+)? (B|KiB|MiB|GiB)\b", "SIZE"),
     (r"\b(\d+s )?\d+ms\b|\b\d+ s\b", "SPAN"),

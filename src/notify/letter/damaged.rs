@@ -86,7 +86,7 @@ impl Damaged {
             ("check the others", command(about, &["verify", &about.project])),
             ("back up now", command(about, &["backup", &about.project])),
         ]);
-        restore(&mut page, self.last_good.iter());
+        restore(&mut page, &self.about, self.last_good.iter());
         page.prose(match self.ill {
             Ill::Damaged => {
                 "If there is a copy of the storage, put the file back from it: the next look takes the mark away. Bytes that change by \

@@ -88,7 +88,7 @@ impl Suspicious {
             span(self.reminder),
             page::next(&self.next, about).replace("next try", "next backup")
         ));
-        restore(&mut page, self.normal.iter());
+        restore(&mut page, &self.about, self.normal.iter());
         page.table("Facts", &place(about));
         page.finish()
     }

@@ -89,7 +89,7 @@ impl DrillFailed {
             ("see what it holds", command(&self.about, &["show", &self.id, "--tables"])),
             ("check its bytes", command(&self.about, &["verify", &self.id, "--level", "read"])),
         ]);
-        restore(&mut page, self.proven.iter());
+        restore(&mut page, &self.about, self.proven.iter());
         let mut facts = vec![("tried on", self.on.clone())];
         facts.extend(place(&self.about));
         page.table("Facts", &facts);

@@ -35,7 +35,7 @@ impl Failing {
             span(self.reminder)
         ));
         page.commands(&self.commands());
-        restore(&mut page, self.databases.iter().filter_map(|database| database.last_good.as_ref()));
+        restore(&mut page, &self.about, self.databases.iter().filter_map(|database| database.last_good.as_ref()));
         page.table("Facts", &self.facts());
         for database in &self.databases {
             if let Some(detail) = &database.failure.detail {
@@ -166,7 +166,7 @@ impl Stale {
             ("back up now", command(&self.about, &["backup", project])),
             ("see what is due", command(&self.about, &["plan", project])),
         ]);
-        restore(&mut page, self.last_good.iter());
+        restore(&mut page, &self.about, self.last_good.iter());
         page.table("Facts", &place(&self.about));
         page.finish()
     }
@@ -214,8 +214,15 @@ fn fall_back(page: &mut Page, about: &About, database: &str, backup: Option<&Las
     };
 }
 
-/// The lines that bring data back without pgdumpd, should it come to that.
-pub(super) fn restore<'a>(page: &mut Page, backups: impl Iterator<Item = &'a LastGood>) {
-    let lines: Vec<String> = backups.map(|backup| backup.restore.clone()).collect();
+/// The lines that bring data back, with pgdumpd and without.
+pub(super) fn restore<'a>(page: &mut Page, about: &About, backups: impl Iterator<Item = &'a LastGood>) {
+    let backups: Vec<&LastGood> = backups.collect();
+    let beside = |backup: &&LastGood| {
+        let to = format!("{}_restored", backup.database);
+        backup.id.as_ref().map(|id| command(about, &["restore", id, "--to", &to]))
+    };
+    let typed: Vec<String> = backups.iter().filter_map(beside).collect();
+    page.block("To restore it, into a database of its own", &typed);
+    let lines: Vec<String> = backups.iter().map(|backup| backup.restore.clone()).collect();
     page.block("To restore it with standard tools, into a database that is there and empty", &lines);
 }

@@ -28,6 +28,7 @@ fn about(project: &str) -> About {
 fn good(database: &str) -> LastGood {
     let file = format!("shop/{database}_20261118T011500Z_full_k3f9q2.dump.zst");
     LastGood {
+        id: Some(String::from("k3f9q2")),
         database: String::from(database),
         taken_at: at(18, 1, 15),
         size: 1_288_490_189,
@@ -135,6 +136,9 @@ fn first_failure() {
       try again now     pgdumpd backup shop
       check the set-up  pgdumpd doctor shop
 
+    To restore it, into a database of its own
+      pgdumpd restore k3f9q2 --to shop_restored
+
     To restore it with standard tools, into a database that is there and empty
       zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
 
@@ -199,6 +203,9 @@ fn change_of_cause_in_several_databases_without_a_backup() {
       see more          pgdumpd --config '/srv/my backups.toml' show k7pq2mbi
       try again now     pgdumpd --config '/srv/my backups.toml' backup shop
       check the set-up  pgdumpd --config '/srv/my backups.toml' doctor shop
+
+    To restore it, into a database of its own
+      pgdumpd --config '/srv/my backups.toml' restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
       zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
@@ -266,6 +273,9 @@ fn reminder() {
       try again now     pgdumpd backup shop
       check the set-up  pgdumpd doctor shop
 
+    To restore it, into a database of its own
+      pgdumpd restore k3f9q2 --to shop_restored
+
     To restore it with standard tools, into a database that is there and empty
       zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
 
@@ -313,6 +323,9 @@ fn too_old() {
       see what ran     pgdumpd status shop
       back up now      pgdumpd backup shop
       see what is due  pgdumpd plan shop
+
+    To restore it, into a database of its own
+      pgdumpd restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
       zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB

@@ -6,7 +6,7 @@ use crate::alert::{AlertKey, NoticeKind, Status};
 use crate::catalog::{BackupFilter, Reader};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::BackupRow;
-use crate::model::dump::restore_command;
+use crate::model::dump::{Content, restore_command};
 use crate::model::project::{Project, Schedule};
 use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood, Letter, Next, Recovered, Stale, Told};
@@ -149,6 +149,7 @@ fn is_paused(tx: &Reader, project: &Project) -> Result<bool> {
 
 pub(super) fn last_good(row: BackupRow) -> LastGood {
     LastGood {
+        id: (row.content != Content::Globals).then(|| row.id.to_string()),
         restore: restore_command(&row.file, row.content),
         file: format!("{}/{}", row.project, row.file),
         database: row.database,

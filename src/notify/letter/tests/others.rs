@@ -197,6 +197,9 @@ fn damaged_backup() {
       check the others  pgdumpd verify shop
       back up now       pgdumpd backup shop
 
+    To restore it, into a database of its own
+      pgdumpd restore k3f9q2 --to shop_restored
+
     To restore it with standard tools, into a database that is there and empty
       zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
 
