@@ -51,7 +51,7 @@ pub(super) struct Args {
     #[arg(long, requires = "replace")]
     drop_old: bool,
     /// Drop and make each object in the database that is there, in one transaction
-    #[arg(long, conflicts_with = "replace")]
+    #[arg(long, visible_alias = "clean", conflicts_with = "replace")]
     in_place: bool,
     /// Don't back up first what an in-place restore overwrites
     #[arg(long, requires = "in_place")]

@@ -98,7 +98,8 @@ fn the_statements_of_each_table_make_it_again() {
         "{script}"
     );
     assert!(!stage.run(0, &["show", "latest", "--ddl", "s.par"]).stdout.contains("par_ent"));
-    assert!(stage.run(1, &["show", "latest", "--ddl", "s.sre"]).stderr.contains("s.ser"));
+    let told = stage.run(1, &["show", "latest", "--ddl", "s.sre"]).stderr;
+    assert!(told.contains("s.ser"), "{told}");
     contents(&stage);
 }
 

@@ -11,6 +11,8 @@ use crate::error::{Cause, Failure, Result};
 const TOLD: usize = 5;
 /// How like a name must be to be called near.
 const NEAR: f64 = 0.75;
+/// How like each other two names are that differ by one letter more, less, other or swapped.
+const ONE_SLIP: f64 = 0.9;
 
 /// A table as it was typed: `orders`, `public.orders`, `"Order Items"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,7 +80,10 @@ impl Wanted {
     }
 
     fn likeness(&self, schema: &str, name: &str) -> f64 {
-        let of_name = strsim::jaro_winkler(&self.name.folded, &name.to_lowercase());
+        let name = name.to_lowercase();
+        // In a short name one slip of the finger is a large part of it.
+        let slip = if strsim::osa_distance(&self.name.folded, &name) <= 1 { ONE_SLIP } else { 0.0 };
+        let of_name = strsim::jaro_winkler(&self.name.folded, &name).max(slip);
         let of_schema = self.schema.as_ref().map_or(1.0, |word| strsim::jaro_winkler(&word.folded, &schema.to_lowercase()));
         of_name * (0.8 + 0.2 * of_schema)
     }
