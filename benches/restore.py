@@ -47,7 +47,7 @@ def pairs(options, backup, file):
     ]
     if subprocess.run([options.binary, "verify", "--help"], capture_output=True, check=False).returncode == 0:
         found += [
-            ("verify --level checksum", [*ours, "verify", backup], ["sha256sum", file], None, "1"),
+            ("verify --level checksum", [*ours, "verify", backup, "--level", "checksum"], ["sha256sum", file], None, "1"),
             ("verify --level read", [*ours, "verify", backup, "--level", "read"],
              [*SHELL, f"zstd -dc '{file}' | {restore} -f /dev/null"], None, "1.10"),
         ]

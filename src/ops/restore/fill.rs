@@ -27,11 +27,16 @@ pub(super) enum Whole {
 /// Restores into a database that is there.
 pub(super) fn fill(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole: Whole) -> Result<Restored> {
     let said = run(means, recipe, wanted, database, whole)?;
-    let mut session = Session::open(&recipe.client, means.access, Some(database), &beside(means.run), means.limits, means.cancel)?;
-    let comparison = compare::compare(&mut session, &expected(means, recipe, wanted))?;
-    if wanted.analyze {
-        session.analyze()?;
-    }
+    let open = || Session::open(&recipe.client, means.access, Some(database), &beside(means.run), means.limits, means.cancel);
+    // Side by side: both read every table, and the tool's own connections are free by now.
+    let (compared, analyzed) = std::thread::scope(|scope| {
+        let analyzing = wanted.analyze.then(|| scope.spawn(|| open()?.analyze()));
+        let compared = open().and_then(|mut session| compare::compare(&mut session, &expected(means, recipe, wanted)));
+        let broken = |_| Err(Failure::new(Cause::System, "gathering statistics broke off by an error in pgdumpd itself"));
+        (compared, analyzing.map_or(Ok(()), |thread| thread.join().unwrap_or_else(broken)))
+    });
+    let comparison = compared?;
+    analyzed?;
     Ok(Restored::new(comparison, said, recipe.warnings.clone()))
 }
 
