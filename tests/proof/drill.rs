@@ -122,8 +122,12 @@ fn a_drill_that_is_killed_leaves_no_server_and_no_folder() {
     let mut child = stage.rig.command().args(["drill", "shop"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     wait_until(LONG, || String::from("the cluster"), running);
     let watchers = Command::new("pgrep").args(["-f", &format!("pgdumpd-drill {}", stage.scratch())]).output().unwrap();
-    let watcher = String::from_utf8_lossy(&watchers.stdout).lines().next().map(str::to_owned).expect("the watcher");
-    Command::new("kill").args(["-KILL", &watcher]).status().unwrap();
+    // Stopped first: a pgdumpd that still waits for its cluster would clear up itself when the watcher is gone.
+    Command::new("kill").args(["-STOP", &child.id().to_string()]).status().unwrap();
+    // The shell, and whatever it has forked of itself.
+    let watchers: Vec<String> = String::from_utf8_lossy(&watchers.stdout).lines().map(str::to_owned).collect();
+    assert!(!watchers.is_empty(), "no watcher");
+    Command::new("kill").arg("-KILL").args(&watchers).status().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!left_behind(&stage).is_empty(), "this time nobody was there to clear up");
