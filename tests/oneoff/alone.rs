@@ -256,7 +256,7 @@ fn a_dry_run_says_everything_and_does_nothing() {
     assert_eq!(ended.code, 0, "{ended:?}");
     let answer = ended.json();
     assert!(answer["command"].as_str().unwrap().contains("--table=item --strict-names"), "{answer:#}");
-    assert!(answer["outputPath"].as_str().unwrap().contains("/work/shop_"), "{answer:#}");
+    assert!(answer["outputPath"].as_str().unwrap().contains("/here/shop_"), "{answer:#}");
     assert_eq!(left(&scene), Vec::<String>::new());
     let whole = scene.alone(&[], &["backup", "--url", &scene.cluster.url("shop"), "--dry-run", "--json"]).json();
     let (estimated, size) = (whole["estimatedSize"].as_u64().unwrap(), whole["databaseSize"].as_u64().unwrap());

@@ -91,8 +91,8 @@ impl Scene {
 
     /// An empty folder to work in.
     pub(crate) fn work(&self) -> PathBuf {
-        let work = self.rig.path().join("work");
-        drop(std::fs::create_dir(&work));
-        work
+        let here = self.rig.path().join("here");
+        drop(std::fs::create_dir(&here));
+        here
     }
 }
