@@ -60,11 +60,18 @@ def contenders(options, database):
     stored = pathlib.Path(options.work) / "backups" / database
 
     def newest():
-        return max(stored.glob("*.dump.zst"), key=os.path.getmtime).stat().st_size
+        return max(stored.glob("*.zst"), key=os.path.getmtime).stat().st_size
 
     shell = ["bash", "-o", "pipefail", "-ec"]
+    ours = ("pgdumpd backup", [options.binary, "--config", options.config, "backup", database], newest)
+    if database == "directory":
+        folder = out / "text.dir"
+        there = f"-h '{options.host}' -p {options.port} -U postgres"
+        # pg_dump syncs each file of its folder by itself.
+        command = f"rm -rf '{folder}'; '{options.pgbin}/pg_dump' {there} -Fd -j 2 -f '{folder}' text"
+        return [ours, ("pg_dump -Fd -j 2", [*shell, command], lambda: sum(file.stat().st_size for file in folder.iterdir()))]
     return [
-        ("pgdumpd backup", [options.binary, "--config", options.config, "backup", database], newest),
+        ours,
         ("pg_dump -Fc", [*shell, f"{dump} -f '{plain}' {database}; sync '{plain}'"], lambda: plain.stat().st_size),
         ("pg_dump -Fc -Z0 \\| zstd -3 -T1", [*shell, f"{dump} -Z0 {database} | zstd -q -3 -T1 > '{piped}'; sync '{piped}'"], lambda: piped.stat().st_size),
     ]
@@ -101,7 +108,7 @@ def main():
     for database in options.databases:
         load = report.Load()
         rows, memory, rounds = measure(options, database)
-        size = report.output([f"{options.pgbin}/psql", "-XAtq", "-h", options.host, "-p", options.port, "-U", "postgres", "-d", database,
+        size = report.output([f"{options.pgbin}/psql", "-XAtq", "-h", options.host, "-p", options.port, "-U", "postgres", "-d", "text" if database == "directory" else database,
                               "-c", "SELECT pg_size_pretty(pg_database_size(current_database()))"])
         report.put(database, [
             f"**{database}**, {size}; {rounds} rounds; {load.words()}; build profile `{options.profile}`:\n",

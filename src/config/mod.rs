@@ -166,6 +166,7 @@ impl Reading {
         let around = project::Around { storages: &names, time_zone: daemon.time_zone };
         let finished: Vec<_> = drafts.iter().map(|draft| draft.finish(&around)).collect();
         let mut secrets: Vec<secret::Named> = drafts.iter().filter_map(|draft| draft.password.clone()).collect();
+        secrets.extend(drafts.iter().filter_map(|draft| draft.drill.as_ref()?.password.clone()));
         secrets.extend(smtp.as_ref().and_then(|draft| draft.password.clone()));
         check::across(&place, &daemon, &storages, &drafts, &finished);
         if smtp.is_none() && section("smtp").is_none() {

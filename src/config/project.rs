@@ -51,7 +51,7 @@ pub(super) struct Draft {
     shaped: Vec<(&'static str, Place)>,
     schedules: Vec<ScheduleDraft>,
     verify: Verify,
-    drill: Option<DrillDraft>,
+    pub(super) drill: Option<DrillDraft>,
     checks: Vec<Check>,
     /// The keys of this table itself, without those that came from the defaults.
     own: Vec<&'static str>,

@@ -37,7 +37,7 @@ pub(super) struct DrillDraft {
     pub(super) place: Place,
     cron: Option<Cron>,
     on: Option<connection::Read>,
-    password: Option<secret::Named>,
+    pub(super) password: Option<secret::Named>,
     older: u32,
 }
 
@@ -54,10 +54,25 @@ pub(super) fn drill(item: &Item<'_>) -> Option<DrillDraft> {
     if !table.contains_key("cron") {
         item.place.problem(Trouble::new("says no time").hint("add cron = \"@weekly\""));
     }
+    if let Some((name, _)) = table.get_key_value("password").filter(|_| !table.contains_key("on")) {
+        let place = item.place.key("password").at(&name.span());
+        place.problem(Trouble::new("has no effect on a throwaway cluster").hint("say which server with on"));
+    }
+    draft.take_password();
     Some(draft)
 }
 
 impl DrillDraft {
+    /// A password that stood in `on` becomes the drill's, unless another is named.
+    fn take_password(&mut self) {
+        let Some(on) = &mut self.on else { return };
+        let Some(secret) = on.password.take() else { return };
+        if self.password.is_some() {
+            on.place.problem(Trouble::new("holds a password, and the key password names another").hint("remove one of them"));
+        }
+        self.password = Some(secret::Named { place: on.place.clone(), source: PasswordSource::Inline(secret) });
+    }
+
     fn apply(&mut self, key: &Key, item: &Item<'_>) {
         match key.name {
             "cron" => set(&mut self.cron, timing::cron(item).map(Some)),
@@ -74,8 +89,7 @@ impl DrillDraft {
         let plan =
             Schedule { name: String::from(proving::DRILL), enabled: true, timing, time_zone: zone, shape: DumpShape::default(), spread };
         let on = self.on.as_ref().map(|on| {
-            let inline = on.password.clone().map(PasswordSource::Inline);
-            let password = self.password.as_ref().map(|named| named.source.clone()).or(inline).unwrap_or_default();
+            let password = self.password.as_ref().map(|named| named.source.clone()).unwrap_or_default();
             Connection { target: on.target.clone(), password }
         });
         Some(Drill { plan, on, older: self.older })

@@ -14,7 +14,7 @@ use crate::model::project::Project;
 use crate::model::settings::{Settings, StorageSettings};
 use crate::notify::redact::Redactor;
 use crate::postgres::session::Session;
-use crate::postgres::version;
+use crate::postgres::{throwaway, version};
 use crate::process::Cancel;
 
 use super::targets;
@@ -34,7 +34,7 @@ pub enum Arrived {
 /// Waits for each enabled project's server, as long as a run's retries would.
 ///
 /// # Errors
-/// A folder that can't be written; a server that isn't there in time ([`Cause::Connection`]); one that no client here can dump.
+/// A folder that can't be written; a server that isn't there in time ([`Cause::Connection`]); one that no client here can dump; drills that could not be done.
 pub fn arrive(settings: &Settings, cancel: &Cancel) -> Result<Arrived> {
     writable(&settings.daemon.state_dir, "PGDUMPD_DAEMON_STATE_DIR")?;
     for StorageSettings::Local { path, .. } in settings.storages.values() {
@@ -81,6 +81,11 @@ fn look(project: &Project, cancel: &Cancel) -> Result<String> {
         let major = server.version_num / 10_000;
         failure.hint(format!("use an image with the clients of PostgreSQL {major} or newer: build it with PG_MAJORS={major}"))
     })?;
+    if project.drill.as_ref().is_some_and(|drill| drill.on.is_none()) {
+        throwaway::possible(&clients, server.version_num).map_err(|failure| {
+            failure.context("PGDUMPD_DRILL can't be done here").hint("name a server to restore on: PGDUMPD_DRILL_ON=postgresql://…")
+        })?;
+    }
     let (there, here) = (version::show(server.version_num), version::show(client.version_num));
     Ok(format!("{} answers: PostgreSQL {there}, to be dumped by pg_dump {here}", server.reached))
 }

@@ -78,6 +78,12 @@ fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// Whether a cluster could be made for a dump of a server of this version: what [`Throwaway::start`] needs is there.
+pub fn possible(clients: &Clients, server: u32) -> Result<()> {
+    programs(clients, server)?;
+    user().map(drop)
+}
+
 impl Throwaway {
     /// Makes a cluster for a dump of a server of this version, in the first of the `places`; removes what earlier ones left there.
     ///

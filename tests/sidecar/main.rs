@@ -112,6 +112,48 @@ fn serving_from_variables_alone() {
     assert_eq!(serving.wait(LONG), 0, "{}", serving.log());
 }
 
+/// The whole of what a file says about proofs, by variables: looked at after each backup, drilled on schedule, asked, and told.
+#[test]
+fn backups_are_proven_from_variables_alone() {
+    if configured("backups_are_proven_from_variables_alone") {
+        return;
+    }
+    let cluster = Cluster::start();
+    let mut port = String::new();
+    let mut rig = rig(&beside(&cluster, &mut port));
+    let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", cluster.port);
+    let query = rig.path().join("orders.sql");
+    std::fs::write(&query, "select count(*) = 1000\n  from orders\n").unwrap();
+    let query = query.display().to_string();
+    let more = [
+        ("PGDUMPD_VERIFY_AFTER_BACKUP", "read"),
+        ("PGDUMPD_DRILL", "*/3 * * * * *"),
+        ("PGDUMPD_DRILL_ON", url.as_str()),
+        ("PGDUMPD_DRILL_OLDER", "0"),
+        ("PGDUMPD_CHECK_ORDERS_FILE", query.as_str()),
+        ("PGDUMPD_CHECK_EMPTY", "select count(*) = 0 from orders"),
+    ];
+    rig.env.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let made = rig.run(&["backup"]);
+    assert_eq!(made.code, 0, "{made:?}");
+    let backups = rig.backups();
+    assert_eq!((backups.len(), backups[0]["proof"].as_str()), (1, Some("read")), "looked at as soon as it was made: {backups:?}");
+    // One check holds and one doesn't: the drill asks both and names the one.
+    let failed = rig.run(&["drill", "main"]);
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!(failed.stdout.contains("empty") || failed.stderr.contains("empty"), "{failed:?}");
+    rig.env.retain(|(name, _)| name != "PGDUMPD_CHECK_EMPTY");
+    let mut serving = rig.serve();
+    serving.wait_for_log("answers: PostgreSQL", LONG);
+    wait_until(
+        LONG,
+        || format!("a drill that passed:\n{}", serving.log()),
+        || rig.backups().iter().any(|row| row["proof"].as_str() == Some("restored")),
+    );
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0, "{}", serving.log());
+}
+
 #[test]
 fn a_database_that_comes_late_is_waited_for() {
     if configured("a_database_that_comes_late_is_waited_for") {

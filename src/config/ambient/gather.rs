@@ -1,6 +1,7 @@
 //! Reads the variables into the text that a file with the same meaning would hold, each line with the variable it came from, and tells
 //! what no such text could show: contradictions, unknown names, files that can't be read.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -11,11 +12,21 @@ use super::super::report::{Trouble, nearest};
 use super::super::secret;
 use super::Variables;
 use super::values::{quoted, toml, truth, when};
-use super::variables::{APART, Form, Part, REFUSED, Variable, WATCHED, WITHOUT_EFFECT, all};
+use super::variables::{APART, Form, Part, REFUSED, Variable, WATCHED, WITHOUT_EFFECT, all, check};
 use crate::error::{Cause, Failure, Result};
 
 /// Where backups go unless `BACKUP_DIR` says otherwise.
 const USUAL_STORAGE: &str = "/var/backups/pgdumpd";
+
+/// The tables of a project that variables may fill.
+const TABLES: [(&str, Part); 6] = [
+    ("[project.connection]", Part::Connection),
+    ("[project.retention]", Part::Retention),
+    ("[project.anomaly]", Part::Anomaly),
+    ("[project.limits]", Part::Limits),
+    ("[project.verify]", Part::Verify),
+    ("[project.drill]", Part::Drill),
+];
 
 /// The project's name unless `PGDUMPD_NAME` says otherwise.
 const USUAL_NAME: &str = "main";
@@ -41,16 +52,27 @@ struct Value {
     same: String,
 }
 
-type Values = BTreeMap<(Part, &'static str), Value>;
+type Key = (Part, Cow<'static, str>);
+
+type Values = BTreeMap<Key, Value>;
+
+fn at(part: Part, key: &'static str) -> Key {
+    (part, Cow::Borrowed(key))
+}
 
 pub(super) fn gather(variables: &Variables) -> Gathered {
     let mut gathered = Gathered::default();
-    let known = all();
+    let mut known = all();
+    // A check and the file for it are one variable.
+    let checks: BTreeMap<String, Variable> =
+        variables.keys().filter_map(|name| check(name)).map(|check| (check.name.clone(), check)).collect();
+    known.extend(checks.into_values());
     let mut values = Values::new();
     for variable in &known {
         gathered.take(variable, variables, &mut values);
     }
     gathered.connection(&mut values);
+    gathered.anomaly(&mut values);
     gathered.strangers(&known, variables);
     gathered.write(&values);
     gathered
@@ -73,11 +95,15 @@ fn set<'a>(variables: &'a Variables, name: &str) -> Option<&'a str> {
     variables.get(name).map(String::as_str).filter(|value| !value.is_empty() && !of_a_service(name, value))
 }
 
-/// What a file that a variable names holds: its first line, or, where names are listed, one on each line.
+/// What a file that a variable names holds: its first line; where names are listed, one on each line; of a query, all of it.
 fn content(path: &str, form: Form) -> Result<String> {
     let text = secret::mounted(Path::new(path))?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let found = if form == Form::Names { lines.collect::<Vec<_>>().join(",") } else { text.lines().next().unwrap_or_default().to_owned() };
+    let found = match form {
+        Form::Names => lines.collect::<Vec<_>>().join(","),
+        Form::Query => text.trim().to_owned(),
+        _ => text.lines().next().unwrap_or_default().to_owned(),
+    };
     if found.is_empty() {
         return Err(Failure::new(Cause::Secret, format!("secret {path} is empty")));
     }
@@ -102,7 +128,7 @@ impl Gathered {
             }
             (None, Some(path)) if variable.form == Form::Plain(Kind::Secret) => {
                 let toml = format!("{{ file = {} }}", quoted(path));
-                self.add((variable.part, variable.key), Value { variable: file, same: toml.clone(), toml }, values);
+                self.add((variable.part, variable.key.clone()), Value { variable: file, same: toml.clone(), toml }, values);
             }
             (None, Some(path)) => match content(path, variable.form) {
                 Ok(text) => self.put(variable, &file, &text, values),
@@ -119,23 +145,23 @@ impl Gathered {
         match variable.form {
             Form::Plain(Kind::Secret) => {
                 let secret = Value { variable: name.to_owned(), toml: format!("{{ env = {} }}", quoted(name)), same: text.to_owned() };
-                self.add((variable.part, variable.key), secret, values);
+                self.add((variable.part, variable.key.clone()), secret, values);
             }
             Form::When => {
                 let (key, toml) = when(text);
-                self.add((variable.part, "when"), value(format!("{key} = {toml}")), values);
+                self.add(at(variable.part, "when"), value(format!("{key} = {toml}")), values);
             }
             Form::Cluster if truth(text) == Some(false) => {}
             Form::Cluster => {
                 // Popular images want a database's name as well then, which means nothing more.
-                values.insert((Part::Project, "databases"), value(quoted("all")));
-                self.add((variable.part, variable.key), value(toml(variable.form, text)), values);
+                values.insert(at(Part::Project, "databases"), value(quoted("all")));
+                self.add((variable.part, variable.key.clone()), value(toml(variable.form, text)), values);
             }
-            form => self.add((variable.part, variable.key), value(toml(form, text)), values),
+            form => self.add((variable.part, variable.key.clone()), value(toml(form, text)), values),
         }
     }
 
-    fn add(&mut self, place: (Part, &'static str), value: Value, values: &mut Values) {
+    fn add(&mut self, place: Key, value: Value, values: &mut Values) {
         match values.get(&place) {
             None => drop(values.insert(place, value)),
             Some(there) if there.same == value.same => {}
@@ -150,13 +176,13 @@ impl Gathered {
     fn connection(&mut self, values: &mut Values) {
         let parts: Vec<String> =
             values.iter().filter(|((part, _), _)| *part == Part::Connection).map(|(_, value)| value.variable.clone()).collect();
-        let Some(whole) = values.get(&(Part::Project, "connection")) else {
-            let where_it_is = ["host", "hostaddr", "service"].map(|key| values.contains_key(&(Part::Connection, key)));
+        let Some(whole) = values.get(&at(Part::Project, "connection")) else {
+            let where_it_is = ["host", "hostaddr", "service"].map(|key| values.contains_key(&at(Part::Connection, key)));
             if !where_it_is.contains(&true) {
                 self.trouble("POSTGRES_HOST", Trouble::new("nothing says where the server is").hint("set POSTGRES_HOST or DATABASE_URL"));
                 values.retain(|(part, _), _| *part != Part::Connection);
                 let dummy = Value { variable: String::new(), toml: quoted("localhost"), same: String::new() };
-                values.insert((Part::Connection, "host"), dummy);
+                values.insert(at(Part::Connection, "host"), dummy);
             }
             return;
         };
@@ -166,14 +192,31 @@ impl Gathered {
             self.trouble(&part, trouble);
         }
         values.retain(|(part, _), _| *part != Part::Connection);
-        let Some(database) = values.get(&(Part::Project, "connection")).and_then(|whole| database_of(&whole.toml)) else { return };
-        if let Some(list) = values.get(&(Part::Project, "databases"))
+        let Some(database) = values.get(&at(Part::Project, "connection")).and_then(|whole| database_of(&whole.toml)) else { return };
+        if let Some(list) = values.get(&at(Part::Project, "databases"))
             && list.toml != quoted("all")
             && !list.toml.contains(&quoted(&database))
         {
             let trouble = Trouble::new(format!("doesn't hold the database that {url} names"));
             let variable = list.variable.clone();
             self.trouble(&variable, trouble.hint("add it, or leave it out of the URL"));
+        }
+    }
+
+    /// The gate is off, or it has its figures.
+    fn anomaly(&mut self, values: &mut Values) {
+        let Some(switch) = values.remove(&at(Part::Project, "anomaly")) else { return };
+        let figures: Vec<Key> = values.keys().filter(|(part, _)| *part == Part::Anomaly).cloned().collect();
+        match switch.toml.as_str() {
+            "true" => {}
+            "false" => {
+                for value in figures.iter().filter_map(|figure| values.remove(figure)) {
+                    let trouble = Trouble::new(format!("has no effect, as {} switches the gate off", switch.variable));
+                    self.trouble(&value.variable, trouble.hint("unset one of them"));
+                }
+                values.insert(at(Part::Project, "anomaly"), switch);
+            }
+            _ => self.trouble(&switch.variable, Trouble::new("wrong value").expected("true or false")),
         }
     }
 
@@ -209,27 +252,30 @@ impl Gathered {
     fn write(&mut self, values: &Values) {
         self.section("[daemon]", Part::Daemon, values);
         self.section("[storage.main]", Part::Storage, values);
-        if !values.contains_key(&(Part::Storage, "path")) {
+        if !values.contains_key(&at(Part::Storage, "path")) {
             self.line(&format!("path = {}", quoted(USUAL_STORAGE)), None);
         }
         if values.keys().any(|(part, _)| *part == Part::Smtp) {
             self.section("[smtp]", Part::Smtp, values);
         }
         self.section("[[project]]", Part::Project, values);
-        if !values.contains_key(&(Part::Project, "name")) {
+        if !values.contains_key(&at(Part::Project, "name")) {
             self.line(&format!("name = {}", quoted(USUAL_NAME)), None);
         }
-        for (header, part) in
-            [("[project.connection]", Part::Connection), ("[project.retention]", Part::Retention), ("[project.limits]", Part::Limits)]
-        {
+        for (header, part) in TABLES {
             if let Some(first) = values.iter().find(|((of, _), value)| *of == part && !value.variable.is_empty()) {
                 self.line(header, Some(&first.1.variable));
                 self.values(part, values);
-            } else if part == Part::Connection && values.contains_key(&(part, "host")) {
+            } else if part == Part::Connection && values.contains_key(&at(part, "host")) {
                 self.section(header, part, values);
             }
         }
-        let schedule = values.get(&(Part::Schedule, "when"));
+        for ((_, name), query) in values.iter().filter(|((part, _), _)| *part == Part::Check) {
+            self.line("[[project.check]]", Some(&query.variable));
+            self.line(&format!("name = {}", quoted(name)), Some(&query.variable));
+            self.line(&format!("sql = {}", query.toml), Some(&query.variable));
+        }
+        let schedule = values.get(&at(Part::Schedule, "when"));
         self.line("[[project.schedule]]", schedule.map(|value| value.variable.as_str()));
         self.line(schedule.map_or("cron = \"@daily\"", |value| value.toml.as_str()), schedule.map(|value| value.variable.as_str()));
     }

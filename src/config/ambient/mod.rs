@@ -73,6 +73,12 @@ fn in_variables(mut problem: Problem) -> Problem {
     if let Some(missing) = problem.message.strip_suffix(" is missing").filter(|_| smtp) {
         problem.key = Some(format!("PGDUMPD_SMTP_{}", missing.to_uppercase()));
         problem.message = String::from("is not set, but others of PGDUMPD_SMTP_ are");
+    } else if problem.hint.as_deref() == Some("add cron = \"@weekly\"") {
+        problem.message = String::from("has no effect, as nothing says when there is a drill");
+        problem.hint = Some(String::from("set PGDUMPD_DRILL, to @weekly for example"));
+    } else if problem.hint.as_deref() == Some("say which server with on") {
+        problem.message = String::from("has no effect without PGDUMPD_DRILL_ON");
+        problem.hint = Some(String::from("say which server, or unset it"));
     } else if problem.hint.as_deref() == Some("add [smtp]") {
         problem.message = String::from("there is no mail server, so nobody is told when a backup fails");
         problem.hint = Some(String::from("set PGDUMPD_SMTP_HOST, PGDUMPD_SMTP_FROM and BACKUP_NOTIFICATION_EMAIL"));

@@ -14,7 +14,8 @@ pub(super) fn toml(form: Form, text: &str) -> String {
         Form::Words => list(text.split_whitespace()),
         Form::Number("") => number(text),
         Form::Number(unit) if text.trim().parse::<u64>().is_ok() => quoted(&format!("{}{unit}", text.trim())),
-        Form::Number(_) | Form::When => quoted(text),
+        Form::Number(_) | Form::When | Form::Query => quoted(text),
+        Form::Pause => format!("{{ pause_replay = {} }}", quoted(text)),
         Form::Compression => match text.trim().to_lowercase().as_str() {
             "true" | "yes" | "on" => quoted("zstd"),
             "false" | "no" | "off" => quoted("none"),
@@ -30,6 +31,7 @@ fn plain(kind: Kind, text: &str) -> String {
         Kind::Databases => list(std::iter::once(text)),
         Kind::Count(..) => number(text),
         Kind::Flag => flag(text),
+        Kind::Percent if text.trim().parse::<u64>().is_ok() => quoted(&format!("{}%", text.trim())),
         // The C library's own way to say that a name follows.
         Kind::Zone => quoted(text.strip_prefix(':').unwrap_or(text)),
         _ => quoted(text),

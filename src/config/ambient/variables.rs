@@ -2,7 +2,9 @@
 //!
 //! Only a table; `gather` reads the values. docs/configuration.md prints it, and a test compares.
 
-use super::super::keys::{DAEMON, Key, LIMITS, PROJECT, RETENTION, SECTIONS, SMTP, STORAGE, Section};
+use std::borrow::Cow;
+
+use super::super::keys::{ANOMALY, DAEMON, DRILL, Key, LIMITS, PROJECT, RETENTION, SECTIONS, SMTP, STORAGE, Section, VERIFY};
 use super::super::kind::Kind;
 
 /// What our own variables begin with.
@@ -29,8 +31,16 @@ pub(super) enum Part {
     Connection,
     /// Its retention.
     Retention,
+    /// When one of its backups is suspicious.
+    Anomaly,
     /// Its limits.
     Limits,
+    /// How its backups are looked at again.
+    Verify,
+    /// Its drill.
+    Drill,
+    /// Its checks, each a key with a query.
+    Check,
     /// Its one schedule.
     Schedule,
 }
@@ -52,6 +62,10 @@ pub(super) enum Form {
     Compression,
     /// `true`: the whole server, with roles.
     Cluster,
+    /// A query; in a file on as many lines as it likes.
+    Query,
+    /// For so long at most replay is paused.
+    Pause,
 }
 
 /// One variable.
@@ -59,7 +73,7 @@ pub(super) enum Form {
 pub(super) struct Variable {
     pub(super) name: String,
     pub(super) part: Part,
-    pub(super) key: &'static str,
+    pub(super) key: Cow<'static, str>,
     pub(super) form: Form,
 }
 
@@ -102,7 +116,14 @@ const NAMED: &[(&str, Part, &str, Form)] = &[
     ("PGDUMPD_USER", Part::Connection, "user", Form::Plain(Kind::Text)),
     ("PGDUMPD_SERVICE", Part::Connection, "service", Form::Plain(Kind::Text)),
     ("PGDUMPD_SCHEDULE", Part::Schedule, "cron", Form::When),
+    ("PGDUMPD_STANDBY_PAUSE_REPLAY", Part::Project, "standby", Form::Pause),
+    ("PGDUMPD_ANOMALY", Part::Project, "anomaly", Form::Plain(Kind::Flag)),
+    ("PGDUMPD_DRILL", Part::Drill, "cron", Form::Plain(Kind::Cron)),
+    ("PGDUMPD_CHECK", Part::Check, "check", Form::Query),
 ];
+
+/// What follows is the name of one more check.
+const CHECKS: &str = "PGDUMPD_CHECK_";
 
 /// What popular images do and pgdumpd doesn't (yet): refused where it would be missed, told where it would not.
 pub(super) const REFUSED: &[(&str, &str, &str)] = &[
@@ -130,16 +151,32 @@ pub(super) fn all() -> Vec<Variable> {
         (Part::Smtp, "SMTP_", &SMTP),
         (Part::Project, "", &PROJECT),
         (Part::Retention, "", &RETENTION),
+        (Part::Anomaly, "ANOMALY_", &ANOMALY),
         (Part::Limits, "LIMITS_", &LIMITS),
+        (Part::Verify, "VERIFY_", &VERIFY),
+        (Part::Drill, "DRILL_", &DRILL),
     ];
     let own = own.into_iter().flat_map(|(part, word, section)| {
         section.keys().filter_map(move |key| {
             let form = form(section, key)?;
-            Some(Variable { name: format!("{OURS}{word}{}", key.name.to_uppercase()), part, key: key.name, form })
+            Some(Variable { name: format!("{OURS}{word}{}", key.name.to_uppercase()), part, key: Cow::Borrowed(key.name), form })
         })
     });
     let given = NAMED.iter().chain(BORROWED);
-    own.chain(given.map(|(name, part, key, form)| Variable { name: (*name).to_owned(), part: *part, key, form: *form })).collect()
+    own.chain(given.map(|(name, part, key, form)| Variable {
+        name: (*name).to_owned(),
+        part: *part,
+        key: Cow::Borrowed(*key),
+        form: *form,
+    }))
+    .collect()
+}
+
+/// The check that a variable, or its `_FILE`, asks for under a name of its own.
+pub(super) fn check(name: &str) -> Option<Variable> {
+    let name = name.strip_suffix("_FILE").unwrap_or(name);
+    let called = name.strip_prefix(CHECKS).filter(|rest| !rest.is_empty())?.to_lowercase();
+    Some(Variable { name: name.to_owned(), part: Part::Check, key: Cow::Owned(called), form: Form::Query })
 }
 
 /// How a key's own variable is written; `None` for tables of tables, which no variable can hold, and for what has one value only.
@@ -167,6 +204,7 @@ fn form(section: &Section, key: &Key) -> Option<Form> {
         | Kind::Compression
         | Kind::Connection
         | Kind::Secret
+        | Kind::Percent
         | Kind::Standby => Some(Form::Plain(key.kind)),
         _ => None,
     }
@@ -191,6 +229,11 @@ pub(in super::super) fn reference() -> String {
     let keys: Vec<String> =
         variables.iter().filter(|variable| !is_listed(&variable.name)).map(|variable| format!("`{}`", variable.name)).collect();
     text.push_str(&format!("\nEvery other key by its own name: {}.\n", keys.join(", ")));
+    text.push_str(&format!(
+        "\nEach further check is a variable of its own, `{CHECKS}` and the check's name: `{CHECKS}ORDERS=select count(*) > 1000 from orders`.\n\
+         A drill needs `PGDUMPD_DRILL_ON`, a server to restore on, where PostgreSQL's server programs aren't installed, as in the image.\n\
+         How TLS is used may be said in libpq's own variables as well, also with a file: `PGSSLMODE`, `PGSSLROOTCERT` and kin.\n"
+    ));
     text.push_str("\n`PG_DUMP_PATH` and `PSQL_PATH` name the programs to use, also with a file.\n\nNot there yet, and refused: ");
     let refused: Vec<String> = REFUSED.iter().map(|(name, why, _)| format!("`{name}` ({why})")).collect();
     let useless: Vec<String> = WITHOUT_EFFECT.iter().map(|(name, why)| format!("`{name}` ({why})")).collect();
@@ -204,7 +247,7 @@ fn is_listed(name: &str) -> bool {
 }
 
 fn home(variable: &Variable) -> String {
-    let key = variable.key;
+    let key = &variable.key;
     match variable.part {
         Part::Daemon => format!("`{key}` of `[daemon]`"),
         Part::Storage => format!("`{key}` of the storage"),
@@ -212,13 +255,17 @@ fn home(variable: &Variable) -> String {
         Part::Project => format!("`{key}`"),
         Part::Connection => format!("`connection.{key}`"),
         Part::Retention => format!("`retention.{key}`"),
+        Part::Anomaly => format!("`anomaly.{key}`"),
         Part::Limits => format!("`limits.{key}`"),
+        Part::Verify => format!("`verify.{key}`"),
+        Part::Drill => format!("`drill.{key}`"),
+        Part::Check => format!("a check named `{key}`"),
         Part::Schedule => String::from("`schedule`"),
     }
 }
 
 fn words(variable: &Variable) -> String {
-    let expected = SECTIONS.iter().find_map(|section| section.key(variable.key)).map(|key| key.kind.expected().replace('|', "\\|"));
+    let expected = SECTIONS.iter().find_map(|section| section.key(&variable.key)).map(|key| key.kind.expected().replace('|', "\\|"));
     match variable.form {
         Form::Names => String::from("names separated by commas or blanks, or `all`"),
         Form::Words => String::from("words separated by blanks"),
@@ -227,6 +274,9 @@ fn words(variable: &Variable) -> String {
         Form::When => String::from("a crontab line, `@daily` and its kin, or an interval: `6h`, `@every 6h`"),
         Form::Compression => String::from("as `compression`; `true` for the default, `false` for `none`"),
         Form::Cluster => String::from("`true`: `databases = \"all\"` and `globals = true`"),
+        Form::Query => String::from("a query that returns one row with one boolean"),
+        Form::Pause => String::from("a duration: `{ pause_replay = … }`"),
+        _ if variable.name == "PGDUMPD_ANOMALY" => String::from("`false` for never"),
         Form::Plain(Kind::Secret) => String::from("the secret itself"),
         Form::Plain(Kind::Connection) => String::from("a URL such as `postgresql://backup@db.internal/shop`, or a keyword string"),
         Form::Plain(Kind::Databases) => String::from("one name"),

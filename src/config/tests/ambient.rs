@@ -1,5 +1,7 @@
 //! A configuration from variables alone: what each becomes, and every refusal in its words.
 
+mod proving;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
