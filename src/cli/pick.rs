@@ -53,7 +53,7 @@ pub(super) fn opened(common: &Common, name: &str) -> Result<(Arc<dyn Storage>, M
 
 /// The storage and the manifest of a backup.
 pub(super) fn of_row(world: &World, row: &BackupRow) -> Result<(Arc<dyn Storage>, Manifest)> {
-    let storage = world.storages.get(&row.storage).ok_or_else(|| super::show::missing_storage(&row.storage))?;
+    let storage = world.storage_of(row)?;
     let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
     Ok((Arc::clone(storage), manifest))
 }

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::error::{Cause, Failure, Result};
-use crate::manifest;
 use crate::model::backup::{BackupRow, Look, ProofLevel, RunId};
 use crate::model::project::{Check, Connection, Limits, Project};
 use crate::model::run::SlotOutcome;
@@ -15,7 +14,7 @@ use crate::notify::redact::Redactor;
 use crate::ops::drill::{self, Drilled};
 use crate::ops::restore::{self, Means, Mode, Request, Wanted};
 use crate::ops::verify::{self, Recorded};
-use crate::ops::{World, mount, secret};
+use crate::ops::{World, artifact, secret};
 use crate::postgres::connection::Access;
 use crate::postgres::session::Session;
 use crate::postgres::throwaway::{self, Throwaway};
@@ -117,16 +116,8 @@ fn write_down(world: &World, drilled: &mut Drilled, took_ms: u64) {
 }
 
 fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board: &Board, drilled: &mut Drilled) -> Result<()> {
-    if let Some(damaged) = &row.damaged {
-        return Err(Failure::new(Cause::Damaged, format!("the backup {} counts as damaged: {damaged}", row.id))
-            .hint(format!("take another one: `pgdumpd list {}`", row.project)));
-    }
-    let storage = world.storages.get(&row.storage).ok_or_else(|| {
-        Failure::new(Cause::Configuration, format!("the backup lies in storage {:?}, which is not configured", row.storage))
-            .hint("add it to the configuration again")
-    })?;
-    mount::ensure(world, storage.as_ref())?;
-    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
+    let backup = artifact::restorable(world, row)?;
+    let (storage, manifest) = (backup.storage, &backup.manifest);
     let clients = match &order.project {
         Some(project) => world.clients(project)?,
         None => Clients::find(None, &|name| std::env::var(name).ok())?,
@@ -156,7 +147,7 @@ fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board
     });
     let redactor = Redactor::new(access.secret());
     let means =
-        Means { storage, manifest: &manifest, clients: &clients, access: &access, limits: &limits, cancel, gauge: &gauge, run: &run };
+        Means { storage, manifest, clients: &clients, access: &access, limits: &limits, cancel, gauge: &gauge, run: &run };
     let checks: &[Check] = order.project.as_ref().map(|project| project.checks.as_slice()).unwrap_or_default();
     let done = restored(world, means, order, storage, scratch.is_some(), checks, drilled);
     board.take(&run);

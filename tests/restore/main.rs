@@ -11,6 +11,7 @@ mod scene;
 
 mod failing;
 mod forms;
+mod in_use;
 mod input;
 mod parts;
 mod places;

@@ -3,13 +3,13 @@
 use crate::error::{Failure, Result};
 use crate::model::project::Limits;
 use crate::notify::redact::Redactor;
-use crate::ops::World;
 use crate::ops::merge::{self, Means, Merged, Request, Rule};
 use crate::ops::read::{self, Output};
+use crate::ops::{World, artifact};
 use crate::postgres::archive::name::Wanted;
 use crate::process::Cancel;
 
-use super::{Order, clients, reach, stored, subject};
+use super::{Order, clients, reach, subject};
 
 /// Which table, and how.
 #[derive(Debug, Clone)]
@@ -39,8 +39,9 @@ pub fn run(world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Resu
 
 fn merged(world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Result<Merged> {
     let wanted = Wanted::parse(&table.name)?;
-    let (storage, manifest) = stored(world, order)?;
-    let header = read::header(storage.as_ref(), &manifest, &wanted)?;
+    let backup = artifact::restorable(world, &order.backup)?;
+    let (storage, manifest) = (backup.storage, &backup.manifest);
+    let header = read::header(storage.as_ref(), manifest, &wanted)?;
     let (access, database) = reach(world, order)?;
     let clients = clients(world, order)?;
     let limits = order.project.as_ref().map_or_else(Limits::default, |project| project.limits.clone());
@@ -58,6 +59,6 @@ fn merged(world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Resul
     };
     let means = Means { clients: &clients, access: &access, limits: &limits, cancel };
     let redactor = Redactor::new(access.secret());
-    merge::merge(means, &request, &mut |sink| read::cat(storage.as_ref(), &manifest, &wanted, Output::Copy, sink).map(drop))
+    merge::merge(means, &request, &mut |sink| read::cat(storage.as_ref(), manifest, &wanted, Output::Copy, sink).map(drop))
         .map_err(|failure: Failure| redactor.clean_failure(failure))
 }
