@@ -102,7 +102,7 @@ pub(super) fn all(common: &Common, settings: &Settings, world: &World, rows: &[B
 /// The backups that are meant: one, or of a project the newest of each database.
 fn chosen(world: &World, settings: &Settings, what: &str) -> Result<Vec<BackupRow>> {
     let Some(project) = settings.project(what) else { return pick::backup(world, settings, what).map(|row| vec![row]) };
-    let rows = drill::pick(world, what, &project.shape.selection(), 0)?;
+    let rows = drill::pick(world, project, 0)?;
     if rows.is_empty() {
         return Err(Failure::new(Cause::NotFound, format!("project {what:?} has no backup that could be restored"))
             .hint(format!("make one: pgdumpd backup {}", out::shell(what))));

@@ -2,7 +2,6 @@
 
 mod merge;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,8 +161,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 }
 
 fn order(world: &World, settings: &Settings, args: &Args) -> Result<Order> {
-    let backup = pick::backup(world, settings, &args.backup)?;
-    one_database(world, &backup, &args.backup)?;
+    let backup = pick::of_one_database(world, settings, &args.backup)?;
     let project = settings.project(&backup.project).cloned().map(Arc::new);
     let to = to(args, &backup)?;
     let occupied = match (args.replace, args.in_place) {
@@ -182,23 +180,6 @@ fn order(world: &World, settings: &Settings, args: &Args) -> Result<Order> {
         safety: !args.no_safety_backup,
         dry_run: args.dry_run,
     })
-}
-
-/// A name like `shop@latest` must not mean whichever of several databases happened to be dumped last.
-fn one_database(world: &World, backup: &BackupRow, name: &str) -> Result<()> {
-    let names_all = name == "latest" || name.rsplit_once('@').is_some_and(|(place, _)| place == backup.project);
-    if !names_all {
-        return Ok(());
-    }
-    let all = world.catalog.read(|reader| reader.project_backups(&backup.project))?;
-    let databases: BTreeSet<&str> = all.iter().filter(|row| row.selection == backup.selection).map(|row| row.database.as_str()).collect();
-    if databases.len() < 2 {
-        return Ok(());
-    }
-    let moment = name.rsplit_once('@').map_or("latest", |(_, moment)| moment);
-    let typed: Vec<String> = databases.iter().map(|database| out::shell(&format!("{}/{database}@{moment}", backup.project))).collect();
-    Err(Failure::new(Cause::Configuration, format!("{name:?} could be a backup of any of {} databases", databases.len()))
-        .hint(format!("say which: {}", typed.join(", "))))
 }
 
 fn to(args: &Args, backup: &BackupRow) -> Result<To> {

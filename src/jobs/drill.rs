@@ -78,7 +78,7 @@ pub fn slot(
     board: &Board,
 ) -> Result<(Vec<Drilled>, SlotOutcome)> {
     let plan = project.drill.as_ref();
-    let rows = drill::pick(world, &project.name, &project.shape.selection(), plan.map_or(0, |drill| drill.older))?;
+    let rows = drill::pick(world, project, plan.map_or(0, |drill| drill.older))?;
     if rows.is_empty() {
         tracing::warn!(project = project.name, "there is no backup yet that could be restored for trial");
     }

@@ -13,6 +13,7 @@ mod failing;
 mod forms;
 mod in_use;
 mod input;
+mod names;
 mod parts;
 mod places;
 mod refused;
