@@ -97,13 +97,13 @@ pub(super) struct Args {
     /// Leave the planner's statistics to autovacuum
     #[arg(long)]
     no_analyze: bool,
-    /// Ask everything and show the plan, touch nothing
+    /// Ask everything and show the plan, touch nothing; with --on-conflict: do all of it in a transaction, count, and roll back
     #[arg(long)]
     dry_run: bool,
 }
 
 /// What a merge leaves no choice of.
-const NOT_MERGED: [&str; 13] = [
+const NOT_MERGED: [&str; 12] = [
     "replace",
     "drop_old",
     "in_place",
@@ -116,7 +116,6 @@ const NOT_MERGED: [&str; 13] = [
     "globals",
     "keep_going",
     "no_analyze",
-    "dry_run",
 ];
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]

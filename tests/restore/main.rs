@@ -16,5 +16,6 @@ mod input;
 mod names;
 mod parts;
 mod places;
+mod progress;
 mod refused;
 mod swap;

@@ -44,6 +44,7 @@ pub(super) fn room(means: Means<'_>) -> Result<()> {
 /// The whole archive in a file that has no name: it is gone with the last process that has it open, however that ends. A custom archive
 /// gets the places of its data noted, so that each connection finds its own at once.
 pub(super) fn unpacked(means: Means<'_>) -> Result<Arc<OwnedFd>> {
+    means.gauge.begin("unpacking");
     let mut file = nameless(&folders(means))?;
     let mut source = Source::open(means)?;
     let mut paced = Paced { inner: &mut source, gauge: means.gauge, cancel: means.cancel };
@@ -68,6 +69,7 @@ pub(super) fn unpacked(means: Means<'_>) -> Result<Arc<OwnedFd>> {
 /// A directory archive laid out in a folder again, whose members must be plain files of a dump. The folder goes with what is returned; a
 /// kill leaves it to whatever sweeps the project's unfinished files.
 pub(super) fn laid_out(means: Means<'_>) -> Result<Scratch> {
+    means.gauge.begin("unpacking");
     let scratch = means.storage.scratch(&means.manifest.project, means.run.as_str())?;
     let mut source = Source::open(means)?;
     let mut members = Members::new(Paced { inner: &mut source, gauge: means.gauge, cancel: means.cancel });
