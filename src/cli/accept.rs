@@ -11,7 +11,7 @@ use crate::ops::World;
 use crate::storage::{Key, names};
 
 use super::exit::Exit;
-use super::{Common, out, pick, show, world};
+use super::{Common, out, pick, world};
 
 /// Say that a suspicious backup is meant to be so.
 #[derive(Debug, clap::Args)]
@@ -57,7 +57,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 
 /// Accepts one; `None` where it has been already.
 fn accept(world: &World, mut row: BackupRow) -> Result<Option<BackupRow>> {
-    let storage = world.storages.get(&row.storage).ok_or_else(|| show::missing_storage(&row.storage))?;
+    let storage = world.storage_of(&row)?;
     if row.suspicious.is_none() {
         let beside = Key { project: row.project.clone(), file: names::accepted_file(&row.file) };
         if storage.size(&beside)?.is_some() {

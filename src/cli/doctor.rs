@@ -31,7 +31,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     };
     let world = world::open(common, &settings)?;
     if let Some(name) = &args.accept_storage {
-        let storage = world.storages.get(name).ok_or_else(|| super::show::missing_storage(name))?;
+        let storage = world.storage_named(name)?;
         let id = mount::accept(&world, storage.as_ref())?;
         world.audit("accept-storage", None, name, &id)?;
     }

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::config;
 use crate::error::{Cause, Failure, Result};
-use crate::jobs::Board;
-use crate::jobs::drill::{self as job, Order};
+use crate::jobs::drill::{self as job, Order, Setting};
+use crate::jobs::{Board, Open};
 use crate::model::backup::BackupRow;
 use crate::model::dump::Content;
 use crate::model::project::{Connection, PasswordSource, Target};
@@ -40,8 +40,8 @@ pub(super) struct Args {
     /// Restore on this server, into a database of its own that is dropped afterwards
     #[arg(long, value_name = "URL")]
     on: Option<String>,
-    /// Keep the restored database
-    #[arg(long, requires = "on")]
+    /// Keep the restored database, on a server given by --on or by the project's drill: a throwaway cluster is gone afterwards
+    #[arg(long)]
     keep: bool,
 }
 
@@ -50,7 +50,18 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
     let world = world::open(common, &settings)?;
     let rows = chosen(&world, &settings, &args.what)?;
-    all(common, &settings, &world, &rows, &Place { on: args.on.as_deref(), keep: args.keep })
+    let place = Place { on: args.on.as_deref(), keep: args.keep };
+    if let Some(row) = rows.iter().find(|row| place.keep && order(&settings, &place, row).on.is_none()) {
+        return Err(nowhere_to_keep(row));
+    }
+    all(common, &settings, &world, &rows, &place)
+}
+
+fn nowhere_to_keep(row: &BackupRow) -> Failure {
+    let words = "--keep has no server to keep the database on: a throwaway cluster is gone when the drill is over, with all that is in it";
+    let to = out::shell(&format!("{}_restored", row.database));
+    Failure::new(Cause::Configuration, words)
+        .hint(format!("drill on a server: --on postgresql://HOST/; or restore the backup for good: pgdumpd restore {} --to {to}", row.id))
 }
 
 /// Where to restore for trial, where it is said.
@@ -102,7 +113,7 @@ pub(super) fn all(common: &Common, settings: &Settings, world: &World, rows: &[B
 /// The backups that are meant: one, or of a project the newest of each database.
 fn chosen(world: &World, settings: &Settings, what: &str) -> Result<Vec<BackupRow>> {
     let Some(project) = settings.project(what) else { return pick::backup(world, settings, what).map(|row| vec![row]) };
-    let rows = drill::pick(world, what, &project.shape.selection(), 0)?;
+    let rows = drill::pick(world, project, 0)?;
     if rows.is_empty() {
         return Err(Failure::new(Cause::NotFound, format!("project {what:?} has no backup that could be restored"))
             .hint(format!("make one: pgdumpd backup {}", out::shell(what))));
@@ -119,6 +130,7 @@ fn order(settings: &Settings, place: &Place<'_>, row: &BackupRow) -> Order {
         on: typed.or_else(configured),
         keep: place.keep,
         state_dir: settings.daemon.state_dir.clone(),
+        retries: Vec::new(),
     }
 }
 
@@ -126,7 +138,7 @@ fn carry_out(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel) -> 
     let (board, over) = (Board::default(), Cancel::new());
     std::thread::scope(|scope| {
         scope.spawn(|| progress::follow(&board, &over));
-        let drilled = job::run(world, order, row, cancel, &board);
+        let drilled = job::run(world, order, row, Setting { cancel, board: &board, gate: &Open });
         over.cancel(CancelReason::Cancelled);
         drilled
     })

@@ -1,46 +1,136 @@
 //! How a backup is named on the command line: its id (or the beginning of it), its file, `PROJECT@latest`, `PROJECT@TIME`, or `latest`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use crate::catalog::BackupFilter;
+use crate::catalog::{BackupFilter, Page, Sort};
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, Manifest};
 use crate::model::dump::Selection;
 use crate::model::settings::Settings;
-use crate::ops::World;
+use crate::ops::{World, targets};
 use crate::storage::Storage;
 
-use super::{Common, plan, world};
+use super::{Common, out, plan, world};
 
 /// As many candidates as are named where a name is ambiguous.
 const AMBIGUOUS: u32 = 5;
 
-/// The backup that is meant. `latest` is the newest undamaged one of what the project usually holds (of whole databases, unless it is
-/// configured to hold less): a schema-only or ad-hoc backup is never taken for it.
+/// A name that stands for the newest backup of something.
+struct Newest<'a> {
+    project: Option<&'a str>,
+    database: Option<&'a str>,
+    /// What it usually holds: whole databases, unless it is configured to hold less.
+    selection: Selection,
+    /// What stands behind the `@`.
+    moment: &'a str,
+    until: Option<DateTime<Utc>>,
+    zone: Tz,
+}
+
+impl<'a> Newest<'a> {
+    /// Takes such a name apart; `None` where it is another kind of name.
+    fn parse(settings: &Settings, name: &'a str) -> Result<Option<Self>> {
+        let mut newest = Self {
+            project: None,
+            database: None,
+            selection: Selection::full(),
+            moment: "latest",
+            until: None,
+            zone: settings.daemon.time_zone,
+        };
+        if name == "latest" {
+            return Ok(Some(newest));
+        }
+        let Some((place, moment)) = name.rsplit_once('@').filter(|(place, _)| !place.is_empty()) else { return Ok(None) };
+        let (project, database) = place.split_once('/').map_or((place, None), |(project, database)| (project, Some(database)));
+        if let Some(configured) = settings.project(project) {
+            (newest.selection, newest.zone) = (configured.shape.selection(), configured.time_zone);
+        }
+        (newest.project, newest.database, newest.moment) = (Some(project), database, moment);
+        newest.until = if moment == "latest" { None } else { Some(time(moment, newest.zone)?) };
+        Ok(Some(newest))
+    }
+
+    fn filter(&self) -> BackupFilter {
+        BackupFilter {
+            project: self.project.map(str::to_owned),
+            database: self.database.map(str::to_owned),
+            selection: Some(self.selection.clone()),
+            until: self.until,
+            undamaged: true,
+            ..BackupFilter::default()
+        }
+    }
+
+    /// All that it could be, newest first.
+    fn all(&self, world: &World) -> Result<Vec<BackupRow>> {
+        world.catalog.read(|reader| reader.backups(&self.filter(), Sort::Date, Page::all()))
+    }
+
+    /// Why there is none, where more can be said than that: all are later, or they are of other databases.
+    fn none(&self, world: &World, name: &str) -> Result<Option<Failure>> {
+        let Some(project) = self.project else { return Ok(None) };
+        let later = Self { until: None, selection: self.selection.clone(), ..*self }.all(world)?;
+        if let Some(oldest) = later.last() {
+            let at = out::moment(oldest.started_at, self.zone);
+            let words = format!("there is no backup {name:?}: the oldest good one is {} of {at}", oldest.id);
+            return Ok(Some(
+                Failure::new(Cause::NotFound, words)
+                    .hint(format!("name it by its id, {}; `pgdumpd list {project}` shows them all", oldest.id)),
+            ));
+        }
+        let others = Self { until: None, database: None, selection: self.selection.clone(), ..*self }.all(world)?;
+        let names: BTreeSet<&str> = others.iter().map(|row| row.database.as_str()).collect();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let typed: Vec<String> = names.iter().map(|database| out::shell(&format!("{project}/{database}@{}", self.moment))).collect();
+        Ok(Some(Failure::new(Cause::NotFound, format!("there is no backup {name:?}")).hint(format!("there is {}", typed.join(", ")))))
+    }
+}
+
+/// The backup that is meant. `latest` is the newest undamaged one of what the project usually holds: a schema-only or ad-hoc backup is never
+/// taken for it.
 ///
 /// `PROJECT@TIME` is the newest such one that was started at that time or before, in the project's zone; a date means the end of that day.
 pub(super) fn backup(world: &World, settings: &Settings, name: &str) -> Result<BackupRow> {
-    let found = if name == "latest" {
-        latest(world, Selection::full(), None, None)?
-    } else if let Some((place, moment)) = name.rsplit_once('@').filter(|(place, _)| !place.is_empty()) {
-        let (project, database) = place.split_once('/').map_or((place, None), |(project, database)| (project, Some(database)));
-        let configured = settings.project(project);
-        let usual = configured.map_or_else(Selection::full, |project| project.shape.selection());
-        let zone = configured.map_or(settings.daemon.time_zone, |project| project.time_zone);
-        let until = if moment == "latest" { None } else { Some(time(moment, zone)?) };
-        latest(world, usual, Some((project, database)), until)?
-    } else {
-        one(world, name)?
-    };
-    found.ok_or_else(|| {
+    let unknown = || {
         Failure::new(Cause::NotFound, format!("there is no backup {name:?}")).hint(
             "`pgdumpd list` shows their ids; a file name, PROJECT@latest, PROJECT/DATABASE@latest, PROJECT@TIME or latest will do as well",
         )
-    })
+    };
+    let Some(newest) = Newest::parse(settings, name)? else { return one(world, name)?.ok_or_else(unknown) };
+    match world.catalog.read(|reader| reader.latest_backup(&newest.filter()))? {
+        Some(row) => Ok(row),
+        None => Err(newest.none(world, name)?.unwrap_or_else(unknown)),
+    }
+}
+
+/// The same for what overwrites things: a name like `shop@latest` must not mean whichever of several databases happened to be dumped last.
+/// Databases that the project no longer covers don't count, as long as there are others.
+pub(super) fn of_one_database(world: &World, settings: &Settings, name: &str) -> Result<BackupRow> {
+    let found = backup(world, settings, name)?;
+    let Some(newest) = Newest::parse(settings, name)?.filter(|newest| newest.database.is_none()) else { return Ok(found) };
+    let project = found.project.clone();
+    let newest = Newest { project: Some(&project), ..newest };
+    let rows = newest.all(world)?;
+    let covered = targets::covered(settings.project(&project), &rows);
+    let mut first = rows.iter().filter(|row| covered.contains(row.database.as_str()));
+    match (first.next(), covered.len()) {
+        (Some(row), 1) => Ok(row.clone()),
+        (None, _) => Ok(found),
+        (Some(_), number) => {
+            let typed: Vec<String> =
+                covered.iter().map(|database| out::shell(&format!("{project}/{database}@{}", newest.moment))).collect();
+            Err(Failure::new(Cause::Configuration, format!("{name:?} could be a backup of any of {number} databases"))
+                .hint(format!("say which: {}", typed.join(", "))))
+        }
+    }
 }
 
 /// The storage and the manifest of the backup that is meant.
@@ -53,7 +143,7 @@ pub(super) fn opened(common: &Common, name: &str) -> Result<(Arc<dyn Storage>, M
 
 /// The storage and the manifest of a backup.
 pub(super) fn of_row(world: &World, row: &BackupRow) -> Result<(Arc<dyn Storage>, Manifest)> {
-    let storage = world.storages.get(&row.storage).ok_or_else(|| super::show::missing_storage(&row.storage))?;
+    let storage = world.storage_of(row)?;
     let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
     Ok((Arc::clone(storage), manifest))
 }
@@ -62,23 +152,6 @@ fn time(text: &str, zone: Tz) -> Result<DateTime<Utc>> {
     let begin = plan::time(&text.replacen('T', " ", 1), zone).or_else(|_| plan::time(text, zone))?;
     let is_date = text.len() == "2026-11-21".len();
     Ok(if is_date { begin + TimeDelta::days(1) - TimeDelta::microseconds(1) } else { begin })
-}
-
-fn latest(
-    world: &World,
-    selection: Selection,
-    of: Option<(&str, Option<&str>)>,
-    until: Option<DateTime<Utc>>,
-) -> Result<Option<BackupRow>> {
-    let filter = BackupFilter {
-        project: of.map(|(project, _)| project.to_owned()),
-        database: of.and_then(|(_, database)| database.map(str::to_owned)),
-        selection: Some(selection),
-        until,
-        undamaged: true,
-        ..BackupFilter::default()
-    };
-    world.catalog.read(|reader| reader.latest_backup(&filter))
 }
 
 fn one(world: &World, name: &str) -> Result<Option<BackupRow>> {

@@ -17,7 +17,7 @@ pub(super) fn run(common: &Common, args: &Args, pinned: bool) -> Result<Exit> {
     let settings = world::settings(common)?;
     let world = world::open(common, &settings)?;
     let mut row = pick::backup(&world, &settings, &args.backup)?;
-    let storage = world.storages.get(&row.storage).ok_or_else(|| super::show::missing_storage(&row.storage))?;
+    let storage = world.storage_of(&row)?;
     if pinned {
         manifest::pin(storage.as_ref(), &row.project, &row.file)?;
     } else {

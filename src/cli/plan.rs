@@ -20,7 +20,7 @@ const COUNT: usize = 5;
 /// Most slots that retention is simulated over.
 const MOST: usize = 100_000;
 
-/// Print the coming slots, and what the retention would keep.
+/// Print the coming slots of schedules and drills, and what the retention would keep.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -44,11 +44,22 @@ pub(super) struct Args {
     days: Option<u32>,
 }
 
-/// The coming slots of one schedule.
+/// What a slot is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum For {
+    Backup,
+    /// A backup is restored for trial.
+    Drill,
+}
+
+/// The coming slots of one schedule, or of a project's drill.
 #[derive(Debug, Serialize)]
 struct Coming {
     project: String,
     schedule: String,
+    #[serde(rename = "for")]
+    purpose: For,
     enabled: bool,
     time_zone: String,
     slots: Vec<DateTime<Utc>>,
@@ -72,7 +83,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let now = crate::clock::Clock::system().now();
     let mut plans = Vec::new();
     for project in chosen {
-        for plan in &project.schedules {
+        for plan in project.plans() {
             plans.push((coming(project, plan, args, now)?, plan.time_zone));
         }
         if project.schedules.is_empty() && !common.json {
@@ -92,10 +103,12 @@ fn coming(project: &Project, plan: &Schedule, args: &Args, now: DateTime<Utc>) -
     let to = args.to.as_deref().map(|text| time(text, plan.time_zone)).transpose()?;
     let delay = TimeDelta::from_std(schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread)).unwrap_or_default();
     let slots = slots(plan, from, to, if to.is_some() { MOST } else { args.count });
-    let kept = args.days.map(|days| kept(project, plan, from, days));
+    let purpose = if project.is_drill(&plan.name) { For::Drill } else { For::Backup };
+    let kept = args.days.filter(|_| purpose == For::Backup).map(|days| kept(project, plan, from, days));
     Ok(Coming {
         project: project.name.clone(),
         schedule: plan.name.clone(),
+        purpose,
         enabled: project.enabled && plan.enabled,
         time_zone: plan.time_zone.name().to_owned(),
         slots: slots.into_iter().map(|slot| slot + delay).collect(),
@@ -120,7 +133,8 @@ fn kept(project: &Project, plan: &Schedule, from: DateTime<Utc>, days: u32) -> V
 
 fn print(plan: &Coming, zone: Tz, args: &Args) {
     let off = if plan.enabled { "" } else { " (disabled)" };
-    out::say(format!("{} / {} in {}{off}", plan.project, plan.schedule, plan.time_zone));
+    let trial = if plan.purpose == For::Drill { ": a backup is restored for trial" } else { "" };
+    out::say(format!("{} / {} in {}{off}{trial}", plan.project, plan.schedule, plan.time_zone));
     for slot in &plan.slots {
         out::say(format!("  {}", slot.with_timezone(&zone).format("%a %Y-%m-%d %H:%M:%S %Z")));
     }

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::jobs::{Board, Current, Retry};
 use crate::model::backup::RunId;
 use crate::process::Cancel;
+use crate::stream::gauge::Step;
 use crate::units::{show_age, show_size};
 
 use super::out;
@@ -29,6 +30,7 @@ fn bar(board: &Board, over: &Cancel) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let known = style("{prefix} {wide_bar} {bytes} of about {total_bytes}, {bytes_per_sec}, {eta} left");
     let unknown = style("{prefix} {spinner} {bytes}, {bytes_per_sec}");
+    let words = style("{msg}");
     let mut told = Told::default();
     let mut shown: Option<RunId> = None;
     while over.wait_timeout(LOOK).is_none() {
@@ -40,6 +42,11 @@ fn bar(board: &Board, over: &Cancel) {
             shown = Some(current.run.clone());
         }
         let moved = current.gauge.snapshot().archive_bytes;
+        if let Some(step) = current.gauge.step() {
+            bar.set_style(words.clone());
+            bar.set_message(stepped(&name(&current), &step, moved, current.expected, step.since.elapsed()));
+            continue;
+        }
         bar.set_prefix(name(&current));
         match current.expected.filter(|expected| *expected >= moved) {
             Some(expected) => {
@@ -72,7 +79,9 @@ fn lines(board: &Board, over: &Cancel) {
         before = current
             .map(|current| {
                 let moved = current.gauge.snapshot().archive_bytes;
-                out::note(line(&name(&current), moved, before.get(&current.run).copied().unwrap_or(0), current.expected));
+                let line = line(&name(&current), moved, before.get(&current.run).copied().unwrap_or(0), current.expected);
+                let table = current.gauge.step().and_then(|step| step.table).map(|table| format!(", {}", of_tables(&table)));
+                out::note(format!("{line}{}", table.unwrap_or_default()));
                 (current.run, moved)
             })
             .collect();
@@ -90,6 +99,29 @@ fn line(name: &str, moved: u64, before: u64, expected: Option<u64>) -> String {
         }
     };
     format!("{name}: {}{of}, {}/s{left}", show_size(moved), show_size(rate))
+}
+
+/// `restoring shop 43 % · 12 of 31 tables (orders) · 180.0 MiB of 420.0 MiB · 55.0 MiB/s · 4 s left`.
+fn stepped(name: &str, step: &Step, moved: u64, expected: Option<u64>, passed: Duration) -> String {
+    let mut parts = vec![format!("{} {name}", step.doing)];
+    parts.extend(step.table.as_ref().map(of_tables));
+    let rate = (moved as f64 / passed.as_secs_f64().max(0.2)) as u64;
+    match expected.filter(|expected| moved > 0 && *expected >= moved) {
+        Some(expected) => {
+            parts[0].push_str(&format!(" {} %", moved * 100 / expected.max(1)));
+            parts.push(format!("{} of {}", show_size(moved), show_size(expected)));
+            parts.push(format!("{}/s", show_size(rate)));
+            parts.extend((expected - moved).checked_div(rate).map(|left| format!("{} left", show_age(Duration::from_secs(left)))));
+        }
+        None if moved > 0 => parts.extend([show_size(moved), format!("{}/s", show_size(rate))]),
+        // Nobody knows how long the server takes for an index.
+        None => {}
+    }
+    parts.join(" · ")
+}
+
+fn of_tables((number, of, name): &(u64, u64, String)) -> String {
+    format!("{number} of {} ({name})", out::count(*of, "table"))
 }
 
 /// The retries that have been told.
@@ -116,7 +148,21 @@ fn name(current: &Current) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::line;
+    use std::time::{Duration, Instant};
+
+    use super::{Step, line, stepped};
+
+    #[test]
+    fn a_step_says_where_it_is_and_when_it_ends() {
+        const MIB: u64 = 1 << 20;
+        let mut step = Step { doing: "restoring", since: Instant::now(), table: Some((12, 31, "orders".into())) };
+        let words = stepped("shop", &step, 180 * MIB, Some(420 * MIB), Duration::from_secs(4));
+        assert_eq!(words, "restoring shop 42 % · 12 of 31 tables (orders) · 180.0 MiB of 420.0 MiB · 45.0 MiB/s · 5 s left");
+        step.table = None;
+        assert_eq!(stepped("shop", &step, MIB, None, Duration::from_secs(1)), "restoring shop · 1.0 MiB · 1.0 MiB/s");
+        step.doing = "comparing";
+        assert_eq!(stepped("shop", &step, 0, Some(MIB), Duration::from_secs(1)), "comparing shop");
+    }
 
     #[test]
     fn a_line_says_rate_and_end_where_they_are_known() {

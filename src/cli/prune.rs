@@ -107,6 +107,7 @@ fn prune(common: &Common, world: &World, project: &Project, confirm: bool) -> Re
     if !common.json {
         let removed = out::count(done.removed.len() as u64, "backup");
         out::say(format!("{}: {removed} removed, {} freed", project.name, show_size(done.freed)));
+        told::in_use(&done);
         done.failures.iter().for_each(out::tell);
     }
     let exit = if done.failures.is_empty() { Exit::Done } else { Exit::Partly };

@@ -2,7 +2,6 @@
 
 mod merge;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -98,13 +97,13 @@ pub(super) struct Args {
     /// Leave the planner's statistics to autovacuum
     #[arg(long)]
     no_analyze: bool,
-    /// Ask everything and show the plan, touch nothing
+    /// Ask everything and show the plan, touch nothing; with --on-conflict: do all of it in a transaction, count, and roll back
     #[arg(long)]
     dry_run: bool,
 }
 
 /// What a merge leaves no choice of.
-const NOT_MERGED: [&str; 13] = [
+const NOT_MERGED: [&str; 12] = [
     "replace",
     "drop_old",
     "in_place",
@@ -117,7 +116,6 @@ const NOT_MERGED: [&str; 13] = [
     "globals",
     "keep_going",
     "no_analyze",
-    "dry_run",
 ];
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -162,8 +160,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 }
 
 fn order(world: &World, settings: &Settings, args: &Args) -> Result<Order> {
-    let backup = pick::backup(world, settings, &args.backup)?;
-    one_database(world, &backup, &args.backup)?;
+    let backup = pick::of_one_database(world, settings, &args.backup)?;
     let project = settings.project(&backup.project).cloned().map(Arc::new);
     let to = to(args, &backup)?;
     let occupied = match (args.replace, args.in_place) {
@@ -182,23 +179,6 @@ fn order(world: &World, settings: &Settings, args: &Args) -> Result<Order> {
         safety: !args.no_safety_backup,
         dry_run: args.dry_run,
     })
-}
-
-/// A name like `shop@latest` must not mean whichever of several databases happened to be dumped last.
-fn one_database(world: &World, backup: &BackupRow, name: &str) -> Result<()> {
-    let names_all = name == "latest" || name.rsplit_once('@').is_some_and(|(place, _)| place == backup.project);
-    if !names_all {
-        return Ok(());
-    }
-    let all = world.catalog.read(|reader| reader.project_backups(&backup.project))?;
-    let databases: BTreeSet<&str> = all.iter().filter(|row| row.selection == backup.selection).map(|row| row.database.as_str()).collect();
-    if databases.len() < 2 {
-        return Ok(());
-    }
-    let moment = name.rsplit_once('@').map_or("latest", |(_, moment)| moment);
-    let typed: Vec<String> = databases.iter().map(|database| out::shell(&format!("{}/{database}@{moment}", backup.project))).collect();
-    Err(Failure::new(Cause::Configuration, format!("{name:?} could be a backup of any of {} databases", databases.len()))
-        .hint(format!("say which: {}", typed.join(", "))))
 }
 
 fn to(args: &Args, backup: &BackupRow) -> Result<To> {

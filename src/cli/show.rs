@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use serde_json::json;
 
-use crate::error::{Cause, Failure, Result};
+use crate::error::{Cause, Result};
 use crate::model::backup::{BackupRow, Manifest, ProofLevel, RunId};
 use crate::model::dump::Content;
 use crate::model::run::{Run, RunStatus};
@@ -179,11 +179,6 @@ pub(super) fn ended(status: RunStatus) -> &'static str {
         RunStatus::Interrupted => "interrupted",
         RunStatus::Cancelled => "cancelled",
     }
-}
-
-pub(super) fn missing_storage(name: &str) -> Failure {
-    Failure::new(Cause::Configuration, format!("the backup lies in storage {name:?}, which is not configured"))
-        .hint("add it to the configuration again")
 }
 
 fn toc(common: &Common, entries: &[Summary]) -> Result<Exit> {

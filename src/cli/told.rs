@@ -10,6 +10,7 @@ use crate::model::backup::Manifest;
 use crate::model::dump::Content;
 use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::ops::World;
+use crate::ops::prune::Pruned;
 use crate::storage::names;
 use crate::units::{show_duration, show_size};
 
@@ -51,6 +52,13 @@ pub(super) fn together(exits: &[Exit]) -> Exit {
     }
 }
 
+/// Says which backups stay for now because they are being restored.
+pub(super) fn in_use(pruned: &Pruned) {
+    for id in &pruned.in_use {
+        out::note(format!("the backup {id} is being restored just now, and stays until the next prune"));
+    }
+}
+
 /// Prints what became of an order.
 pub(super) fn print(world: &World, order: &Order, report: &Report) {
     if let Some(failure) = &report.held_by {
@@ -73,6 +81,7 @@ pub(super) fn print(world: &World, order: &Order, report: &Report) {
                     show_size(pruned.freed)
                 ));
             }
+            in_use(pruned);
             pruned.failures.iter().for_each(out::tell);
         }
         Some(Err(failure)) => out::tell(&failure.clone().context(format!("pruning {}", order.project.name))),

@@ -30,7 +30,8 @@ Levels, each with what it proves:
 
 What fails is read a second time before it is believed. A damaged backup is mailed about, no longer
 counts as kept, and is never deleted by itself. Exit code 1 where any backup is damaged, or could
-not be read.
+not be read; 3 where a directory dump could only be proven to `checksum`, as there is no room to
+unpack it.
 
 Examples:
   pgdumpd verify shop@latest
@@ -132,12 +133,15 @@ fn carry_out(world: &World, settings: &Settings, row: &BackupRow, level: ProofLe
 }
 
 pub(super) fn print(looked: &Looked) {
-    let Looked { backup, level, verdict, took_ms } = looked;
+    let Looked { backup, level, shallow, verdict, took_ms } = looked;
     let name = format!("{} {}/{}", backup.id, backup.project, backup.database);
     match verdict {
         Verdict::Good => {
             let took = show_duration(std::time::Duration::from_millis(*took_ms));
             out::say(format!("{name}: good: {}, in {took}", verify::proves(*level)));
+            if let Some(why) = shallow {
+                out::note(format!("  no more was proven: {why}"));
+            }
         }
         Verdict::Damaged(why) => {
             out::say(format!("{name}: DAMAGED: {why}"));
@@ -170,5 +174,10 @@ fn summary(looked: &[Looked], asked: usize) {
 
 fn exit(looked: &[Looked]) -> Exit {
     let bad = looked.iter().any(|one| matches!(one.verdict, Verdict::Damaged(_) | Verdict::Unread(_)));
-    if bad { Exit::Failed } else { Exit::Done }
+    let shallow = looked.iter().any(|one| one.shallow.is_some());
+    match (bad, shallow) {
+        (true, _) => Exit::Failed,
+        (false, true) => Exit::Partly,
+        (false, false) => Exit::Done,
+    }
 }

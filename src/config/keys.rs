@@ -346,7 +346,7 @@ pub(super) const VERIFY: Section = Section {
 /// `drill = …`.
 pub(super) const DRILL: Section = Section {
     header: "drill",
-    doc: "When a backup is restored into a scratch database, compared with its manifest, and asked the project's checks. A crontab line alone, or a table. Its slots are named `drill`.",
+    doc: "When a backup is restored into a scratch database, compared with its manifest, and asked the project's checks. A crontab line alone, or a table. Its slots are named `drill`. Drills run one at a time, beside the dumps; one that can't reach its server tries again as `retries` says.",
     groups: &[&[
         key("cron", Kind::Cron, "", "Five fields as in crontab, six with seconds first, or `@weekly` and its kin. Required."),
         key(

@@ -39,14 +39,14 @@ impl Owner {
         match claimed {
             Ok(claimed) => {
                 let ours = orders.into_iter().zip(claimed).filter(|(_, claimed)| *claimed);
-                ours.for_each(|(order, _)| self.queue.push(order, now));
+                ours.for_each(|(order, _)| self.line_up(order, now));
             }
             Err(failure) => {
                 // A backup matters more than its diary: without the catalog the jobs run, and each says what it can't record.
                 tracing::error!("due slots can't be recorded yet: {failure}");
                 self.unrecorded.add(rows.iter().cloned());
                 self.unrecorded.add(slots.iter().map(|slot| row_of(slot.clone(), now, SlotOutcome::Claimed)));
-                orders.into_iter().for_each(|order| self.queue.push(order, now));
+                orders.into_iter().for_each(|order| self.line_up(order, now));
             }
         }
         let skipped = rows.into_iter().filter(|row| row.outcome == SlotOutcome::SkippedOverrun);
@@ -55,6 +55,11 @@ impl Owner {
         if let Err(failure) = notice::overruns(&self.world, &desk(&self.settings, &self.config_file), &skipped, &slots) {
             tracing::error!("skipped slots can't be turned into mail: {failure}");
         }
+    }
+
+    fn line_up(&mut self, order: Order, now: DateTime<Utc>) {
+        let line = if queue::is_drill(&order) { &mut self.drills } else { &mut self.queue };
+        line.push(order, now);
     }
 
     fn paused(&self) -> HashSet<String> {
@@ -77,7 +82,7 @@ impl Owner {
         if paused.contains(&project.name) {
             return SlotOutcome::SkippedPaused;
         }
-        let (running, waiting) = (self.running.contains_key(&key), self.queue.holds(&key));
+        let (running, waiting) = (self.running.contains_key(&key), self.queue.holds(&key) || self.drills.holds(&key));
         if running || waiting {
             let state = if running { "is still going" } else { "still waits for a place" };
             tracing::warn!(

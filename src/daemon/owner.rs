@@ -10,8 +10,8 @@ use tokio::task::{JoinSet, block_in_place};
 
 use crate::config;
 use crate::error::{Cause, Failure, Result};
-use crate::jobs::Board;
 use crate::jobs::scheduled::{self, Order, Report, Setting};
+use crate::jobs::{Board, drill};
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
@@ -55,12 +55,16 @@ pub(super) struct Owner {
     pub(super) world: World,
     pub(super) agenda: Agenda,
     pub(super) queue: Queue,
+    /// Drills that are due; no dump waits behind one.
+    pub(super) drills: Queue,
     /// By schedule.
     pub(super) running: HashMap<(String, String), Running>,
     pub(super) jobs: JoinSet<(Order, Report)>,
     chores: Chores,
     pub(super) rounds: Rounds,
     pub(super) places: Places,
+    /// The one place of drills.
+    drilling: Places,
     wake: Arc<Notify>,
     pub(super) board: Board,
     wall: Wall,
@@ -79,11 +83,13 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
     let mut owner = Owner {
         agenda: block_in_place(|| Agenda::plan(&world, &settings))?,
         queue: Queue::default(),
+        drills: Queue::default(),
         running: HashMap::new(),
         jobs: JoinSet::new(),
         chores: Chores::new(now),
         rounds: Rounds::default(),
         places: Places::new(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server, Arc::clone(&wake)),
+        drilling: Places::new(1, 1, Arc::clone(&wake)),
         wake,
         board: Board::default(),
         wall: Wall::new(now),
@@ -209,33 +215,45 @@ impl Owner {
             let idle = |order: &Order| {
                 let dumps =
                     |((project, plan), _): (&(String, String), &Running)| *project == order.project.name && !order.project.is_drill(plan);
-                queue::is_drill(order) || !running.iter().any(dumps)
+                !running.iter().any(dumps)
             };
-            let Some((server, order)) = self.queue.pop(idle, |server| self.places.try_enter(server)) else { return };
+            let Some((server, order)) = self.queue.pop(idle, |server| self.places.try_enter(server)) else { break };
             self.start(server, order);
+        }
+        while let Some((server, order)) = self.drills.pop(|_| true, |server| self.drilling.try_enter(server)) {
+            self.start_drill(server, order);
         }
     }
 
     fn start(&mut self, server: String, order: Order) {
-        let cancel = Cancel::new();
-        let running = Running { cancel: cancel.clone() };
-        self.running.insert(queue::key(&order), running);
-        let (world, board, places) = (self.world.clone(), self.board.clone(), self.places.clone());
-        if queue::is_drill(&order) {
-            let (settings, config_file) = (Arc::clone(&self.settings), self.config_file.clone());
-            self.jobs.spawn_blocking(move || {
-                let claim = Claim::holding(places, server, cancel.clone());
-                let report = rounds::drill(&world, &desk(&settings, &config_file), &order, &cancel, &board);
-                drop(claim);
-                (order, report)
-            });
-            return;
-        }
+        let cancel = self.runs(&order);
+        let claim = Claim::holding(self.places.clone(), server, cancel.clone());
+        let (world, board) = (self.world.clone(), self.board.clone());
         self.jobs.spawn_blocking(move || {
-            let claim = Claim::holding(places, server, cancel.clone());
             let report = scheduled::run(&world, &order, &Setting { cancel: &cancel, board: &board, gate: &claim });
+            drop(claim);
             (order, report)
         });
+    }
+
+    fn start_drill(&mut self, server: String, order: Order) {
+        let cancel = self.runs(&order);
+        let claim = Claim::holding(self.drilling.clone(), server, cancel.clone());
+        let (world, board) = (self.world.clone(), self.board.clone());
+        let (settings, config_file) = (Arc::clone(&self.settings), self.config_file.clone());
+        self.jobs.spawn_blocking(move || {
+            let setting = drill::Setting { cancel: &cancel, board: &board, gate: &claim };
+            let report = rounds::drill(&world, &desk(&settings, &config_file), &order, &setting);
+            drop(claim);
+            (order, report)
+        });
+    }
+
+    /// Notes that a job runs; what ends it early.
+    fn runs(&mut self, order: &Order) -> Cancel {
+        let cancel = Cancel::new();
+        self.running.insert(queue::key(order), Running { cancel: cancel.clone() });
+        cancel
     }
 
     pub(super) fn ended(&mut self, order: &Order, report: &Report) {
@@ -277,7 +295,7 @@ impl Owner {
     pub(super) fn summary(&self) -> String {
         let projects = self.settings.projects.len();
         let plural = if projects == 1 { "" } else { "s" };
-        format!("{projects} project{plural}, {} running, {} waiting", self.running.len(), self.queue.len())
+        format!("{projects} project{plural}, {} running, {} waiting", self.running.len(), self.queue.len() + self.drills.len())
     }
 
     fn tell(&self) {

@@ -20,18 +20,9 @@ pub(super) fn key(order: &Order) -> (String, String) {
     (order.project.name.clone(), order.schedule.clone().unwrap_or_default())
 }
 
-/// Whether it is a drill: those only read, and run beside the project's dumps.
+/// Whether it is a drill: those only read, run beside the project's dumps, and wait in a queue of their own.
 pub(super) fn is_drill(order: &Order) -> bool {
     order.schedule.as_ref().is_some_and(|plan| order.project.is_drill(plan))
-}
-
-/// The server whose places it needs: for a drill that of the drill, which on this machine is one of its own.
-fn server(order: &Order) -> String {
-    let drill = order.project.drill.as_ref().filter(|_| is_drill(order));
-    match drill {
-        None => order.project.connection.server(),
-        Some(drill) => drill.on.as_ref().map_or_else(|| String::from("drills on this machine"), |on| on.server()),
-    }
 }
 
 impl Queue {
@@ -50,7 +41,7 @@ impl Queue {
     }
 
     pub(super) fn push(&mut self, order: Order, now: DateTime<Utc>) {
-        let server = server(&order);
+        let server = order.project.connection.server();
         self.waiting.insert(key(&order), now);
         let line = self.by_server.entry(server.clone()).or_default();
         if line.is_empty() {

@@ -29,9 +29,9 @@ const PAUSE: TimeDelta = TimeDelta::minutes(10);
 const NICE: i32 = 15;
 
 /// Carries out the drill of a due slot and tells of it.
-pub(super) fn drill(world: &World, desk: &Desk<'_>, order: &Order, cancel: &Cancel, board: &Board) -> Report {
+pub(super) fn drill(world: &World, desk: &Desk<'_>, order: &Order, setting: &drill::Setting<'_>) -> Report {
     let done = catch_unwind(AssertUnwindSafe(|| {
-        let (drilled, outcome) = drill::slot(world, desk.settings, &order.project, cancel, board)?;
+        let (drilled, outcome) = drill::slot(world, desk.settings, &order.project, setting)?;
         notice::drilled(world, desk, &order.project.name, &drilled)?;
         Ok(outcome)
     }));

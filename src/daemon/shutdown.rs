@@ -22,7 +22,7 @@ const PULSE: Duration = Duration::from_secs(10);
 impl Owner {
     /// Drains or interrupts what runs; a second signal interrupts at once.
     pub(super) async fn shut_down(&mut self, signal: i32, signals: &mut Listening) {
-        tracing::info!(signal, running = self.running.len(), waiting = self.queue.len(), "stopping");
+        tracing::info!(signal, running = self.running.len(), waiting = self.queue.len() + self.drills.len(), "stopping");
         systemd::stopping("stopping");
         self.give_waiting_back();
         if !self.settings.daemon.drain.is_zero() && !self.jobs.is_empty() {
@@ -44,7 +44,7 @@ impl Owner {
 
     /// The slots of jobs that never began. In one transaction: ten thousand of them would outlast what systemd allows for a stop.
     fn give_waiting_back(&mut self) {
-        let orders = self.queue.drain();
+        let orders = [self.queue.drain(), self.drills.drain()].concat();
         if self.give_back(&orders) {
             tracing::info!(jobs = orders.len(), "waiting jobs are left to the next start");
         }

@@ -4,9 +4,11 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::TimeDelta;
 
 use crate::error::{Cause, Failure, Result};
-use crate::manifest;
 use crate::model::backup::{BackupRow, Look, ProofLevel, RunId};
 use crate::model::project::{Check, Connection, Limits, Project};
 use crate::model::run::SlotOutcome;
@@ -15,7 +17,7 @@ use crate::notify::redact::Redactor;
 use crate::ops::drill::{self, Drilled};
 use crate::ops::restore::{self, Means, Mode, Request, Wanted};
 use crate::ops::verify::{self, Recorded};
-use crate::ops::{World, mount, secret};
+use crate::ops::{World, artifact, secret};
 use crate::postgres::connection::Access;
 use crate::postgres::session::Session;
 use crate::postgres::throwaway::{self, Throwaway};
@@ -24,7 +26,7 @@ use crate::process::Cancel;
 use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
-use super::{Board, Current};
+use super::{Board, Current, Gate, Retry};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -37,25 +39,26 @@ pub struct Order {
     pub keep: bool,
     /// The state directory, below which a throwaway cluster may stand.
     pub state_dir: PathBuf,
+    /// How long to wait before each further try where the server can't be reached; by hand there is none.
+    pub retries: Vec<Duration>,
+}
+
+/// How to go about it.
+#[derive(Clone, Copy)]
+pub struct Setting<'a> {
+    /// Ends it early.
+    pub cancel: &'a Cancel,
+    /// Shows what is in flight.
+    pub board: &'a Board,
+    /// Lets drills begin; entered once before.
+    pub gate: &'a dyn Gate,
 }
 
 /// Restores one backup for trial. Never fails as a whole: what went wrong stands in the answer, beside the backup and in the audit log.
 #[must_use]
-pub fn run(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board: &Board) -> Drilled {
-    let mut drilled = Drilled {
-        backup: row.clone(),
-        restored: None,
-        checks: Vec::new(),
-        place: String::new(),
-        kept: None,
-        warnings: Vec::new(),
-        failure: None,
-    };
+pub fn run(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>) -> Drilled {
     let began = std::time::Instant::now();
-    let done = located(world, order, row, cancel, board, &mut drilled);
-    if let Err(failure) = done {
-        drilled.failure = Some(failure);
-    }
+    let mut drilled = retrying(world, order, row, setting);
     if drilled.failure.as_ref().is_none_or(|failure| failure.cause != Cause::Interrupted) {
         write_down(world, &mut drilled, began.elapsed().as_millis() as u64);
     }
@@ -71,15 +74,9 @@ pub fn run(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board
 }
 
 /// The drill of a project's slot: the newest backup of each database, and some older ones by chance.
-pub fn slot(
-    world: &World,
-    settings: &Settings,
-    project: &Arc<Project>,
-    cancel: &Cancel,
-    board: &Board,
-) -> Result<(Vec<Drilled>, SlotOutcome)> {
-    let plan = project.drill.as_ref();
-    let rows = drill::pick(world, &project.name, &project.shape.selection(), plan.map_or(0, |drill| drill.older))?;
+pub fn slot(world: &World, settings: &Settings, project: &Arc<Project>, setting: &Setting<'_>) -> Result<(Vec<Drilled>, SlotOutcome)> {
+    let (plan, cancel) = (project.drill.as_ref(), setting.cancel);
+    let rows = drill::pick(world, project, plan.map_or(0, |drill| drill.older))?;
     if rows.is_empty() {
         tracing::warn!(project = project.name, "there is no backup yet that could be restored for trial");
     }
@@ -88,10 +85,11 @@ pub fn slot(
         on: plan.and_then(|drill| drill.on.clone()),
         keep: false,
         state_dir: settings.daemon.state_dir.clone(),
+        retries: project.limits.retries.clone(),
     };
     let mut drilled = Vec::new();
     for row in rows.iter().take_while(|_| cancel.reason().is_none()) {
-        drilled.push(run(world, &order, row, cancel, board));
+        drilled.push(run(world, &order, row, *setting));
     }
     let outcome = if cancel.reason().is_some() {
         SlotOutcome::Interrupted
@@ -101,6 +99,39 @@ pub fn slot(
         SlotOutcome::Ok
     };
     Ok((drilled, outcome))
+}
+
+/// Tries again where the server could not be reached or went away, as the limits say for dumps. Only the last try counts and is told: what
+/// came back and differs is no reason to try again.
+fn retrying(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>) -> Drilled {
+    let mut waits = order.retries.iter();
+    let mut attempt = 1;
+    loop {
+        let mut drilled = Drilled {
+            backup: row.clone(),
+            restored: None,
+            checks: Vec::new(),
+            place: String::new(),
+            kept: None,
+            warnings: Vec::new(),
+            failure: None,
+        };
+        let Err(failure) = located(world, order, row, setting.cancel, setting.board, &mut drilled) else { return drilled };
+        let retry = failure.cause.is_transient() && setting.cancel.reason().is_none();
+        let why = failure.message.clone();
+        drilled.failure = Some(failure);
+        let Some(wait) = waits.next().filter(|_| retry) else { return drilled };
+        tracing::warn!(project = row.project, backup = %row.id, attempt, wait = ?wait, "trying the drill again later: {why}");
+        let until = world.clock.now() + TimeDelta::from_std(*wait).unwrap_or_default();
+        setting.board.wait(Retry { project: row.project.clone(), attempt, until, why });
+        setting.gate.leave();
+        let ended = setting.cancel.wait_timeout(*wait).is_some();
+        setting.board.go_on(&row.project);
+        if !setting.gate.enter() || ended {
+            return drilled;
+        }
+        attempt += 1;
+    }
 }
 
 fn write_down(world: &World, drilled: &mut Drilled, took_ms: u64) {
@@ -117,16 +148,8 @@ fn write_down(world: &World, drilled: &mut Drilled, took_ms: u64) {
 }
 
 fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board: &Board, drilled: &mut Drilled) -> Result<()> {
-    if let Some(damaged) = &row.damaged {
-        return Err(Failure::new(Cause::Damaged, format!("the backup {} counts as damaged: {damaged}", row.id))
-            .hint(format!("take another one: `pgdumpd list {}`", row.project)));
-    }
-    let storage = world.storages.get(&row.storage).ok_or_else(|| {
-        Failure::new(Cause::Configuration, format!("the backup lies in storage {:?}, which is not configured", row.storage))
-            .hint("add it to the configuration again")
-    })?;
-    mount::ensure(world, storage.as_ref())?;
-    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
+    let backup = artifact::restorable(world, row)?;
+    let (storage, manifest) = (backup.storage, &backup.manifest);
     let clients = match &order.project {
         Some(project) => world.clients(project)?,
         None => Clients::find(None, &|name| std::env::var(name).ok())?,
@@ -155,8 +178,7 @@ fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board
         gauge: gauge.clone(),
     });
     let redactor = Redactor::new(access.secret());
-    let means =
-        Means { storage, manifest: &manifest, clients: &clients, access: &access, limits: &limits, cancel, gauge: &gauge, run: &run };
+    let means = Means { storage, manifest, clients: &clients, access: &access, limits: &limits, cancel, gauge: &gauge, run: &run };
     let checks: &[Check] = order.project.as_ref().map(|project| project.checks.as_slice()).unwrap_or_default();
     let done = restored(world, means, order, storage, scratch.is_some(), checks, drilled);
     board.take(&run);

@@ -20,6 +20,9 @@ pub(super) fn look(world: &World, means: verify::Means<'_>, row: &BackupRow, lev
     match &looked.verdict {
         Verdict::Good => {
             tracing::info!(backup = %row.id, project = row.project, took_ms = looked.took_ms, "verified: {}", verify::proves(looked.level));
+            if let Some(why) = &looked.shallow {
+                tracing::warn!(backup = %row.id, project = row.project, "verified less than was asked for: {why}");
+            }
         }
         Verdict::Gone => tracing::info!(backup = %row.id, project = row.project, "the backup was removed before it could be verified"),
         Verdict::Unread(failure) => {

@@ -11,11 +11,11 @@ use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, Look, Manifest, ProofLevel, RunId};
-use crate::model::dump::{Content, Format};
+use crate::model::dump::Content;
 use crate::model::project::{Limits, Project, Target};
 use crate::notify::redact::Redactor;
 use crate::ops::restore::{self, Globals, Means, Occupied, Plan, Restored, Wanted, Way};
-use crate::ops::{World, mount, verify};
+use crate::ops::{World, artifact, verify};
 use crate::postgres::connection::{Access, as_role, named_by};
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -23,7 +23,7 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 use crate::units::show_duration;
 
-use super::{Board, Current, hold};
+use super::{Board, Current};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -103,26 +103,11 @@ fn said(restored: &Restored) -> String {
 }
 
 fn opened(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Result<Report> {
-    let (storage, manifest) = stored(world, order)?;
+    let backup = artifact::restorable(world, &order.backup)?;
     let (access, database) = reach(world, order)?;
     let redactor = Redactor::new(access.secret());
-    located(world, order, &Place { storage, manifest: &manifest, access: &access, database }, cancel, board)
-        .map_err(|failure| redactor.clean_failure(failure))
-}
-
-/// Where the backup lies, and what it says of itself; one that is damaged is refused.
-fn stored<'w>(world: &'w World, order: &Order) -> Result<(&'w Arc<dyn Storage>, Manifest)> {
-    let row = &order.backup;
-    if let Some(damaged) = &row.damaged {
-        return Err(Failure::new(Cause::Damaged, format!("the backup {} counts as damaged: {damaged}", row.id))
-            .hint(format!("take another one: `pgdumpd list {}`", row.project)));
-    }
-    let storage = world.storages.get(&row.storage).ok_or_else(|| {
-        Failure::new(Cause::Configuration, format!("the backup lies in storage {:?}, which is not configured", row.storage))
-            .hint("add it to the configuration again")
-    })?;
-    mount::ensure(world, storage.as_ref())?;
-    Ok((storage, manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?))
+    let place = Place { storage: backup.storage, manifest: &backup.manifest, access: &access, database };
+    located(world, order, &place, cancel, board).map_err(|failure| redactor.clean_failure(failure))
 }
 
 struct Place<'a> {
@@ -171,13 +156,7 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
     // What a kill leaves on a server that only this command line knows of, the next restore to it finds; the project's own, the daemon too.
     let noted = matches!((&order.to, &order.user, &plan.way), (To::Database(_), None, Way::New { .. } | Way::Swap { .. }));
     let mut note = if noted { restore::note(world, place.manifest, &run) } else { Ok(()) };
-    // Its scratch is a folder of the project, which only who holds the lock keeps from being swept.
-    let lock = match place.manifest.dump_format {
-        Format::Directory => Some(hold::by_name(world, &place.manifest.project, place.storage)?.or_held(&place.manifest.project)?),
-        _ => None,
-    };
     let restored = restore::carry_out(means, &plan);
-    drop(lock);
     board.take(&run);
     if noted {
         note = note.and_then(|()| restore::strike(world, &run));

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::error::{Cause, Failure, Result};
+use crate::error::Result;
 use crate::model::backup::{BackupRow, ProofLevel};
 use crate::model::settings::Settings;
 use crate::ops::verify::{Looked, Means, Verdict};
@@ -28,14 +28,12 @@ pub struct Setting<'a> {
 /// # Errors
 /// Where it was ended early, or the catalog can't be written.
 pub fn run(world: &World, settings: &Settings, row: &BackupRow, level: ProofLevel, setting: &Setting<'_>) -> Result<Looked> {
-    let unread = |failure| Looked { backup: row.clone(), level, verdict: Verdict::Unread(failure), took_ms: 0 };
-    let Some(storage) = world.storages.get(&row.storage) else {
-        let words = format!("the backup lies in storage {:?}, which is not configured", row.storage);
-        return Ok(unread(Failure::new(Cause::Configuration, words).hint("add it to the configuration again")));
+    let unread = |failure| Looked { backup: row.clone(), level, shallow: None, verdict: Verdict::Unread(failure), took_ms: 0 };
+    let there = world.storage_of(row).and_then(|storage| mount::ensure(world, storage.as_ref()).map(|()| storage));
+    let storage = match there {
+        Ok(storage) => storage,
+        Err(failure) => return Ok(unread(failure)),
     };
-    if let Err(failure) = mount::ensure(world, storage.as_ref()) {
-        return Ok(unread(failure));
-    }
     let clients = match settings.project(&row.project) {
         Some(project) => world.clients(project),
         None => Clients::find(None, &|name| std::env::var(name).ok()),

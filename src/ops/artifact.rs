@@ -5,11 +5,47 @@
 
 use std::io::{self, Read};
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::{Frame, Manifest};
-use crate::storage::{Key, Storage};
+use crate::manifest;
+use crate::model::backup::{BackupRow, Frame, Manifest};
+use crate::storage::{InUse, Key, Storage, Use};
 use crate::stream;
+
+use super::{World, mount};
+
+/// A backup that may be restored. Nobody prunes it as long as this lives.
+#[derive(Debug)]
+pub struct Restorable<'w> {
+    /// Where it lies.
+    pub storage: &'w Arc<dyn Storage>,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    _in_use: InUse,
+}
+
+/// Takes hold of a backup that is to be restored, merged or restored for trial.
+///
+/// # Errors
+/// Where it counts as damaged, its storage is no longer configured or not there, or it was removed, or is being removed just now.
+pub fn restorable<'w>(world: &'w World, row: &BackupRow) -> Result<Restorable<'w>> {
+    let list = || format!("take another one: `pgdumpd list {}`", row.project);
+    if let Some(damaged) = &row.damaged {
+        return Err(Failure::new(Cause::Damaged, format!("the backup {} counts as damaged: {damaged}", row.id)).hint(list()));
+    }
+    let storage = world.storage_of(row)?;
+    mount::ensure(world, storage.as_ref())?;
+    let removed = || Failure::new(Cause::NotFound, format!("the backup {} was removed, as the retention no longer keeps it", row.id));
+    let key = Key { project: row.project.clone(), file: row.file.clone() };
+    // Marked before anything of it is read: what is there then stays until the end.
+    let in_use = storage.mark(&key, Use::Reading)?.ok_or_else(|| removed().hint(list()))?;
+    let manifest_key = manifest::key(&row.project, &row.file);
+    if storage.size(&manifest_key)?.is_none() && world.catalog.read(|reader| reader.backup(&row.id))?.is_none() {
+        return Err(removed().hint(list()));
+    }
+    Ok(Restorable { storage, manifest: manifest::read(storage.as_ref(), &manifest_key)?, _in_use: in_use })
+}
 
 /// The archive as `pg_dump` wrote it, from its start.
 pub fn open(storage: &dyn Storage, manifest: &Manifest) -> Result<Box<dyn Read + Send>> {

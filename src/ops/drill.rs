@@ -1,5 +1,6 @@
 //! What a drill has besides the restore itself: which backups, whose roles, and the project's own questions to what came back.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use crate::error::{Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
-use crate::model::project::Check;
+use crate::model::project::{Check, Project};
 use crate::postgres::connection::Access;
 use crate::postgres::quote::ident;
 use crate::postgres::session::Session;
@@ -19,7 +20,7 @@ use crate::process::{self, Cancel, Exit};
 use crate::storage::Storage;
 
 use super::restore::Restored;
-use super::{World, artifact};
+use super::{World, artifact, targets};
 
 /// Longest time for one check; the server's own limit is a little shorter.
 const CHECK: Duration = Duration::from_secs(70);
@@ -55,13 +56,16 @@ pub struct Drilled {
     pub failure: Option<Failure>,
 }
 
-/// The backups of a drill: of each database the newest undamaged one of that selection, and some older ones by chance.
-pub fn pick(world: &World, project: &str, selection: &Selection, older: u32) -> Result<Vec<BackupRow>> {
-    let rows = world.catalog.read(|reader| reader.project_backups(project))?;
-    let mut left: Vec<BackupRow> = rows.into_iter().filter(|row| row.selection == *selection && row.damaged.is_none()).collect();
+/// The backups of a drill: of each database that the project still covers the newest undamaged one of its usual selection, and some older
+/// ones by chance.
+pub fn pick(world: &World, project: &Project, older: u32) -> Result<Vec<BackupRow>> {
+    let selection = project.shape.selection();
+    let mut left = world.catalog.read(|reader| reader.project_backups(&project.name))?;
+    left.retain(|row| row.selection == selection && row.damaged.is_none());
+    let covered: BTreeSet<String> = targets::covered(Some(project), &left).into_iter().map(str::to_owned).collect();
     let mut picked: Vec<BackupRow> = Vec::new();
     left.retain(|row| {
-        let newest = !picked.iter().any(|known| known.database == row.database);
+        let newest = covered.contains(&row.database) && !picked.iter().any(|known| known.database == row.database);
         if newest {
             picked.push(row.clone());
         }

@@ -11,10 +11,11 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::project::Limits;
 
 use crate::postgres::connection::Access;
-use crate::postgres::merge::{Feed, Key, Merge, Target};
+use crate::postgres::merge::{Feed, Key, Merge, Serial, Target};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
+use crate::stream::gauge::Gauge;
 
 /// What becomes of a row whose key is in the table already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -47,6 +48,18 @@ pub struct Request {
     pub rule: Rule,
     /// The columns that tell rows apart; empty for the primary key.
     pub key: Vec<String>,
+    /// What becomes of it in the end.
+    pub end: End,
+}
+
+/// What becomes of a merge that succeeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum End {
+    /// It is committed.
+    #[default]
+    Commit,
+    /// It is rolled back: only the figures were wanted.
+    RollBack,
 }
 
 /// What a merge works with.
@@ -60,6 +73,8 @@ pub struct Means<'a> {
     pub limits: &'a Limits,
     /// Ends it early.
     pub cancel: &'a Cancel,
+    /// How far it is.
+    pub gauge: &'a Gauge,
 }
 
 /// What was done.
@@ -83,7 +98,7 @@ pub struct Merged {
     pub warnings: Vec<String>,
 }
 
-/// Merges what `feed` writes: COPY text without its end mark.
+/// Merges what `feed` writes, COPY text without its end mark; or does all of it but the commit, and undoes it.
 pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merged> {
     let began = Instant::now();
     let mut session =
@@ -93,30 +108,47 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
     let key = key(&target, request)?;
     let merge = Merge { target: &target, columns: &request.columns, key };
     session.begin_merge(&merge, means.limits.lock_wait, request.encoding.as_deref())?;
+    means.gauge.begin("reading rows for");
+    means.gauge.table(1, 1, &request.table);
     let came = session.stage_rows(&merge, feed)?;
     if request.rows.is_some_and(|expected| expected != came) {
         let words = format!("{came} rows of {} arrived, and the backup holds {}", name(request), request.rows.unwrap_or_default());
         return Err(Failure::new(Cause::Damaged, words).hint("verify the backup, or take another one; the table is as it was"));
     }
+    means.gauge.begin("comparing keys in");
     refuse_unclear(&mut session, &merge, request)?;
     let conflicts = session.conflicts(&merge)?;
     if request.rule == Rule::Error && conflicts.count > 0 {
         return Err(in_the_way(request, &merge, conflicts.count, &conflicts.keys.unwrap_or_default()));
     }
     session.as_usual()?;
+    means.gauge.begin("merging rows into");
     let updated = if request.rule == Rule::Update && conflicts.count > 0 { session.update_rows(&merge)? } else { 0 };
     let inserted = session.insert_rows(&merge)?;
     let missing = came.saturating_sub(conflicts.count);
     if inserted != missing {
         warnings.push(format!("{missing} rows were missing, and {inserted} were inserted: a trigger or rule kept the others away"));
     }
-    for serial in target.serials.iter().filter(|serial| request.columns.contains(&serial.column)) {
-        if let Some(at) = session.advance(serial)? {
-            warnings
-                .push(format!("sequence {}.{} was moved on to {at}, the largest {} that came", serial.schema, serial.name, serial.column));
+    let serials = target.serials.iter().filter(|serial| request.columns.contains(&serial.column));
+    match request.end {
+        End::Commit => {
+            for serial in serials {
+                if let Some(at) = session.advance(serial)? {
+                    let Serial { schema, name, column } = serial;
+                    warnings.push(format!("sequence {schema}.{name} was moved on to {at}, the largest {column} that came"));
+                }
+            }
+            session.commit_merge()?;
+        }
+        // A sequence that was moved stays so, whatever becomes of the transaction: here none is.
+        End::RollBack => {
+            let names: Vec<String> = serials.map(|serial| format!("{}.{}", serial.schema, serial.name)).collect();
+            if !names.is_empty() {
+                warnings.push(format!("moved past the largest value that comes, where they stand before it: {}", names.join(", ")));
+            }
+            session.roll_back_merge()?;
         }
     }
-    session.commit_merge()?;
     Ok(Merged {
         table: name(request),
         key: merge.key.names().into_iter().map(str::to_owned).collect(),

@@ -12,6 +12,7 @@ use crate::catalog::{AuditEntry, Catalog};
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
+use crate::model::backup::BackupRow;
 use crate::model::project::{PasswordSource, Project};
 use crate::model::settings::{Settings, Smtp};
 use crate::postgres::connection::Access;
@@ -94,6 +95,28 @@ impl World {
     /// The PostgreSQL clients that the project may use.
     pub fn clients(&self, project: &Project) -> Result<Clients> {
         clients(project)
+    }
+
+    /// The storage of that name.
+    ///
+    /// # Errors
+    /// Where the configuration has none of that name any more.
+    pub fn storage_named(&self, name: &str) -> Result<&Arc<dyn Storage>> {
+        self.storages.get(name).ok_or_else(|| {
+            Failure::new(Cause::Configuration, format!("there is no storage {name:?} in the configuration"))
+                .hint(format!("the storages are: {}", self.storages.keys().map(String::as_str).collect::<Vec<_>>().join(", ")))
+        })
+    }
+
+    /// The storage a backup lies in.
+    ///
+    /// # Errors
+    /// Where it is no longer configured.
+    pub fn storage_of(&self, row: &BackupRow) -> Result<&Arc<dyn Storage>> {
+        self.storages.get(&row.storage).ok_or_else(|| {
+            Failure::new(Cause::Configuration, format!("the backup lies in storage {:?}, which is not configured", row.storage))
+                .hint("add it to the configuration again")
+        })
     }
 
     /// The storage a project's backups go to.

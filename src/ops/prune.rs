@@ -12,7 +12,7 @@ use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::project::Project;
 use crate::retention::{self, Plan};
-use crate::storage::{Key, Storage, names};
+use crate::storage::{Key, Storage, Use, names};
 
 use super::{World, held};
 
@@ -55,6 +55,8 @@ pub struct Pruned {
     pub removed: Vec<RunId>,
     /// Stored bytes given back.
     pub freed: u64,
+    /// Backups that somebody restores just now; the next prune removes them.
+    pub in_use: Vec<RunId>,
     /// Removals that failed; they are tried again by the next prune.
     pub failures: Vec<Failure>,
 }
@@ -116,9 +118,13 @@ pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<P
     let removed = plan.plan.removed();
     for row in plan.backups.iter().filter(|row| removed.contains(&row.id)) {
         match remove(world, storage.as_ref(), row) {
-            Ok(()) => {
+            Ok(Removal::Done) => {
                 pruned.freed += row.size;
                 pruned.removed.push(row.id.clone());
+            }
+            Ok(Removal::InUse) => {
+                tracing::info!(backup = %row.id, project = row.project, "not removed yet: it is being restored just now");
+                pruned.in_use.push(row.id.clone());
             }
             Err(failure) => pruned.failures.push(failure.context(format!("removing {}", row.file))),
         }
@@ -137,15 +143,30 @@ fn refused(project: &Project, first: &Suspension) -> Failure {
     ))
 }
 
-/// Removes one backup and everything beside it.
-pub fn remove(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
+/// What became of a removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Removal {
+    Done,
+    /// Somebody reads it, and nothing was touched.
+    InUse,
+}
+
+/// Removes one backup and everything beside it, unless it is in use.
+fn remove(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<Removal> {
+    let Some(alone) = storage.mark(&artifact(row), Use::Removing)? else { return Ok(Removal::InUse) };
     world.catalog.write(|writer| writer.begin_removal(row))?;
-    finish_removal(world, storage, row)
+    finish_removal(world, storage, row)?;
+    drop(alone);
+    Ok(Removal::Done)
+}
+
+fn artifact(row: &BackupRow) -> Key {
+    Key { project: row.project.clone(), file: row.file.clone() }
 }
 
 fn finish_removal(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
     manifest::delete(storage, &row.project, &row.file)?;
-    storage.delete(&Key { project: row.project.clone(), file: row.file.clone() })?;
+    storage.delete(&artifact(row))?;
     world.catalog.write(|writer| writer.end_removal(row))
 }
 
@@ -153,8 +174,10 @@ fn finish_removal(world: &World, storage: &dyn Storage, row: &BackupRow) -> Resu
 pub fn resume(world: &World, project: &str) -> Result<Vec<RunId>> {
     let mut done = Vec::new();
     for row in world.catalog.read(|reader| reader.unfinished_removals(project))? {
-        if let Some(storage) = world.storages.get(&row.storage) {
+        let Some(storage) = world.storages.get(&row.storage) else { continue };
+        if let Some(alone) = storage.mark(&artifact(&row), Use::Removing)? {
             finish_removal(world, storage.as_ref(), &row)?;
+            drop(alone);
             done.push(row.id);
         }
     }

@@ -124,11 +124,16 @@ impl Restore<'_> {
         }
         match archive {
             Archive::Pipe => spec.stdin = Input::Piped,
+            // These it reads by itself, so it has to say how far it is.
             Archive::File(file) => {
+                add("--verbose");
                 add(&format!("/proc/self/fd/{ARCHIVE_FD}"));
                 spec.inherit.push((Arc::clone(file), ARCHIVE_FD));
             }
-            Archive::Folder(path) => spec.args.push(path.into()),
+            Archive::Folder(path) => {
+                add("--verbose");
+                spec.args.push(path.into());
+            }
         }
         spec.stdout = Output::Null;
         spec.inherit.extend(form.list.iter().map(|list| (Arc::clone(list), LIST_FD)));

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 
-use super::{Key, Local, Memory, Storage};
+use super::{Key, Local, Memory, Storage, Use, names};
 use crate::clock::Clock;
 use crate::error::{Cause, Result};
 
@@ -40,6 +40,7 @@ fn begins_only_when_made(storage: &dyn Storage) {
         storage.list("shop").map(drop),
         storage.projects().map(drop),
         storage.delete(&a),
+        storage.mark(&a, Use::Reading).map(drop),
         storage.scratch("shop", "run1").map(drop),
         storage.sweep("shop", None).map(drop),
         storage.lock_file("shop").map(drop),
@@ -116,12 +117,21 @@ fn scratch_goes_away(storage: &dyn Storage) {
     let path = gone.path().to_path_buf();
     drop(gone);
     assert!(!path.exists());
-    let (one, two) = (fill("run1"), fill("run12"));
+    let (at_work, sibling) = (fill("run1"), fill("run2"));
+    // What a killed process leaves: nobody's any more.
+    let left = |run: &str| {
+        let path = at_work.path().with_file_name(format!("{}tmp-{run}-left", names::OWN));
+        std::fs::create_dir_all(path.join("a/b")).unwrap();
+        std::os::unix::fs::symlink(other.path(), path.join("a/link")).unwrap();
+        path
+    };
+    let (one, two) = (left("run1"), left("run12"));
     assert!(files(storage, "scratch").is_empty(), "scratch is listed");
     storage.sweep("scratch", Some("run1")).unwrap();
-    assert!(!one.path().exists() && two.path().exists(), "of run1, not of run12");
+    assert!(!one.exists() && two.exists(), "of run1, not of run12");
     storage.sweep("scratch", None).unwrap();
-    assert!(!two.path().exists() && other.path().join("mine").exists());
+    assert!(!two.exists() && other.path().join("mine").exists());
+    assert!(at_work.path().join("a/b/c").exists() && sibling.path().exists(), "what somebody works in is swept");
     assert_eq!(storage.scratch("scratch", "a/b").err().unwrap().cause, Cause::UnsafePath);
 }
 
@@ -137,6 +147,23 @@ fn small_files_are_replaced_and_deleted(storage: &dyn Storage) {
     assert_eq!(storage.size(&proof).unwrap(), None);
     assert!(storage.get(&proof).err().unwrap().message.contains("no such file"));
     assert!(files(storage, "small").is_empty());
+}
+
+/// Many may read a file, and nobody takes it away meanwhile.
+fn what_is_being_read_is_not_removed(storage: &dyn Storage) {
+    let (a, b) = (key("used", "a.dump"), key("used", "b.dump"));
+    store(storage, &a, b"x").unwrap();
+    store(storage, &b, b"x").unwrap();
+    let mark = |key: &Key, wanted| storage.mark(key, wanted).unwrap();
+    let (one, other) = (mark(&a, Use::Reading).unwrap(), mark(&a, Use::Reading).unwrap());
+    drop(one);
+    assert!(mark(&a, Use::Removing).is_none(), "somebody reads it");
+    let going = mark(&b, Use::Removing).expect("another file's reader is no reader of it");
+    assert!(mark(&b, Use::Reading).is_none() && mark(&b, Use::Removing).is_none(), "it is going away");
+    drop(going);
+    drop(other);
+    assert!(mark(&a, Use::Removing).is_some() && mark(&key("used", "c.dump"), Use::Removing).is_some());
+    assert_eq!(files(storage, "used"), ["a.dump", "b.dump"]);
 }
 
 /// Fault 45: whatever a project is called, its files are its own.
@@ -165,6 +192,7 @@ fn strange_file_names_are_refused(storage: &dyn Storage) {
             storage.size(&strange).map(drop),
             storage.put(&strange, b"x"),
             storage.delete(&strange),
+            storage.mark(&strange, Use::Reading).map(drop),
         ] {
             assert_eq!(refusal.unwrap_err().cause, Cause::UnsafePath, "{file:?}");
         }
@@ -188,6 +216,7 @@ fn conforms(storage: &dyn Storage) {
     unfinished_files_go_away(storage);
     scratch_goes_away(storage);
     small_files_are_replaced_and_deleted(storage);
+    what_is_being_read_is_not_removed(storage);
     projects_keep_apart(storage);
     strange_file_names_are_refused(storage);
     lock_files_are_apart(storage);

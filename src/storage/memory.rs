@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Entry, Key, Pending, Scratch, Storage, checked, names};
+use super::{Entry, InUse, Key, Pending, Scratch, Storage, Use, checked, names};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
 
@@ -183,6 +183,18 @@ impl Storage for Memory {
         })
     }
 
+    fn mark(&self, key: &Key, wanted: Use) -> Result<Option<InUse>> {
+        checked(key)?;
+        if self.size(key)?.is_none() {
+            return Ok(Some(InUse::nothing()));
+        }
+        // Like the lock file it is a real one.
+        let place = self.lock_file(&key.project)?.with_extension(&key.file);
+        let failed = |error: std::io::Error| Failure::storage(format!("marking {}", place.display()), &error);
+        let file = std::fs::File::options().create(true).truncate(false).write(true).open(&place).map_err(failed)?;
+        InUse::mark(file.into(), wanted).map_err(|error| failed(error.into()))
+    }
+
     fn delete(&self, key: &Key) -> Result<()> {
         checked(key)?;
         self.with(|contents| {
@@ -203,7 +215,7 @@ impl Storage for Memory {
         let prefix = super::unfinished_prefix(run)?;
         let scratches = self.lock_file(project)?.with_extension("scratch");
         for debris in std::fs::read_dir(scratches).into_iter().flatten().flatten() {
-            if debris.file_name().to_string_lossy().starts_with(&prefix) {
+            if debris.file_name().to_string_lossy().starts_with(&prefix) && super::scratch::is_left(&debris.path()) {
                 drop(std::fs::remove_dir_all(debris.path()));
             }
         }

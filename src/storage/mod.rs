@@ -6,6 +6,7 @@ pub mod names;
 
 #[cfg(test)]
 mod conformance;
+mod in_use;
 mod local;
 mod memory;
 mod scratch;
@@ -17,6 +18,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use in_use::{InUse, Use};
 pub use local::{Local, Loose};
 pub use memory::Memory;
 pub use scratch::Scratch;
@@ -85,11 +87,15 @@ pub trait Storage: Send + Sync + Debug {
     }
     /// The projects that have a folder.
     fn projects(&self) -> Result<Vec<String>>;
+    /// Marks a file as being read (by many at once) or as about to be removed (by one alone) until the mark is dropped or the process ends;
+    /// `None` where somebody else's use forbids it. A file that isn't there can be marked, which keeps nothing.
+    fn mark(&self, key: &Key, wanted: Use) -> Result<Option<InUse>>;
     /// Deletes a file durably; one that is gone already is fine.
     fn delete(&self, key: &Key) -> Result<()>;
     /// An empty folder with the space of this storage, for the parts of a run's artifact; it counts as one of the run's unfinished files.
     fn scratch(&self, project: &str, run: &str) -> Result<Scratch>;
-    /// Removes a project's unfinished files, of one run or of all; returns their names. Call it only while holding the project's lock.
+    /// Removes a project's unfinished files, of one run or of all, and scratch that nobody works in; returns their names. Call it only while
+    /// holding the project's lock.
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>>;
     /// Bytes that can still be written; `None` where there is no such bound.
     fn free_space(&self) -> Result<Option<u64>>;

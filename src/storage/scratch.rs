@@ -1,29 +1,49 @@
-//! A folder beside a project's backups for what must lie on a disk before it can be stored as one file.
+//! A folder beside a project's backups for what must lie on a disk before it can be stored, or restored, as one.
 //!
-//! Its name is that of an unfinished file, so that whatever sweeps those sweeps it, with all that is in it.
+//! Its name is that of an unfinished file, so that whatever sweeps those sweeps it, with all that is in it; while somebody works in it, its
+//! mark keeps it from being swept.
 
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
+
+use super::in_use::{InUse, Use};
+
 /// An empty folder for its owner alone, removed with its contents when dropped.
 #[derive(Debug)]
-pub struct Scratch(PathBuf);
+pub struct Scratch {
+    path: PathBuf,
+    /// Let go after the folder is gone.
+    _mark: Option<InUse>,
+}
 
 impl Scratch {
     /// Takes charge of a folder that was just made.
     pub(super) fn new(path: PathBuf) -> Self {
-        Self(path)
+        let mark = mark(&path, Use::Reading);
+        Self { path, _mark: mark }
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         // It follows no link; what it can't remove is swept later.
-        let _swept_later = std::fs::remove_dir_all(&self.0);
+        let _swept_later = std::fs::remove_dir_all(&self.path);
     }
+}
+
+/// Whether nobody works in such a folder any more.
+pub(super) fn is_left(path: &Path) -> bool {
+    mark(path, Use::Removing).is_some()
+}
+
+fn mark(path: &Path, wanted: Use) -> Option<InUse> {
+    let folder = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    InUse::mark(folder, wanted).ok().flatten()
 }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
+
 /// Which end the stream waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
@@ -30,6 +32,17 @@ pub struct Reading {
     pub still_for: Duration,
 }
 
+/// What is being done just now, where there is more than one thing to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// In a word or two, before the name of what it is done to: `restoring`.
+    pub doing: &'static str,
+    /// Since when.
+    pub since: Instant,
+    /// The table that is worked on: its number, how many there are, its name.
+    pub table: Option<(u64, u64, String)>,
+}
+
 /// The gauge of one stream. Clones show the same figures.
 #[derive(Debug, Clone)]
 pub struct Gauge(Arc<Figures>);
@@ -42,6 +55,7 @@ struct Figures {
     moved_at_millis: AtomicU64,
     reading: AtomicBool,
     writing: AtomicBool,
+    step: Mutex<Option<Step>>,
 }
 
 impl Default for Gauge {
@@ -61,6 +75,7 @@ impl Gauge {
             moved_at_millis: AtomicU64::new(0),
             reading: AtomicBool::new(false),
             writing: AtomicBool::new(false),
+            step: Mutex::new(None),
         }))
     }
 
@@ -80,6 +95,27 @@ impl Gauge {
             stored_bytes: figures.stored.load(Relaxed),
             waiting,
             still_for: self.0.start.elapsed().saturating_sub(Duration::from_millis(figures.moved_at_millis.load(Relaxed))),
+        }
+    }
+
+    /// What is being done just now, where that was said.
+    #[must_use]
+    pub fn step(&self) -> Option<Step> {
+        self.0.step.lock().clone()
+    }
+
+    /// Another thing begins: its bytes count from zero.
+    pub fn begin(&self, doing: &'static str) {
+        self.show(0);
+        *self.0.step.lock() = Some(Step { doing, since: Instant::now(), table: None });
+    }
+
+    /// It is at this table now, the `number`th `of` so many.
+    pub fn table(&self, number: u64, of: u64, name: &str) {
+        if let Some(step) = &mut *self.0.step.lock()
+            && step.table.as_ref().is_none_or(|(known, ..)| *known != number)
+        {
+            step.table = Some((number, of, name.to_owned()));
         }
     }
 

@@ -141,8 +141,7 @@ fn the_wrong_user_is_told_what_to_type() {
 #[test]
 fn plans_name_slots_and_what_would_be_kept() {
     let bench = Bench::new();
-    let more =
-        "time_zone = \"Europe/Berlin\"\nretention = { keep_daily = 2 }\n[[project.schedule]]\nname = \"nightly\"\ncron = \"30 2 * * *\"\n";
+    let more = "time_zone = \"Europe/Berlin\"\nretention = { keep_daily = 2 }\ndrill = \"0 4 * * 0\"\n[[project.schedule]]\nname = \"nightly\"\ncron = \"30 2 * * *\"\n";
     bench.rig.configure(&bench.project("shop", "shop", more));
     let plan = bench.run(0, &["plan", "shop", "--from", "2026-03-28", "--to", "2026-03-30", "--days", "5"]).stdout;
     insta::assert_snapshot!("plan", plan);

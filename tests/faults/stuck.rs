@@ -18,7 +18,7 @@ use pgdumpd::model::backup::Trigger;
 use pgdumpd::model::settings::Settings;
 use pgdumpd::ops::World;
 use pgdumpd::process::{Cancel, CancelReason};
-use pgdumpd::storage::{Entry, Key, Pending, Scratch, Storage};
+use pgdumpd::storage::{Entry, InUse, Key, Pending, Scratch, Storage, Use};
 
 use crate::scene::{LONG, Scene};
 
@@ -91,6 +91,9 @@ impl Storage for Hanging {
     }
     fn projects(&self) -> Result<Vec<String>> {
         self.real.projects()
+    }
+    fn mark(&self, key: &Key, wanted: Use) -> Result<Option<InUse>> {
+        self.real.mark(key, wanted)
     }
     fn delete(&self, key: &Key) -> Result<()> {
         self.real.delete(key)

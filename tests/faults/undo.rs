@@ -15,7 +15,7 @@ use pgdumpd::model::backup::Trigger;
 use pgdumpd::ops::World;
 use pgdumpd::process::Cancel;
 use pgdumpd::storage::names::{self, Kind};
-use pgdumpd::storage::{Entry, Key, Pending, Scratch, Storage};
+use pgdumpd::storage::{Entry, InUse, Key, Pending, Scratch, Storage, Use};
 
 use crate::scene::Scene;
 
@@ -87,6 +87,9 @@ impl Storage for Lying {
     }
     fn projects(&self) -> Result<Vec<String>> {
         self.real.projects()
+    }
+    fn mark(&self, key: &Key, wanted: Use) -> Result<Option<InUse>> {
+        self.real.mark(key, wanted)
     }
     fn delete(&self, key: &Key) -> Result<()> {
         if is_manifest(key) && self.keeps_manifests {

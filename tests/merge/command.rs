@@ -121,6 +121,31 @@ fn a_conflict_is_told_and_nothing_is_merged() {
 }
 
 #[test]
+fn a_dry_run_counts_and_leaves_everything_as_it_was() {
+    let shop = Shop::new("", "");
+    shop.ask("delete from orders where id between 10 and 19; update orders set what = 'spoilt' where id > 998");
+    // The sequence stands before what comes, and a merge that is meant would move it.
+    shop.ask("alter sequence orders_id_seq restart with 5");
+    let state = || format!("{} {}", shop.hash(), shop.ask("select last_value || is_called::text from orders_id_seq"));
+    let before = state();
+    let answer = shop.merge(0, "orders", "update", &["--dry-run", "--json"]).json();
+    let counts = |answer: &Value| serde_json::json!([answer["rows"], answer["inserted"], answer["updated"], answer["skipped"]]);
+    assert_eq!((counts(&answer), &answer["dryRun"]), (serde_json::json!([1000, 10, 2, 988]), &Value::Bool(true)));
+    assert!(answer["warnings"][0].as_str().is_some_and(|words| words.contains("public.orders_id_seq")), "{answer}");
+    assert_eq!(state(), before);
+    let told = shop.merge(0, "orders", "update", &["--dry-run"]).stdout;
+    assert!(told.contains("would have merged 1000 rows") && told.contains("rolled back, the table is as it was"), "{told}");
+    assert!(shop.merge(1, "orders", "error", &["--dry-run"]).stderr.contains("990 of the backup's rows are in public.orders already"));
+    // What a commit would only find at its end, it finds as well.
+    shop.ask("create table codes (code text primary key); alter table orders add foreign key (code) references codes deferrable initially deferred not valid");
+    assert!(shop.merge(1, "orders", "update", &["--dry-run"]).stderr.contains("orders_code_fkey"));
+    assert_eq!(state(), before);
+    assert!(shop.audit()[0].ends_with("rolled back, a dry run: 10 inserted, 2 updated, 988 skipped"), "{:?}", shop.audit());
+    shop.ask("drop table codes cascade");
+    assert_eq!(shop.counts("orders", "update"), serde_json::json!([1000, 10, 2, 988]));
+}
+
+#[test]
 fn a_damaged_archive_leaves_the_table_as_it_was() {
     let shop = Shop::new("", "compression = \"none\"");
     shop.ask("delete from orders where id < 5");

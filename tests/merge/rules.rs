@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use pgdumpd::error::{Cause, Failure, Result};
 use pgdumpd::model::project::{Limits, Target};
-use pgdumpd::ops::merge::{self, Means, Merged, Request, Rule};
+use pgdumpd::ops::merge::{self, End, Means, Merged, Request, Rule};
 use pgdumpd::postgres::connection::Access;
 use pgdumpd::postgres::version::Clients;
 use pgdumpd::process::Cancel;
+use pgdumpd::stream::gauge::Gauge;
 
 use crate::cluster::{Cluster, Setup};
 
@@ -35,7 +36,11 @@ impl Place {
         let limits = Limits { lock_wait: Duration::from_millis(500), ..Limits::default() };
         let access = Access::new(&target, None, limits.connect, &|_| None).expect("access");
         let clients = Clients::find(None, &|name| std::env::var(name).ok()).expect("clients");
-        merge::merge(Means { clients: &clients, access: &access, limits: &limits, cancel: &self.cancel }, request, feed)
+        merge::merge(
+            Means { clients: &clients, access: &access, limits: &limits, cancel: &self.cancel, gauge: &Gauge::new() },
+            request,
+            feed,
+        )
     }
 
     fn merge(&self, request: &Request, rows: &str) -> Result<Merged> {
@@ -58,6 +63,7 @@ fn request(table: &str, columns: &[&str], rule: Rule) -> Request {
         encoding: None,
         rule,
         key: Vec::new(),
+        end: End::Commit,
     }
 }
 

@@ -99,6 +99,12 @@ fn a_drill_on_a_server_leaves_it_as_it_was() {
     let said = stage.run(&["drill", "shop", "--on", &other.url("postgres"), "--keep"], 0).stdout;
     assert!(said.contains("kept as database pgdumpd_drill_"), "{said}");
     assert_ne!(databases(), before);
+    let ended = stage.run(&["drill", "shop", "--keep"], 2);
+    assert!(ended.stderr.contains("a throwaway cluster is gone when the drill is over"), "{ended:?}");
+    assert!(ended.stderr.contains("--on postgresql://") && ended.stderr.contains("--to shop_restored"), "{ended:?}");
+    stage.configure(&format!("drill = {{ cron = \"@weekly\", on = {:?} }}", other.url("postgres")));
+    let said = stage.run(&["drill", "shop", "--keep"], 0).stdout;
+    assert!(said.contains("kept as database pgdumpd_drill_"), "the configured server will do: {said}");
 }
 
 #[test]

@@ -75,6 +75,59 @@ fn a_drill_runs_by_its_slots_and_is_told_like_a_backup() {
     assert!(left.is_empty(), "{left:?}");
 }
 
+/// A program that waits, once it has begun, until it is told to go on; `--version` it answers at once.
+fn held(stage: &Stage, program: &str, only: &str) -> String {
+    let at = stage.rig.path().display();
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *'{only}'*) : >{at}/began; while [ ! -e {at}/go ]; do sleep 0.1; done ;; esac\n\
+         exec /usr/lib/postgresql/15/bin/{program} \"$@\"\n"
+    );
+    format!("pg_bin_dir = {:?}", stage.rig.clients(&[(program, &script)]))
+}
+
+#[test]
+fn a_drill_makes_no_backup_wait_and_no_drill_runs_beside_it() {
+    let stage = Stage::new("");
+    stage.backup();
+    let clients = held(&stage, "pg_restore", "--no-password");
+    let drill = "drill = \"*/2 * * * * *\"\n[[project.schedule]]\nname = \"often\"\ncron = \"*/2 * * * * *\"\n";
+    let other = format!("[[project]]\nname = \"blog\"\nconnection = {:?}\ndrill = \"*/2 * * * * *\"", stage.cluster.url("shop"));
+    stage.configure_with("max_parallel = 1", "[]", &format!("{clients}\n{drill}{other}"));
+    let serving = stage.rig.serve();
+    wait_until(LONG, || serving.log(), || stage.rig.path().join("began").exists());
+    let before = stage.slots("often", "ok");
+    wait_until(LONG, || serving.log(), || stage.slots("often", "ok") > before + 1);
+    assert_eq!(stage.slots("drill", "ok"), 0, "both drills wait for the one place: {}", serving.log());
+    std::fs::write(stage.rig.path().join("go"), "").unwrap();
+    wait_until(LONG, || serving.log(), || stage.slots("drill", "ok") > 1);
+}
+
+#[test]
+fn a_drill_that_reaches_no_server_is_tried_again_before_anybody_is_told() {
+    let stage = Stage::new("");
+    let id = stage.backup();
+    let at = stage.rig.path().display();
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *' --version '*) ;; *) if [ ! -e {at}/once ]; then : >{at}/once; \
+         echo 'psql: error: connection to server failed: Connection refused' >&2; exit 2; fi ;; esac\n\
+         exec /usr/lib/postgresql/15/bin/psql \"$@\"\n"
+    );
+    let clients = format!("pg_bin_dir = {:?}", stage.rig.clients(&[("psql", &script)]));
+    stage.configure_with("", "[\"1s\"]", &format!("{clients}\ndrill = \"*/2 * * * * *\""));
+    let serving = stage.rig.serve();
+    wait_until(LONG, || serving.log(), || stage.row(&id)["proof"] == "restored");
+    assert!(serving.log().contains("trying the drill again later"), "{}", serving.log());
+    wait_until(LONG, || serving.log(), || stage.slots("drill", "ok") > 0);
+    assert!(stage.slots("drill", "failed") == 0 && stage.mails("").is_empty());
+    // Where it stays so, it has failed; and it does at once where nothing can change by itself.
+    drop(serving);
+    let nowhere = "drill = { cron = \"*/2 * * * * *\", on = \"postgresql://x@127.0.0.1:1/x\" }";
+    stage.configure_with("", "[\"1s\"]", nowhere);
+    let serving = stage.rig.serve();
+    wait_until(LONG, || serving.log(), || stage.mails("DRILL FAILED shop").len() == 1);
+    assert!(serving.log().matches("trying the drill again later").count() > 1, "{}", serving.log());
+}
+
 #[test]
 fn each_new_backup_is_looked_at_before_it_lets_older_ones_go() {
     let look = "verify = { after_backup = \"read\" }\nretention = { keep_last = 1 }";

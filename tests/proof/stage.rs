@@ -43,12 +43,18 @@ impl Stage {
 
     /// Writes the configuration, with these lines in the project.
     pub(crate) fn configure(&self, project: &str) {
+        self.configure_with("", "[]", project);
+    }
+
+    /// The same with lines for `[daemon]` and other waits between tries.
+    pub(crate) fn configure_with(&self, daemon: &str, retries: &str, project: &str) {
         let port = self.mail.address.port();
-        self.rig.configure(&format!(
+        let text = format!(
             "[smtp]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"none\"\nfrom = \"pgdumpd@example.org\"\nto = [\"oncall@example.org\"]\n\
-             [[project]]\nname = \"shop\"\nconnection = {:?}\nlimits = {{ retries = [] }}\n{project}\n",
+             [[project]]\nname = \"shop\"\nconnection = {:?}\nlimits = {{ retries = {retries} }}\n{project}\n",
             self.cluster.url("shop")
-        ));
+        );
+        self.rig.configure_with(daemon, &text);
     }
 
     /// What the folders of drills begin with.

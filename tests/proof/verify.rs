@@ -45,6 +45,8 @@ fn each_kind_of_backup_can_be_read() {
     for shape in [
         "format = \"plain\"",
         "format = \"tar\"",
+        "format = \"directory\"",
+        "format = \"directory\"\njobs = 2\ncompression = \"native\"",
         "compression = \"native\"",
         "compression = \"gzip\"",
         "compression = \"bzip2\"",
@@ -163,6 +165,40 @@ fn an_archive_that_only_pg_restore_refuses_is_damaged_and_one_it_never_saw_is_no
     let row = stage.row(&id);
     assert!(row["damaged"].is_null() && row["proof"] == "read", "{row}");
     assert_eq!(stage.mails("UNREADABLE shop").len(), 1);
+}
+
+#[test]
+fn a_directory_dump_is_read_by_pg_restore_or_its_level_says_less() {
+    let stage = Stage::new("format = \"directory\"");
+    let id = stage.backup();
+    let folders = || {
+        let all = std::fs::read_dir(stage.rig.storage().join("shop")).unwrap().flatten();
+        all.filter(|entry| entry.file_type().unwrap().is_dir()).count()
+    };
+    // Where it can't be unpacked, only its bytes are proven, and it says so.
+    let config = stage.rig.path().join("pgdumpd.toml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("reserve = \"0\"", "reserve = \"1000TB\"")).unwrap();
+    let ended = stage.run(&["verify", &id, "--level", "read"], 3);
+    assert!(ended.stdout.contains("good: its stored bytes are the ones that were written, in"), "{ended:?}");
+    assert!(ended.stderr.contains("no more was proven") && ended.stderr.contains("free beyond its reserve"), "{ended:?}");
+    assert_eq!(stage.row(&id)["proof"], "checksum");
+    let json = stage.run(&["verify", &id, "--json"], 3).json();
+    assert_eq!((&json["success"], &json["backups"][0]["level"]), (&false.into(), &"checksum".into()));
+    assert!(json["backups"][0]["shallow"].is_string(), "{json}");
+    // What only pg_restore refuses is damage all the same.
+    let script =
+        "#!/bin/sh\nfor last; do :; done\n[ -e \"$last/toc.dat\" ] || exit 0\necho 'pg_restore: error: no luck today' >&2\nexit 1\n";
+    stage.configure(&format!("format = \"directory\"\npg_bin_dir = {:?}", stage.rig.clients(&[("pg_restore", script)])));
+    let ended = stage.run(&["verify", &id], 1);
+    assert!(ended.stdout.contains("DAMAGED: pg_restore can't read it to its end: pg_restore: error: no luck today"), "{ended:?}");
+    stage.configure("format = \"directory\"");
+    stage.run(&["verify", &id], 0);
+    assert_eq!((&stage.row(&id)["proof"], folders()), (&"read".into(), 0));
+    // One whose members were exchanged for others, and whose manifest knows of it.
+    stage.flip(&id);
+    assert!(stage.run(&["verify", &id], 1).stdout.contains("DAMAGED"));
+    assert_eq!(folders(), 0);
 }
 
 #[test]

@@ -11,8 +11,11 @@ mod scene;
 
 mod failing;
 mod forms;
+mod in_use;
 mod input;
+mod names;
 mod parts;
 mod places;
+mod progress;
 mod refused;
 mod swap;

@@ -5,15 +5,16 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::error::{Cause, Failure, Result};
+use crate::jobs::Board;
 use crate::jobs::restore::Order;
 use crate::jobs::restore::merge::{self, Table};
 use crate::ops::World;
 use crate::ops::merge::{Merged, Rule};
-use crate::process::Cancel;
+use crate::process::{Cancel, CancelReason};
 use crate::units::show_duration;
 
 use super::super::exit::Exit;
-use super::super::{Common, out};
+use super::super::{Common, out, progress};
 use super::{Args, OnConflict};
 
 /// The one table that is meant.
@@ -31,19 +32,27 @@ pub(super) fn table(args: &Args, rule: OnConflict) -> Result<Table> {
 }
 
 pub(super) fn run(common: &Common, world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Result<Exit> {
-    let merged = merge::run(world, order, table, cancel)?;
+    let (board, over) = (Board::default(), Cancel::new());
+    let merged = std::thread::scope(|scope| {
+        scope.spawn(|| progress::follow(&board, &over));
+        let merged = merge::run(world, order, table, cancel, &board);
+        over.cancel(CancelReason::Cancelled);
+        merged
+    })?;
     if common.json {
         out::json(&as_json(order, &merged))?;
     } else {
         let took = show_duration(Duration::from_millis(merged.took_ms));
         out::say(format!(
-            "merged {} of {} into {}: {} inserted, {} updated, {} skipped, in {took}",
+            "{} {} of {} into {}: {} inserted, {} updated, {} skipped, in {took}{}",
+            if order.dry_run { "would have merged" } else { "merged" },
             out::count(merged.rows, "row"),
             order.backup.id,
             merged.table,
             merged.inserted,
             merged.updated,
-            merged.skipped
+            merged.skipped,
+            if order.dry_run { "; rolled back, the table is as it was" } else { "" }
         ));
         merged.warnings.iter().for_each(|warning| out::note(format!("  {warning}")));
     }
@@ -54,6 +63,7 @@ pub(super) fn run(common: &Common, world: &World, order: &Order, table: &Table, 
 fn as_json(order: &Order, merged: &Merged) -> serde_json::Value {
     json!({
         "success": true,
+        "dryRun": order.dry_run,
         "backup": order.backup.id,
         "table": merged.table,
         "restoredTables": 1,

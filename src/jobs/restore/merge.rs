@@ -1,15 +1,19 @@
 //! One table's rows out of a backup and into a table that is there: found, read, merged, written down.
 
+use std::io::{self, Write};
+
 use crate::error::{Failure, Result};
+use crate::model::backup::RunId;
 use crate::model::project::Limits;
 use crate::notify::redact::Redactor;
-use crate::ops::World;
-use crate::ops::merge::{self, Means, Merged, Request, Rule};
+use crate::ops::merge::{self, End, Means, Merged, Request, Rule};
 use crate::ops::read::{self, Output};
+use crate::ops::{World, artifact};
 use crate::postgres::archive::name::Wanted;
 use crate::process::Cancel;
+use crate::stream::gauge::Gauge;
 
-use super::{Order, clients, reach, stored, subject};
+use super::{Board, Current, Order, clients, reach, subject};
 
 /// Which table, and how.
 #[derive(Debug, Clone)]
@@ -22,11 +26,12 @@ pub struct Table {
     pub key: Vec<String>,
 }
 
-/// Merges it. The order says which backup, where to and as whom; the rest of it is of no account.
-pub fn run(world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Result<Merged> {
-    let done = merged(world, order, table, cancel);
+/// Merges it, or only tries. The order says which backup, where to, as whom and whether it is a dry run; the rest of it is of no account.
+pub fn run(world: &World, order: &Order, table: &Table, cancel: &Cancel, board: &Board) -> Result<Merged> {
+    let done = merged(world, order, table, cancel, board);
+    let tried = if order.dry_run { "rolled back, a dry run: " } else { "" };
     let outcome = match &done {
-        Ok(merged) => format!("{} inserted, {} updated, {} skipped", merged.inserted, merged.updated, merged.skipped),
+        Ok(merged) => format!("{tried}{} inserted, {} updated, {} skipped", merged.inserted, merged.updated, merged.skipped),
         Err(failure) => format!("{}: {failure}", failure.cause),
     };
     let told = world.audit("restore", Some(&order.backup.project), &format!("table {} from {}", table.name, subject(order)), &outcome);
@@ -37,14 +42,25 @@ pub fn run(world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Resu
     done
 }
 
-fn merged(world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Result<Merged> {
+fn merged(world: &World, order: &Order, table: &Table, cancel: &Cancel, board: &Board) -> Result<Merged> {
     let wanted = Wanted::parse(&table.name)?;
-    let (storage, manifest) = stored(world, order)?;
-    let header = read::header(storage.as_ref(), &manifest, &wanted)?;
+    let backup = artifact::restorable(world, &order.backup)?;
+    let (storage, manifest) = (backup.storage, &backup.manifest);
+    let header = read::header(storage.as_ref(), manifest, &wanted)?;
     let (access, database) = reach(world, order)?;
     let clients = clients(world, order)?;
     let limits = order.project.as_ref().map_or_else(Limits::default, |project| project.limits.clone());
     let (schema, name) = header.table;
+    let (run, gauge) = (RunId::random(), Gauge::new());
+    let entry = manifest.tables.iter().find(|entry| entry.schema == schema && entry.name == name);
+    board.put(Current {
+        run: run.clone(),
+        project: manifest.project.clone(),
+        database: database.clone(),
+        since: world.clock.now(),
+        expected: entry.map(|entry| entry.bytes),
+        gauge: gauge.clone(),
+    });
     let request = Request {
         database,
         schema,
@@ -55,9 +71,32 @@ fn merged(world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Resul
         encoding: header.encoding,
         rule: table.rule,
         key: table.key.clone(),
+        end: if order.dry_run { End::RollBack } else { End::Commit },
     };
-    let means = Means { clients: &clients, access: &access, limits: &limits, cancel };
+    let means = Means { clients: &clients, access: &access, limits: &limits, cancel, gauge: &gauge };
     let redactor = Redactor::new(access.secret());
-    merge::merge(means, &request, &mut |sink| read::cat(storage.as_ref(), &manifest, &wanted, Output::Copy, sink).map(drop))
-        .map_err(|failure: Failure| redactor.clean_failure(failure))
+    let done = merge::merge(means, &request, &mut |sink| {
+        let mut counted = Counted { sink, gauge: &gauge };
+        read::cat(storage.as_ref(), manifest, &wanted, Output::Copy, &mut counted).map(drop)
+    });
+    board.take(&run);
+    done.map_err(|failure: Failure| redactor.clean_failure(failure))
+}
+
+/// Rows on their way to the server, counted.
+struct Counted<'a> {
+    sink: &'a mut dyn Write,
+    gauge: &'a Gauge,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.sink.write(bytes)?;
+        self.gauge.passed(count);
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
 }

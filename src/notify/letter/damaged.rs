@@ -105,21 +105,26 @@ impl Mended {
     }
 
     pub(super) fn body(&self, redactor: &Redactor) -> String {
-        let About { project, zone, now, .. } = &self.about;
-        let mut page = Page::default();
-        let of = page::of(&self.backup.database, &self.about);
-        page.prose(&format!(
-            "A stored backup{of} in project {project} was looked at again, and is what was written. It counts as a backup again."
-        ));
-        page.prose(&format!(
-            "Since {}, for {}, it was: {}",
-            time(self.since, *zone),
-            page::age(self.since, *now),
-            stopped(&redactor.clean(&self.was))
-        ));
-        page.table("The backup", &page::fallback(&self.backup, &self.about));
-        page.prose("There is nothing for you to do.");
-        page.table("Facts", &place(&self.about));
-        page.finish()
+        let (project, of) = (&self.about.project, page::of(&self.backup.database, &self.about));
+        let good =
+            format!("A stored backup{of} in project {project} was looked at again, and is what was written. It counts as a backup again.");
+        let was = stopped(&redactor.clean(&self.was));
+        good_again(&self.about, &self.backup, &good, &format!("Since {}, it was: {was}", since(&self.about, self.since)))
     }
+}
+
+/// A letter that says what is good now, what was wrong before, and which backup showed it.
+pub(super) fn good_again(about: &About, backup: &LastGood, good: &str, before: &str) -> String {
+    let mut page = Page::default();
+    page.prose(good);
+    page.prose(before);
+    page.table("The backup", &page::fallback(backup, about));
+    page.prose("There is nothing for you to do.");
+    page.table("Facts", &place(about));
+    page.finish()
+}
+
+/// `Sat 21 Nov 2026 02:15 UTC, for 3 hours`.
+pub(super) fn since(about: &About, since: DateTime<Utc>) -> String {
+    format!("{}, for {}", time(since, about.zone), page::age(since, about.now))
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::damaged::{good_again, since};
 use super::failing::{place, restore};
-use super::page::{self, Page, command, ordinal, sentence, span, stopped, time};
+use super::page::{self, Page, command, ordinal, sentence, span, stopped};
 use super::{About, LastGood};
 use crate::error::Failure;
 use crate::notify::redact::Redactor;
@@ -57,7 +58,7 @@ impl DrillFailed {
     }
 
     pub(super) fn body(&self, redactor: &Redactor) -> String {
-        let About { project, zone, now, .. } = &self.about;
+        let project = &self.about.project;
         let mut page = Page::default();
         let of = page::of(&self.backup.database, &self.about);
         page.prose(&format!(
@@ -66,11 +67,7 @@ impl DrillFailed {
         let hint = self.failure.hint.as_ref().map(|hint| format!(" {}", sentence(&redactor.clean(hint)))).unwrap_or_default();
         page.prose(&format!("{}{hint}", stopped(&sentence(&redactor.clean(&self.failure.message)))));
         if self.is_reminder {
-            page.prose(&format!(
-                "This is a reminder: drills have failed since {}, for {}.",
-                time(self.since, *zone),
-                page::age(self.since, *now)
-            ));
+            page.prose(&format!("This is a reminder: drills have failed since {}.", since(&self.about, self.since)));
         }
         page.table("The backup that was tried", &page::fallback(&self.backup, &self.about));
         match &self.proven {
@@ -106,21 +103,13 @@ impl DrillWorks {
     }
 
     pub(super) fn body(&self, redactor: &Redactor) -> String {
-        let About { project, zone, now, .. } = &self.about;
-        let mut page = Page::default();
         let took = self.took.map(|took| format!(", in {}", span(took))).unwrap_or_default();
-        page.prose(&format!(
-            "A drill restored a backup of project {project} and compared it with what was backed up{took}: they are equal."
-        ));
-        page.prose(&format!(
-            "Drills had failed since {}, for {}. It was: {}",
-            time(self.since, *zone),
-            page::age(self.since, *now),
-            stopped(&redactor.clean(&self.was))
-        ));
-        page.table("The backup", &page::fallback(&self.backup, &self.about));
-        page.prose("There is nothing for you to do.");
-        page.table("Facts", &place(&self.about));
-        page.finish()
+        let good = format!(
+            "A drill restored a backup of project {} and compared it with what was backed up{took}: they are equal.",
+            self.about.project
+        );
+        let was = stopped(&redactor.clean(&self.was));
+        let before = format!("Drills had failed since {}. It was: {was}", since(&self.about, self.since));
+        good_again(&self.about, &self.backup, &good, &before)
     }
 }

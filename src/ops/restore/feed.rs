@@ -16,6 +16,7 @@ use crate::process::{self, Cancel, CancelReason, Child, Exit, Identity, LineHook
 use crate::stream::{self, Observe};
 
 use super::source::Source;
+use super::tables::{self, Tables};
 use super::{GRACE, Means};
 
 /// Bytes handed on at once.
@@ -37,14 +38,14 @@ pub(super) struct Said {
 }
 
 /// Runs a tool that reads the whole archive from its input. `tap` looks at what passes, and must find it whole.
-pub(super) fn piped(means: Means<'_>, spec: &Spec, mut tap: Option<Tap>) -> Result<Said> {
+pub(super) fn piped(means: Means<'_>, spec: &Spec, mut tap: Option<Tap>, tables: &Tables) -> Result<Said> {
     let mut source = Source::open(means)?;
-    let (mut child, heard) = start(spec)?;
+    let (mut child, heard) = start(spec, |_| {})?;
     let Some(stdin) = child.take_stdin() else {
         return Err(Failure::new(Cause::System, format!("{} was started without an input", child.name())));
     };
     stream::enlarge_pipe(&stdin);
-    let fed = watched(means.cancel, &child, || feed(means, &mut source, stdin, tap.as_mut()));
+    let fed = watched(means.cancel, &child, || feed(means, &mut source, stdin, tap.as_mut(), tables));
     let end = match fed {
         Ok(Fed::Everything(last)) => {
             let whole = source.check().and_then(|()| tap.map_or(Ok(()), |tap| tap.finish().map(drop)));
@@ -59,6 +60,7 @@ pub(super) fn piped(means: Means<'_>, spec: &Spec, mut tap: Option<Tap>) -> Resu
             // A tool that ends here tells why itself.
             let _broken_is_told = stdin.write_all(&last);
             drop(stdin);
+            means.gauge.begin("making the indexes and constraints of");
             ended(means, child, &heard)
         }
         Ok(None) => {
@@ -78,7 +80,7 @@ pub(super) fn piped(means: Means<'_>, spec: &Spec, mut tap: Option<Tap>) -> Resu
 
 /// Runs a tool that reads this text from its input.
 pub(super) fn text(means: Means<'_>, spec: &Spec, text: &[u8]) -> Result<Said> {
-    let (mut child, heard) = start(spec)?;
+    let (mut child, heard) = start(spec, |_| {})?;
     let stdin = child.take_stdin();
     watched(means.cancel, &child, || {
         // A tool that ends before it has read everything tells why itself.
@@ -87,10 +89,14 @@ pub(super) fn text(means: Means<'_>, spec: &Spec, text: &[u8]) -> Result<Said> {
     ended(means, child, &heard)
 }
 
-/// Runs a tool that needs no input.
-pub(super) fn alone(means: Means<'_>, spec: &Spec) -> Result<Said> {
-    let (child, heard) = start(spec)?;
-    ended(means, child, &heard)
+/// Runs a `pg_restore` that needs no input, and says with each table that it is at it.
+pub(super) fn alone(means: Means<'_>, spec: &Spec, mut tables: Tables) -> Result<Said> {
+    let gauge = means.gauge.clone();
+    gauge.begin("restoring");
+    let (child, heard) = start(spec, move |line| tables.said(line, &gauge))?;
+    let mut said = ended(means, child, &heard)?;
+    said.tail = said.tail.lines().filter(|line| !tables::is_chatter(line)).fold(String::new(), |tail, line| tail + line + "\n");
+    Ok(said)
 }
 
 enum Fed {
@@ -100,7 +106,8 @@ enum Fed {
     Less,
 }
 
-fn feed(means: Means<'_>, source: &mut Source<'_>, mut stdin: ChildStdin, mut tap: Option<&mut Tap>) -> Result<Fed> {
+fn feed(means: Means<'_>, source: &mut Source<'_>, mut stdin: ChildStdin, mut tap: Option<&mut Tap>, tables: &Tables) -> Result<Fed> {
+    means.gauge.begin("restoring");
     let (mut next, mut held) = (vec![0; PIECE], Vec::with_capacity(PIECE));
     let mut cuts = Vec::new();
     loop {
@@ -119,6 +126,7 @@ fn feed(means: Means<'_>, source: &mut Source<'_>, mut stdin: ChildStdin, mut ta
             Err(error) => return Err(Failure::new(Cause::System, format!("handing the archive on: {error}"))),
         }
         means.gauge.passed(held.len());
+        tables.passed(means.gauge);
         held.clear();
         held.extend_from_slice(&next[..count]);
     }
@@ -128,10 +136,11 @@ fn feed(means: Means<'_>, source: &mut Source<'_>, mut stdin: ChildStdin, mut ta
 
 type Heard = Arc<Mutex<(u64, Vec<String>)>>;
 
-fn start(spec: &Spec) -> Result<(Child, Heard)> {
+fn start(spec: &Spec, mut also: impl FnMut(&str) + Send + 'static) -> Result<(Child, Heard)> {
     let heard = Heard::default();
     let mine = Arc::clone(&heard);
     let hook: LineHook = Box::new(move |line| {
+        also(line);
         if let Some(error) = error_in(line) {
             let mut heard = mine.lock();
             heard.0 += 1;

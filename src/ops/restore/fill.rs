@@ -11,6 +11,7 @@ use crate::process::Exit;
 use super::super::compare::{self, Expected};
 use super::feed::{self, Said};
 use super::source::Source;
+use super::tables::Tables;
 use super::{Means, Recipe, Restored, Wanted, scratch};
 
 /// How the database changes.
@@ -27,6 +28,7 @@ pub(super) enum Whole {
 /// Restores into a database that is there.
 pub(super) fn fill(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole: Whole) -> Result<Restored> {
     let said = run(means, recipe, wanted, database, whole)?;
+    means.gauge.begin("comparing");
     let open = || Session::open(&recipe.client, means.access, Some(database), &beside(means.run), means.limits, means.cancel);
     // Side by side: both read every table, and the tool's own connections are free by now.
     let (compared, analyzed) = std::thread::scope(|scope| {
@@ -59,21 +61,23 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
         Restore { client: &recipe.client, access: means.access, reached: &recipe.server.reached, database, run: means.run, form: &form };
     // A tool that commits as soon as it has what it wants must not begin with bytes that nobody has looked at.
     let early = recipe.chosen.is_some() || wanted.halves == Halves::Schema;
+    let rows = if wanted.halves == Halves::Schema { Vec::new() } else { recipe.tables(&means.manifest.tables) };
+    let tables = Tables::new(&rows);
     let said = match means.manifest.dump_format {
-        Format::Plain => feed::piped(means, &restore.script(), Some(Tap::plain())),
+        Format::Plain => feed::piped(means, &restore.script(), Some(Tap::plain()), &tables),
         Format::Custom if !parallel => {
             if early && whole != Whole::Apart {
                 Source::open(means)?.check()?;
             }
-            feed::piped(means, &restore.archive(Archive::Pipe), None)
+            feed::piped(means, &restore.archive(Archive::Pipe), None, &tables)
         }
         Format::Custom | Format::Tar => {
             let file = scratch::unpacked(means)?;
-            feed::alone(means, &restore.archive(Archive::File(&file)))
+            feed::alone(means, &restore.archive(Archive::File(&file)), tables)
         }
         Format::Directory => {
             let folder = scratch::laid_out(means)?;
-            feed::alone(means, &restore.archive(Archive::Folder(folder.path())))
+            feed::alone(means, &restore.archive(Archive::Folder(folder.path())), tables)
         }
     };
     let said = said.and_then(|said| judged(said, &form, means));

@@ -14,6 +14,7 @@ mod plan;
 mod recipe;
 mod scratch;
 mod source;
+mod tables;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -180,6 +181,7 @@ impl Restored {
 /// A database that it makes is dropped again where it fails; one that was empty is empty again.
 pub fn into(means: Means<'_>, request: &Request) -> Result<Restored> {
     let began = Instant::now();
+    means.gauge.begin("preparing");
     let mut session = before::maintenance(means, &request.database)?;
     let recipe = recipe::recipe(means, &request.wanted, &session.server().clone())?;
     let restored = match request.mode {

@@ -17,6 +17,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Does what the plan says, and nothing else.
 pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
     let began = Instant::now();
+    means.gauge.begin("preparing");
     let mut session = before::maintenance(means, &plan.database)?;
     let left = leftovers::sweep(&mut session, &means.manifest.project)?;
     let said = match &plan.globals {

@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{self, ErrorKind, Seek};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,13 +10,13 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::dump::Format;
-use crate::postgres::archive::members::Members;
+use crate::postgres::archive::members::lay_out;
 use crate::postgres::archive::unpack;
 use crate::storage::Scratch;
 use crate::units::show_size;
 
 use super::Means;
-use super::source::{Paced, Source, damaged};
+use super::source::{Paced, Source};
 
 /// The folder for scratch: the project's own in the storage, where there is room for backups, else the system's for temporary files.
 fn folders(means: Means<'_>) -> Vec<PathBuf> {
@@ -44,6 +43,7 @@ pub(super) fn room(means: Means<'_>) -> Result<()> {
 /// The whole archive in a file that has no name: it is gone with the last process that has it open, however that ends. A custom archive
 /// gets the places of its data noted, so that each connection finds its own at once.
 pub(super) fn unpacked(means: Means<'_>) -> Result<Arc<OwnedFd>> {
+    means.gauge.begin("unpacking");
     let mut file = nameless(&folders(means))?;
     let mut source = Source::open(means)?;
     let mut paced = Paced { inner: &mut source, gauge: means.gauge, cancel: means.cancel };
@@ -65,24 +65,13 @@ pub(super) fn unpacked(means: Means<'_>) -> Result<Arc<OwnedFd>> {
     Ok(Arc::new(OwnedFd::from(file)))
 }
 
-/// A directory archive laid out in a folder again, whose members must be plain files of a dump. The folder goes with what is returned; a
-/// kill leaves it to whatever sweeps the project's unfinished files.
+/// A directory archive laid out in a folder again. The folder goes with what is returned; a kill leaves it to whatever sweeps the project's
+/// unfinished files.
 pub(super) fn laid_out(means: Means<'_>) -> Result<Scratch> {
+    means.gauge.begin("unpacking");
     let scratch = means.storage.scratch(&means.manifest.project, means.run.as_str())?;
     let mut source = Source::open(means)?;
-    let mut members = Members::new(Paced { inner: &mut source, gauge: means.gauge, cancel: means.cancel });
-    while let Some(name) = members.next_member()? {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_');
-        if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
-            return Err(damaged(means.manifest, &format!("it holds a member called {name:?}, which no dump has")));
-        }
-        let made = File::options().write(true).create_new(true).mode(0o600).open(scratch.path().join(&name));
-        let mut file = made.map_err(|error| Failure::storage(format!("unpacking {name}"), &error))?;
-        io::copy(&mut members, &mut file).map_err(|error| match error.raw_os_error() {
-            Some(_) => Failure::storage(format!("unpacking {name}"), &error).hint("free some space on the storage"),
-            None => Failure::from_io(format!("unpacking {name}"), error),
-        })?;
-    }
+    lay_out(Paced { inner: &mut source, gauge: means.gauge, cancel: means.cancel }, scratch.path())?;
     source.check()?;
     Ok(scratch)
 }

@@ -1,6 +1,6 @@
 //! One look: the stored bytes against their manifest, and what is inside them against what was seen when they were written.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -14,17 +14,19 @@ use crate::process::{self, Cancel, CancelReason, Child, Exit, Input, Signal, Spe
 use crate::storage::Key;
 use crate::stream::{self, Inside, ReadBack};
 
-use super::Means;
+use super::{Means, unpacked};
 
 /// How often a look that has to wait asks whether it may go on, and the watcher whether it was cancelled.
 const ASK: Duration = Duration::from_millis(200);
 
 /// How long `pg_restore` may take nothing, and how long it may take to end after its input has ended.
-const SILENCE: Duration = Duration::from_secs(1800);
+pub(super) const SILENCE: Duration = Duration::from_secs(1800);
 
 /// What one look saw.
 pub(super) enum Seen {
     Good,
+    /// Its bytes are what was written, and it could not be read any deeper for this reason, which says nothing about it.
+    OnlyBytes(String),
     /// By which check, and why.
     Damaged {
         check: ProofLevel,
@@ -34,7 +36,7 @@ pub(super) enum Seen {
     NoManifest,
 }
 
-fn damaged(check: ProofLevel, why: impl Into<String>) -> Seen {
+pub(super) fn damaged(check: ProofLevel, why: impl Into<String>) -> Seen {
     Seen::Damaged { check, why: why.into() }
 }
 
@@ -111,39 +113,56 @@ fn wrong_bytes(row: &BackupRow, manifest: &Manifest, read: &ReadBack) -> Option<
     Some(damaged(ProofLevel::Checksum, words))
 }
 
-fn read_inside(means: Means<'_>, row: &BackupRow, manifest: &Manifest, source: Box<dyn std::io::Read + Send>) -> Result<Seen> {
+fn read_inside(means: Means<'_>, row: &BackupRow, manifest: &Manifest, source: Box<dyn Read + Send>) -> Result<Seen> {
+    if manifest.dump_format == Format::Directory {
+        return unpacked::read(means, row, manifest, source);
+    }
     let mut child = reader(means, manifest)?;
     let sink = child.as_mut().and_then(Child::take_stdin).map(|stdin| {
         stream::enlarge_pipe(&stdin);
         Box::new(stdin) as Box<dyn Write + Send>
     });
-    let mut tap = tap_for(manifest);
     let (held, over) = (AtomicBool::new(false), Cancel::new());
-    let read = std::thread::scope(|scope| {
+    let wrong = std::thread::scope(|scope| {
         if let Some(target) = child.as_ref().map(Child::identity) {
             let (held, over) = (&held, &over);
             scope.spawn(move || watch(means, &target, held, over));
         }
-        let inside = Inside { compression: manifest.compression, watch: &mut tap, sink };
-        let read = stream::read_back(source, Some(inside), means.gauge, &|| may_go_on(means, &held));
+        let wrong = inside(means, row, manifest, source, sink, &held);
         over.cancel(CancelReason::Cancelled);
-        read
+        wrong
     })?;
+    match (wrong, child) {
+        (Some(seen), _) => Ok(seen),
+        (None, Some(child)) => verdict_of(means.cancel, child, SILENCE),
+        (None, None) => Ok(Seen::Good),
+    }
+}
+
+/// Reads everything, and shows what is inside to the tap and to `sink`; what is wrong with it, as far as that can be told without `pg_restore`.
+pub(super) fn inside(
+    means: Means<'_>,
+    row: &BackupRow,
+    manifest: &Manifest,
+    source: Box<dyn Read + Send>,
+    sink: Option<Box<dyn Write + Send + '_>>,
+    held: &AtomicBool,
+) -> Result<Option<Seen>> {
+    let mut tap = tap_for(manifest);
+    let inside = Inside { compression: manifest.compression, watch: &mut tap, sink };
+    let read = stream::read_back(source, Some(inside), means.gauge, &|| may_go_on(means, held))?;
     stopped(means.cancel, &read)?;
     if let Some(seen) = wrong_bytes(row, manifest, &read) {
-        return Ok(seen);
+        return Ok(Some(seen));
     }
     if let Some(failure) = read.broken {
-        return Ok(damaged(ProofLevel::Read, failure.message));
+        return Ok(Some(damaged(ProofLevel::Read, failure.message)));
     }
     let observed = match tap.finish() {
         Ok(observed) => observed,
-        Err(failure) => return Ok(damaged(ProofLevel::Read, failure.message)),
+        Err(failure) => return Ok(Some(damaged(ProofLevel::Read, failure.message))),
     };
-    if let Some(why) = differs(manifest, &observed, read.archive) {
-        return Ok(damaged(ProofLevel::Read, why));
-    }
-    child.map_or(Ok(Seen::Good), |child| verdict_of(means.cancel, child))
+    Ok(differs(manifest, &observed, read.archive).map(|why| damaged(ProofLevel::Read, why)))
 }
 
 /// `pg_restore`, which reads the archive into nothing; plain SQL has its trailer instead.
@@ -151,6 +170,13 @@ fn reader(means: Means<'_>, manifest: &Manifest) -> Result<Option<Child>> {
     if manifest.content == Content::Globals || !matches!(manifest.dump_format, Format::Custom | Format::Tar) {
         return Ok(None);
     }
+    let mut spec = into_nothing(means, manifest)?;
+    spec.stdin = Input::Piped;
+    process::spawn(&spec).map(Some)
+}
+
+/// The command that reads an archive and writes its script to nobody.
+pub(super) fn into_nothing(means: Means<'_>, manifest: &Manifest) -> Result<Spec> {
     let clients = means.clients.as_ref().map_err(Clone::clone)?;
     let wrote = version::number(&manifest.pg_dump_version).unwrap_or(manifest.postgresql_version_num);
     let client = clients.for_restore(wrote, wrote.max(manifest.postgresql_version_num))?;
@@ -158,8 +184,7 @@ fn reader(means: Means<'_>, manifest: &Manifest) -> Result<Option<Child>> {
     spec.args = vec!["-f".into(), "/dev/null".into()];
     spec.env = ["PATH", "LD_LIBRARY_PATH"].iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?))).collect();
     spec.env.push(("LC_ALL".into(), "C".into()));
-    spec.stdin = Input::Piped;
-    process::spawn(&spec).map(Some)
+    Ok(spec)
 }
 
 /// Ends a `pg_restore` that takes nothing any more, or that nobody waits for any more; the write into it then fails.
@@ -179,8 +204,9 @@ fn watch(means: Means<'_>, target: &process::Identity, held: &AtomicBool, over: 
     }
 }
 
-fn verdict_of(cancel: &Cancel, mut child: Child) -> Result<Seen> {
-    let until = Instant::now() + SILENCE;
+/// What `pg_restore` says, for which it has so much time.
+pub(super) fn verdict_of(cancel: &Cancel, mut child: Child, longest: Duration) -> Result<Seen> {
+    let until = Instant::now() + longest;
     let exit = loop {
         match child.wait_timeout(ASK) {
             Some(exit) => break exit,

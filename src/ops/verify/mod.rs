@@ -5,6 +5,7 @@
 
 mod look;
 mod record;
+mod unpacked;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,8 +58,11 @@ pub enum Verdict {
 pub struct Looked {
     /// Its row, with what was found.
     pub backup: BackupRow,
-    /// What was tried.
+    /// What was tried, or how much less could be.
     pub level: ProofLevel,
+    /// Why it could not be looked at as closely as asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shallow: Option<String>,
     /// What it came to.
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -76,11 +80,11 @@ const BREATH: Duration = Duration::from_secs(1);
 pub fn verify(world: &World, means: Means<'_>, row: &BackupRow, level: ProofLevel) -> Result<Looked> {
     let began = std::time::Instant::now();
     let mut seen = look::once(means, row, level)?;
-    if !matches!(seen, Seen::Good) {
+    if !matches!(seen, Seen::Good | Seen::OnlyBytes(_)) {
         // Cancelled meanwhile: the second look ends at once.
         drop(means.cancel.wait_timeout(BREATH));
         let again = look::once(means, row, level)?;
-        if matches!(again, Seen::Good) {
+        if matches!(again, Seen::Good | Seen::OnlyBytes(_)) {
             tracing::warn!(backup = %row.id, project = row.project, "the first read failed and the second was good: look at the disk, cable or memory");
         }
         seen = again;
@@ -88,8 +92,12 @@ pub fn verify(world: &World, means: Means<'_>, row: &BackupRow, level: ProofLeve
     let took_ms = began.elapsed().as_millis() as u64;
     let at = world.clock.now();
     let look = |level, failed| Look { level, at, took_ms, failed };
+    let (level, shallow) = match &seen {
+        Seen::OnlyBytes(why) => (ProofLevel::Checksum, Some(why.clone())),
+        _ => (level, None),
+    };
     let (looks, verdict) = match seen {
-        Seen::Good => {
+        Seen::Good | Seen::OnlyBytes(_) => {
             let all = [ProofLevel::Checksum, ProofLevel::Read].into_iter().filter(|one| *one <= level);
             (all.map(|one| look(one, None)).collect(), Verdict::Good)
         }
@@ -106,8 +114,8 @@ pub fn verify(world: &World, means: Means<'_>, row: &BackupRow, level: ProofLeve
     };
     let damage = if let Verdict::Damaged(why) = &verdict { Some(why.as_str()) } else { None };
     Ok(match record(world, means.storage.as_ref(), row, &looks, damage)? {
-        Recorded::Row(backup) => Looked { backup: *backup, level, verdict, took_ms },
-        Recorded::Gone => Looked { backup: row.clone(), level, verdict: Verdict::Gone, took_ms },
+        Recorded::Row(backup) => Looked { backup: *backup, level, shallow, verdict, took_ms },
+        Recorded::Gone => Looked { backup: row.clone(), level, shallow, verdict: Verdict::Gone, took_ms },
     })
 }
 

@@ -2,11 +2,14 @@
 //!
 //! Reads forward only, a block at a time; what isn't read of a member is skipped.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 
 use super::tar::{BLOCK, member};
 use super::{altered, unread};
-use crate::error::Result;
+use crate::error::{Failure, Result};
 
 /// The members of a tar; reading it reads the present one.
 pub struct Members<R> {
@@ -54,4 +57,25 @@ impl<R: Read> Read for Members<R> {
         }
         Ok(count)
     }
+}
+
+/// Lays the members of a directory dump out in an empty folder again, as `pg_restore` reads it. They must be plain files of a dump.
+///
+/// # Errors
+/// Where the archive is broken or its source can't be read; where the folder takes no more.
+pub fn lay_out(source: impl Read, folder: &Path) -> Result<()> {
+    let mut members = Members::new(source);
+    while let Some(name) = members.next_member()? {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_');
+        if name.is_empty() || name.starts_with('.') || !name.bytes().all(plain) {
+            return Err(altered(format!("the archive holds a member called {name:?}, which no dump has")));
+        }
+        let made = File::options().write(true).create_new(true).mode(0o600).open(folder.join(&name));
+        let mut file = made.map_err(|error| Failure::storage(format!("unpacking {name}"), &error))?;
+        io::copy(&mut members, &mut file).map_err(|error| match error.raw_os_error() {
+            Some(_) => Failure::storage(format!("unpacking {name}"), &error).hint("free some space on the storage"),
+            None => Failure::from_io(format!("unpacking {name}"), error),
+        })?;
+    }
+    Ok(())
 }

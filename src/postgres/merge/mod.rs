@@ -224,6 +224,12 @@ impl Session {
         self.ask_long(&Merge::advance(serial))
     }
 
+    /// Checks what is deferred, then undoes everything.
+    pub fn roll_back_merge(&mut self) -> Result<()> {
+        self.tell_long("set constraints all immediate")?;
+        self.tell_long("rollback")
+    }
+
     /// Checks what is deferred, commits, and asks the server whether it did. Success is said only where it says so itself.
     pub fn commit_merge(&mut self) -> Result<()> {
         self.tell_long("set constraints all immediate")?;

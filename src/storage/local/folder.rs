@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
+use super::super::in_use::{InUse, Use};
 use crate::error::{Cause, Failure, Result};
 
 /// A folder below which nothing is followed.
@@ -93,6 +94,26 @@ impl Folder {
         }
     }
 
+    /// Marks a file as in use; `None` where another use forbids it.
+    pub(super) fn mark(&self, name: &str, wanted: Use) -> Result<Option<InUse>> {
+        let open = |access: OFlags| {
+            let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+            rustix::fs::openat(&self.fd, name, flags, Mode::empty())
+        };
+        let opened = match wanted {
+            Use::Reading => open(OFlags::RDONLY),
+            // On a network file system only who may write may lock others out; elsewhere it makes no difference.
+            Use::Removing => open(OFlags::RDWR).or_else(|_| open(OFlags::RDONLY)),
+        };
+        let file = match opened {
+            Ok(fd) => fd,
+            // A link that stands there is removed itself, and nobody reads through it.
+            Err(Errno::NOENT | Errno::LOOP) => return Ok(Some(InUse::nothing())),
+            Err(error) => return Err(self.failure("opening", name, error)),
+        };
+        InUse::mark(file, wanted).map_err(|error| self.failure("locking", name, error))
+    }
+
     /// Removes a file, if it is there. A link is removed itself.
     pub(super) fn remove(&self, name: &str) -> Result<()> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
@@ -110,8 +131,16 @@ impl Folder {
         }
     }
 
-    /// Removes a folder with all that is in it, if it is there. Links in it are removed themselves.
-    pub(super) fn remove_tree(&self, name: &str) -> Result<()> {
+    /// Removes a folder with all that is in it, if it is there, unless somebody works in it; whether it did. Links in it are removed themselves.
+    fn remove_unused_tree(&self, name: &str) -> Result<bool> {
+        match self.mark(name, Use::Removing)? {
+            Some(_alone) => self.remove_tree(name).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// The same, whoever works in it.
+    fn remove_tree(&self, name: &str) -> Result<()> {
         let Some(folder) = self.open(name)? else { return Ok(()) };
         for found in folder.list()? {
             if found.is_folder { folder.remove_tree(&found.name)? } else { folder.remove(&found.name)? }
@@ -122,11 +151,13 @@ impl Folder {
         }
     }
 
-    /// Removes what begins like this, files and folders; returns their names.
+    /// Removes what begins like this, files, and folders that nobody works in; returns their names.
     pub(super) fn sweep(&self, prefix: &str) -> Result<Vec<String>> {
-        let debris = self.list()?.into_iter().filter(|found| found.name.starts_with(prefix));
-        let remove = |found: &Found| if found.is_folder { self.remove_tree(&found.name) } else { self.remove(&found.name) };
-        let swept: Vec<String> = debris.map(|found| remove(&found).map(|()| found.name)).collect::<Result<_>>()?;
+        let mut swept = Vec::new();
+        for found in self.list()?.into_iter().filter(|found| found.name.starts_with(prefix)) {
+            let removed = if found.is_folder { self.remove_unused_tree(&found.name)? } else { self.remove(&found.name).map(|()| true)? };
+            swept.extend(removed.then_some(found.name));
+        }
         if !swept.is_empty() {
             self.sync()?;
         }

@@ -17,7 +17,7 @@ use super::folder::Folder;
 use super::pending::LocalPending;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
-use crate::storage::{Entry, Key, Pending, Scratch, Storage, names, unfinished_prefix};
+use crate::storage::{Entry, InUse, Key, Pending, Scratch, Storage, Use, names, unfinished_prefix};
 
 /// What the scratch folders and locks of pipes are called by; nobody else's are swept.
 const PIPE: &str = "pipe";
@@ -218,6 +218,11 @@ impl Storage for Loose {
 
     fn projects(&self) -> Result<Vec<String>> {
         Ok(Vec::new())
+    }
+
+    fn mark(&self, _key: &Key, _wanted: Use) -> Result<Option<InUse>> {
+        // Nobody else removes anything from it.
+        Ok(Some(InUse::nothing()))
     }
 
     fn delete(&self, key: &Key) -> Result<()> {

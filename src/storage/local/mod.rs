@@ -19,7 +19,7 @@ pub use self::loose::Loose;
 
 use self::folder::Folder;
 use self::pending::LocalPending;
-use super::{Entry, Key, Pending, Scratch, Storage, checked, names, unfinished_prefix};
+use super::{Entry, InUse, Key, Pending, Scratch, Storage, Use, checked, names, unfinished_prefix};
 use crate::clock::Clock;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
@@ -229,6 +229,14 @@ impl Storage for Local {
         let mut projects: Vec<String> = folders.filter_map(|found| names::project_of(&found.name)).collect();
         projects.sort();
         Ok(projects)
+    }
+
+    fn mark(&self, key: &Key, wanted: Use) -> Result<Option<InUse>> {
+        checked(key)?;
+        match self.folder_now(&key.project)? {
+            Some(folder) => folder.mark(&key.file, wanted),
+            None => Ok(Some(InUse::nothing())),
+        }
     }
 
     fn delete(&self, key: &Key) -> Result<()> {

@@ -1,0 +1,109 @@
+//! Which table a restore is at, for who watches it: told by the place in the archive, or by the words of a tool that reads it by itself.
+
+use crate::model::backup::TableEntry;
+use crate::stream::gauge::Gauge;
+
+/// The tables whose rows are restored.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tables {
+    /// In the archive's order: where the rows begin, as far as that is known, how many bytes they are, and the name.
+    all: Vec<(Option<u64>, u64, String)>,
+    begun: u64,
+    bytes: u64,
+}
+
+impl Tables {
+    pub(super) fn new(tables: &[&TableEntry]) -> Self {
+        let name = |table: &TableEntry| match table.schema.as_str() {
+            "public" => table.name.clone(),
+            schema => format!("{schema}.{}", table.name),
+        };
+        let all = tables.iter().map(|table| (table.offset, table.bytes, name(table))).collect();
+        Self { all, begun: 0, bytes: 0 }
+    }
+
+    /// So far has the archive been handed on.
+    pub(super) fn passed(&self, gauge: &Gauge) {
+        let place = gauge.snapshot().archive_bytes;
+        let behind = |(offset, ..): &(Option<u64>, u64, String)| offset.is_some_and(|offset| offset < place);
+        let number = self.all.partition_point(behind);
+        if let Some((.., name)) = number.checked_sub(1).and_then(|at| self.all.get(at)) {
+            gauge.table(number as u64, self.all.len() as u64, name);
+        }
+    }
+
+    /// A tool said this; those before it count as restored. With several connections some of them are still at work.
+    pub(super) fn said(&mut self, line: &str, gauge: &Gauge) {
+        let Some(name) = line.strip_prefix("pg_restore: processing data for table \"").and_then(|rest| rest.strip_suffix('"')) else {
+            return;
+        };
+        let name = name.strip_prefix("public.").unwrap_or(name);
+        gauge.show(self.bytes);
+        self.begun += 1;
+        self.bytes += self.all.iter().find(|(.., known)| known == name).map_or(0, |(_, bytes, _)| *bytes);
+        gauge.table(self.begun, (self.all.len() as u64).max(self.begun), name);
+    }
+}
+
+/// Whether a line of `pg_restore --verbose` is of no use to who reads why it failed.
+pub(super) fn is_chatter(line: &str) -> bool {
+    const WORDS: [&str; 11] = [
+        "processing ",
+        "creating ",
+        "connecting ",
+        "executing ",
+        "launching ",
+        "finished ",
+        "entering ",
+        "skipping ",
+        "dropping ",
+        "implied ",
+        "started ",
+    ];
+    line.strip_prefix("pg_restore: ").is_some_and(|rest| WORDS.iter().any(|word| rest.starts_with(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, offset: Option<u64>) -> TableEntry {
+        TableEntry { schema: "public".into(), name: name.into(), rows: None, bytes: 100, dump_id: None, offset }
+    }
+
+    fn at(gauge: &Gauge) -> Option<(u64, u64, String)> {
+        gauge.step().and_then(|step| step.table)
+    }
+
+    #[test]
+    fn the_place_in_the_archive_names_the_table() {
+        let (a, b) = (entry("a", Some(1000)), entry("b", Some(1150)));
+        let (tables, gauge) = (Tables::new(&[&a, &b]), Gauge::new());
+        gauge.begin("restoring");
+        for (bytes, expected) in [(1000, None), (100, Some((1, 2, "a"))), (500, Some((2, 2, "b")))] {
+            gauge.passed(bytes);
+            tables.passed(&gauge);
+            assert_eq!(at(&gauge), expected.map(|(number, of, name): (u64, u64, &str)| (number, of, name.to_owned())));
+        }
+        let unknown = entry("c", None);
+        gauge.begin("restoring");
+        gauge.passed(5000);
+        Tables::new(&[&unknown]).passed(&gauge);
+        assert_eq!(at(&gauge), None, "a script has no places");
+    }
+
+    #[test]
+    fn the_tools_words_name_the_table() {
+        let (a, b) = (entry("a", None), entry("b", None));
+        let (mut tables, gauge) = (Tables::new(&[&a, &b]), Gauge::new());
+        gauge.begin("restoring");
+        tables.said("pg_restore: creating TABLE \"public.a\"", &gauge);
+        assert_eq!((at(&gauge), gauge.snapshot().archive_bytes), (None, 0));
+        tables.said("pg_restore: processing data for table \"public.b\"", &gauge);
+        assert_eq!((at(&gauge), gauge.snapshot().archive_bytes), (Some((1, 2, "b".into())), 0));
+        tables.said("pg_restore: processing data for table \"public.a\"", &gauge);
+        assert_eq!((at(&gauge), gauge.snapshot().archive_bytes), (Some((2, 2, "a".into())), 100));
+        assert!(is_chatter("pg_restore: creating INDEX \"public.x\"") && !is_chatter("pg_restore: error: could not execute query"));
+        assert!(!is_chatter("pg_restore: warning: errors ignored on restore: 1") && !is_chatter("Command was: SELECT 1"));
+    }
+}
