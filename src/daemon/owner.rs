@@ -233,7 +233,7 @@ impl Owner {
         }
         self.jobs.spawn_blocking(move || {
             let claim = Claim::holding(places, server, cancel.clone());
-            let report = scheduled::run(&world, &order, &Setting { cancel: &cancel, board: &board, gate: &claim });
+            let report = scheduled::run(&world, &order, &Setting { cancel: &cancel, board: &board, gate: &claim, said: None });
             (order, report)
         });
     }
