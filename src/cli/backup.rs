@@ -22,7 +22,7 @@ use super::{Common, interrupt, logging, oneoff, out, progress, told, world};
     override_usage = "pgdumpd backup [OPTIONS] <PROJECT | --all>\n       pgdumpd backup --url URL [OPTIONS] [-- PG_DUMP OPTIONS]",
     after_help = "\
 A daemon may be running or not: whoever comes second finds the project locked (exit code 11).
-Old backups are pruned and alerts change as after a scheduled run.
+Old backups are pruned and alerts change as after a scheduled run. With -v pg_dump's own lines are shown.
 
 Examples:
   pgdumpd backup shop                    every database of the project, as configured
@@ -91,7 +91,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         if cancel.reason().is_some() {
             break;
         }
-        let report = carry_out(&world, order, &cancel);
+        let report = carry_out(&world, order, &cancel, out::forwarded(common));
         if common.json {
             answers.push(told::as_json(&world, order, &report));
         } else {
@@ -168,12 +168,12 @@ fn named(project: &Project, name: &str) -> Result<crate::model::dump::DumpShape>
     })
 }
 
-fn carry_out(world: &World, order: &Order, cancel: &Cancel) -> Report {
+fn carry_out(world: &World, order: &Order, cancel: &Cancel, said: Option<fn(&str)>) -> Report {
     let board = Board::default();
     let over = Cancel::new();
     std::thread::scope(|scope| {
         scope.spawn(|| progress::follow(&board, &over));
-        let report = scheduled::run(world, order, &Setting { cancel, board: &board, gate: &Open });
+        let report = scheduled::run(world, order, &Setting { cancel, board: &board, gate: &Open, said });
         over.cancel(CancelReason::Cancelled);
         report
     })

@@ -29,6 +29,12 @@ pub(super) fn note(line: impl std::fmt::Display) {
     drop(writeln!(std::io::stderr(), "{}", printable(&line.to_string())));
 }
 
+/// Takes the lines of the tools at work, where somebody wants to see them.
+pub(super) fn forwarded(common: &Common) -> Option<fn(&str)> {
+    let show: fn(&str) = |line| note(line);
+    (common.verbose > 0).then_some(show)
+}
+
 /// A server's words must not draw on the reader's terminal.
 fn printable(text: &str) -> Cow<'_, str> {
     let drawing = |c: char| c.is_control() && !matches!(c, '\n' | '\t');

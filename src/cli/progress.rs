@@ -27,10 +27,11 @@ pub(super) fn follow(board: &Board, over: &Cancel) {
 }
 
 fn bar(board: &Board, over: &Cancel) {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let known = style("{prefix} {wide_bar} {bytes} of about {total_bytes}, {bytes_per_sec}, {eta} left");
     let unknown = style("{prefix} {spinner} {bytes}, {bytes_per_sec}");
     let words = style("{msg}");
+    // With a style from the start: what it is told below is drawn at once.
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_style(unknown.clone());
     let mut told = Told::default();
     let mut shown: Option<RunId> = None;
     while over.wait_timeout(LOOK).is_none() {

@@ -21,12 +21,23 @@ const USUAL_STATE: &str = "/var/lib/pgdumpd";
 /// Reads the configuration; all its problems are told together.
 pub(super) fn settings(common: &Common) -> Result<Settings> {
     config::here(&common.config).map_err(|problems| {
-        if let Some(failure) = not_ours(common) {
+        if let Some(failure) = none(common).or_else(|| not_ours(common)) {
             return failure;
         }
         let what = if config::is_ambient(&common.config) { "the environment" } else { "the configuration" };
         let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
         Failure::new(Cause::Configuration, format!("{what} has {}", out::count(words.len() as u64, "problem"))).hint(words.join("\n"))
+    })
+}
+
+/// No file at all isn't a broken one: what can be done without is told.
+fn none(common: &Common) -> Option<Failure> {
+    let is_missing = std::fs::metadata(&common.config).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
+    (is_missing && !config::is_ambient(&common.config)).then(|| {
+        Failure::new(Cause::Configuration, format!("there is no configuration: {} doesn't exist", common.config.display())).hint(
+            "name another file with --config or PGDUMPD_CONFIG, or set DATABASE_URL and kin to do without one\n\
+             without a configuration: pgdumpd backup --url postgresql://user@host/database -o FILE; show, verify, cat, diff and restore FILE",
+        )
     })
 }
 

@@ -54,7 +54,12 @@ fn told(problem: &super::Problem) -> String {
         Some(key) => format!("--{}", key.replace('_', "-")),
         None => String::from("the command line"),
     };
-    let expected = problem.expected.as_ref().map(|expected| format!("; expected {expected}")).unwrap_or_default();
+    let expected = match problem.key.as_deref() {
+        // A table is a way to write it in a file.
+        Some("connection") if problem.expected.is_some() => Some("postgresql://user@host/database, or host=… dbname=…, or service=…"),
+        _ => problem.expected.as_deref(),
+    };
+    let expected = expected.map(|expected| format!("; expected {expected}")).unwrap_or_default();
     let near = problem.suggestion.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     format!("{option}: {}{expected}{near}", problem.message)
 }

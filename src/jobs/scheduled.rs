@@ -59,6 +59,8 @@ pub struct Setting<'a> {
     pub board: &'a Board,
     /// Lets dumps begin; entered once before the job.
     pub gate: &'a dyn Gate,
+    /// Gets `pg_dump`'s own lines.
+    pub said: Option<fn(&str)>,
 }
 
 /// What became of an order.
@@ -348,7 +350,7 @@ impl Job<'_> {
             lock: self.lock,
             cancel: self.setting.cancel,
             gauge: &gauge,
-            said: None,
+            said: self.setting.said,
         };
         let result = self.retrying(|attempt| {
             run.attempts = attempt;

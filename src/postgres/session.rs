@@ -278,6 +278,10 @@ fn with_hint(failure: Failure, client: &version::Client, access: &Access, databa
             "the server answers: check role, password, database name, TLS settings, pg_hba.conf and its connection limits"
         }
         Some(Exit::Code(1)) => "the server answers but takes no connections now: it is starting, stopping or recovering",
+        // pg_isready fails where TLS does; libpq's words tell the two apart, and only the hint follows from them.
+        Some(Exit::Code(2)) if ["SSL", "TLS", "certificate"].iter().any(|word| failure.message.contains(word)) => {
+            "TLS failed, not the network: check sslmode, the certificates it names, and whether the server has ssl = on"
+        }
         Some(Exit::Code(2)) => "nothing answers there: check host, port, DNS and firewall, and whether the server runs",
         _ => "check the connection's parameters, and try them with psql",
     };

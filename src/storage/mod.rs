@@ -55,6 +55,11 @@ pub struct Entry {
 
 /// A file being written. Dropping it without [`Pending::commit`] removes what was written.
 pub trait Pending: Write + Send {
+    /// What has been written, to be read again from its start before it has its final name; none where the bytes are gone already, or can be
+    /// read only afterwards.
+    fn written(&self) -> Result<Option<Box<dyn Read + Send>>> {
+        Ok(None)
+    }
     /// Makes the bytes durable under their final name, which must not exist yet.
     fn commit(self: Box<Self>) -> Result<()>;
     /// Removes what was written.

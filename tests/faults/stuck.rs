@@ -135,7 +135,7 @@ fn run(world: &World, settings: &Settings, cancel: &Cancel) -> Report {
     let project = Arc::clone(&settings.projects[0]);
     let shape = project.shape.clone();
     let order = Order { project, shape, trigger: Trigger::Manual, schedule: None, slot: None, only: Vec::new() };
-    scheduled::run(world, &order, &Setting { cancel, board: &Board::default(), gate: &Open })
+    scheduled::run(world, &order, &Setting { cancel, board: &Board::default(), gate: &Open, said: None })
 }
 
 #[test]

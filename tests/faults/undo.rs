@@ -135,7 +135,7 @@ fn back_up(keeps_manifests: bool) -> (Vec<String>, HashSet<String>) {
         only: Vec::new(),
     };
     let (cancel, board) = (Cancel::new(), Board::default());
-    let report = scheduled::run(&world, &order, &Setting { cancel: &cancel, board: &board, gate: &Open });
+    let report = scheduled::run(&world, &order, &Setting { cancel: &cancel, board: &board, gate: &Open, said: None });
     let (run, manifest) = &report.runs[0];
     assert!(manifest.is_none(), "no backup is claimed: {run:?}");
     assert_eq!(run.failure.as_ref().map(|failure| failure.message.as_str()), Some("syncing the folder: Input/output error"));

@@ -13,4 +13,5 @@ mod skip;
 mod alone;
 mod application;
 mod directory;
+mod killed;
 mod scene;

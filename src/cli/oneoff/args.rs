@@ -105,11 +105,7 @@ impl Args {
     }
 
     /// What shapes the dump, by the configuration's keys; format and compression where the options say.
-    pub(super) fn said(&self, connection: String, verbose: bool) -> Said {
-        let mut options = self.options.clone();
-        if verbose && !options.iter().any(|option| option == "--verbose") {
-            options.push(String::from("--verbose"));
-        }
+    pub(super) fn said(&self, connection: String) -> Said {
         let content = match (self.data_only, self.schema_only) {
             (true, _) => Some("data"),
             (_, true) => Some("schema"),
@@ -120,7 +116,7 @@ impl Args {
             ("schemas", split(&self.schemas)),
             ("exclude_tables", split(&self.exclude_tables)),
             ("exclude_schemas", split(&self.exclude_schemas)),
-            ("options", options),
+            ("options", self.options.clone()),
         ];
         Said {
             connection,

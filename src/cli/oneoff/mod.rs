@@ -66,11 +66,11 @@ struct Plan {
     environment: Option<Environment>,
 }
 
-fn plan(args: &Args, verbose: bool) -> Result<Plan> {
+fn plan(args: &Args) -> Result<Plan> {
     let environment = args.env.map(|mode| environment::read(mode, Path::new("."), &|name| std::env::var(name).ok())).transpose()?;
     let connection = environment.as_ref().map(|environment| environment.connection.clone()).or_else(|| args.url.clone());
     let from_url = || std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
-    let mut said = args.said(connection.or_else(from_url).unwrap_or_default(), verbose);
+    let mut said = args.said(connection.or_else(from_url).unwrap_or_default());
     let place = if environment.is_some() {
         Place::Folder(made(&usual_folder(args))?)
     } else {
@@ -110,7 +110,7 @@ fn made(folder: &Path) -> Result<PathBuf> {
 }
 
 fn back_up(common: &Common, args: &Args, cancel: &Cancel) -> Result<Exit> {
-    let Plan { said, place, environment } = plan(args, common.verbose > 0)?;
+    let Plan { said, place, environment } = plan(args)?;
     if let Some(warning) = environment.as_ref().and_then(|environment| environment.warning.as_ref()) {
         out::note(format!("pgdumpd: warning: {warning}"));
     }
@@ -131,7 +131,7 @@ fn back_up(common: &Common, args: &Args, cancel: &Cancel) -> Result<Exit> {
     told::begin(&met, path.as_deref());
     let board = Board::default();
     let over = Cancel::new();
-    let said: Option<fn(&str)> = if common.verbose > 0 { Some(|line| out::note(line)) } else { None };
+    let said = out::forwarded(common);
     let made = std::thread::scope(|scope| {
         scope.spawn(|| progress::follow(&board, &over));
         let setting = Setting { cancel, board: &board, said };

@@ -1,6 +1,7 @@
 //! From a whole artifact to a backup: hash recorded, artifact named, manifest committed, catalog told. In that order.
 
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -43,10 +44,15 @@ pub(super) fn commit(
     manifest.suspicious = doubt.suspicious;
     manifest.warnings.extend(doubt.note);
     world.catalog.write(|writer| writer.stage_manifest(&request.run, means.storage.name(), &manifest))?;
-    pending.commit()?;
     // A directory dump was read before it was packed.
-    let unread = unchecked && request.shape.format != Format::Directory;
-    let committed = if unread { read_whole(means, &manifest, key) } else { Ok(()) };
+    let mut unread = unchecked && request.shape.format != Format::Directory;
+    // Before it has its name where that can be: the name may be another dump's, which it replaces.
+    if let Some(stored) = if unread { pending.written()? } else { None } {
+        read_whole(means, &manifest, stored)?;
+        unread = false;
+    }
+    pending.commit()?;
+    let committed = if unread { means.storage.get(key).and_then(|stored| read_whole(means, &manifest, stored)) } else { Ok(()) };
     if let Err(failure) = committed.and_then(|()| manifest::commit(means.storage.as_ref(), &manifest)) {
         undo(means, key);
         return Err(failure);
@@ -72,11 +78,10 @@ fn undo(means: Means<'_>, key: &Key) {
 }
 
 /// An archive of a version the tap doesn't know counts only after `pg_restore` has read it to its end.
-fn read_whole(means: Means<'_>, manifest: &Manifest, key: &Key) -> Result<()> {
+fn read_whole(means: Means<'_>, manifest: &Manifest, stored: Box<dyn Read + Send>) -> Result<()> {
     let client = means.clients.for_server(manifest.postgresql_version_num)?;
     let mut spec = Spec::new(client.pg_restore());
     spec.args = vec!["-f".into(), "/dev/null".into()];
-    let stored = means.storage.get(key)?;
     let mut archive = stream::decompress(manifest.compression, stored)?;
     let finished = process::run_fed(&spec, &mut archive, READ_LIMIT)?;
     if finished.exit == Exit::Code(0) {

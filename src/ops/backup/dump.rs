@@ -48,7 +48,11 @@ pub(super) fn stream(means: Means<'_>, request: &Request, asked: &mut Asked, sin
         }
         _ => None,
     };
-    let spec = command(means, request, asked, scratch.as_ref().map(Scratch::path));
+    let mut spec = command(means, request, asked, scratch.as_ref().map(Scratch::path));
+    // It changes nothing of what is dumped, and so is no option of the backup.
+    if means.said.is_some() {
+        spec.args.push("--verbose".into());
+    }
     let began = Instant::now();
     let mut child = process::spawn_watched(&spec, means.said.map(|said| Box::new(said) as LineHook))?;
     means.lock.note(Some(child.identity()))?;

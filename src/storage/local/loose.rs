@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use rustix::fs::FlockOperation;
 
 use super::folder::Folder;
 use super::pending::LocalPending;
@@ -52,6 +53,25 @@ impl Loose {
     /// Removes the lock's file; only while holding that lock.
     pub fn remove_lock(&self) -> Result<()> {
         self.root()?.remove(&self.lock_name())
+    }
+
+    /// Removes what other runs to standard output have left in the same folder that were killed: what lay unpacked, and their locks. A lock
+    /// that somebody still holds, an orphaned child among them, stays with all that belongs to it; so does what other users own.
+    pub fn sweep_pipes(&self) -> Result<Vec<String>> {
+        let root = self.root()?;
+        let (begins, own) = (format!("{}lock-{PIPE}", names::OWN), self.lock_name());
+        let mut swept = Vec::new();
+        for name in root.names()?.into_iter().filter(|name| name.starts_with(&begins) && *name != own) {
+            let Some(scope) = name.strip_prefix(&format!("{}lock-", names::OWN)) else { continue };
+            let Ok(Some((lock, _))) = root.read(&name) else { continue };
+            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            swept.extend(root.sweep(&format!("{}tmp-{scope}-", names::OWN))?);
+            root.remove(&name)?;
+            swept.push(name);
+        }
+        Ok(swept)
     }
 
     /// Makes sure that bytes are there as a whole under this name beside the file.

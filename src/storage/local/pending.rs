@@ -1,7 +1,7 @@
 //! A file on its way to its final name: temporary name, fsync, rename, fsync of the folder. Before the end there is nothing to trust.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -126,6 +126,13 @@ impl Write for LocalPending {
 }
 
 impl Pending for LocalPending {
+    fn written(&self) -> Result<Option<Box<dyn Read + Send>>> {
+        match self.folder.read(&self.temporary)? {
+            Some((file, _)) => Ok(Some(Box::new(file))),
+            None => Err(Failure::new(Cause::Storage, format!("the unfinished {} has vanished while it was written", self.key.file))),
+        }
+    }
+
     fn commit(mut self: Box<Self>) -> Result<()> {
         let outcome = self.make_durable();
         if outcome.is_err() {
