@@ -5,6 +5,7 @@ mod code;
 mod docs;
 mod faults;
 mod floors;
+mod size;
 mod tree;
 
 /// Fails with every finding at once, one a line.

@@ -130,6 +130,7 @@ pub(super) const REFUSED: &[(&str, &str, &str)] = &[
     ("BACKUP_SCHEDULE_INCREMENTAL", "incremental backups can't be made yet", "unset it; BACKUP_SCHEDULE_FULL may run as often"),
     ("BACKUP_ENCRYPT", "backups can't be encrypted yet", "unset it, and encrypt the disk that the backups lie on"),
     ("BACKUP_ENCRYPTION_KEY", "backups can't be encrypted yet", "unset it, and encrypt the disk that the backups lie on"),
+    ("POSTGRES_PASSFILE_STORE", "libpq has its own name for this", "name the file in PGPASSFILE instead"),
 ];
 
 /// As [`REFUSED`], but nothing is lost by it.
@@ -234,7 +235,7 @@ pub(in super::super) fn reference() -> String {
          A drill needs `PGDUMPD_DRILL_ON`, a server to restore on, where PostgreSQL's server programs aren't installed, as in the image.\n\
          How TLS is used may be said in libpq's own variables as well, also with a file: `PGSSLMODE`, `PGSSLROOTCERT` and kin.\n"
     ));
-    text.push_str("\n`PG_DUMP_PATH` and `PSQL_PATH` name the programs to use, also with a file.\n\nNot there yet, and refused: ");
+    text.push_str("\n`PG_DUMP_PATH` and `PSQL_PATH` name the programs to use, also with a file.\n\nNot read, and refused: ");
     let refused: Vec<String> = REFUSED.iter().map(|(name, why, _)| format!("`{name}` ({why})")).collect();
     let useless: Vec<String> = WITHOUT_EFFECT.iter().map(|(name, why)| format!("`{name}` ({why})")).collect();
     text.push_str(&format!("{}. Without effect, and told: {}.\n", refused.join(", "), useless.join(", ")));

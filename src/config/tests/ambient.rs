@@ -278,3 +278,24 @@ fn variables_count_only_without_a_file() {
     let silent = variables(&[("TZ", "UTC"), ("PGPASSWORD", "x"), ("PATH", "/bin"), ("POSTGRES_HOST", "")]);
     assert!(!apply(Path::new(USUAL_FILE), &silent));
 }
+
+#[test]
+fn the_packaged_examples_are_accepted() {
+    let compose = include_str!("../../../packaging/compose.yaml").split("  pgdumpd:\n").nth(1).unwrap();
+    let block = compose.split("    environment:\n").nth(1).unwrap().split("    volumes:\n").next().unwrap();
+    let lines = block.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let pairs: Vec<_> = lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name, value.trim_matches('"'))).collect();
+    assert!(pairs.len() > 10, "{pairs:?}");
+    assert_eq!(settings(&pairs).warnings, []);
+    let pods = include_str!("../../../packaging/kubernetes.yaml");
+    for pod in pods.split("env:\n").skip(1) {
+        let lines = pod.lines().map_while(|line| line.trim().strip_prefix("- {name: ")?.strip_suffix('}'));
+        let pairs = lines.filter_map(|line| line.split_once(", value: ")).map(|(name, value)| {
+            // The secret's file is there only in the cluster.
+            if name == "POSTGRES_PASSWORD_FILE" { ("POSTGRES_PASSWORD", "secret") } else { (name, value.trim_matches('"')) }
+        });
+        let pairs: Vec<_> = pairs.collect();
+        assert!(pairs.len() > 7, "{pairs:?}");
+        assert_eq!(settings(&pairs).warnings.len(), 1, "only that there is no mail");
+    }
+}
