@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::error::{Cause, Failure, Result};
-use crate::jobs::restore::Order;
 use crate::jobs::restore::merge::{self, Table};
+use crate::jobs::restore::{Order, given};
+use crate::model::backup::RunId;
 use crate::ops::World;
 use crate::ops::merge::{Merged, Rule};
 use crate::process::Cancel;
@@ -32,14 +33,24 @@ pub(super) fn table(args: &Args, rule: OnConflict) -> Result<Table> {
 
 pub(super) fn run(common: &Common, world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Result<Exit> {
     let merged = merge::run(world, order, table, cancel)?;
+    told(common, &order.backup.id, &merged)
+}
+
+/// The same from a file that no project knows.
+pub(super) fn file(common: &Common, world: &World, order: &given::Order<'_>, table: &Table, cancel: &Cancel) -> Result<Exit> {
+    let merged = given::merge(world, order, table, cancel)?;
+    told(common, &order.dump.manifest.backup_id, &merged)
+}
+
+fn told(common: &Common, backup: &RunId, merged: &Merged) -> Result<Exit> {
     if common.json {
-        out::json(&as_json(order, &merged))?;
+        out::json(&as_json(backup, merged))?;
     } else {
         let took = show_duration(Duration::from_millis(merged.took_ms));
         out::say(format!(
             "merged {} of {} into {}: {} inserted, {} updated, {} skipped, in {took}",
             out::count(merged.rows, "row"),
-            order.backup.id,
+            backup,
             merged.table,
             merged.inserted,
             merged.updated,
@@ -51,10 +62,10 @@ pub(super) fn run(common: &Common, world: &World, order: &Order, table: &Table, 
 }
 
 /// The names that older clients read, beside our own.
-fn as_json(order: &Order, merged: &Merged) -> serde_json::Value {
+fn as_json(backup: &RunId, merged: &Merged) -> serde_json::Value {
     json!({
         "success": true,
-        "backup": order.backup.id,
+        "backup": backup,
         "table": merged.table,
         "restoredTables": 1,
         "recordCount": merged.inserted + merged.updated,

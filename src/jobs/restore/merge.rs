@@ -1,6 +1,7 @@
 //! One table's rows out of a backup and into a table that is there: found, read, merged, written down.
 
 use crate::error::{Failure, Result};
+use crate::model::backup::Manifest;
 use crate::model::project::Limits;
 use crate::notify::redact::Redactor;
 use crate::ops::World;
@@ -8,6 +9,7 @@ use crate::ops::merge::{self, Means, Merged, Request, Rule};
 use crate::ops::read::{self, Output};
 use crate::postgres::archive::name::Wanted;
 use crate::process::Cancel;
+use crate::storage::Storage;
 
 use super::{Order, clients, reach, stored, subject};
 
@@ -40,10 +42,23 @@ pub fn run(world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Resu
 fn merged(world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Result<Merged> {
     let wanted = Wanted::parse(&table.name)?;
     let (storage, manifest) = stored(world, order)?;
-    let header = read::header(storage.as_ref(), &manifest, &wanted)?;
     let (access, database) = reach(world, order)?;
     let clients = clients(world, order)?;
     let limits = order.project.as_ref().map_or_else(Limits::default, |project| project.limits.clone());
+    let means = Means { clients: &clients, access: &access, limits: &limits, cancel };
+    rows(means, storage.as_ref(), &manifest, table, &wanted, database)
+}
+
+/// The rows of this backup's table into that database's.
+pub(super) fn rows(
+    means: Means<'_>,
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    table: &Table,
+    wanted: &Wanted,
+    database: String,
+) -> Result<Merged> {
+    let header = read::header(storage, manifest, wanted)?;
     let (schema, name) = header.table;
     let request = Request {
         database,
@@ -56,8 +71,7 @@ fn merged(world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Resul
         rule: table.rule,
         key: table.key.clone(),
     };
-    let means = Means { clients: &clients, access: &access, limits: &limits, cancel };
-    let redactor = Redactor::new(access.secret());
-    merge::merge(means, &request, &mut |sink| read::cat(storage.as_ref(), &manifest, &wanted, Output::Copy, sink).map(drop))
+    let redactor = Redactor::new(means.access.secret());
+    merge::merge(means, &request, &mut |sink| read::cat(storage, manifest, wanted, Output::Copy, sink).map(drop))
         .map_err(|failure: Failure| redactor.clean_failure(failure))
 }
