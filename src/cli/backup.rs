@@ -16,7 +16,8 @@ use crate::process::{Cancel, CancelReason};
 use super::exit::Exit;
 use super::{Common, interrupt, logging, oneoff, out, progress, told, world};
 
-/// Back up one project now, or all of them, under the same lock and with the same consequences as on schedule.
+/// Back up one project now, or all of them, under the same lock and with the same consequences as on schedule; or one database that no
+/// configuration knows.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "pgdumpd backup [OPTIONS] <PROJECT | --all>\n       pgdumpd backup --url URL [OPTIONS] [-- PG_DUMP OPTIONS]",
@@ -30,11 +31,12 @@ Examples:
   pgdumpd backup shop --schedule schema  what that schedule would make
   pgdumpd backup --all --json
 
-Without a configuration (a password belongs into PGPASSWORD, DATABASE_URL or ~/.pgpass, not on the command line):
+Without a configuration (a password belongs into PGPASSWORD, DATABASE_URL or ~/.pgpass, not on the command line);
+what was made is looked at and restored by `pgdumpd show`, `verify`, `cat`, `diff` and `restore`, which take its path:
   pgdumpd backup --url postgresql://me@db/shop --output shop.dump
   pgdumpd backup --url postgresql://me@db/shop --output - | ssh host 'cat > shop.dump'
   pgdumpd backup --env prod --output-dir /backups
-  pgdumpd backup --verify /backups/shop_prod_2026-11-21T01-15-00-000Z.dump"
+  pgdumpd verify /backups/shop_prod_2026-11-21T01-15-00-000Z.dump"
 )]
 pub(super) struct Args {
     /// The project

@@ -5,9 +5,9 @@ use crate::ops::read::{self, Output};
 use crate::postgres::archive::name::Wanted;
 
 use super::exit::Exit;
-use super::{Common, out, pick};
+use super::{Common, given, out};
 
-/// Write the rows of one table in a backup to standard output, without a server.
+/// Write the rows of one table in a backup, or in any dump file, to standard output, without a server.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 csv is what psql's \\copy writes, with a header: NULL is nothing, an empty text is \"\". json is one
@@ -19,9 +19,11 @@ file where the table lies is read; its rows are counted against the manifest.
 Examples:
   pgdumpd cat shop@latest orders > orders.csv
   pgdumpd cat k3f9q2abcd 'public.\"Order Items\"' --format json | jq .
-  pgdumpd cat latest users --format copy | psql -d shop -c '\\copy users from stdin'")]
+  pgdumpd cat latest users --format copy | psql -d shop -c '\\copy users from stdin'
+  pgdumpd cat ./shop.dump orders    a file, whoever made it; no configuration is needed")]
 pub(super) struct Args {
-    /// An id or its beginning, a file name, PROJECT@latest, PROJECT/DATABASE@latest, or latest
+    /// An id or its beginning, a file name, PROJECT@latest, PROJECT/DATABASE@latest, or latest; or the path of a dump file
+    #[arg(value_name = "BACKUP|FILE")]
     backup: String,
     /// TABLE or SCHEMA.TABLE; double quotes as in psql
     table: String,
@@ -39,7 +41,7 @@ enum Format {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let wanted = Wanted::parse(&args.table)?;
-    let (storage, manifest) = pick::opened(common, &args.backup)?;
+    let (storage, manifest) = given::opened(common, &args.backup, given::contents)?;
     let output = match args.format {
         _ if common.json => Output::Json,
         Format::Csv => Output::Csv,

@@ -1,14 +1,17 @@
 //! `pgdumpd diff`
 
+use std::path::Path;
+
 use crate::error::Result;
 use crate::model::backup::Manifest;
 use crate::ops::diff::{self, Amount, Difference, Object, Side};
 use crate::postgres::archive::name::shown;
+use crate::process::Cancel;
 
 use super::exit::Exit;
-use super::{Common, out, pick};
+use super::{Common, given, out};
 
-/// Say which objects came, went or changed between two backups, and how rows moved.
+/// Say which objects came, went or changed between two backups or dump files, and how rows moved.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 + came, - went, ~ changed. Objects are compared by kind, schema and name, and by their definition and
@@ -18,13 +21,14 @@ Exit code: 0 whether they differ or not; with --exit-code 1 where they differ.
 
 Examples:
   pgdumpd diff k3f9q2abcd latest
-  pgdumpd diff shop/shop@latest shop/staging@latest --exit-code")]
+  pgdumpd diff shop/shop@latest shop/staging@latest --exit-code
+  pgdumpd diff ./before.dump ./after.sql.gz    files, whoever made them; no configuration is needed")]
 pub(super) struct Args {
-    /// The backup before: an id or its beginning, a file name, PROJECT@latest, PROJECT/DATABASE@latest, or latest
-    #[arg(value_name = "BACKUP")]
+    /// The backup before: an id or its beginning, a file name, PROJECT@latest, PROJECT/DATABASE@latest, or latest; or a dump file's path
+    #[arg(value_name = "BACKUP|FILE")]
     before: String,
     /// The backup after
-    #[arg(value_name = "BACKUP")]
+    #[arg(value_name = "BACKUP|FILE")]
     after: String,
     /// End with 1 where they differ
     #[arg(long)]
@@ -32,8 +36,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
-    let (storage, before) = pick::opened(common, &args.before)?;
-    let (other_storage, after) = pick::opened(common, &args.after)?;
+    let whole = |path: &Path| given::whole(path, &Cancel::new());
+    let (storage, before) = given::opened(common, &args.before, whole)?;
+    let (other_storage, after) = given::opened(common, &args.after, whole)?;
     let one = Side { storage: storage.as_ref(), manifest: &before };
     let other = Side { storage: other_storage.as_ref(), manifest: &after };
     let difference = diff::diff(one, other)?;
@@ -49,10 +54,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 fn print(before: &Manifest, after: &Manifest, difference: &Difference) {
     for (sign, manifest) in [("-", before), ("+", after)] {
         let at = manifest.backup_timestamp.format("%Y-%m-%d %H:%M:%S UTC");
-        out::say(format!(
-            "{sign} {} of {}/{} ({}), {at}",
-            manifest.backup_id, manifest.project, manifest.database_name, manifest.selection
-        ));
+        let (id, database, selection) = (&manifest.backup_id, &manifest.database_name, &manifest.selection);
+        out::say(if manifest.is_of_given_file() {
+            format!("{sign} the file {id} of {database} ({selection}), {at}")
+        } else {
+            format!("{sign} {id} of {}/{database} ({selection}), {at}", manifest.project)
+        });
     }
     difference.notes.iter().for_each(|note| out::say(format!("! {note}")));
     if difference.is_none() {

@@ -9,6 +9,7 @@ mod doctor;
 mod drill;
 mod exit;
 mod generate;
+mod given;
 mod interrupt;
 mod list;
 mod logging;
@@ -72,27 +73,28 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed or unhealthy; 2 usage or configuration; 3 partly done;
 11 locked by another run; 75 server not reachable in time; 130, 143 interrupted.
 
-First steps: pgdumpd check, pgdumpd doctor, pgdumpd backup PROJECT, pgdumpd list";
+First steps: pgdumpd check, pgdumpd doctor, pgdumpd backup PROJECT, pgdumpd list
+Without a configuration: pgdumpd backup --url URL -o FILE; show, verify, cat, diff, restore FILE";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run the daemon: fire schedules, prune, mail, until a signal ends it
     Serve(serve::Args),
-    /// Back up one project now, or all of them
+    /// Back up one project now, or all of them; or one database without a configuration
     Backup(Box<backup::Args>),
     /// List backups, newest first
     List(list::Args),
-    /// Show everything about one backup, and how to restore it
+    /// Show everything about one backup or dump file, and how to restore it
     Show(show::Args),
-    /// Look at stored backups again: are they intact, can they be read
+    /// Look at stored backups or a dump file: are they intact, can they be read
     Verify(verify::Args),
     /// Restore a backup for trial: does it come back, and how long does that take
     Drill(drill::Args),
-    /// Bring a backup back: into a new database, an empty one, or in the place of one
+    /// Bring a backup or dump file back: into a new database, an empty one, or in the place of one
     Restore(restore::Args),
-    /// Write the rows of one table in a backup, without a server
+    /// Write the rows of one table in a backup or dump file, without a server
     Cat(cat::Args),
-    /// Say which objects came, went or changed between two backups, and how rows moved
+    /// Say which objects came, went or changed between two backups or dump files
     Diff(diff::Args),
     /// Remove the backups that the retention no longer keeps
     Prune(prune::Args),

@@ -1,5 +1,6 @@
 //! `pgdumpd restore`
 
+mod given;
 mod merge;
 
 use std::sync::Arc;
@@ -19,9 +20,10 @@ use crate::process::{Cancel, CancelReason};
 use crate::units::{show_duration, show_size};
 
 use super::exit::Exit;
+use super::given::{Named, which};
 use super::{Common, interrupt, logging, out, pick, progress, world};
 
-/// Bring a backup back.
+/// Bring a backup back, or any dump file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 A database that doesn't exist is made like the original. One that holds something is never touched without --replace or --in-place.
@@ -32,14 +34,22 @@ Examples:
   pgdumpd restore shop@2026-11-20 --to shop --replace   in its place; the old one is kept under a dated name
   pgdumpd restore k3f9q2abcd --to postgresql://db2/shop --globals
   pgdumpd restore shop@latest --to shop_restored --table orders --dry-run
-  pgdumpd restore shop@latest --to shop --table orders --on-conflict skip   rows that were lost, into the table that is there")]
+  pgdumpd restore shop@latest --to shop --table orders --on-conflict skip   rows that were lost, into the table that is there
+
+A dump file, whoever made it: custom, tar, plain or directory, also in gzip, zstd or bzip2. No configuration is needed; the server is that of
+--url, else of DATABASE_URL or libpq's PGHOST and kin. A manifest beside the file is used; without one the file is read to its end first.
+  pgdumpd restore ./shop.dump --to shop_restored --url postgresql://me@db/
+  pgdumpd restore ./shop.sql.gz --to postgresql://me@db/shop_restored")]
 pub(super) struct Args {
-    /// An id or its beginning, a file name, PROJECT@latest, PROJECT@TIME, PROJECT/DATABASE@TIME, or latest
-    #[arg(value_name = "BACKUP")]
+    /// An id or its beginning, a file name, PROJECT@latest, PROJECT@TIME, PROJECT/DATABASE@TIME, or latest; or the path of a dump file
+    #[arg(value_name = "BACKUP|FILE")]
     backup: String,
     /// A database on the project's server, or a URL of one anywhere
     #[arg(long, value_name = "DATABASE|URL", allow_hyphen_values = true)]
     to: Option<String>,
+    /// The server for a dump file, where --to names a database alone; else `DATABASE_URL`, or libpq's PGHOST and kin
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
     /// Connect as this role instead of the project's
     #[arg(long, value_name = "ROLE")]
     user: Option<String>,
@@ -129,6 +139,13 @@ enum OnConflict {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    if let Named::File(path) = which(common, &args.backup)? {
+        return given::run(common, args, &path);
+    }
+    if args.url.is_some() {
+        return Err(Failure::new(Cause::Configuration, "--url is for dump files: a backup's server is its project's")
+            .hint("name another server in --to: postgresql://HOST/DATABASE"));
+    }
     let settings = world::settings(common)?;
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
     let world = world::open(common, &settings)?;
@@ -163,18 +180,13 @@ fn order(world: &World, settings: &Settings, args: &Args) -> Result<Order> {
     let backup = pick::of_one_database(world, settings, &args.backup)?;
     let project = settings.project(&backup.project).cloned().map(Arc::new);
     let to = to(args, &backup)?;
-    let occupied = match (args.replace, args.in_place) {
-        (true, _) => Occupied::Replace { drop_old: args.drop_old },
-        (_, true) => Occupied::InPlace,
-        _ => Occupied::Refuse,
-    };
     Ok(Order {
         backup,
         project,
         to,
         user: args.user.clone(),
         wanted: wanted(args),
-        occupied,
+        occupied: occupied(args),
         globals: args.globals,
         safety: !args.no_safety_backup,
         dry_run: args.dry_run,
@@ -193,6 +205,14 @@ fn to(args: &Args, backup: &BackupRow) -> Result<To> {
                 out::shell(&backup.database)
             )))
         }
+    }
+}
+
+fn occupied(args: &Args) -> Occupied {
+    match (args.replace, args.in_place) {
+        (true, _) => Occupied::Replace { drop_old: args.drop_old },
+        (_, true) => Occupied::InPlace,
+        _ => Occupied::Refuse,
     }
 }
 
@@ -259,8 +279,16 @@ fn as_json(report: &Report) -> serde_json::Value {
     })
 }
 
+/// What is restored, as people call it.
+fn source(plan: &Plan) -> String {
+    if plan.project.is_empty() {
+        return format!("the file {} of {}", plan.backup, plan.of);
+    }
+    format!("{} of {}/{}", plan.backup, plan.project, plan.of)
+}
+
 fn print_plan(plan: &Plan) {
-    out::say(format!("would restore {} of {}/{} to {:?} on {}", plan.backup, plan.project, plan.of, plan.database, plan.server));
+    out::say(format!("would restore {} to {:?} on {}", source(plan), plan.database, plan.server));
     let rows = plan.rows.map_or_else(|| String::from("rows not counted"), |rows| out::count(rows, "row"));
     out::say(format!("  {}, {rows}, {} of archive", out::count(plan.tables, "table"), show_size(plan.bytes)));
     plan.steps.iter().for_each(|step| out::say(format!("  - {step}")));
@@ -271,10 +299,8 @@ fn print(plan: &Plan, restored: &Restored, safety: Option<&Manifest>) {
     let took = show_duration(Duration::from_millis(restored.took_ms));
     let tables = out::count(restored.tables.len() as u64, "table");
     out::say(format!(
-        "restored {} of {}/{} to {:?} on {}: {tables}, {} in {took}",
-        plan.backup,
-        plan.project,
-        plan.of,
+        "restored {} to {:?} on {}: {tables}, {} in {took}",
+        source(plan),
         plan.database,
         plan.server,
         out::count(restored.rows, "row")

@@ -1,5 +1,7 @@
 //! `pgdumpd show`
 
+mod given;
+
 use std::time::Duration;
 
 use chrono_tz::Tz;
@@ -16,9 +18,10 @@ use crate::postgres::archive::name::Wanted;
 use crate::units::{show_age, show_duration, show_size};
 
 use super::exit::Exit;
+use super::given::{Named, which};
 use super::{Common, out, pick, told, world};
 
-/// Show everything about one backup, or about a run that made none.
+/// Show everything about one backup, about a run that made none, or about a dump file.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,10 +29,11 @@ Examples:
   pgdumpd show shop@latest --tables
   pgdumpd show k3f9q2abcd    a backup, or the failed run that a mail names
   pgdumpd show shop@latest --toc
-  pgdumpd show latest --ddl 'public.\"Order Items\"' | psql -d scratch")]
+  pgdumpd show latest --ddl 'public.\"Order Items\"' | psql -d scratch
+  pgdumpd show ./shop.dump --tables    a file, whoever made it; no configuration is needed")]
 pub(super) struct Args {
-    /// An id or its beginning, a file name, PROJECT@latest, PROJECT/DATABASE@latest, or latest; a failed run's id
-    #[arg(value_name = "BACKUP|RUN")]
+    /// An id or its beginning, a file name, PROJECT@latest, PROJECT/DATABASE@latest, or latest; a failed run's id; the path of a dump file
+    #[arg(value_name = "BACKUP|RUN|FILE")]
     backup: String,
     /// Rows and bytes of each table
     #[arg(long)]
@@ -44,6 +48,9 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let wanted = args.ddl.as_deref().map(Wanted::parse).transpose()?;
+    if let Named::File(path) = which(common, &args.backup)? {
+        return given::show(common, args, wanted.as_ref(), &path);
+    }
     let settings = world::settings(common)?;
     let world = world::open(common, &settings)?;
     let row = match pick::backup(&world, &settings, &args.backup) {

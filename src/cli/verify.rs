@@ -1,14 +1,16 @@
 //! `pgdumpd verify`
 
+use std::path::Path;
+
 use serde_json::json;
 
 use crate::catalog::{BackupFilter, Page, Sort};
 use crate::config;
-use crate::error::{Cause, Result};
+use crate::error::{Cause, Failure, Result};
 use crate::jobs::Board;
 use crate::jobs::verify::{self as job, Setting};
 use crate::model::backup::{BackupRow, ProofLevel};
-use crate::model::settings::Settings;
+use crate::model::settings::{LogFormat, Settings};
 use crate::ops::notice::{self, Desk};
 use crate::ops::verify::{self, Looked, Verdict};
 use crate::ops::{World, deliver};
@@ -16,17 +18,21 @@ use crate::process::{Cancel, CancelReason};
 use crate::units::show_duration;
 
 use super::exit::Exit;
-use super::{Common, drill, interrupt, logging, out, pick, progress, world};
+use super::given::{self, Named};
+use super::{Common, drill, interrupt, logging, oneoff, out, pick, progress, world};
 
-/// Look at stored backups again, and say what that proves.
+/// Look at stored backups again, or at a dump file, and say what that proves.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "pgdumpd verify [OPTIONS] <BACKUP | PROJECT | --all>",
+    override_usage = "pgdumpd verify [OPTIONS] <BACKUP | PROJECT | FILE | --all>",
     after_help = "\
 Levels, each with what it proves:
   checksum  the stored bytes are the ones that were written (length and SHA-256)
   read      that, and pg_restore reads them to the end; tables and rows as the manifest says
   restore   it comes back: restored into a throwaway cluster, compared and checked (a drill)
+
+A dump file is read to its end: its metadata or manifest, where one lies beside it, its checksum, structure
+and rows. Nothing is written down of it.
 
 What fails is read a second time before it is believed. A damaged backup is mailed about, no longer
 counts as kept, and is never deleted by itself. Exit code 1 where any backup is damaged, or could
@@ -36,11 +42,12 @@ unpack it.
 Examples:
   pgdumpd verify shop@latest
   pgdumpd verify shop                           every backup of the project, newest first
-  pgdumpd verify --all --level checksum --json"
+  pgdumpd verify --all --level checksum --json
+  pgdumpd verify ./shop.dump                    a dump file, whoever made it; no configuration is needed"
 )]
 pub(super) struct Args {
-    /// A backup (an id or its beginning, a file name, PROJECT@latest, latest), or all of a project's
-    #[arg(value_name = "BACKUP|PROJECT", required_unless_present = "all", conflicts_with = "all")]
+    /// A backup (an id or its beginning, a file name, PROJECT@latest, latest), or all of a project's; or the path of a dump file
+    #[arg(value_name = "BACKUP|PROJECT|FILE", required_unless_present = "all", conflicts_with = "all")]
     what: Option<String>,
     /// Every backup of every project
     #[arg(long)]
@@ -58,6 +65,11 @@ enum Level {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    if let Some(what) = &args.what
+        && let Named::File(path) = given::which(common, what)?
+    {
+        return file(common, args.level, &path);
+    }
     let settings = world::settings(common)?;
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
     let world = world::open(common, &settings)?;
@@ -70,6 +82,20 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Level::Read => look(common, &settings, &world, &rows, ProofLevel::Read),
         Level::Restore => drill::all(common, &settings, &world, &drill::of_databases(rows), &drill::Place::default()),
     }
+}
+
+/// A file that lies anywhere: everything is read, whatever the level.
+fn file(common: &Common, level: Level, path: &Path) -> Result<Exit> {
+    if level == Level::Restore {
+        let path = out::shell(&path.display().to_string());
+        return Err(Failure::new(Cause::Configuration, "a file can't be verified by a drill: that is for the backups of projects")
+            .hint(format!("try it on a server: pgdumpd restore {path} --to NEW_DATABASE")));
+    }
+    logging::start(LogFormat::Text, logging::level(common, "off"));
+    let cancel = Cancel::new();
+    let signals = interrupt::listen(&cancel)?;
+    let exit = oneoff::verify(common, path, &cancel)?;
+    Ok(signals.exit().unwrap_or(exit))
 }
 
 fn look(common: &Common, settings: &Settings, world: &World, rows: &[BackupRow], level: ProofLevel) -> Result<Exit> {

@@ -70,6 +70,18 @@ pub(super) fn open(common: &Common, settings: &Settings) -> Result<World> {
     Ok(world)
 }
 
+/// The service's own state without its configuration, where this user may write to it.
+pub(super) fn usual() -> Result<Option<World>> {
+    let folder = std::path::Path::new(USUAL_STATE);
+    let ours = std::fs::metadata(folder).is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw());
+    if !ours || !folder.join("catalog.db").exists() {
+        return Ok(None);
+    }
+    let clock = Clock::system();
+    let catalog = crate::catalog::Catalog::open(folder, &clock)?;
+    Ok(Some(World { catalog, ..World::alone(clock)? }))
+}
+
 /// Files made by the wrong user would lock the daemon out of its own state.
 pub(super) fn right_user(common: &Common, settings: &Settings) -> Result<()> {
     let folder = &settings.daemon.state_dir;

@@ -2,10 +2,8 @@
 //!
 //! Called by `pgdumpd backup --url` and kin. The dump goes the way of every other; only where it ends is a file of the caller's choosing.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, RunId, Trigger};
@@ -26,7 +24,7 @@ use super::hold;
 use super::{Board, Current};
 
 /// What of the environment says where to go, where the connection itself doesn't (manual: Environment Variables).
-const PLACES: [&str; 8] =
+pub(super) const PLACES: [&str; 8] =
     ["PGHOST", "PGHOSTADDR", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGCONNECT_TIMEOUT", "PGTARGETSESSIONATTRS"];
 
 /// The server as it answered before anything was written.
@@ -72,7 +70,7 @@ pub struct Setting<'a> {
 
 /// Finds the clients, connects, and asks which server and database that is. Nothing is written.
 pub fn meet(project: Project, clock: Clock, cancel: &Cancel) -> Result<Met> {
-    let world = World { catalog: Catalog::in_memory(&clock)?, clock, storages: Arc::new(BTreeMap::new()), smtp: None };
+    let world = World::alone(clock)?;
     let clients = world.clients(&project)?;
     let access = world.access(&project)?.with(&PLACES, &|name| std::env::var_os(name));
     let redactor = Redactor::new(access.secret());

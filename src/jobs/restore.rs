@@ -1,5 +1,6 @@
 //! A restore: look at everything, say what will be done, do it, write down what came of it. Every one is in the audit log, also a refused one.
 
+pub mod given;
 pub mod merge;
 mod safety;
 pub mod unfinished;
@@ -72,11 +73,7 @@ pub struct Report {
 pub fn run(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Result<Report> {
     let done = opened(world, order, cancel, board);
     if !order.dry_run {
-        let outcome = match &done {
-            Ok(report) => report.restored.as_ref().map_or_else(String::new, said),
-            Err(failure) => format!("{}: {failure}", failure.cause),
-        };
-        let told = world.audit("restore", Some(&order.backup.project), &subject(order), &outcome);
+        let told = world.audit("restore", Some(&order.backup.project), &subject(order), &outcome(&done));
         // What was restored is restored; a catalog that can't be written must not hide it, nor a failure's own words.
         if let Err(failure) = told {
             tracing::error!(backup = %order.backup.id, "the audit log could not be written: {failure}");
@@ -93,6 +90,14 @@ fn subject(order: &Order) -> String {
         }
     };
     format!("{} of {}/{} to {to}", order.backup.id, order.backup.project, order.backup.database)
+}
+
+/// What became of it, for the audit log.
+fn outcome(done: &Result<Report>) -> String {
+    match done {
+        Ok(report) => report.restored.as_ref().map_or_else(String::new, said),
+        Err(failure) => format!("{}: {failure}", failure.cause),
+    }
 }
 
 fn said(restored: &Restored) -> String {

@@ -103,6 +103,13 @@ pub fn read(storage: &dyn Storage, key: &Key) -> Result<Manifest> {
     Ok(manifest)
 }
 
+/// A manifest that lies outside of any storage, beside a file that a person named. `name` is its own, for messages.
+pub fn outside(name: &str, text: &[u8]) -> Result<Manifest> {
+    let key = Key { project: String::new(), file: name.to_owned() };
+    let manifest: Manifest = parsed(&key, text)?;
+    complaint(&manifest).map_or(Ok(manifest), |why| Err(bad(&key, why)))
+}
+
 /// Reads the proof of an artifact, if there is one.
 pub fn read_proof(storage: &dyn Storage, project: &str, artifact: &str) -> Result<Option<Proof>> {
     let key = Key { project: project.to_owned(), file: names::proof_file(artifact) };
@@ -220,25 +227,30 @@ fn bad(key: &Key, why: &str) -> Failure {
 
 /// Whether a manifest says what its name says, and leads nowhere else.
 fn check(key: &Key, manifest: &Manifest) -> Result<()> {
-    let hex = |text: &str| text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     let id = |text: &str| (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let behind = |frame: &Frame| frame.stored > manifest.backup_size_bytes || frame.archive > manifest.uncompressed_size_bytes;
     let complaints = [
-        (manifest.format == 0, "its format is 0"),
         (manifest.project != key.project, "it names another project"),
         (!names::is_safe(&manifest.backup_file), "its backup_file is no plain file name"),
         (names::manifest_file(&manifest.backup_file) != key.file, "it belongs to another artifact"),
         (!id(manifest.backup_id.as_str()), "its backup_id is none"),
+        (!manifest.dependencies.iter().all(|dependency| names::is_safe(dependency)), "one of its dependencies is no plain file name"),
+    ];
+    let of_names = complaints.iter().find(|(complaint, _)| *complaint).map(|(_, why)| *why);
+    of_names.or_else(|| complaint(manifest)).map_or(Ok(()), |why| Err(bad(key, why)))
+}
+
+/// What can't be so in any manifest, whatever it is called.
+fn complaint(manifest: &Manifest) -> Option<&'static str> {
+    let hex = |text: &str| text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let behind = |frame: &Frame| frame.stored > manifest.backup_size_bytes || frame.archive > manifest.uncompressed_size_bytes;
+    let complaints = [
+        (manifest.format == 0, "its format is 0"),
         (!hex(&manifest.checksum_sha256), "its checksum_sha256 is no SHA-256"),
         (i64::try_from(manifest.backup_size_bytes).is_err(), "its backup_size_bytes is larger than any file"),
-        (!manifest.dependencies.iter().all(|dependency| names::is_safe(dependency)), "one of its dependencies is no plain file name"),
         (!manifest.frames.is_sorted_by(|one, next| one.stored < next.stored && one.archive < next.archive), "its frames are out of order"),
         (manifest.frames.iter().any(behind), "one of its frames begins behind the end"),
     ];
-    match complaints.iter().find(|(complaint, _)| *complaint) {
-        Some((_, why)) => Err(bad(key, why)),
-        None => Ok(()),
-    }
+    complaints.iter().find(|(complaint, _)| *complaint).map(|(_, why)| *why)
 }
 
 #[cfg(test)]

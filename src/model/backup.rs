@@ -217,6 +217,14 @@ pub struct Manifest {
     pub suspicious: Option<String>,
 }
 
+impl Manifest {
+    /// Whether it is of a file that a person named and no project knows.
+    #[must_use]
+    pub fn is_of_given_file(&self) -> bool {
+        self.project.is_empty()
+    }
+}
+
 /// A database's properties that `pg_dump` without `-C` leaves out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseProperties {

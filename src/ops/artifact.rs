@@ -88,6 +88,9 @@ fn damaged(manifest: &Manifest, words: String) -> Failure {
 }
 
 fn what_to_do(project: &str, file: &str) -> String {
+    if project.is_empty() {
+        return format!("fetch {file} from a copy, or make the dump again");
+    }
     format!("compare {file} with its checksum, fetch it from a copy, or take another backup: `pgdumpd list {project}`")
 }
 

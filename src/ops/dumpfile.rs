@@ -1,19 +1,25 @@
 //! Reads a dump in a file, whoever made it, to its end: what it is, its checksum, whether it is whole, and the rows of its tables.
 //!
-//! A custom archive goes through `pg_restore`, whose script is then counted as it passes; plain dumps and tars are looked at directly
-//! (release 15's `pg_restore` never ends on a tar that is cut). Nothing is believed of the file's name.
+//! A custom archive is watched on its way into `pg_restore`, whose script is counted as it passes; plain dumps and tars are looked at
+//! directly (release 15's `pg_restore` never ends on a tar that is cut). Nothing is believed of the file's name.
 
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::error::{Cause, Failure, Result};
-use crate::model::dump::Compression;
-use crate::postgres::archive::{Observed, Tap};
+use crate::model::backup::TableEntry;
+use crate::model::dump::{Compression, Format};
+use crate::postgres::archive::{Observed, Tap, is_known};
 use crate::postgres::version::Client;
 use crate::process::{self, Cancel, CancelReason, Exit, Input, Output, Signal, Spec};
-use crate::stream::{self, Observe, hash};
+use crate::storage::{Given, Storage};
+use crate::stream::hash::{self, Sum};
+use crate::stream::{self, Observe};
 
 /// How long a `pg_restore` that has nothing left to write may take to end.
 const AFTER_EOF: Duration = Duration::from_secs(60);
@@ -27,78 +33,184 @@ const LOOK: Duration = Duration::from_millis(100);
 /// So much of a file's beginning says what it is: the first block of a tar and the head of the table of contents in it.
 const HEAD: usize = 4096;
 
-/// What a file turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `pg_dump -Fc`.
-    Custom,
-    /// `pg_dump -Ft`.
-    Tar,
-    /// A folder of `pg_dump -Fd` in one tar.
-    Directory,
-    /// SQL text.
-    Plain,
+/// Where the first member of a tar begins.
+const BLOCK: usize = 512;
+
+/// What a file's beginning says of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Form {
+    /// What `pg_dump` wrote.
+    pub format: Format,
+    /// What compresses it from outside.
+    pub compression: Compression,
+    /// The beginning of what `pg_dump` wrote.
+    pub head: Vec<u8>,
 }
 
-impl Kind {
-    /// The word for it.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Custom => "custom",
-            Self::Tar => "tar",
-            Self::Directory => "directory",
-            Self::Plain => "plain",
-        }
-    }
+/// A file that was read to its end and is whole.
+#[derive(Debug, Clone)]
+pub struct Whole {
+    /// What it is.
+    pub form: Form,
+    /// SHA-256 of the file, lower-case hex.
+    pub sha256: String,
+    /// Length of what `pg_dump` wrote, bytes.
+    pub length: u64,
+    /// What was seen in it.
+    pub observed: Observed,
 }
 
 /// The length and SHA-256 of a file.
-pub fn checksum(path: &Path) -> Result<(u64, String)> {
-    let file = open(path)?;
-    let size = file.metadata().map_err(|error| Failure::storage(format!("looking at {}", path.display()), &error))?.len();
-    Ok((size, hash::sha256(file)?))
+pub fn checksum(given: &Given) -> Result<(u64, String)> {
+    Ok((given.length()?, hash::sha256(given.open()?)?))
 }
 
-/// Reads it all. Fails where it is not whole, or is no dump.
-pub fn read_whole(path: &Path, client: &Client, cancel: &Cancel) -> Result<(Kind, Observed)> {
-    let (mut archive, kind) = unpacked(path)?;
-    let observed = match kind {
-        Kind::Plain => pass(&mut archive, Tap::plain(), cancel),
-        Kind::Tar | Kind::Directory => pass(&mut archive, Tap::tar(), cancel),
-        Kind::Custom => restored(path, archive, client, cancel),
+/// What it is, by its beginning.
+pub fn form(path: &Path, given: &Given) -> Result<Form> {
+    unpacked(path, given).map(|(_, form, _)| form)
+}
+
+/// Length of what `pg_dump` wrote, and the SHA-256 of the file. It is read to its end, but nothing is said of what is in it.
+pub fn measure(path: &Path, given: &Given) -> Result<(u64, String)> {
+    let (mut archive, _, sums) = unpacked(path, given)?;
+    io::copy(&mut archive, &mut io::sink()).map_err(|error| not_unpacked(path, &error))?;
+    sums.finish(path)
+}
+
+/// Reads it all. Fails where it is not whole, or is no dump. Without a client that can read it, a custom archive is only watched as it
+/// passes, and its rows stay unknown where `pg_dump` has compressed them.
+pub fn read_whole(path: &Path, given: &Given, client: Option<&Client>, cancel: &Cancel) -> Result<Whole> {
+    let (mut archive, form, sums) = unpacked(path, given)?;
+    is_dump(path, &form)?;
+    let client = client.filter(|client| reads(client, &form));
+    let observed = match (form.format, client) {
+        (Format::Plain, _) => pass(&mut archive, Tap::plain(), cancel),
+        (Format::Directory, Some(client)) if given.is_folder() => pass(&mut archive, Tap::tar(), cancel)
+            .and_then(|seen| Ok(together(seen, restored(Fed::Folder(given.lies_at().unwrap_or(path)), client, cancel)?.1))),
+        (Format::Tar | Format::Directory, _) => pass(&mut archive, Tap::tar(), cancel),
+        (Format::Custom, None) => pass(&mut archive, Tap::custom(), cancel),
+        (Format::Custom, Some(client)) => restored(Fed::Pipe(archive), client, cancel).map(|both| match both {
+            (Some(seen), counted) => together(seen, counted),
+            (None, counted) => counted,
+        }),
     };
-    observed.map(|observed| (kind, observed)).map_err(|failure| {
+    let observed = observed.map_err(|failure| {
+        if form.format == Format::Custom && !is_known(&form.head) && failure.cause != Cause::Interrupted {
+            return unknown(path, &form.head, client, failure);
+        }
         let words = format!("{} is not whole: {}", path.display(), failure.message);
-        if failure.cause == Cause::Interrupted { failure } else { Failure { cause: Cause::Damaged, message: words, ..failure } }
-    })
+        if failure.cause == Cause::Interrupted { failure } else { damaged(words, failure) }
+    })?;
+    let (length, sha256) = sums.finish(path)?;
+    Ok(Whole { form, sha256, length, observed })
 }
 
-fn open(path: &Path) -> Result<File> {
-    let failed = |error: io::Error| Failure::storage(format!("opening {}", path.display()), &error);
-    let facts = std::fs::metadata(path).map_err(failed)?;
-    if !facts.is_file() {
-        return Err(Failure::new(Cause::UnsafePath, format!("{} is no plain file", path.display())));
+/// Whether a client's `pg_restore` takes an archive of this version; each takes all older ones (`pg_backup_archiver.h`). One that is
+/// unknown here may be known to it.
+fn reads(client: &Client, form: &Form) -> bool {
+    let at = if form.format == Format::Custom { 6 } else { BLOCK + 6 };
+    match form.head.get(at) {
+        Some(15) => client.major() >= 16,
+        Some(16) => client.major() >= 17,
+        _ => true,
     }
-    File::open(path).map_err(failed)
+}
+
+/// An archive of a version that is known neither here nor to `pg_restore` isn't damaged for that.
+fn unknown(path: &Path, head: &[u8], client: Option<&Client>, failure: Failure) -> Failure {
+    let version = format!("{}.{}", head.get(5).copied().unwrap_or_default(), head.get(6).copied().unwrap_or_default());
+    let reader = client.map_or_else(|| String::from("no pg_restore is here to"), |client| format!("pg_restore {} can't", client.version));
+    let words = format!("{} is an archive of version {version}, which this pgdumpd doesn't know and {reader} read", path.display());
+    let hint = String::from("install the PostgreSQL client of the release that wrote it, or a newer one");
+    Failure { cause: Cause::ClientMissing, message: words, hint: Some(hint), detail: failure.detail }
+}
+
+fn damaged(words: String, failure: Failure) -> Failure {
+    let hint = String::from("fetch the file from a copy, or make the dump again; what is left of it may still be read by hand");
+    Failure { cause: Cause::Damaged, message: words, hint: Some(hint), detail: failure.detail }
+}
+
+/// Fails where the beginning is none of a dump of one database.
+pub fn is_dump(path: &Path, form: &Form) -> Result<()> {
+    let name = path.display();
+    if form.head.is_empty() {
+        return Err(Failure::new(Cause::Damaged, format!("{name} is empty")).hint("the dump failed or was never written: make it again"));
+    }
+    if form.format != Format::Plain {
+        return Ok(());
+    }
+    let says = |words: &str| memchr::memmem::find(&form.head, words.as_bytes()).is_some();
+    if says("-- PostgreSQL database cluster dump") {
+        return Err(Failure::new(Cause::Refused, format!("{name} is a script of pg_dumpall, for a whole server"))
+            .hint("psql runs it: psql -X -d postgres -f FILE"));
+    }
+    if says("-- PostgreSQL database dump") {
+        return Ok(());
+    }
+    let words = format!("{name} is no dump: it begins neither like an archive of pg_dump nor like its script");
+    Err(Failure::new(Cause::Damaged, words)
+        .hint("encrypted or packed in another way it has to be unpacked first; other SQL is run by psql"))
+}
+
+fn not_unpacked(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(Cause::Damaged, format!("{} can't be decompressed: {error}", path.display()))
+        .hint("it was cut or altered: fetch it from a copy")
+}
+
+/// What has gone by: stored bytes on one side, the archive's on the other.
+#[derive(Clone)]
+struct Sums {
+    stored: Arc<Mutex<(Box<dyn Read + Send>, Sum)>>,
+    archive: Arc<Mutex<u64>>,
+}
+
+impl Sums {
+    /// The archive's length and the SHA-256 of what is stored, once all of it has gone by.
+    fn finish(&self, path: &Path) -> Result<(u64, String)> {
+        let mut rest = Stored(Arc::clone(&self.stored));
+        io::copy(&mut rest, &mut io::sink()).map_err(|error| Failure::storage(format!("reading {}", path.display()), &error))?;
+        Ok((*self.archive.lock(), self.stored.lock().1.clone().hex()))
+    }
+}
+
+struct Stored(Arc<Mutex<(Box<dyn Read + Send>, Sum)>>);
+
+impl Read for Stored {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut both = self.0.lock();
+        let count = both.0.read(buffer)?;
+        both.1.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
+
+struct Counted<R>(R, Arc<Mutex<u64>>);
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        *self.1.lock() += count as u64;
+        Ok(count)
+    }
 }
 
 /// The archive without what compresses it from outside, and what it is.
-fn unpacked(path: &Path) -> Result<(Box<dyn Read + Send>, Kind)> {
-    let mut file = BufReader::new(open(path)?);
+fn unpacked(path: &Path, given: &Given) -> Result<(Box<dyn Read + Send>, Form, Sums)> {
+    let sums = Sums { stored: Arc::new(Mutex::new((given.open()?, Sum::default()))), archive: Arc::default() };
+    let mut file = BufReader::with_capacity(64 * 1024, Stored(Arc::clone(&sums.stored)));
     let head = peek(&mut file).map_err(|error| Failure::storage(format!("reading {}", path.display()), &error))?;
     let compression = match head.as_slice() {
+        _ if given.is_folder() => Compression::None,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd(0),
         [0x1f, 0x8b, ..] => Compression::Gzip(0),
         [b'B', b'Z', b'h', ..] => Compression::Bzip2(0),
         _ => Compression::None,
     };
     let mut archive = stream::decompress(compression, Box::new(io::Cursor::new(head).chain(file)))?;
-    let head = peek(&mut archive).map_err(|error| {
-        Failure::new(Cause::Damaged, format!("{} can't be decompressed: {error}", path.display())).hint("fetch it from a copy")
-    })?;
-    let kind = kind(&head);
-    Ok((Box::new(io::Cursor::new(head).chain(archive)), kind))
+    let head = peek(&mut archive).map_err(|error| not_unpacked(path, &error))?;
+    let format = if given.is_folder() { Format::Directory } else { format(&head) };
+    let archive = Counted(io::Cursor::new(head.clone()).chain(archive), Arc::clone(&sums.archive));
+    Ok((Box::new(archive), Form { format, compression, head }, sums))
 }
 
 fn peek(source: &mut dyn Read) -> io::Result<Vec<u8>> {
@@ -107,15 +219,15 @@ fn peek(source: &mut dyn Read) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-fn kind(head: &[u8]) -> Kind {
+fn format(head: &[u8]) -> Format {
     if head.starts_with(b"PGDMP") {
-        return Kind::Custom;
+        return Format::Custom;
     }
     if head.get(257..262) != Some(b"ustar".as_slice()) {
-        return Kind::Plain;
+        return Format::Plain;
     }
     // pg_dump's own tars have an owner that nobody else gives (`pg_backup_tar.c`); the table of contents is the same in both.
-    if head.get(108..115) == Some(b"0004000".as_slice()) { Kind::Tar } else { Kind::Directory }
+    if head.get(108..115) == Some(b"0004000".as_slice()) { Format::Tar } else { Format::Directory }
 }
 
 /// Shows everything to the tap, and asks it.
@@ -137,19 +249,45 @@ fn pass(source: &mut dyn Read, mut tap: Tap, cancel: &Cancel) -> Result<Observed
     }
 }
 
-/// What `pg_restore` makes of it.
-fn restored(path: &Path, mut archive: Box<dyn Read + Send>, client: &Client, cancel: &Cancel) -> Result<Observed> {
+/// Where `pg_restore` finds what it reads.
+enum Fed<'a> {
+    Pipe(Box<dyn Read + Send>),
+    Folder(&'a Path),
+}
+
+/// Hands an archive on. It ends with the pipe: `pg_restore` says what was wrong with what it got. What it didn't want is read all the
+/// same, to be summed up.
+fn feed(archive: Box<dyn Read + Send>, mut input: std::process::ChildStdin) -> Result<Observed> {
+    let mut watched = Watched { inner: archive, tap: Tap::custom(), cuts: Vec::new() };
+    let fed = io::copy(&mut watched, &mut input);
+    drop(input);
+    let read = match fed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => io::copy(&mut watched, &mut io::sink()),
+        fed => fed,
+    };
+    read.map_err(|error| Failure::from_io("reading it", error))?;
+    watched.tap.finish()
+}
+
+/// What was seen of the archive in a pipe, and what `pg_restore` makes of it.
+fn restored(from: Fed<'_>, client: &Client, cancel: &Cancel) -> Result<(Option<Observed>, Observed)> {
     let mut spec = Spec::new(client.pg_restore());
     spec.args = vec!["-f".into(), "-".into()];
-    (spec.stdin, spec.stdout) = (Input::Piped, Output::Piped);
+    spec.stdout = Output::Piped;
+    match &from {
+        Fed::Pipe(_) => spec.stdin = Input::Piped,
+        Fed::Folder(path) => spec.args.push((*path).into()),
+    }
     let mut child = process::spawn(&spec)?;
-    let (Some(mut input), Some(mut script)) = (child.take_stdin(), child.take_stdout()) else {
-        return Err(Failure::new(Cause::System, "pg_restore was started without its pipes"));
+    let Some(mut script) = child.take_stdout() else {
+        return Err(Failure::new(Cause::System, "pg_restore was started without its output"));
     };
     let thread = std::thread::Builder::new().name(String::from("feed"));
-    // It ends with the pipe; pg_restore says what was wrong with what it got.
-    let feeding = thread.spawn(move || io::copy(&mut archive, &mut input).map(drop));
-    let feeding = feeding.map_err(|error| Failure::new(Cause::System, format!("starting a thread: {error}")))?;
+    let feeding = match (from, child.take_stdin()) {
+        (Fed::Pipe(archive), Some(input)) => Some(thread.spawn(move || feed(archive, input))),
+        _ => None,
+    };
+    let feeding = feeding.transpose().map_err(|error| Failure::new(Cause::System, format!("starting a thread: {error}")))?;
     let over = Cancel::new();
     let target = child.identity();
     let observed = std::thread::scope(|scope| {
@@ -168,18 +306,46 @@ fn restored(path: &Path, mut archive: Box<dyn Read + Send>, client: &Client, can
     });
     let exit = if observed.is_ok() { child.wait_timeout(AFTER_EOF) } else { child.try_wait() };
     let exit = exit.unwrap_or_else(|| child.terminate(GRACE));
-    let fed = feeding.join().unwrap_or_else(|_| Err(io::Error::other("the reading thread has died")));
+    let died = |_| Err(Failure::new(Cause::System, "the reading thread has died"));
+    let fed = feeding.map(|feeding| feeding.join().unwrap_or_else(died)).transpose();
     if let Some(reason) = cancel.reason() {
         return Err(reason.failure());
     }
-    match fed {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            return Err(Failure::new(Cause::Damaged, format!("reading {}: {error}", path.display())));
+    let seen = fed?;
+    if exit != Exit::Code(0) {
+        return Err(Failure::new(Cause::Damaged, format!("pg_restore could not read it to its end ({exit})")).detail(child.stderr_tail()));
+    }
+    observed.map(|counted| (seen, counted))
+}
+
+/// What was seen in the archive, with the rows that were counted in its script: `pg_dump` may have compressed the archive's.
+fn together(mut seen: Observed, counted: Observed) -> Observed {
+    if seen.tables.is_empty() {
+        seen.tables = counted.tables;
+        return seen;
+    }
+    let mut by_name: BTreeMap<(String, String), TableEntry> =
+        counted.tables.into_iter().map(|table| ((table.schema.clone(), table.name.clone()), table)).collect();
+    for table in &mut seen.tables {
+        if let Some(counted) = by_name.remove(&(table.schema.clone(), table.name.clone())) {
+            (table.rows, table.bytes) = (counted.rows, counted.bytes);
         }
-        _ => {}
     }
-    if exit == Exit::Code(0) {
-        return observed;
+    seen
+}
+
+/// A reader that shows what passes to a tap.
+struct Watched<R> {
+    inner: R,
+    tap: Tap,
+    cuts: Vec<usize>,
+}
+
+impl<R: Read> Read for Watched<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.cuts.clear();
+        self.tap.observe(buffer.get(..count).unwrap_or_default(), &mut self.cuts)?;
+        Ok(count)
     }
-    Err(Failure::new(Cause::Damaged, format!("pg_restore could not read it to its end ({exit})")).detail(child.stderr_tail()))
 }

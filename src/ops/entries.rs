@@ -23,7 +23,7 @@ pub type Source = BufReader<Box<dyn Read + Send>>;
 pub enum Behind {
     /// Blocks, from this offset of the archive on.
     Blocks(Source, Header, u64),
-    /// Further members.
+    /// The members behind it; in a tar of somebody's own making there may be others before it.
     Members(Members<Source>),
 }
 
@@ -51,9 +51,16 @@ pub fn entries(storage: &dyn Storage, manifest: &Manifest, give: &mut dyn FnMut(
         return Ok(Behind::Blocks(source, header, end));
     }
     let mut members = Members::new(source);
-    if members.next_member().map_err(named)?.as_deref() != Some("toc.dat") {
-        let words = format!("{file} doesn't begin with its table of contents (toc.dat)");
-        return Err(Failure::new(Cause::Damaged, words).hint("unpack it with tar, and read it with pg_restore"));
+    // pg_dump and pgdumpd write it first; tar packs a folder in any order.
+    loop {
+        match members.next_member().map_err(named)?.as_deref() {
+            Some("toc.dat") => break,
+            Some(_) => {}
+            None => {
+                let words = format!("{file} has no table of contents (toc.dat)");
+                return Err(Failure::new(Cause::Damaged, words).hint("unpack it with tar, and look at what it holds"));
+            }
+        }
     }
     toc::each(&mut BufReader::with_capacity(BUFFER, &mut members), give).map_err(named)?;
     Ok(Behind::Members(members))

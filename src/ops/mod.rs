@@ -23,7 +23,9 @@ use crate::storage::{self, Storage};
 // Shared by the verbs: questions that several of them ask.
 pub mod artifact;
 pub mod compare;
+pub mod dumpfile;
 pub mod entries;
+pub mod given;
 pub mod held;
 pub mod mount;
 pub mod seen;
@@ -36,7 +38,6 @@ pub mod backup;
 pub mod deliver;
 pub mod diff;
 pub mod drill;
-pub mod dumpfile;
 pub mod examine;
 pub mod merge;
 pub mod notice;
@@ -65,6 +66,11 @@ impl World {
     pub fn open(settings: &Settings, clock: Clock) -> Result<Self> {
         let catalog = Catalog::open(&settings.daemon.state_dir, &clock)?;
         Ok(Self::around(settings, clock, catalog))
+    }
+
+    /// A world without a configuration: no storage, and a diary that nobody keeps.
+    pub fn alone(clock: Clock) -> Result<Self> {
+        Ok(Self { catalog: Catalog::in_memory(&clock)?, clock, storages: Arc::default(), smtp: None })
     }
 
     /// The same over a catalog that is already open; used when the configuration is read again.

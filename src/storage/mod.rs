@@ -15,11 +15,11 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 use std::io::{Read, Write};
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use in_use::{InUse, Use};
-pub use local::{Local, Loose};
+pub use local::{Given, Local, Loose};
 pub use memory::Memory;
 pub use scratch::Scratch;
 
@@ -108,6 +108,10 @@ pub trait Storage: Send + Sync + Debug {
     fn place(&self) -> String;
     /// Where the project's lock file lies; the folder is made if missing.
     fn lock_file(&self, project: &str) -> Result<PathBuf>;
+    /// The very file or folder where this is nothing else than one dump that a person named; tools may be pointed at it.
+    fn lies_at(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// Lets only such keys pass as pgdumpd makes: a file name from outside that isn't one of those is refused, not corrected.

@@ -1,4 +1,5 @@
-//! A folder of plain files read as one tar archive, as `tar -x` unpacks it: no second copy on the disk, each file gone once it is open.
+//! A folder of plain files read as one tar archive, as `tar -x` unpacks it: no second copy on the disk, each file gone once it is open,
+//! where that is wished.
 //!
 //! Owns [`Tar`]. It knows nothing of what the files mean; the order is the caller's. Headers are ustar's, with GNU's form of sizes from
 //! 8 GiB on. Owner and times stay out: who unpacks it owns it.
@@ -18,6 +19,8 @@ const LONGEST: usize = 100;
 #[derive(Debug)]
 pub struct Tar {
     folder: PathBuf,
+    /// Whether the files stay.
+    keeps: bool,
     /// The names still to come, last one first.
     names: Vec<String>,
     /// What comes before anything else: a header, padding, or the end mark.
@@ -39,6 +42,23 @@ impl Tar {
     /// The files of a folder as an archive: the one called `first` before the others, which follow by name. Anything but plain files
     /// with short names is refused; so is a folder without `first`.
     pub fn of(folder: &Path, first: &str) -> io::Result<Self> {
+        Self::new(folder, first, false)
+    }
+
+    /// The same, and the files stay where they are.
+    pub fn keeping(folder: &Path, first: &str) -> io::Result<Self> {
+        Self::new(folder, first, true)
+    }
+
+    /// The archive's length, bytes, while nothing has been read of it.
+    pub fn length(&self) -> io::Result<u64> {
+        let block = BLOCK as u64;
+        let member = |name: &String| Ok(block + std::fs::metadata(self.folder.join(name))?.len().next_multiple_of(block));
+        let members = self.names.iter().map(member).sum::<io::Result<u64>>()?;
+        Ok(members + 2 * block)
+    }
+
+    fn new(folder: &Path, first: &str, keeps: bool) -> io::Result<Self> {
         let mut names = Vec::new();
         for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
@@ -54,7 +74,7 @@ impl Tar {
         };
         let first = names.remove(at);
         names.push(first);
-        Ok(Self { folder: folder.to_path_buf(), names, ahead: Vec::with_capacity(2 * BLOCK), taken: 0, body: None, ended: false })
+        Ok(Self { folder: folder.to_path_buf(), keeps, names, ahead: Vec::with_capacity(2 * BLOCK), taken: 0, body: None, ended: false })
     }
 
     /// Goes on to the next file, or to the end mark.
@@ -72,7 +92,9 @@ impl Tar {
         let file = File::options().read(true).custom_flags(flags).open(&path).map_err(named)?;
         let size = file.metadata().map_err(named)?.len();
         // Its bytes stay until it is closed; its room is free for what is being written from it.
-        std::fs::remove_file(&path).map_err(named)?;
+        if !self.keeps {
+            std::fs::remove_file(&path).map_err(named)?;
+        }
         self.ahead.extend_from_slice(&header(&name, size));
         let padding = usize::try_from(size.next_multiple_of(BLOCK as u64) - size).unwrap_or_default();
         self.body = Some(Body { file, name, left: size, padding });

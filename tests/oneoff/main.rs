@@ -13,5 +13,6 @@ mod skip;
 mod alone;
 mod application;
 mod directory;
+mod elsewhere;
 mod killed;
 mod scene;

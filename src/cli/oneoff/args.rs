@@ -55,7 +55,7 @@ pub(in crate::cli) struct Args {
     /// The database that `DEV_DB_*` or `DB_*` (HOST, PORT, NAME, USER, PASSWORD) name in the environment, .env.local or .env; auto asks `ENV_MODE`
     #[arg(long, value_name = "dev|prod|auto", conflicts_with_all = ["url", "output"], help_heading = HEADING)]
     pub(super) env: Option<Mode>,
-    /// Check a dump file: its metadata, checksum, structure and rows
+    /// Check a dump file: its metadata, checksum, structure and rows; the same as `pgdumpd verify FILE`
     #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "output", "env", "list"], help_heading = HEADING)]
     pub(super) verify: Option<PathBuf>,
     /// List the dump files of --output-dir (else ./backups), newest first

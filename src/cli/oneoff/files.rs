@@ -12,16 +12,15 @@ use crate::clock::Clock;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::Manifest;
 use crate::ops::dumpfile;
+use crate::ops::given::metadata_name;
 use crate::postgres::archive::Observed;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
+use crate::storage::Given;
 use crate::units::show_size;
 
 use super::super::exit::Exit;
 use super::super::{Common, out};
-
-/// What the names of metadata end in.
-const METADATA: &str = ".metadata.json";
 
 /// The largest metadata that is read, bytes.
 const LARGEST: u64 = 64 << 20;
@@ -40,12 +39,6 @@ struct Metadata {
     table_counts: Option<BTreeMap<String, u64>>,
     #[serde(default)]
     verified_at: Option<DateTime<Utc>>,
-}
-
-/// `x.dump` has its metadata in `x.metadata.json`.
-pub(super) fn metadata_name(file: &str) -> String {
-    let stem = [".dump", ".sql", ".dir.tar", ".tar"].iter().find_map(|ending| Some(file.rsplit_once(ending)?.0));
-    format!("{}{METADATA}", stem.unwrap_or(file))
 }
 
 /// The manifest as metadata, with the time of its verification.
@@ -154,7 +147,7 @@ fn as_json(listed: &Listed) -> Value {
 type Check = (&'static str, Option<bool>, String);
 
 /// `--verify FILE`: each check's verdict; not zero where one failed.
-pub(super) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> Result<Exit> {
+pub(in crate::cli) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> Result<Exit> {
     let checks = checks(file, cancel)?;
     let good = checks.iter().all(|(_, good, _)| *good != Some(false));
     if common.json {
@@ -170,7 +163,14 @@ pub(super) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> Result<Ex
             };
             out::say(format!("{name:<10} {verdict:<7} {words}"));
         }
-        out::say(format!("{}: {}", file.display(), if good { "good" } else { "DAMAGED" }));
+        let unread = checks.iter().any(|(name, good, _)| *name == "file" && *good == Some(false));
+        let unknown = !good && !unread && checks.iter().all(|(name, good, _)| *good != Some(false) || *name == "readable");
+        let verdict = match (good, unread || unknown) {
+            (true, _) => "good",
+            (_, true) => "could not be looked at, which says nothing about it",
+            _ => "DAMAGED",
+        };
+        out::say(format!("{}: {verdict}", file.display()));
     }
     Ok(if good { Exit::Done } else { Exit::Failed })
 }
@@ -198,7 +198,7 @@ fn checks(file: &Path, cancel: &Cancel) -> Result<Vec<Check>> {
             None
         }
     };
-    let (size, sha256) = match dumpfile::checksum(file) {
+    let (given, (size, sha256)) = match Given::at(file).and_then(|given| Ok((given.clone(), dumpfile::checksum(&given)?))) {
         Ok(found) => found,
         Err(failure) => {
             checks.push(("file", Some(false), failure.message));
@@ -217,12 +217,13 @@ fn checks(file: &Path, cancel: &Cancel) -> Result<Vec<Check>> {
         Some(_) => ("checksum", Some(true), sha256),
     });
     let clients = Clients::find(None, &|name| std::env::var(name).ok())?;
-    match dumpfile::read_whole(file, clients.newest(), cancel) {
+    match dumpfile::read_whole(file, &given, Some(clients.newest()), cancel) {
         Err(failure) if failure.cause == Cause::Interrupted => return Err(failure),
+        Err(failure) if failure.cause == Cause::ClientMissing => checks.push(("readable", Some(false), failure.message)),
         Err(failure) => checks.push(("structure", Some(false), failure.message)),
-        Ok((kind, observed)) => {
-            checks.push(("structure", Some(true), format!("a whole {} dump", kind.word())));
-            checks.push(rows(metadata.and_then(|metadata| metadata.table_counts), &observed));
+        Ok(whole) => {
+            checks.push(("structure", Some(true), format!("a whole {} dump", whole.form.format.word())));
+            checks.push(rows(metadata.and_then(|metadata| metadata.table_counts), &whole.observed));
         }
     }
     Ok(checks)
@@ -231,7 +232,11 @@ fn checks(file: &Path, cancel: &Cancel) -> Result<Vec<Check>> {
 fn rows(expected: Option<BTreeMap<String, u64>>, observed: &Observed) -> Check {
     let found = counts(observed);
     let total: u64 = found.values().sum();
-    let words = format!("{}, {}", out::count(observed.tables.len() as u64, "table"), out::count(total, "row"));
+    let tables = out::count(observed.tables.len() as u64, "table");
+    if observed.tables.iter().any(|table| table.rows.is_none()) {
+        return ("rows", None, format!("{tables}; not all rows could be counted"));
+    }
+    let words = format!("{tables}, {}", out::count(total, "row"));
     match expected.filter(|expected| !expected.is_empty()) {
         None => ("rows", None, words),
         Some(expected) => match expected.iter().find(|(table, rows)| found.get(*table) != Some(rows)) {
@@ -241,16 +246,5 @@ fn rows(expected: Option<BTreeMap<String, u64>>, observed: &Observed) -> Check {
                 ("rows", Some(false), format!("{table} has {now} instead of {rows}"))
             }
         },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::metadata_name;
-
-    #[test]
-    fn metadata_lies_beside_its_file() {
-        let names = ["a_dev_2026.dump", "a.dump.zst", "a.dir.tar.zst", "a.sql.gz", "odd"].map(metadata_name);
-        assert_eq!(names, ["a_dev_2026", "a", "a", "a", "odd"].map(|stem| format!("{stem}.metadata.json")));
     }
 }

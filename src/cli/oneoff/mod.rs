@@ -19,8 +19,9 @@ use crate::jobs::Board;
 use crate::jobs::adhoc::{Met, Setting, Target, meet};
 use crate::model::backup::{Manifest, RunId};
 use crate::ops::dumpfile;
+use crate::ops::given::metadata_name;
 use crate::process::{Cancel, CancelReason};
-use crate::storage::{Loose, Storage, names};
+use crate::storage::{Given, Loose, Storage, names};
 use crate::stream::hash;
 
 use super::exit::Exit;
@@ -28,6 +29,7 @@ use super::{Common, interrupt, logging, out, progress};
 
 pub(super) use self::args::Args;
 use self::environment::Environment;
+pub(super) use self::files::verify;
 use self::place::Place;
 
 /// Where backups of environments lie unless someone says otherwise.
@@ -136,7 +138,7 @@ fn back_up(common: &Common, args: &Args, cancel: &Cancel) -> Result<Exit> {
         scope.spawn(|| progress::follow(&board, &over));
         let setting = Setting { cancel, board: &board, said };
         let verified = |manifest: &mut Manifest| match (&environment, &path) {
-            (Some(environment), Some(path)) => verify(&met, environment, &loose, path, manifest, cancel),
+            (Some(environment), Some(path)) => prove(&met, environment, &loose, path, manifest, cancel),
             _ => Ok(()),
         };
         let made = met.back_up(&target, &file, &setting, &verified);
@@ -180,15 +182,16 @@ fn target(met: &Met, place: &Place, environment: Option<&Environment>, file: &st
 }
 
 /// An environment's backup counts only after it was read again, whole; then its metadata says so beside it.
-fn verify(met: &Met, environment: &Environment, loose: &Loose, path: &Path, manifest: &mut Manifest, cancel: &Cancel) -> Result<()> {
+fn prove(met: &Met, environment: &Environment, loose: &Loose, path: &Path, manifest: &mut Manifest, cancel: &Cancel) -> Result<()> {
     manifest.environment = Some(environment.name.to_owned());
-    let (size, sha256) = dumpfile::checksum(path)?;
+    let given = Given::at(path)?;
+    let (size, sha256) = dumpfile::checksum(&given)?;
     if (size, &sha256) != (manifest.backup_size_bytes, &manifest.checksum_sha256) {
         return Err(Failure::new(Cause::Damaged, format!("{} was read back with another checksum than was written", path.display()))
             .hint("the disk is not to be trusted: look into the kernel log (dmesg), and write elsewhere"));
     }
-    let (_, observed) = dumpfile::read_whole(path, &met.client, cancel)?;
-    files::count(manifest, observed)?;
+    let whole = dumpfile::read_whole(path, &given, Some(&met.client), cancel)?;
+    files::count(manifest, whole.observed)?;
     let metadata = files::metadata(manifest, &Clock::system())?;
-    loose.put_beside(&files::metadata_name(&manifest.backup_file), &metadata)
+    loose.put_beside(&metadata_name(&manifest.backup_file), &metadata)
 }

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use crate::error::{Cause, Failure, Result};
 use crate::jobs::Board;
-use crate::jobs::restore::Order;
 use crate::jobs::restore::merge::{self, Table};
+use crate::jobs::restore::{Order, given};
+use crate::model::backup::RunId;
 use crate::ops::World;
 use crate::ops::merge::{Merged, Rule};
 use crate::process::{Cancel, CancelReason};
@@ -32,27 +33,41 @@ pub(super) fn table(args: &Args, rule: OnConflict) -> Result<Table> {
 }
 
 pub(super) fn run(common: &Common, world: &World, order: &Order, table: &Table, cancel: &Cancel) -> Result<Exit> {
+    let merged = followed(|board| merge::run(world, order, table, cancel, board))?;
+    told(common, &order.backup.id, order.dry_run, &merged)
+}
+
+/// The same from a file that no project knows.
+pub(super) fn file(common: &Common, world: &World, order: &given::Order<'_>, table: &Table, cancel: &Cancel) -> Result<Exit> {
+    let merged = followed(|board| given::merge(world, order, table, cancel, board))?;
+    told(common, &order.dump.manifest.backup_id, order.dry_run, &merged)
+}
+
+fn followed(merge: impl FnOnce(&Board) -> Result<Merged>) -> Result<Merged> {
     let (board, over) = (Board::default(), Cancel::new());
-    let merged = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         scope.spawn(|| progress::follow(&board, &over));
-        let merged = merge::run(world, order, table, cancel, &board);
+        let merged = merge(&board);
         over.cancel(CancelReason::Cancelled);
         merged
-    })?;
+    })
+}
+
+fn told(common: &Common, backup: &RunId, dry_run: bool, merged: &Merged) -> Result<Exit> {
     if common.json {
-        out::json(&as_json(order, &merged))?;
+        out::json(&as_json(backup, dry_run, merged))?;
     } else {
         let took = show_duration(Duration::from_millis(merged.took_ms));
         out::say(format!(
             "{} {} of {} into {}: {} inserted, {} updated, {} skipped, in {took}{}",
-            if order.dry_run { "would have merged" } else { "merged" },
+            if dry_run { "would have merged" } else { "merged" },
             out::count(merged.rows, "row"),
-            order.backup.id,
+            backup,
             merged.table,
             merged.inserted,
             merged.updated,
             merged.skipped,
-            if order.dry_run { "; rolled back, the table is as it was" } else { "" }
+            if dry_run { "; rolled back, the table is as it was" } else { "" }
         ));
         merged.warnings.iter().for_each(|warning| out::note(format!("  {warning}")));
     }
@@ -60,11 +75,11 @@ pub(super) fn run(common: &Common, world: &World, order: &Order, table: &Table, 
 }
 
 /// The names that older clients read, beside our own.
-fn as_json(order: &Order, merged: &Merged) -> serde_json::Value {
+fn as_json(backup: &RunId, dry_run: bool, merged: &Merged) -> serde_json::Value {
     json!({
         "success": true,
-        "dryRun": order.dry_run,
-        "backup": order.backup.id,
+        "dryRun": dry_run,
+        "backup": backup,
         "table": merged.table,
         "restoredTables": 1,
         "recordCount": merged.inserted + merged.updated,

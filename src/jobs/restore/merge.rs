@@ -3,14 +3,17 @@
 use std::io::{self, Write};
 
 use crate::error::{Failure, Result};
-use crate::model::backup::RunId;
+use crate::model::backup::{Manifest, RunId};
 use crate::model::project::Limits;
 use crate::notify::redact::Redactor;
 use crate::ops::merge::{self, End, Means, Merged, Request, Rule};
 use crate::ops::read::{self, Output};
 use crate::ops::{World, artifact};
 use crate::postgres::archive::name::Wanted;
+use crate::postgres::connection::Access;
+use crate::postgres::version::Clients;
 use crate::process::Cancel;
+use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
 use super::{Board, Current, Order, clients, reach, subject};
@@ -26,14 +29,21 @@ pub struct Table {
     pub key: Vec<String>,
 }
 
+/// Out of which archive, and into which database.
+pub(super) struct Way<'a> {
+    pub(super) storage: &'a dyn Storage,
+    pub(super) manifest: &'a Manifest,
+    pub(super) clients: &'a Clients,
+    pub(super) access: &'a Access,
+    pub(super) limits: &'a Limits,
+    pub(super) database: String,
+    pub(super) dry_run: bool,
+}
+
 /// Merges it, or only tries. The order says which backup, where to, as whom and whether it is a dry run; the rest of it is of no account.
 pub fn run(world: &World, order: &Order, table: &Table, cancel: &Cancel, board: &Board) -> Result<Merged> {
     let done = merged(world, order, table, cancel, board);
-    let tried = if order.dry_run { "rolled back, a dry run: " } else { "" };
-    let outcome = match &done {
-        Ok(merged) => format!("{tried}{} inserted, {} updated, {} skipped", merged.inserted, merged.updated, merged.skipped),
-        Err(failure) => format!("{}: {failure}", failure.cause),
-    };
+    let outcome = outcome(order.dry_run, &done);
     let told = world.audit("restore", Some(&order.backup.project), &format!("table {} from {}", table.name, subject(order)), &outcome);
     // What was committed is committed; a catalog that can't be written must not hide it, nor a failure's own words.
     if let Err(failure) = told {
@@ -42,27 +52,49 @@ pub fn run(world: &World, order: &Order, table: &Table, cancel: &Cancel, board: 
     done
 }
 
+/// What became of it, for the audit log.
+pub(super) fn outcome(dry_run: bool, done: &Result<Merged>) -> String {
+    let tried = if dry_run { "rolled back, a dry run: " } else { "" };
+    match done {
+        Ok(merged) => format!("{tried}{} inserted, {} updated, {} skipped", merged.inserted, merged.updated, merged.skipped),
+        Err(failure) => format!("{}: {failure}", failure.cause),
+    }
+}
+
 fn merged(world: &World, order: &Order, table: &Table, cancel: &Cancel, board: &Board) -> Result<Merged> {
     let wanted = Wanted::parse(&table.name)?;
     let backup = artifact::restorable(world, &order.backup)?;
-    let (storage, manifest) = (backup.storage, &backup.manifest);
-    let header = read::header(storage.as_ref(), manifest, &wanted)?;
     let (access, database) = reach(world, order)?;
     let clients = clients(world, order)?;
     let limits = order.project.as_ref().map_or_else(Limits::default, |project| project.limits.clone());
+    let way = Way {
+        storage: backup.storage.as_ref(),
+        manifest: &backup.manifest,
+        clients: &clients,
+        access: &access,
+        limits: &limits,
+        database,
+        dry_run: order.dry_run,
+    };
+    rows(world, way, (table, &wanted), cancel, board)
+}
+
+/// The rows of an archive's table into that database's.
+pub(super) fn rows(world: &World, way: Way<'_>, (table, wanted): (&Table, &Wanted), cancel: &Cancel, board: &Board) -> Result<Merged> {
+    let header = read::header(way.storage, way.manifest, wanted)?;
     let (schema, name) = header.table;
     let (run, gauge) = (RunId::random(), Gauge::new());
-    let entry = manifest.tables.iter().find(|entry| entry.schema == schema && entry.name == name);
+    let entry = way.manifest.tables.iter().find(|entry| entry.schema == schema && entry.name == name);
     board.put(Current {
         run: run.clone(),
-        project: manifest.project.clone(),
-        database: database.clone(),
+        project: way.manifest.project.clone(),
+        database: way.database.clone(),
         since: world.clock.now(),
         expected: entry.map(|entry| entry.bytes),
         gauge: gauge.clone(),
     });
     let request = Request {
-        database,
+        database: way.database,
         schema,
         table: name,
         columns: header.columns,
@@ -71,13 +103,13 @@ fn merged(world: &World, order: &Order, table: &Table, cancel: &Cancel, board: &
         encoding: header.encoding,
         rule: table.rule,
         key: table.key.clone(),
-        end: if order.dry_run { End::RollBack } else { End::Commit },
+        end: if way.dry_run { End::RollBack } else { End::Commit },
     };
-    let means = Means { clients: &clients, access: &access, limits: &limits, cancel, gauge: &gauge };
-    let redactor = Redactor::new(access.secret());
+    let means = Means { clients: way.clients, access: way.access, limits: way.limits, cancel, gauge: &gauge };
+    let redactor = Redactor::new(way.access.secret());
     let done = merge::merge(means, &request, &mut |sink| {
         let mut counted = Counted { sink, gauge: &gauge };
-        read::cat(storage.as_ref(), manifest, &wanted, Output::Copy, &mut counted).map(drop)
+        read::cat(way.storage, way.manifest, wanted, Output::Copy, &mut counted).map(drop)
     });
     board.take(&run);
     done.map_err(|failure: Failure| redactor.clean_failure(failure))

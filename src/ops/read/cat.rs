@@ -9,12 +9,13 @@ use super::csv::Csv;
 use super::json::Json;
 use super::{Out, Rows};
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::Manifest;
+use crate::model::backup::{Manifest, TableEntry};
 use crate::model::dump::{Content, Format};
 use crate::ops::entries::{Behind, entries, named, open, open_ahead};
 use crate::postgres::archive::block::Blocks;
 use crate::postgres::archive::copy_rows::{self, Ended};
 use crate::postgres::archive::ddl;
+use crate::postgres::archive::members::Members;
 use crate::postgres::archive::name::{Finder, Wanted, shown};
 use crate::postgres::archive::script::{self, Script};
 use crate::postgres::archive::statement::{self, Qualified, Shape};
@@ -23,6 +24,9 @@ use crate::storage::Storage;
 
 /// The endings of a directory dump's compressed files.
 const PACKED: [&str; 3] = [".gz", ".lz4", ".zst"];
+
+/// The largest window that a zstd frame may ask for, as a power of two: what `--compress=zstd:long` takes.
+const WINDOW: u32 = 27;
 
 /// How rows are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,7 +249,7 @@ fn read_pieces(storage: &dyn Storage, manifest: &Manifest, survey: &Survey, writ
         }
         return Ok(());
     }
-    let Behind::Members(mut members) = entries(storage, manifest, &mut |_| ())? else { return Ok(()) };
+    let mut members = Members::new(open(storage, manifest, 0)?);
     let mut left: Vec<&Piece> = pieces.iter().collect();
     while !left.is_empty() {
         let Some(name) = members.next_member()? else {
@@ -258,6 +262,7 @@ fn read_pieces(storage: &dyn Storage, manifest: &Manifest, survey: &Survey, writ
             match ending {
                 "" => writer.copy(manifest, piece, &mut members)?,
                 ".gz" => writer.copy(manifest, piece, &mut flate2::read::MultiGzDecoder::new(&mut members))?,
+                ".zst" => writer.copy(manifest, piece, &mut unpacked(&mut members)?)?,
                 _ => return Err(packed(manifest, piece).into()),
             }
         }
@@ -276,7 +281,8 @@ fn block(storage: &dyn Storage, manifest: &Manifest, header: &toc::Header, piece
     };
     let there = open_ahead(storage, manifest, offset).and_then(|source| Blocks::new(source, header, offset).here(piece.id));
     there.map_err(|failure| {
-        let words = format!("the manifest places the rows of {} at byte {offset}: {}", piece.name(), failure.message);
+        let teller = if manifest.is_of_given_file() { "the table of contents" } else { "the manifest" };
+        let words = format!("{teller} places the rows of {} at byte {offset}: {}", piece.name(), failure.message);
         Failure { message: words, ..failure }
     })
 }
@@ -347,6 +353,12 @@ impl<'a> Writer<'a> {
 /// Why there are no rows to be had.
 fn no_rows(manifest: &Manifest, (schema, name): &Qualified, kind: Option<&str>) -> Failure {
     let table = shown(schema, name);
+    // A script that announces a table's rows and has no COPY of them.
+    let announced = |entry: &&TableEntry| (&entry.schema, &entry.name) == (schema, name) && entry.rows.is_none();
+    if manifest.dump_format == Format::Plain && manifest.tables.iter().any(|entry| announced(&entry)) {
+        let words = format!("the rows of {table} were dumped as INSERT commands, which can't be read as rows");
+        return Failure::new(Cause::NotFound, words).hint("they stand in the script as they are: unpack it and look into it with a pager");
+    }
     let words = match kind {
         Some("TABLE") | None => format!("the backup holds no rows of {table} ({})", manifest.selection),
         Some(kind) => format!("{table} is a {}: the backup holds its definition, no rows", kind.to_lowercase()),
@@ -354,10 +366,18 @@ fn no_rows(manifest: &Manifest, (schema, name): &Qualified, kind: Option<&str>) 
     Failure::new(Cause::NotFound, words).hint(format!("pgdumpd show {} --ddl '{}'", manifest.backup_id, table.replace('\'', "'\\''")))
 }
 
+/// A member that `pg_dump` has compressed with zstd.
+fn unpacked<R: Read>(member: R) -> Result<impl Read> {
+    let failed = |error: std::io::Error| Failure::new(Cause::System, format!("zstd can't be set up for reading: {error}"));
+    let mut decoder = zstd::stream::read::Decoder::new(member).map_err(failed)?;
+    decoder.window_log_max(WINDOW).map_err(failed)?;
+    Ok(decoder)
+}
+
 /// Why a compressed member can't be read.
 fn packed(manifest: &Manifest, piece: &Piece) -> Failure {
     let words = format!("{}: pg_dump compressed the rows of {} in a way that pgdumpd doesn't unpack", manifest.backup_file, piece.name());
-    Failure::new(Cause::NotFound, words).hint("unpack the tar into a folder, and read that with pg_restore --data-only --table=TABLE")
+    Failure::new(Cause::NotFound, words).hint("pg_restore --data-only --table=TABLE reads it, from a folder: unpack a tar first")
 }
 
 /// Why rows can't be written one below another, or not at all.

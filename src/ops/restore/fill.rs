@@ -71,6 +71,11 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
             }
             feed::piped(means, &restore.archive(Archive::Pipe), None, &tables)
         }
+        Format::Tar | Format::Directory if scratch::lies(means).is_some() => {
+            Source::open(means)?.check()?;
+            let place = scratch::lies(means).unwrap_or_default();
+            feed::alone(means, &restore.archive(Archive::Folder(&place)))
+        }
         Format::Custom | Format::Tar => {
             let file = scratch::unpacked(means)?;
             feed::alone(means, &restore.archive(Archive::File(&file)), tables)

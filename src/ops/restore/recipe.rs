@@ -10,6 +10,7 @@ use rustix::fs::MemfdFlags;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::TableEntry;
 use crate::model::dump::{Content, Format};
+use crate::postgres::archive::members::Members;
 use crate::postgres::archive::toc::{self, Entry, Toc};
 use crate::postgres::restore::{AtError, Halves};
 use crate::postgres::session::Server;
@@ -140,13 +141,13 @@ fn contents(means: Means<'_>) -> Result<Option<Toc>> {
         Format::Plain => Ok(None),
         Format::Custom => toc::read(&mut source).map(Some),
         Format::Tar | Format::Directory => {
-            // Its first member, behind a header of 512 bytes that names it.
-            let mut header = [0; 512];
-            source.fill(&mut header)?;
-            if !header.starts_with(b"toc.dat\0") {
-                return Err(damaged(means.manifest, "it doesn't begin with toc.dat"));
+            let mut members = Members::new(&mut source);
+            while let Some(name) = members.next_member()? {
+                if name == "toc.dat" {
+                    return toc::read(&mut members).map(Some);
+                }
             }
-            toc::read(&mut source).map(Some)
+            Err(damaged(means.manifest, "it holds no toc.dat"))
         }
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::dump::Format;
+use crate::model::dump::{Compression, Format};
 use crate::postgres::archive::members::lay_out;
 use crate::postgres::archive::unpack;
 use crate::storage::Scratch;
@@ -24,12 +24,31 @@ fn folders(means: Means<'_>) -> Vec<PathBuf> {
     beside.into_iter().chain([std::env::temp_dir()]).collect()
 }
 
+/// Where the archive lies as `pg_restore` takes it, if it does: a tar that nothing compresses, or a folder, which a person named.
+pub(super) fn lies(means: Means<'_>) -> Option<PathBuf> {
+    let place = means.storage.lies_at().filter(|_| matches!(means.manifest.compression, Compression::None | Compression::Native))?;
+    let fits = match means.manifest.dump_format {
+        Format::Tar => place.is_file(),
+        Format::Directory => place.is_dir(),
+        Format::Custom | Format::Plain => false,
+    };
+    fits.then(|| place.to_path_buf())
+}
+
 /// Refuses where the archive will not fit.
 pub(super) fn room(means: Means<'_>) -> Result<()> {
+    if lies(means).is_some() {
+        return Ok(());
+    }
     let needed = means.manifest.uncompressed_size_bytes;
     let Some(free) = means.storage.free_space().ok().flatten() else { return Ok(()) };
     if free >= needed {
         return Ok(());
+    }
+    if means.manifest.is_of_given_file() {
+        let (free, needed, folder) = (show_size(free), show_size(needed), std::env::temp_dir());
+        let words = format!("{} has {free} free, and unpacking the file for pg_restore needs {needed}", folder.display());
+        return Err(Failure::new(Cause::Space, words).hint("name a folder with more room in TMPDIR"));
     }
     let words = format!(
         "storage {:?} has {} free beyond its reserve, and unpacking this backup needs {}",

@@ -95,7 +95,11 @@ impl Read for Source<'_> {
 
 /// What to say where an artifact isn't what its manifest promises.
 pub(super) fn damaged(manifest: &Manifest, why: &str) -> Failure {
-    Failure::new(Cause::Damaged, format!("{} is damaged: {why}", manifest.backup_file))
+    let failure = Failure::new(Cause::Damaged, format!("{} is damaged: {why}", manifest.backup_file));
+    if manifest.is_of_given_file() {
+        return failure.hint("the target is as it was; fetch the file from a copy, or make the dump again");
+    }
+    failure
         .hint(format!("the target is as it was; take another backup (`pgdumpd list {}`), or fetch this one from a copy", manifest.project))
 }
 

@@ -125,6 +125,7 @@ impl Watch {
             header: self.parser.header().cloned(),
             entries: contents.entries,
             bytes,
+            command: None,
         })
     }
 }

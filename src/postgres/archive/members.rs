@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use super::tar::{BLOCK, member};
+use super::tar::{BLOCK, is_file, member};
 use super::{altered, unread};
 use crate::error::{Failure, Result};
 
@@ -26,8 +26,18 @@ impl<R: Read> Members<R> {
         Self { source, left: 0, padding: 0 }
     }
 
-    /// Goes to the next member and gives its name without its folder; none at the end.
+    /// Goes to the next plain file and gives its name without its folder; none at the end.
     pub fn next_member(&mut self) -> Result<Option<String>> {
+        loop {
+            match self.next_header()? {
+                Some((_, false)) => {}
+                found => return Ok(found.map(|(name, _)| name)),
+            }
+        }
+    }
+
+    /// The next member, and whether it is a plain file.
+    fn next_header(&mut self) -> Result<Option<(String, bool)>> {
         let skipped = self.left + self.padding;
         let passed = io::copy(&mut Read::by_ref(&mut self.source).take(skipped), &mut io::sink()).map_err(unread)?;
         (self.left, self.padding) = (0, 0);
@@ -43,7 +53,7 @@ impl<R: Read> Members<R> {
             return Err(altered(String::from("the tar archive is broken: a member's header has a wrong checksum")));
         };
         (self.left, self.padding) = (size, size.next_multiple_of(BLOCK as u64) - size);
-        Ok(Some(name))
+        Ok(Some((name, is_file(&block))))
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Observed {
     pub entries: u64,
     /// Bytes seen.
     pub bytes: u64,
+    /// A script's first command to psql itself, which may lead it to another database: `\\connect shop`.
+    pub command: Option<String>,
 }
 
 impl Observed {
@@ -64,6 +66,7 @@ impl Observed {
             header: None,
             entries: 0,
             bytes,
+            command: None,
         }
     }
 }

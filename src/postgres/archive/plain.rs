@@ -28,6 +28,8 @@ pub(super) struct Watch {
     announced: bool,
     tail: Vec<u8>,
     bytes: u64,
+    /// The first command to psql that does something.
+    command: Option<String>,
 }
 
 /// A COPY section.
@@ -52,7 +54,7 @@ enum Line {
 
 impl Watch {
     pub(super) fn new(end: &'static str) -> Self {
-        Self { end, lexer: Lexer::default(), data: None, tables: Vec::new(), announced: false, tail: Vec::new(), bytes: 0 }
+        Self { end, lexer: Lexer::default(), data: None, tables: Vec::new(), announced: false, tail: Vec::new(), bytes: 0, command: None }
     }
 
     pub(super) fn observe(&mut self, chunk: &[u8]) {
@@ -71,6 +73,7 @@ impl Watch {
                 match event {
                     Some(Event::Comment(text)) => self.comment(&text),
                     Some(Event::Copy(statement)) => self.copy(&statement),
+                    Some(Event::Command(command)) => self.command(&command),
                     Some(Event::Other(_)) | None => {}
                 }
                 used
@@ -102,6 +105,14 @@ impl Watch {
                 offset: None,
             });
             self.announced = true;
+        }
+    }
+
+    /// `\restrict` and `\unrestrict` only bar psql from other commands; each of those leads beyond the script.
+    fn command(&mut self, command: &[u8]) {
+        let harmless = [&b"\\restrict "[..], b"\\unrestrict "];
+        if self.command.is_none() && !harmless.iter().any(|word| command.starts_with(word)) {
+            self.command = Some(String::from_utf8_lossy(command).into_owned());
         }
     }
 
@@ -161,6 +172,7 @@ impl Watch {
             header: None,
             entries: 0,
             bytes: self.bytes,
+            command: self.command,
         })
     }
 }

@@ -17,6 +17,8 @@ pub(super) enum Event {
     Comment(Vec<u8>),
     /// A COPY statement without its semicolon; if it reads from stdin, data begins after the next newline.
     Copy(Vec<u8>),
+    /// A command to psql, from its backslash to the end of its line.
+    Command(Vec<u8>),
     /// Another statement that was asked for, without its semicolon and what its strings hold.
     Other(Vec<u8>),
 }
@@ -107,7 +109,6 @@ impl Lexer {
                 self.state = State::Top;
                 return Some(Event::Comment(std::mem::take(&mut self.word)));
             }
-            (State::Comment, _) => self.remember(byte),
             (State::String { escapes, escaped: true }, _) => self.state = State::String { escapes, escaped: false },
             (State::String { escapes: true, .. }, b'\\') => self.state = State::String { escapes: true, escaped: true },
             (State::String { escapes, .. }, b'\'') => {
@@ -127,8 +128,12 @@ impl Lexer {
                 return self.top(byte);
             }
             (State::Dollar(matched), _) => self.state = self.dollar(byte, matched),
-            (State::Backslash, b'\n') => self.state = State::Top,
-            (State::String { .. } | State::Backslash, _) => {}
+            (State::Backslash, b'\n') => {
+                self.state = State::Top;
+                return Some(Event::Command(std::mem::take(&mut self.word)));
+            }
+            (State::Comment | State::Backslash, _) => self.remember(byte),
+            (State::String { .. }, _) => {}
         }
         None
     }
@@ -143,7 +148,12 @@ impl Lexer {
                 self.word.clear();
                 self.state = State::Comment;
             }
-            b'\\' if self.statement.is_empty() => self.state = State::Backslash,
+            // psql takes commands in the middle of a statement, too.
+            b'\\' => {
+                self.word.clear();
+                self.word.push(byte);
+                self.state = State::Backslash;
+            }
             b'\'' => {
                 let escapes = if previous == b'\'' { self.had_escapes } else { previous.eq_ignore_ascii_case(&b'e') && !is_word(before) };
                 self.extend(byte);

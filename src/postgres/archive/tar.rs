@@ -133,6 +133,7 @@ impl Watch {
             return broken("no member of the tar archive begins there: its header's checksum is wrong");
         };
         let member = match name.as_str() {
+            _ if !is_file(block) => Member::Other,
             "toc.dat" => Member::Toc,
             _ if name.starts_with("blob_") => {
                 self.contents.large_objects += 1;
@@ -232,6 +233,7 @@ impl Contents {
             header: self.parser.header().cloned(),
             entries: self.entries,
             bytes,
+            command: None,
         })
     }
 }
@@ -278,6 +280,11 @@ pub(super) fn member(block: &[u8]) -> Option<(String, u64)> {
     let base = name.rsplit('/').next().unwrap_or_default().to_owned();
     // A size beyond any file is as good as none.
     Some((base, number(block.get(124..136)?).filter(|&size| i64::try_from(size).is_ok())?))
+}
+
+/// Whether a member is a plain file: tar itself writes folders and longer headers as members, too.
+pub(super) fn is_file(block: &[u8]) -> bool {
+    matches!(block.get(156), Some(0 | b'0' | b'7'))
 }
 
 /// A number in a header: octal digits, or, for sizes from 8 GiB, big-endian bytes after a first one of 0x80.

@@ -3,6 +3,7 @@
 //! Every operation starts at the root and looks at the marker: below a mount point without its disk nothing is read, written or missed.
 
 mod folder;
+mod given;
 mod loose;
 mod pending;
 
@@ -15,6 +16,7 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+pub use self::given::Given;
 pub use self::loose::Loose;
 
 use self::folder::Folder;
