@@ -74,7 +74,7 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
         Format::Tar | Format::Directory if scratch::lies(means).is_some() => {
             Source::open(means)?.check()?;
             let place = scratch::lies(means).unwrap_or_default();
-            feed::alone(means, &restore.archive(Archive::Folder(&place)))
+            feed::alone(means, &restore.archive(Archive::Folder(&place)), tables)
         }
         Format::Custom | Format::Tar => {
             let file = scratch::unpacked(means)?;

@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
 use crate::process::{self, Identity};
-use crate::storage::{Entry, Key, Pending, Scratch, Storage, names};
+use crate::storage::{Entry, InUse, Key, Pending, Scratch, Storage, Use, names};
 use crate::stream::Tar;
 
 /// A directory dump's table of contents.
