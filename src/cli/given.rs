@@ -44,7 +44,7 @@ pub(super) fn which(common: &Common, word: &str) -> Result<Named> {
             common.config.display()
         )));
     }
-    if is_known(common, word) {
+    if ((word == "latest" || names_moment) && is_configured(common)) || is_known(common, word) {
         out::note(format!("pgdumpd: {word} is taken for the backup or project of this name; the file is ./{word}"));
         return Ok(Named::Backup);
     }

@@ -285,6 +285,8 @@ fn files_are_told_from_backups_and_compared_with_them() {
     assert!(backup.stdout.starts_with("backup ") && backup.stderr.contains("is taken for the backup"), "{backup:?}");
     let file = run(&["show", &format!("./{id}")]);
     assert!(file.stdout.starts_with("file "), "{file:?}");
+    let latest = run(&["show", "latest"]);
+    assert!(latest.stdout.starts_with("backup ") && latest.stderr.contains("the file is ./latest"), "{latest:?}");
     let none = scene.alone(&[], &["show", "nothing.dump"]);
     assert!(none.code == 1 && none.stderr.contains("there is no file \"nothing.dump\" here, and no configuration"), "{none:?}");
     // With a configuration, what is done with files stands in its audit log.

@@ -8,6 +8,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::dump::{Content, Format};
 use crate::model::options;
 use crate::model::project::Limits;
+use crate::notify::redact::Redactor;
 use crate::postgres::archive::{Observed, Tap};
 use crate::postgres::connection;
 use crate::postgres::dump::Dump;
@@ -54,7 +55,7 @@ pub(super) fn stream(means: Means<'_>, request: &Request, asked: &mut Asked, sin
         spec.args.push("--verbose".into());
     }
     let began = Instant::now();
-    let mut child = process::spawn_watched(&spec, means.said.map(|said| Box::new(said) as LineHook))?;
+    let mut child = process::spawn_watched(&spec, forwarded(means))?;
     means.lock.note(Some(child.identity()))?;
     let result = match &scratch {
         None => run(means, request, asked, sink, &mut child, began),
@@ -68,6 +69,13 @@ pub(super) fn stream(means: Means<'_>, request: &Request, asked: &mut Asked, sin
         directory::remove(scratch);
     }
     result
+}
+
+/// Its lines go to whoever wants them without secrets: nobody knows what a server's notices hold.
+fn forwarded(means: Means<'_>) -> Option<LineHook> {
+    let said = means.said?;
+    let redactor = Redactor::new(means.access.secret());
+    Some(Box::new(move |line: &str| said(&redactor.clean(line))))
 }
 
 fn command(means: Means<'_>, request: &Request, asked: &Asked, scratch: Option<&Path>) -> Spec {
