@@ -11,7 +11,7 @@ use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::habit::Suspension;
 use crate::lock::{ProjectLock, Refused};
-use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
+use crate::model::backup::{BackupRow, Manifest, Trigger};
 use crate::model::dump::{Content, DumpShape, Format};
 use crate::model::project::{Databases, Project};
 use crate::model::run::{ANY_DATABASE, Run, RunStatus, SlotOutcome};
@@ -204,23 +204,8 @@ fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Rep
 }
 
 fn new_run(world: &World, order: &Order, shape: &DumpShape, database: &str) -> Run {
-    Run {
-        id: RunId::random(),
-        project: order.project.name.clone(),
-        database: database.to_owned(),
-        content: shape.content,
-        selection: shape.selection(),
-        trigger: order.trigger,
-        schedule: order.schedule.clone(),
-        slot: order.slot,
-        started_at: world.clock.now(),
-        finished_at: None,
-        status: RunStatus::Running,
-        attempts: 1,
-        failure: None,
-        size: None,
-        rows: None,
-    }
+    let run = Run::begin(&order.project.name, database, shape, order.trigger, world.clock.now());
+    Run { schedule: order.schedule.clone(), slot: order.slot, ..run }
 }
 
 /// Ends a run in the catalog; what the catalog couldn't take is given back.

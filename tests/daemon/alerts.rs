@@ -5,8 +5,8 @@ use pgdumpd::catalog::{Page, SlotKey};
 use pgdumpd::clock::Clock;
 use pgdumpd::config;
 use pgdumpd::error::{Cause, Failure};
-use pgdumpd::model::backup::{RunId, Trigger};
-use pgdumpd::model::dump::{Content, Selection};
+use pgdumpd::model::backup::Trigger;
+use pgdumpd::model::dump::DumpShape;
 use pgdumpd::model::run::{Run, RunStatus, SlotOutcome};
 use pgdumpd::model::settings::Settings;
 use pgdumpd::notify::Message;
@@ -45,23 +45,8 @@ impl Office {
     /// A run that ends now.
     pub(crate) fn run(&self, failure: Option<Failure>) {
         let now = self.world.clock.now();
-        let mut run = Run {
-            id: RunId::random(),
-            project: String::from("shop"),
-            database: String::from("shop"),
-            content: Content::Full,
-            selection: Selection::full(),
-            trigger: Trigger::Scheduled,
-            schedule: Some(String::from("s")),
-            slot: Some(now),
-            started_at: now,
-            finished_at: None,
-            status: RunStatus::Running,
-            attempts: 1,
-            failure: None,
-            size: None,
-            rows: None,
-        };
+        let begun = Run::begin("shop", "shop", &DumpShape::default(), Trigger::Scheduled, now);
+        let mut run = Run { schedule: Some(String::from("s")), slot: Some(now), ..begun };
         self.world.catalog.write(|writer| writer.start_run(&run)).expect("started");
         run.finished_at = Some(now);
         run.status = if failure.is_some() { RunStatus::Failed } else { RunStatus::Completed };
