@@ -80,6 +80,8 @@ pub struct About {
     pub machine: String,
     /// Storage name and place: `main, /var/backups/pgdumpd`.
     pub storage: String,
+    /// The storage's root, where it is a folder of this machine.
+    pub root: Option<String>,
     /// `/etc/other.toml` where the configuration is not at its usual place, for the lines to type.
     pub config: Option<String>,
 }

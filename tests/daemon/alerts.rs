@@ -162,3 +162,14 @@ fn f41_a_project_that_never_had_a_backup_becomes_stale() {
         assert_eq!(events(&office.rig), ["stale", "recovered"], "{databases}");
     }
 }
+
+#[test]
+fn the_next_try_is_that_of_a_schedule_that_makes_such_a_backup() {
+    let schedules = "[[project.schedule]]\nname = \"nightly\"\ncron = \"15 2 * * *\"\n\
+                     [[project.schedule]]\nname = \"hourly\"\ncron = \"0 * * * *\"\ncontent = \"schema\"\n";
+    let office = Office::new("", schedules);
+    office.run(Some(Failure::new(Cause::Connection, "connection refused")));
+    notice::tell(&office.world, &office.desk()).expect("told");
+    let body = office.letters()[0].body.clone();
+    assert!(body.contains("The next try is at 2026-11-16 02:15 UTC, by schedule nightly."), "{body}");
+}

@@ -60,6 +60,8 @@ fn too_few_rights_or_connections_are_told() {
     refused(&scene, "copy", &["--user", "clerk", "--no-owner"], &["clerk", "CREATEDB"]);
     scene.cluster.psql("alter role clerk createdb");
     refused(&scene, "shop", &["--user", "clerk", "--no-owner", "--replace"], &["doesn't own", "--user postgres"]);
+    let ended = scene.restore("copy", &["--user", "clerk"]);
+    assert!(ended.code == 1 && ended.stderr.contains("--no-owner"), "{ended:?}");
     scene.restored("copy", &["--user", "clerk", "--no-owner"]);
     assert_eq!(scene.cluster.psql("select pg_get_userbyid(datdba) from pg_database where datname = 'copy'"), "clerk");
     scene.cluster.psql("alter role clerk connection limit 2");

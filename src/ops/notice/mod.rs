@@ -70,7 +70,7 @@ pub fn tell(world: &World, desk: &Desk<'_>) -> Result<usize> {
         for (name, runs) in by_project(&runs) {
             if let Some(project) = projects.get(name) {
                 let changes = changes_of(tx, project, &runs, now)?;
-                waiting.extend(letters(world, tx, desk, project, &changes, &runs, now)?);
+                waiting.extend(facts::letters(world, tx, desk, project, &changes, &runs, now)?);
             }
         }
         tx.mark_told(&runs.iter().map(|run| run.id.clone()).collect::<Vec<RunId>>())?;
@@ -167,7 +167,7 @@ pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
                 }
                 changes.extend(kind.map(|kind| Change { before, after, kind, run: None }));
             }
-            waiting.extend(letters(world, tx, desk, project, &changes, &[], now)?);
+            waiting.extend(facts::letters(world, tx, desk, project, &changes, &[], now)?);
         }
         queue(tx, waiting, now)
     })
@@ -261,7 +261,7 @@ pub fn unrecorded(world: &World, desk: &Desk<'_>, runs: &[Run]) -> Result<Vec<Me
     for (name, runs) in by_project(runs) {
         let Some(project) = desk.settings.project(name) else { continue };
         let changes: Vec<Change> = runs.iter().filter_map(|run| unrecorded_change(run, now)).collect();
-        let letters = world.catalog.read(|reader| letters(world, reader, desk, project, &changes, &runs, now))?;
+        let letters = world.catalog.read(|reader| facts::letters(world, reader, desk, project, &changes, &runs, now))?;
         messages.extend(
             group::gather(letters, now)
                 .0
@@ -279,19 +279,6 @@ fn unrecorded_change(run: &Run, now: DateTime<Utc>) -> Option<Change> {
     let before = Alert::new(key, now);
     let (after, kind) = alert::decide(&before, &Event::Failed(failure), Duration::ZERO, now);
     kind.map(|kind| Change { before, after, kind, run: Some(run.clone()) })
-}
-
-fn letters(
-    world: &World,
-    tx: &Reader,
-    desk: &Desk<'_>,
-    project: &Project,
-    changes: &[Change],
-    runs: &[&Run],
-    now: DateTime<Utc>,
-) -> Result<Vec<Waiting>> {
-    let letters = facts::letters(world, tx, desk, project, changes, runs, now)?;
-    Ok(letters.into_iter().map(|due| waiting(desk, project, due, now)).collect())
 }
 
 fn waiting(desk: &Desk<'_>, project: &Project, due: facts::Due, now: DateTime<Utc>) -> Waiting {
