@@ -19,7 +19,7 @@ use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::verify::{Looked, Verdict};
-use crate::ops::{World, mount, repair, targets};
+use crate::ops::{World, mount, repair, targets, there};
 use crate::postgres::connection::{Access, named_by};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
@@ -297,7 +297,7 @@ impl Job<'_> {
         self.retrying(|_| {
             let mut session =
                 Session::open(self.clients.newest(), self.access, first.as_deref(), "pgdumpd", &project.limits, self.setting.cancel)?;
-            targets::databases(project, &mut session)
+            targets::databases(project, &mut session, |names| there::remember(self.world, &project.name, names))
         })
     }
 

@@ -13,6 +13,7 @@ use super::{Message, single_line};
 use crate::error::Failure;
 use crate::model::backup::ProofLevel;
 
+mod closed;
 mod damaged;
 mod doubt;
 mod drill;
@@ -23,6 +24,7 @@ mod overrun;
 mod page;
 mod summary;
 
+pub use closed::{Closed, Ended, Kept};
 pub use damaged::{Damaged, Ill, Mended};
 pub use doubt::{NormalAgain, Suspicious};
 pub use drill::{DrillFailed, DrillWorks};
@@ -47,6 +49,8 @@ pub enum Letter {
     Suspicious(Suspicious),
     /// The newest no longer does.
     NormalAgain(NormalAgain),
+    /// What nobody backs up any more, and the alerts that end with that.
+    Closed(Closed),
     /// Several of these at once; see [`super::group`].
     Grouped(Vec<Letter>),
     /// How the week went.
@@ -275,6 +279,7 @@ impl Letter {
             Self::OnTime(facts) => facts.body(),
             Self::Suspicious(facts) => facts.body(redactor),
             Self::NormalAgain(facts) => facts.body(redactor),
+            Self::Closed(facts) => facts.body(redactor),
             Self::Grouped(letters) => many::body(letters, redactor),
             Self::Weekly(facts) => facts.body(redactor),
             Self::HeldPrune(facts) => facts.body(),
@@ -297,6 +302,7 @@ impl Letter {
             Self::OnTime(_) => "on-time",
             Self::Suspicious(_) => "suspicious",
             Self::NormalAgain(_) => "normal-again",
+            Self::Closed(_) => "closed",
             Self::Grouped(_) => "grouped",
             Self::Weekly(_) => "weekly",
             Self::HeldPrune(_) => "held-prune",
@@ -319,6 +325,7 @@ impl Letter {
             Self::OnTime(facts) => vec![facts.about.project.clone()],
             Self::Suspicious(facts) => vec![facts.about.project.clone()],
             Self::NormalAgain(facts) => vec![facts.about.project.clone()],
+            Self::Closed(facts) => vec![facts.about.project.clone()],
             Self::HeldPrune(facts) => vec![facts.about.project.clone()],
             Self::Damaged(facts) => vec![facts.about.project.clone()],
             Self::Mended(facts) => vec![facts.about.project.clone()],
@@ -339,6 +346,7 @@ impl Letter {
             Self::OnTime(facts) => facts.headline(),
             Self::Suspicious(facts) => facts.headline(redactor),
             Self::NormalAgain(facts) => facts.headline(),
+            Self::Closed(facts) => facts.headline(),
             Self::Grouped(letters) => many::subject(letters),
             Self::Weekly(facts) => facts.headline(),
             Self::HeldPrune(facts) => facts.headline(),

@@ -29,6 +29,7 @@ pub mod seen;
 pub mod space;
 pub mod standing;
 pub mod targets;
+pub mod there;
 
 pub mod arrive;
 pub mod backup;

@@ -1,6 +1,6 @@
 //! Which databases a job covers, asked of the server anew each time.
 
-use globset::{Glob, GlobSetBuilder};
+use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::{Databases, Project};
@@ -19,22 +19,19 @@ pub fn first_contact(project: &Project, access: &Access) -> Option<String> {
     }
 }
 
-/// The databases to dump now: the configured ones, or all that the server has less the excluded globs.
+/// The databases to dump now: the configured ones, or all that the server has less the excluded globs. `seen` is shown those before any
+/// is left out.
 ///
 /// A named database that the server lacks is not left out: its dump is tried, fails, and is told.
-pub fn databases(project: &Project, session: &mut Session) -> Result<Vec<String>> {
+pub fn databases(project: &Project, session: &mut Session, seen: impl Fn(&[String])) -> Result<Vec<String>> {
     match &project.databases {
         Databases::FromConnection => Ok(vec![session.server().database.clone()]),
         Databases::Named(names) => Ok(names.clone()),
         Databases::All { exclude } => {
-            let mut globs = GlobSetBuilder::new();
-            for pattern in exclude {
-                let glob = Glob::new(pattern)
-                    .map_err(|error| Failure::new(Cause::Configuration, format!("exclude_databases: {pattern:?} is no glob: {error}")))?;
-                globs.add(glob);
-            }
-            let globs = globs.build().map_err(|error| Failure::new(Cause::Configuration, format!("exclude_databases: {error}")))?;
-            let names: Vec<String> = session.databases()?.into_iter().filter(|name| !globs.is_match(name)).collect();
+            let globs = excluded(exclude)?;
+            let mut names = session.databases()?;
+            seen(&names);
+            names.retain(|name| !globs.is_match(name));
             if names.is_empty() {
                 return Err(Failure::new(Cause::NotFound, format!("project {:?} matches no database on the server", project.name))
                     .hint("check exclude_databases, and that the role may connect"));
@@ -42,4 +39,14 @@ pub fn databases(project: &Project, session: &mut Session) -> Result<Vec<String>
             Ok(names)
         }
     }
+}
+
+/// What `exclude_databases` matches.
+pub fn excluded(globs: &[String]) -> Result<GlobSet> {
+    let refused = |why: String| Failure::new(Cause::Configuration, format!("exclude_databases: {why}"));
+    let mut set = GlobSetBuilder::new();
+    for pattern in globs {
+        set.add(Glob::new(pattern).map_err(|error| refused(format!("{pattern:?} is no glob: {error}")))?);
+    }
+    set.build().map_err(|error| refused(error.to_string()))
 }

@@ -3,6 +3,7 @@
 //! A run stays "untold" in the catalog until the very transaction that changes its alert and queues its mail, so a crash between the two
 //! loses nothing and tells nothing twice. What to tell is decided in `alert`; how it reads, in `notify::letter`.
 
+mod closed;
 mod doubt;
 mod drills;
 mod facts;
@@ -33,7 +34,9 @@ use crate::postgres::connection::named_by;
 use super::World;
 use super::held::told_key;
 use super::prune::PrunePlan;
+use super::there::{self, There};
 
+pub use closed::closed;
 pub use drills::drilled;
 pub use overrun::overruns;
 pub use proofs::{damages, looked};
@@ -144,12 +147,17 @@ fn event_of(run: &Run) -> Option<Event> {
 /// Looks for projects whose newest good full backup is too old, and for those that are fresh again; returns the number of mails queued.
 pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let now = world.clock.now();
-    let (newest, alerts) = world.catalog.read(|reader| Ok((by_database(reader.last_good_full()?), reader.alerts::<Alert>()?)))?;
+    let (newest, alerts, there) = world
+        .catalog
+        .read(|reader| Ok((by_database(reader.last_good_full()?), reader.alerts::<Alert>()?, there::recall_all(reader, desk.settings)?)))?;
+    let aged = |project: &Project, known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>| {
+        aged(project, &newest, there.get(&project.name), now, known)
+    };
     let alerts: HashMap<&AlertKey, &Alert> = alerts.iter().map(|alert| (&alert.key, alert)).collect();
     // Most minutes change nothing, and then nobody who writes has to wait for ten thousand of these.
     let mut changing = Vec::new();
     for project in desk.settings.projects.iter().filter(|project| project.enabled && project.max_backup_age.is_some()) {
-        let steps = aged(project, &newest, now, |key| Ok(alerts.get(key).map(|alert| (*alert).clone())))?;
+        let steps = aged(project, &|key| Ok(alerts.get(key).map(|alert| (*alert).clone())))?;
         if steps.iter().any(|step| step.known.as_ref() != Some(&step.after)) {
             changing.push(project);
         }
@@ -161,7 +169,7 @@ pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
         let mut waiting = Vec::new();
         for project in &changing {
             let mut changes = Vec::new();
-            for Step { known, before, after, kind } in aged(project, &newest, now, |key| known(tx, key))? {
+            for Step { known, before, after, kind } in aged(project, &|key| known(tx, key))? {
                 if known.as_ref() != Some(&after) {
                     put(tx, &after)?;
                 }
@@ -192,11 +200,17 @@ fn by_database(newest: HashMap<(String, String), DateTime<Utc>>) -> Newest {
     by_project
 }
 
-fn aged(project: &Project, newest: &Newest, now: DateTime<Utc>, known: impl Fn(&AlertKey) -> Result<Option<Alert>>) -> Result<Vec<Step>> {
+fn aged(
+    project: &Project,
+    newest: &Newest,
+    there: Option<&There>,
+    now: DateTime<Utc>,
+    known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>,
+) -> Result<Vec<Step>> {
     let none = BTreeMap::new();
     let newest = newest.get(&project.name).unwrap_or(&none);
     let mut steps = Vec::new();
-    for database in databases_of(project, newest) {
+    for database in databases_of(project, newest, there) {
         let event = Event::Tick { last_good_full: newest.get(&database).copied(), max_age: project.max_backup_age };
         let key = AlertKey { project: project.name.clone(), database, selection: Selection::full() };
         let known = known(&key)?;
@@ -207,15 +221,18 @@ fn aged(project: &Project, newest: &Newest, now: DateTime<Utc>, known: impl Fn(&
     Ok(steps)
 }
 
-/// The databases whose age counts: those that the configuration names, else those that ever had a backup; where there is none yet, the
-/// project as a whole.
-fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>) -> BTreeSet<String> {
+/// The databases whose age counts: those that the configuration names, else those that the server was seen to have, else those that ever
+/// had a backup; where there is none yet, the project as a whole.
+fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>, there: Option<&There>) -> BTreeSet<String> {
     match (&project.databases, named_by(&project.connection.target)) {
-        (Databases::Named(names), _) => names.iter().cloned().collect(),
-        (Databases::FromConnection, Some(name)) => BTreeSet::from([name]),
-        _ if newest.is_empty() => BTreeSet::from([String::from(ANY_DATABASE)]),
-        _ => newest.keys().cloned().collect(),
+        (Databases::Named(names), _) => return names.iter().cloned().collect(),
+        (Databases::FromConnection, Some(name)) => return BTreeSet::from([name]),
+        _ => {}
     }
+    let known: Vec<&String> = there.map_or_else(|| newest.keys().collect(), |there| there.names.iter().collect());
+    let known = known.into_iter().filter(|name| there::database(project, there, name).is_none());
+    let known: BTreeSet<String> = known.cloned().collect();
+    if known.is_empty() { BTreeSet::from([String::from(ANY_DATABASE)]) } else { known }
 }
 
 /// Tells once that a changed retention waits for a person.
@@ -282,8 +299,13 @@ fn unrecorded_change(run: &Run, now: DateTime<Utc>) -> Option<Change> {
 }
 
 fn waiting(desk: &Desk<'_>, project: &Project, due: facts::Due, now: DateTime<Utc>) -> Waiting {
-    let own = &project.notify.to;
-    let to = if own.is_empty() { desk.settings.smtp.as_ref().map(|smtp| smtp.to.clone()).unwrap_or_default() } else { own.clone() };
+    addressed(desk, Some(project), due, now)
+}
+
+/// To the project's own people; to everybody's where it has none, or is no longer configured.
+fn addressed(desk: &Desk<'_>, project: Option<&Project>, due: facts::Due, now: DateTime<Utc>) -> Waiting {
+    let own = project.map(|project| project.notify.to.clone()).filter(|own| !own.is_empty());
+    let to = own.unwrap_or_else(|| desk.settings.smtp.as_ref().map(|smtp| smtp.to.clone()).unwrap_or_default());
     Waiting { to: to.into_iter().collect(), since: long_ago(now), thread: due.thread, begins: due.begins, letter: due.letter }
 }
 
