@@ -11,7 +11,7 @@ use crate::manifest;
 use crate::model::backup::{BackupRow, Manifest};
 use crate::model::dump::Selection;
 use crate::model::settings::Settings;
-use crate::ops::World;
+use crate::ops::{World, there};
 use crate::storage::Storage;
 
 use super::{Common, plan, world};
@@ -32,7 +32,10 @@ pub(super) fn backup(world: &World, settings: &Settings, name: &str) -> Result<B
         let usual = configured.map_or_else(Selection::full, |project| project.shape.selection());
         let zone = configured.map_or(settings.daemon.time_zone, |project| project.time_zone);
         let until = if moment == "latest" { None } else { Some(time(moment, zone)?) };
-        latest(world, usual, Some((project, database)), until)?
+        match database {
+            Some(_) => latest(world, usual, Some((project, database)), until)?,
+            None => of_project(world, settings, project, &usual, until)?,
+        }
     } else {
         one(world, name)?
     };
@@ -62,6 +65,28 @@ fn time(text: &str, zone: Tz) -> Result<DateTime<Utc>> {
     let begin = plan::time(&text.replacen('T', " ", 1), zone).or_else(|_| plan::time(text, zone))?;
     let is_date = text.len() == "2026-11-21".len();
     Ok(if is_date { begin + TimeDelta::days(1) - TimeDelta::microseconds(1) } else { begin })
+}
+
+/// The newest of a project: of the databases that it is configured to back up, where there is one. A backup of another (of a target that was
+/// about to be overwritten, of a database that is gone) isn't what its name stands for.
+fn of_project(
+    world: &World,
+    settings: &Settings,
+    project: &str,
+    selection: &Selection,
+    until: Option<DateTime<Utc>>,
+) -> Result<Option<BackupRow>> {
+    let mut rows = world.catalog.read(|reader| reader.project_backups(project))?;
+    rows.retain(|row| row.selection == *selection && row.damaged.is_none() && until.is_none_or(|until| row.started_at <= until));
+    Ok(own_databases(world, settings, project, rows)?.into_iter().next())
+}
+
+/// Those of the databases that the project is configured to back up; all of them where that leaves none.
+pub(super) fn own_databases(world: &World, settings: &Settings, project: &str, rows: Vec<BackupRow>) -> Result<Vec<BackupRow>> {
+    let Some(configured) = settings.project(project) else { return Ok(rows) };
+    let there = world.catalog.read(|reader| there::recall(reader, project))?;
+    let is_own = |row: &BackupRow| there::database(configured, there.as_ref(), &row.database).is_none();
+    Ok(if rows.iter().any(is_own) { rows.into_iter().filter(is_own).collect() } else { rows })
 }
 
 fn latest(

@@ -163,7 +163,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 
 fn order(world: &World, settings: &Settings, args: &Args) -> Result<Order> {
     let backup = pick::backup(world, settings, &args.backup)?;
-    one_database(world, &backup, &args.backup)?;
+    one_database(world, settings, &backup, &args.backup)?;
     let project = settings.project(&backup.project).cloned().map(Arc::new);
     let to = to(args, &backup)?;
     let occupied = match (args.replace, args.in_place) {
@@ -185,12 +185,13 @@ fn order(world: &World, settings: &Settings, args: &Args) -> Result<Order> {
 }
 
 /// A name like `shop@latest` must not mean whichever of several databases happened to be dumped last.
-fn one_database(world: &World, backup: &BackupRow, name: &str) -> Result<()> {
+fn one_database(world: &World, settings: &Settings, backup: &BackupRow, name: &str) -> Result<()> {
     let names_all = name == "latest" || name.rsplit_once('@').is_some_and(|(place, _)| place == backup.project);
     if !names_all {
         return Ok(());
     }
     let all = world.catalog.read(|reader| reader.project_backups(&backup.project))?;
+    let all = pick::own_databases(world, settings, &backup.project, all)?;
     let databases: BTreeSet<&str> = all.iter().filter(|row| row.selection == backup.selection).map(|row| row.database.as_str()).collect();
     if databases.len() < 2 {
         return Ok(());
