@@ -118,6 +118,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 fn mail(world: &World, desk: &Desk<'_>, settings: &Settings) -> Result<()> {
     notice::tell(world, desk)?;
     notice::closed(world, desk)?;
+    notice::lost(world, desk)?;
     notice::damages(world, desk)?;
     let done = deliver::deliver(world)?;
     if done.deferred > 0 {

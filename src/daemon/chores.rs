@@ -109,6 +109,7 @@ impl Chores {
             process::memory::give_back();
             complain("stale projects can't be looked for", notice::stale(world, desk).map(|_| ()));
             complain("closed alerts can't be looked for", notice::closed(world, desk).map(|_| ()));
+            complain("lost backups can't be told of", notice::lost(world, desk).map(|_| ()));
             complain("damaged backups can't be looked for", notice::damages(world, desk).map(|_| ()));
         }
         if settings.daemon.weekly_summary.is_some() && free(&mut self.summing) {

@@ -18,6 +18,7 @@ mod damaged;
 mod doubt;
 mod drill;
 mod failing;
+mod lost;
 mod many;
 mod notes;
 mod overrun;
@@ -28,6 +29,7 @@ pub use closed::{Closed, Ended, Kept};
 pub use damaged::{Damaged, Ill, Mended};
 pub use doubt::{NormalAgain, Suspicious};
 pub use drill::{DrillFailed, DrillWorks};
+pub use lost::{Lost, Missing};
 pub use notes::{HeldPrune, Rebuilt};
 pub use overrun::{OnTime, Overrun};
 pub use summary::{ProjectWeek, Weekly};
@@ -63,6 +65,8 @@ pub enum Letter {
     Damaged(Damaged),
     /// It is good again.
     Mended(Mended),
+    /// Stored backups are gone, and not by pgdumpd.
+    Lost(Lost),
     /// A restore for trial failed.
     DrillFailed(DrillFailed),
     /// It works again.
@@ -286,6 +290,7 @@ impl Letter {
             Self::Rebuilt(facts) => facts.body(redactor),
             Self::Damaged(facts) => facts.body(redactor),
             Self::Mended(facts) => facts.body(redactor),
+            Self::Lost(facts) => facts.body(),
             Self::DrillFailed(facts) => facts.body(redactor),
             Self::DrillWorks(facts) => facts.body(redactor),
         }
@@ -309,6 +314,7 @@ impl Letter {
             Self::Rebuilt(_) => "rebuilt-catalog",
             Self::Damaged(_) => "damaged",
             Self::Mended(_) => "mended",
+            Self::Lost(_) => "lost",
             Self::DrillFailed(_) => "drill-failed",
             Self::DrillWorks(_) => "drill-works",
         }
@@ -329,6 +335,7 @@ impl Letter {
             Self::HeldPrune(facts) => vec![facts.about.project.clone()],
             Self::Damaged(facts) => vec![facts.about.project.clone()],
             Self::Mended(facts) => vec![facts.about.project.clone()],
+            Self::Lost(facts) => vec![facts.about.project.clone()],
             Self::DrillFailed(facts) => vec![facts.about.project.clone()],
             Self::DrillWorks(facts) => vec![facts.about.project.clone()],
             Self::Grouped(letters) => many::projects(letters),
@@ -353,6 +360,7 @@ impl Letter {
             Self::Rebuilt(facts) => facts.headline(),
             Self::Damaged(facts) => facts.headline(redactor),
             Self::Mended(facts) => facts.headline(),
+            Self::Lost(facts) => facts.headline(),
             Self::DrillFailed(facts) => facts.headline(redactor),
             Self::DrillWorks(facts) => facts.headline(),
         }

@@ -24,6 +24,7 @@ pub mod artifact;
 pub mod compare;
 pub mod entries;
 pub mod held;
+pub mod lost;
 pub mod mount;
 pub mod seen;
 pub mod space;

@@ -26,5 +26,7 @@ mod forms;
 mod names;
 mod network;
 mod server;
+mod standby;
 mod stuck;
 mod undo;
+mod vanished;

@@ -7,6 +7,7 @@ mod closed;
 mod doubt;
 mod drills;
 mod facts;
+mod lost;
 mod overrun;
 mod proofs;
 mod weekly;
@@ -38,6 +39,7 @@ use super::there::{self, There};
 
 pub use closed::closed;
 pub use drills::drilled;
+pub use lost::lost;
 pub use overrun::overruns;
 pub use proofs::{damages, looked};
 pub use weekly::weekly;
