@@ -13,23 +13,7 @@ import time
 
 import report
 
-PSQL = r"""#!/bin/sh
-case " $* " in *' --version '*) echo 'psql (PostgreSQL) 15.18'; exit;; esac
-answer=
-while IFS= read -r line; do
-  case $line in
-    '\echo '*' :ERROR :SQLSTATE') mark=${line#* }; printf '%s\n%s false 00000\n' "$answer" "${mark%% *}"; answer= ;;
-    '\echo :LAST_ERROR_MESSAGE') echo ;;
-    '\echo '*' end') echo "${line#* }" ;;
-    *server_version_num*) answer='{"host":"127.0.0.1","port":"5432","database":"d","role":"postgres","version":"15.18","version_num":150018,"standby":false,"superuser":true,"settings":1}' ;;
-    *pg_control_system*) answer='"7"' ;;
-    *row_security_active*) answer='[]' ;;
-    *'greatest(0'*) answer=100 ;;
-    *pg_database_size*) answer=8000000 ;;
-    *datdba*) answer='{"owner":"postgres","encoding":"UTF8","collate":"C","ctype":"C","icu_locale":null,"locale_provider":null}' ;;
-  esac
-done
-"""
+PSQL = (pathlib.Path(__file__).parent.parent / "tests/support/psql-stand-in").read_text()
 
 PG_DUMP = """#!/bin/sh
 case " $* " in *' --version '*) echo 'pg_dump (PostgreSQL) 15.18'; exit;; esac

@@ -1,6 +1,6 @@
 //! The tap against archives that real `pg_dump`s made of a real server: counted exactly, whole only when whole, and never upset.
 //!
-//! `PGDUMPD_TEST_CLIENTS` may name further folders with clients (`:` between them), to be tried besides PostgreSQL 15's.
+//! `PGDUMPD_TEST_CLIENTS` may name further folders with clients (`:` between them), to be tried besides the usual ones.
 
 #![cfg(test)]
 
@@ -16,7 +16,8 @@ use pgdumpd::postgres::archive::{Observed, Tap, toc, unpack};
 use pgdumpd::stream::{Gauge, Observe, decompress, pump};
 use proptest::prelude::*;
 
-const BIN: &str = "/usr/lib/postgresql/15/bin";
+#[path = "support/pg.rs"]
+mod pg;
 
 const SMALL: &str = r#"
 create table plain(id int primary key, body text);
@@ -68,20 +69,24 @@ fn command(program: &str, args: &[&str]) -> Output {
     output
 }
 
+fn program(name: &str) -> String {
+    pg::bin().join(name).display().to_string()
+}
+
 impl Cluster {
     fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("tap").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
         let cluster = Self { folder };
         let (data, sockets) = (cluster.path("data"), cluster.path(""));
-        command(&format!("{BIN}/initdb"), &["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"]);
+        command(&program("initdb"), &["-D", &data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"]);
         let options = format!("-k {sockets} -c listen_addresses= -c fsync=off");
-        command(&format!("{BIN}/pg_ctl"), &["-w", "-D", &data, "-l", &cluster.path("log"), "-o", &options, "start"]);
+        command(&program("pg_ctl"), &["-w", "-D", &data, "-l", &cluster.path("log"), "-o", &options, "start"]);
         for (name, script) in [("small", SMALL), ("large", LARGE)] {
-            command(&format!("{BIN}/psql"), &["-h", &sockets, "-U", "postgres", "-qXc", &format!("create database {name}"), "postgres"]);
+            command(&program("psql"), &["-h", &sockets, "-U", "postgres", "-qXc", &format!("create database {name}"), "postgres"]);
             let file = cluster.path(name);
             std::fs::write(&file, script).unwrap();
-            command(&format!("{BIN}/psql"), &["-h", &sockets, "-U", "postgres", "-qX", "-v", "ON_ERROR_STOP=1", "-f", &file, name]);
+            command(&program("psql"), &["-h", &sockets, "-U", "postgres", "-qX", "-v", "ON_ERROR_STOP=1", "-f", &file, name]);
         }
         cluster
     }
@@ -99,7 +104,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        command(&format!("{BIN}/pg_ctl"), &["-D", &self.path("data"), "-m", "immediate", "stop"]);
+        command(&program("pg_ctl"), &["-D", &self.path("data"), "-m", "immediate", "stop"]);
     }
 }
 
@@ -122,26 +127,27 @@ struct Archives {
 
 static ARCHIVES: LazyLock<Archives> = LazyLock::new(|| {
     let cluster = Cluster::start();
+    let bin = pg::bin().display().to_string();
     let further = std::env::var("PGDUMPD_TEST_CLIENTS").unwrap_or_default();
-    let clients: Vec<&str> = [BIN].into_iter().chain(further.split(':').filter(|folder| Path::new(folder).is_dir())).collect();
+    let clients: Vec<&str> = [bin.as_str()].into_iter().chain(further.split(':').filter(|folder| Path::new(folder).is_dir())).collect();
     let each = |program: &str, args: &[&str]| -> Vec<(String, Vec<u8>)> {
         clients.iter().map(|bin| ((*bin).to_owned(), cluster.dump(bin, program, args))).collect()
     };
     let folder = cluster.path("folder");
-    cluster.dump(BIN, "pg_dump", &["-Fd", "-Z0", "-f", &folder, "small"]);
+    cluster.dump(&bin, "pg_dump", &["-Fd", "-Z0", "-f", &folder, "small"]);
     let file = cluster.path("file");
-    cluster.dump(BIN, "pg_dump", &["-Fc", "-Z0", "-f", &file, "small"]);
+    cluster.dump(&bin, "pg_dump", &["-Fc", "-Z0", "-f", &file, "small"]);
     Archives {
         custom: each("pg_dump", &["-Fc", "-Z0", "small"]),
         native: each("pg_dump", &["-Fc", "small"]),
         tar: each("pg_dump", &["-Ft", "small"]),
         plain: each("pg_dump", &["small"]),
         globals: each("pg_dumpall", &["--globals-only"]),
-        inserts: cluster.dump(BIN, "pg_dump", &["-Fc", "-Z0", "--inserts", "small"]),
-        plain_inserts: cluster.dump(BIN, "pg_dump", &["--inserts", "small"]),
-        schema: cluster.dump(BIN, "pg_dump", &["-Fc", "-Z0", "--schema-only", "small"]),
+        inserts: cluster.dump(&bin, "pg_dump", &["-Fc", "-Z0", "--inserts", "small"]),
+        plain_inserts: cluster.dump(&bin, "pg_dump", &["--inserts", "small"]),
+        schema: cluster.dump(&bin, "pg_dump", &["-Fc", "-Z0", "--schema-only", "small"]),
         directory: command("tar", &["-C", &folder, "-cf", "-", "."]).stdout,
-        large: cluster.dump(BIN, "pg_dump", &["-Fc", "-Z0", "large"]),
+        large: cluster.dump(&bin, "pg_dump", &["-Fc", "-Z0", "large"]),
         file: std::fs::read(file).unwrap(),
     }
 });

@@ -3,6 +3,10 @@
 
 #[path = "support/cluster.rs"]
 mod cluster;
+#[path = "support/namespace.rs"]
+mod namespace;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "postgres/support.rs"]
 mod support;
 

@@ -119,6 +119,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 /// What happened becomes mail, which is sent now: there may be no daemon to do it.
 fn mail(world: &World, desk: &Desk<'_>, settings: &Settings) -> Result<()> {
     notice::tell(world, desk)?;
+    notice::closed(world, desk)?;
+    notice::lost(world, desk)?;
     notice::damages(world, desk)?;
     let done = deliver::deliver(world)?;
     if done.deferred > 0 {

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::model::backup::{BackupRow, ProofLevel};
 use crate::model::dump::Content;
 use crate::model::settings::Settings;
-use crate::ops::World;
+use crate::ops::{World, there};
 use crate::units::show_size;
 
 use super::exit::Exit;
@@ -62,8 +62,13 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let zone = settings.daemon.time_zone;
     let started = format!("STARTED ({})", zone.name());
     let mut table = out::table(&["ID", "PROJECT", "DATABASE", "SELECTION", &started, "SIZE", "ROWS", "PROOF", "NOTE"]);
+    let there = world.catalog.read(|reader| there::recall_all(reader, &settings))?;
     for row in &rows {
-        table.add_row(cells(row, zone, &settings));
+        let project = settings.project(&row.project);
+        // Roles and tablespaces are nobody's database.
+        let of_database = row.content != Content::Globals;
+        let gone = |project| of_database && there::database(project, there.get(&row.project), &row.database).is_some();
+        table.add_row(cells(row, zone, project.is_none_or(gone)));
     }
     out::show(&table);
     if rows.len() == args.limit as usize {
@@ -79,7 +84,7 @@ fn known(world: &World, settings: &Settings, name: &str) -> Result<()> {
     if stored { Ok(()) } else { world::project(settings, name).map(drop) }
 }
 
-fn cells(row: &BackupRow, zone: Tz, settings: &Settings) -> Vec<String> {
+fn cells(row: &BackupRow, zone: Tz, orphaned: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if row.pinned {
         notes.push("pinned");
@@ -90,7 +95,7 @@ fn cells(row: &BackupRow, zone: Tz, settings: &Settings) -> Vec<String> {
     if row.suspicious.is_some() {
         notes.push("suspicious");
     }
-    if settings.project(&row.project).is_none() {
+    if orphaned {
         notes.push("orphaned");
     }
     let mut proof = serde_json::to_value(row.proof).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default();

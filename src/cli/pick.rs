@@ -12,7 +12,7 @@ use crate::manifest;
 use crate::model::backup::{BackupRow, Manifest};
 use crate::model::dump::Selection;
 use crate::model::settings::Settings;
-use crate::ops::{World, targets};
+use crate::ops::{World, there};
 use crate::storage::Storage;
 
 use super::{Common, out, plan, world};
@@ -72,6 +72,17 @@ impl<'a> Newest<'a> {
         world.catalog.read(|reader| reader.backups(&self.filter(), Sort::Date, Page::all()))
     }
 
+    /// The same, of the databases alone that the project still backs up, where there are such backups: one of a target that was about to be
+    /// overwritten, or of a database that is gone, isn't what the project's name stands for.
+    fn of_project(&self, world: &World, settings: &Settings, project: &str) -> Result<Vec<BackupRow>> {
+        let mut rows = self.all(world)?;
+        let there = world.catalog.read(|reader| there::recall(reader, project))?;
+        let covered: BTreeSet<String> =
+            there::covered(settings.project(project), there.as_ref(), &rows).into_iter().map(str::to_owned).collect();
+        rows.retain(|row| covered.contains(&row.database));
+        Ok(rows)
+    }
+
     /// Why there is none, where more can be said than that: all are later, or they are of other databases.
     fn none(&self, world: &World, name: &str) -> Result<Option<Failure>> {
         let Some(project) = self.project else { return Ok(None) };
@@ -105,7 +116,11 @@ pub(super) fn backup(world: &World, settings: &Settings, name: &str) -> Result<B
         )
     };
     let Some(newest) = Newest::parse(settings, name)? else { return one(world, name)?.ok_or_else(unknown) };
-    match world.catalog.read(|reader| reader.latest_backup(&newest.filter()))? {
+    let found = match (newest.project, newest.database) {
+        (Some(project), None) => newest.of_project(world, settings, project)?.into_iter().next(),
+        _ => world.catalog.read(|reader| reader.latest_backup(&newest.filter()))?,
+    };
+    match found {
         Some(row) => Ok(row),
         None => Err(newest.none(world, name)?.unwrap_or_else(unknown)),
     }
@@ -118,19 +133,14 @@ pub(super) fn of_one_database(world: &World, settings: &Settings, name: &str) ->
     let Some(newest) = Newest::parse(settings, name)?.filter(|newest| newest.database.is_none()) else { return Ok(found) };
     let project = found.project.clone();
     let newest = Newest { project: Some(&project), ..newest };
-    let rows = newest.all(world)?;
-    let covered = targets::covered(settings.project(&project), &rows);
-    let mut first = rows.iter().filter(|row| covered.contains(row.database.as_str()));
-    match (first.next(), covered.len()) {
-        (Some(row), 1) => Ok(row.clone()),
-        (None, _) => Ok(found),
-        (Some(_), number) => {
-            let typed: Vec<String> =
-                covered.iter().map(|database| out::shell(&format!("{project}/{database}@{}", newest.moment))).collect();
-            Err(Failure::new(Cause::Configuration, format!("{name:?} could be a backup of any of {number} databases"))
-                .hint(format!("say which: {}", typed.join(", "))))
-        }
+    let rows = newest.of_project(world, settings, &project)?;
+    let databases: BTreeSet<&str> = rows.iter().map(|row| row.database.as_str()).collect();
+    if databases.len() < 2 {
+        return Ok(rows.into_iter().next().unwrap_or(found));
     }
+    let typed: Vec<String> = databases.iter().map(|database| out::shell(&format!("{project}/{database}@{}", newest.moment))).collect();
+    Err(Failure::new(Cause::Configuration, format!("{name:?} could be a backup of any of {} databases", databases.len()))
+        .hint(format!("say which: {}", typed.join(", "))))
 }
 
 /// The storage and the manifest of the backup that is meant.

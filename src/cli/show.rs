@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::error::{Cause, Result};
 use crate::model::backup::{BackupRow, Manifest, ProofLevel, RunId};
-use crate::model::dump::Content;
+use crate::model::dump::{Content, restore_command};
 use crate::model::run::{Run, RunStatus};
 use crate::model::settings::Settings;
 use crate::ops::World;
@@ -124,7 +124,11 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
         let to = out::shell(&format!("{}_restored", manifest.database_name));
         out::say(format!("restore    pgdumpd restore {} --to {to}", manifest.backup_id));
     }
-    out::say(format!("by hand    {}", manifest.restore_command));
+    let by_hand = root.filter(|root| root.starts_with('/')).map_or_else(
+        || manifest.restore_command.clone(),
+        |root| restore_command(&told::file(Some(&root), &row.project, &row.file), manifest.content),
+    );
+    out::say(format!("by hand    {by_hand}"));
 }
 
 fn holds(manifest: &Manifest) -> String {

@@ -101,7 +101,7 @@ fn print(standing: &Standing, now: DateTime<Utc>, zone: Tz) {
         out::say("");
     }
     if !standing.orphaned.is_empty() {
-        out::say(format!("orphaned (backups of projects that are no longer configured): {}", standing.orphaned.join(", ")));
+        out::say(format!("orphaned (backups of what is no longer configured, or no longer there): {}", standing.orphaned.join(", ")));
     }
     if standing.mail.queued > 0 {
         let why = standing.mail.error.as_ref().map(|why| format!("; the last try failed: {why}")).unwrap_or_default();

@@ -108,6 +108,8 @@ impl Chores {
         if due(&mut self.stale, STALE_EVERY, now) {
             process::memory::give_back();
             complain("stale projects can't be looked for", notice::stale(world, desk).map(|_| ()));
+            complain("closed alerts can't be looked for", notice::closed(world, desk).map(|_| ()));
+            complain("lost backups can't be told of", notice::lost(world, desk).map(|_| ()));
             complain("damaged backups can't be looked for", notice::damages(world, desk).map(|_| ()));
         }
         if settings.daemon.weekly_summary.is_some() && free(&mut self.summing) {
@@ -143,6 +145,11 @@ impl Chores {
             waiting_since: queue.since(),
         };
         complain("the heartbeat can't be written", world.catalog.write(|writer| writer.beat(&heartbeat)));
+    }
+
+    /// The configuration changed: what it leaves behind is told at the next ring, not a minute later.
+    pub(super) fn look_again(&mut self) {
+        self.stale -= STALE_EVERY;
     }
 
     /// The wall clock jumped: a wrong one must have been there for a while before the diary is trimmed by it.

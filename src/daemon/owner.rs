@@ -60,7 +60,7 @@ pub(super) struct Owner {
     /// By schedule.
     pub(super) running: HashMap<(String, String), Running>,
     pub(super) jobs: JoinSet<(Order, Report)>,
-    chores: Chores,
+    pub(super) chores: Chores,
     pub(super) rounds: Rounds,
     pub(super) places: Places,
     /// The one place of drills.

@@ -50,6 +50,7 @@ fn adopt(owner: &mut Owner, settings: Settings) {
             owner.places.resize(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server);
             owner.settings = Arc::new(settings);
             remember(&owner.world, "");
+            owner.chores.look_again();
             owner.announce();
         }
         Err(failure) => tracing::error!("the configuration was not changed: {failure}"),

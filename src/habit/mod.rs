@@ -89,18 +89,21 @@ pub struct Habit {
 }
 
 impl Habit {
-    /// Picks them from earlier backups, newest first. What was accepted begins a new habit: nothing before it counts any more.
+    /// Picks them from earlier backups, newest first. What was accepted begins a new habit: nothing before it counts any more, nor what was
+    /// accepted earlier and is unlike it.
     #[must_use]
-    pub fn of(past: &[Past]) -> Self {
+    pub fn of(rule: &Rule, content: Content, past: &[Past]) -> Self {
         let mut habit = Self::default();
-        let mut accepted = false;
+        let mut accepted: Option<Figures> = None;
         for (place, one) in past.iter().enumerate() {
             match one.standing {
                 Standing::Suspicious if habit.members.is_empty() => habit.doubted.push(place),
                 Standing::Suspicious => {}
-                Standing::Normal if accepted => break,
-                Standing::Normal | Standing::Accepted => {
-                    accepted |= one.standing == Standing::Accepted;
+                Standing::Normal if accepted.is_some() => break,
+                Standing::Normal => habit.members.push(place),
+                Standing::Accepted if accepted.is_some_and(|newest| !are_like(rule, content, newest, one.figures)) => break,
+                Standing::Accepted => {
+                    accepted = accepted.or(Some(one.figures));
                     habit.members.push(place);
                 }
             }
@@ -108,7 +111,7 @@ impl Habit {
                 break;
             }
         }
-        habit.is_known = accepted || habit.members.len() >= LEAST;
+        habit.is_known = accepted.is_some() || habit.members.len() >= LEAST;
         habit
     }
 
@@ -163,8 +166,12 @@ impl Fall {
 /// that another of them would make.
 #[must_use]
 pub fn alike(rule: &Rule, content: Content, past: &[Past], habit: &Habit, new: Figures) -> usize {
-    let like = |one: Figures, other: Figures| fall(rule, content, one, other).is_none() && fall(rule, content, other, one).is_none();
-    habit.doubted.iter().take_while(|place| like(past[**place].figures, new)).count()
+    habit.doubted.iter().take_while(|place| are_like(rule, content, past[**place].figures, new)).count()
+}
+
+/// Whether neither falls out of a habit that the other would make.
+fn are_like(rule: &Rule, content: Content, one: Figures, other: Figures) -> bool {
+    fall(rule, content, one, other).is_none() && fall(rule, content, other, one).is_none()
 }
 
 /// Whether the new one and so many alike before it are the new habit.

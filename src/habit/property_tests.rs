@@ -15,7 +15,7 @@ fn history(least: u64) -> impl Strategy<Value = Vec<Past>> {
 }
 
 fn is_suspicious(past: &[Past], new: Figures) -> bool {
-    let habit = Habit::of(past);
+    let habit = Habit::of(&RULE, Content::Full, past);
     habit.is_known && !fall(&RULE, Content::Full, habit.figures(past), new).is_none()
 }
 
@@ -48,7 +48,7 @@ proptest! {
     fn a_row_of_alike_ones_ends_by_itself(past in history(10_000), rows in 0..1_000_u64) {
         let mut past = past;
         for turn in 0.. {
-            let habit = Habit::of(&past);
+            let habit = Habit::of(&RULE, Content::Full, &past);
             let new = figures(rows);
             let suspicious = is_suspicious(&past, new);
             if !suspicious {

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 
 use crate::catalog::SlotKey;
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::{RunId, Trigger};
+use crate::model::backup::Trigger;
 use crate::model::dump::{Content, DumpShape};
 use crate::model::project::{Databases, Project, Schedule};
 use crate::model::run::{Run, RunStatus, SlotOutcome};
@@ -104,15 +104,8 @@ fn never_begun(world: &World, project: &Project, plan: &Schedule, slot: &SlotKey
     let shape = if database == GLOBALS { DumpShape { content: Content::Globals, ..DumpShape::default() } } else { plan.shape.clone() };
     let now = world.clock.now();
     Run {
-        id: RunId::random(),
-        project: project.name.clone(),
-        database: database.to_owned(),
-        content: shape.content,
-        selection: shape.selection(),
-        trigger: Trigger::Scheduled,
         schedule: Some(plan.name.clone()),
         slot: Some(slot.due_at),
-        started_at: now,
         finished_at: Some(now),
         status: RunStatus::Failed,
         attempts: 0,
@@ -120,7 +113,6 @@ fn never_begun(world: &World, project: &Project, plan: &Schedule, slot: &SlotKey
             Failure::new(Cause::Interrupted, "pgdumpd ended before it was this database's turn")
                 .hint("the next slot runs as usual; to have a backup sooner, run it by hand"),
         ),
-        size: None,
-        rows: None,
+        ..Run::begin(&project.name, database, &shape, Trigger::Scheduled, now)
     }
 }

@@ -11,7 +11,7 @@ use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::habit::Suspension;
 use crate::lock::{ProjectLock, Refused};
-use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
+use crate::model::backup::{BackupRow, Manifest, Trigger};
 use crate::model::dump::{Content, DumpShape, Format};
 use crate::model::project::{Databases, Project};
 use crate::model::run::{ANY_DATABASE, Run, RunStatus, SlotOutcome};
@@ -19,7 +19,7 @@ use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::verify::{Looked, Verdict};
-use crate::ops::{World, mount, repair, targets};
+use crate::ops::{World, mount, repair, targets, there};
 use crate::postgres::connection::{Access, named_by};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
@@ -206,23 +206,8 @@ fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Rep
 }
 
 fn new_run(world: &World, order: &Order, shape: &DumpShape, database: &str) -> Run {
-    Run {
-        id: RunId::random(),
-        project: order.project.name.clone(),
-        database: database.to_owned(),
-        content: shape.content,
-        selection: shape.selection(),
-        trigger: order.trigger,
-        schedule: order.schedule.clone(),
-        slot: order.slot,
-        started_at: world.clock.now(),
-        finished_at: None,
-        status: RunStatus::Running,
-        attempts: 1,
-        failure: None,
-        size: None,
-        rows: None,
-    }
+    let run = Run::begin(&order.project.name, database, shape, order.trigger, world.clock.now());
+    Run { schedule: order.schedule.clone(), slot: order.slot, ..run }
 }
 
 /// Ends a run in the catalog; what the catalog couldn't take is given back.
@@ -314,7 +299,7 @@ impl Job<'_> {
         self.retrying(|_| {
             let mut session =
                 Session::open(self.clients.newest(), self.access, first.as_deref(), "pgdumpd", &project.limits, self.setting.cancel)?;
-            targets::databases(project, &mut session)
+            targets::databases(project, &mut session, |names| there::remember(self.world, &project.name, names))
         })
     }
 

@@ -216,10 +216,15 @@ impl fmt::Display for Selection {
     }
 }
 
-/// The line that restores an artifact with standard tools alone, typed in its folder, into a new and empty database; told by its name.
+/// The line that restores an artifact with standard tools alone into a new and empty database, told by its name: typed in its folder, or
+/// anywhere where `file` is a path.
 #[must_use]
 pub fn restore_command(file: &str, content: Content) -> String {
-    let quoted = if file.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c)) { file.to_owned() } else { format!("'{file}'") };
+    let quoted = if file.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c)) {
+        file.to_owned()
+    } else {
+        format!("'{}'", file.replace('\'', "'\\''"))
+    };
     let (stem, reader) = match file.rsplit_once('.') {
         Some((stem, "zst")) => (stem, Some("zstd -dc")),
         Some((stem, "gz")) => (stem, Some("gzip -dc")),
@@ -279,6 +284,7 @@ mod tests {
         assert_eq!(full("a.dump"), "pg_restore -d NEW_DATABASE a.dump");
         assert_eq!(full("a.sql.gz"), "gzip -dc a.sql.gz | psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE");
         assert_eq!(full("a%20b.tar"), "pg_restore -d NEW_DATABASE 'a%20b.tar'");
+        assert_eq!(full("/it's/a.dump"), r"pg_restore -d NEW_DATABASE '/it'\''s/a.dump'");
         assert_eq!(
             full("a.dir.tar.zst"),
             "mkdir NEW_FOLDER && zstd -dc a.dir.tar.zst | tar -x -C NEW_FOLDER && pg_restore -j 4 -d NEW_DATABASE NEW_FOLDER"

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::backup::{RunId, Trigger};
-use super::dump::{Content, Selection};
+use super::dump::{Content, DumpShape, Selection};
 use crate::error::Failure;
 
 /// The database name of a failure that struck before the databases were known.
@@ -59,6 +59,30 @@ pub struct Run {
     pub size: Option<u64>,
     /// Rows in its backup, where known.
     pub rows: Option<u64>,
+}
+
+impl Run {
+    /// A run that begins now, under an id of its own; that of no schedule.
+    #[must_use]
+    pub fn begin(project: &str, database: &str, shape: &DumpShape, trigger: Trigger, now: DateTime<Utc>) -> Self {
+        Self {
+            id: RunId::random(),
+            project: project.to_owned(),
+            database: database.to_owned(),
+            content: shape.content,
+            selection: shape.selection(),
+            trigger,
+            schedule: None,
+            slot: None,
+            started_at: now,
+            finished_at: None,
+            status: RunStatus::Running,
+            attempts: 1,
+            failure: None,
+            size: None,
+            rows: None,
+        }
+    }
 }
 
 /// What became of a due slot. Every due slot has exactly one.

@@ -74,7 +74,7 @@ fn is_due(since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
 
 fn joins(letter: &Letter) -> bool {
     let about_backups = matches!(letter, Letter::Failing(_) | Letter::Stale(_) | Letter::Recovered(_) | Letter::Suspicious(_));
-    about_backups || matches!(letter, Letter::NormalAgain(_) | Letter::Overrun(_) | Letter::OnTime(_))
+    about_backups || matches!(letter, Letter::NormalAgain(_) | Letter::Overrun(_) | Letter::OnTime(_) | Letter::Closed(_))
 }
 
 fn alone(waiting: Waiting) -> Ready {

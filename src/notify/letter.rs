@@ -13,19 +13,23 @@ use super::{Message, single_line};
 use crate::error::Failure;
 use crate::model::backup::ProofLevel;
 
+mod closed;
 mod damaged;
 mod doubt;
 mod drill;
 mod failing;
+mod lost;
 mod many;
 mod notes;
 mod overrun;
 mod page;
 mod summary;
 
+pub use closed::{Closed, Ended, Kept};
 pub use damaged::{Damaged, Ill, Mended};
 pub use doubt::{NormalAgain, Suspicious};
 pub use drill::{DrillFailed, DrillWorks};
+pub use lost::{Lost, Missing};
 pub use notes::{HeldPrune, Rebuilt};
 pub use overrun::{OnTime, Overrun};
 pub use summary::{ProjectWeek, Weekly};
@@ -47,6 +51,8 @@ pub enum Letter {
     Suspicious(Suspicious),
     /// The newest no longer does.
     NormalAgain(NormalAgain),
+    /// What nobody backs up any more, and the alerts that end with that.
+    Closed(Closed),
     /// Several of these at once; see [`super::group`].
     Grouped(Vec<Letter>),
     /// How the week went.
@@ -59,6 +65,8 @@ pub enum Letter {
     Damaged(Damaged),
     /// It is good again.
     Mended(Mended),
+    /// Stored backups are gone, and not by pgdumpd.
+    Lost(Lost),
     /// A restore for trial failed.
     DrillFailed(DrillFailed),
     /// It works again.
@@ -80,6 +88,8 @@ pub struct About {
     pub machine: String,
     /// Storage name and place: `main, /var/backups/pgdumpd`.
     pub storage: String,
+    /// The storage's root, where it is a folder of this machine.
+    pub root: Option<String>,
     /// `/etc/other.toml` where the configuration is not at its usual place, for the lines to type.
     pub config: Option<String>,
 }
@@ -273,12 +283,14 @@ impl Letter {
             Self::OnTime(facts) => facts.body(),
             Self::Suspicious(facts) => facts.body(redactor),
             Self::NormalAgain(facts) => facts.body(redactor),
+            Self::Closed(facts) => facts.body(redactor),
             Self::Grouped(letters) => many::body(letters, redactor),
             Self::Weekly(facts) => facts.body(redactor),
             Self::HeldPrune(facts) => facts.body(),
             Self::Rebuilt(facts) => facts.body(redactor),
             Self::Damaged(facts) => facts.body(redactor),
             Self::Mended(facts) => facts.body(redactor),
+            Self::Lost(facts) => facts.body(),
             Self::DrillFailed(facts) => facts.body(redactor),
             Self::DrillWorks(facts) => facts.body(redactor),
         }
@@ -295,12 +307,14 @@ impl Letter {
             Self::OnTime(_) => "on-time",
             Self::Suspicious(_) => "suspicious",
             Self::NormalAgain(_) => "normal-again",
+            Self::Closed(_) => "closed",
             Self::Grouped(_) => "grouped",
             Self::Weekly(_) => "weekly",
             Self::HeldPrune(_) => "held-prune",
             Self::Rebuilt(_) => "rebuilt-catalog",
             Self::Damaged(_) => "damaged",
             Self::Mended(_) => "mended",
+            Self::Lost(_) => "lost",
             Self::DrillFailed(_) => "drill-failed",
             Self::DrillWorks(_) => "drill-works",
         }
@@ -317,9 +331,11 @@ impl Letter {
             Self::OnTime(facts) => vec![facts.about.project.clone()],
             Self::Suspicious(facts) => vec![facts.about.project.clone()],
             Self::NormalAgain(facts) => vec![facts.about.project.clone()],
+            Self::Closed(facts) => vec![facts.about.project.clone()],
             Self::HeldPrune(facts) => vec![facts.about.project.clone()],
             Self::Damaged(facts) => vec![facts.about.project.clone()],
             Self::Mended(facts) => vec![facts.about.project.clone()],
+            Self::Lost(facts) => vec![facts.about.project.clone()],
             Self::DrillFailed(facts) => vec![facts.about.project.clone()],
             Self::DrillWorks(facts) => vec![facts.about.project.clone()],
             Self::Grouped(letters) => many::projects(letters),
@@ -337,12 +353,14 @@ impl Letter {
             Self::OnTime(facts) => facts.headline(),
             Self::Suspicious(facts) => facts.headline(redactor),
             Self::NormalAgain(facts) => facts.headline(),
+            Self::Closed(facts) => facts.headline(),
             Self::Grouped(letters) => many::subject(letters),
             Self::Weekly(facts) => facts.headline(),
             Self::HeldPrune(facts) => facts.headline(),
             Self::Rebuilt(facts) => facts.headline(),
             Self::Damaged(facts) => facts.headline(redactor),
             Self::Mended(facts) => facts.headline(),
+            Self::Lost(facts) => facts.headline(),
             Self::DrillFailed(facts) => facts.headline(redactor),
             Self::DrillWorks(facts) => facts.headline(),
         }

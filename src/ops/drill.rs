@@ -20,7 +20,7 @@ use crate::process::{self, Cancel, Exit};
 use crate::storage::Storage;
 
 use super::restore::Restored;
-use super::{World, artifact, targets};
+use super::{World, artifact, there};
 
 /// Longest time for one check; the server's own limit is a little shorter.
 const CHECK: Duration = Duration::from_secs(70);
@@ -60,9 +60,10 @@ pub struct Drilled {
 /// ones by chance.
 pub fn pick(world: &World, project: &Project, older: u32) -> Result<Vec<BackupRow>> {
     let selection = project.shape.selection();
-    let mut left = world.catalog.read(|reader| reader.project_backups(&project.name))?;
+    let (mut left, there) =
+        world.catalog.read(|reader| Ok((reader.project_backups(&project.name)?, there::recall(reader, &project.name)?)))?;
     left.retain(|row| row.selection == selection && row.damaged.is_none());
-    let covered: BTreeSet<String> = targets::covered(Some(project), &left).into_iter().map(str::to_owned).collect();
+    let covered: BTreeSet<String> = there::covered(Some(project), there.as_ref(), &left).into_iter().map(str::to_owned).collect();
     let mut picked: Vec<BackupRow> = Vec::new();
     left.retain(|row| {
         let newest = covered.contains(&row.database) && !picked.iter().any(|known| known.database == row.database);

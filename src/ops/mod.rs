@@ -27,11 +27,13 @@ pub mod dumpfile;
 pub mod entries;
 pub mod given;
 pub mod held;
+pub mod lost;
 pub mod mount;
 pub mod seen;
 pub mod space;
 pub mod standing;
 pub mod targets;
+pub mod there;
 
 pub mod arrive;
 pub mod backup;

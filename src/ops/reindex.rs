@@ -11,7 +11,7 @@ use crate::model::backup::{BackupRow, RunId};
 use crate::model::run::{SlotOutcome, SlotRow};
 use crate::storage::Storage;
 
-use super::{World, mount};
+use super::{World, lost, mount};
 
 /// Where a catalog keeps what tells it from one that took its place.
 const CATALOG: &str = "catalog-id";
@@ -64,7 +64,8 @@ fn read_storage(world: &World, storage: &dyn Storage, is_new: bool, seen: &mut R
         world.catalog.write(|writer| {
             // Lost and made anew since that look: what it held says nothing about this one.
             let same = writer.meta(CATALOG)? == catalog;
-            writer.merge_project(name, &project, if same { &before } else { &[] }, &rows)?;
+            let gone = writer.merge_project(name, &project, if same { &before } else { &[] }, &rows)?;
+            lost::note(writer, gone)?;
             rows.iter()
                 .filter(|_| is_new)
                 .filter_map(served)

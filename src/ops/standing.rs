@@ -1,20 +1,21 @@
 //! How each project stands: the one answer behind `status` and the health check.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::alert::{Alert, AlertKey, Status};
+use crate::alert::{Alert, Status};
 use crate::catalog::{BackupFilter, Heartbeat, Letter, LetterState, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter};
 use crate::error::Result;
 use crate::habit::{self, Suspension};
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
-use crate::model::project::{Databases, Project};
-use crate::model::run::{ANY_DATABASE, Run};
+use crate::model::project::Project;
+use crate::model::run::Run;
 use crate::model::settings::Settings;
 
+use super::there::{self, There};
 use super::{World, held};
 
 /// A heartbeat older than this many intervals means that nobody turns.
@@ -35,7 +36,8 @@ pub struct Standing {
     pub daemon: DaemonStanding,
     /// One per configured project, in the file's order.
     pub projects: Vec<ProjectStanding>,
-    /// Projects with backups that are no longer configured.
+    /// What has backups and is no longer backed up: projects that are no longer configured, and `PROJECT/DATABASE` where a database of
+    /// one isn't any more, or is gone from its server.
     pub orphaned: Vec<String>,
     /// What needs a person and belongs to no project: refused mail, a broken configuration file.
     pub problems: Vec<String>,
@@ -133,8 +135,7 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
         .extend(seen.lost_index.iter().map(|why| format!("the index of backups isn't complete yet, a storage could not be read: {why}")));
     problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
     let daemon = turning(settings, seen.heartbeat.as_ref(), now);
-    let configured: HashSet<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
-    let orphaned = seen.with_backups.iter().filter(|name| !configured.contains(name.as_str())).cloned().collect();
+    let orphaned = orphaned(&seen, settings);
     let healthy = problems.is_empty()
         && !matches!(daemon, DaemonStanding::Silent { .. })
         && projects.iter().all(|project| project.status == Status::Ok && project.suspended.is_empty() || !project.enabled);
@@ -169,6 +170,7 @@ struct Seen {
     /// Backups with an alert of their own that are still there.
     known: HashSet<RunId>,
     suspended: HashMap<String, Vec<Suspension>>,
+    there: BTreeMap<String, There>,
     mail: Waiting,
 }
 
@@ -212,8 +214,21 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         held,
         known,
         suspended: suspended(reader, settings)?,
+        there: there::recall_all(reader, settings)?,
         mail: waiting(reader)?,
     })
+}
+
+fn orphaned(seen: &Seen, settings: &Settings) -> Vec<String> {
+    let configured: HashMap<&str, &Project> = settings.projects.iter().map(|project| (project.name.as_str(), project.as_ref())).collect();
+    let projects = seen.with_backups.iter().filter(|name| !configured.contains_key(name.as_str())).cloned();
+    let is_gone = |row: &&BackupRow| {
+        let there = seen.there.get(&row.project);
+        configured.get(row.project.as_str()).is_some_and(|project| there::database(project, there, &row.database).is_some())
+    };
+    let mut databases: Vec<String> = seen.good.iter().filter(is_gone).map(|row| format!("{}/{}", row.project, row.database)).collect();
+    databases.sort();
+    projects.chain(databases).collect()
 }
 
 /// Why nothing of some projects is pruned.
@@ -303,19 +318,15 @@ fn turning(settings: &Settings, last: Option<&Heartbeat>, now: DateTime<Utc>) ->
 }
 
 fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
-    // The alert of a schedule or database that is no longer configured has nobody to end it.
-    let stands = |alert: &&Alert| match alert.key.of_schedule() {
-        Some(name) => project.plans().any(|plan| plan.name == name),
+    let there = seen.there.get(&project.name);
+    let stands = |alert: &&Alert| match alert.key.of_backup() {
+        Some(backup) => seen.known.contains(&backup),
         // What is suspicious says so by itself, as `suspended`.
-        None if alert.key.of_anomaly().is_some() => false,
-        None if alert.key.is_drill() => true,
-        None => alert.key.of_backup().map_or_else(|| is_covered(project, &alert.key), |backup| seen.known.contains(&backup)),
+        None => alert.key.of_anomaly().is_none() && there::subject(project, there, &alert.key).is_none(),
     };
     let alerts: Vec<Alert> = parts.alerts.into_iter().filter(stands).cloned().collect();
     let mut last_good: Vec<BackupRow> = parts.good.into_iter().cloned().collect();
-    if let Databases::Named(names) = &project.databases {
-        last_good.retain(|row| names.contains(&row.database));
-    }
+    last_good.retain(|row| there::database(project, there, &row.database).is_none());
     // The daemon's tick makes the alert; where nothing ticks, the backups' own age still tells.
     let limit = project.max_backup_age.and_then(|limit| TimeDelta::from_std(limit).ok());
     let too_old = limit.is_some_and(|limit| last_good.iter().any(|row| now - row.started_at > limit));
@@ -347,18 +358,4 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         enabled: project.enabled,
         recent: Vec::new(),
     }
-}
-
-/// Whether the project as configured now would still make what the alert is about; an alert of a database or selection that was taken out
-/// of the configuration could never end by itself.
-fn is_covered(project: &Project, key: &AlertKey) -> bool {
-    if key.selection == Selection::globals() {
-        return project.globals;
-    }
-    let selected = project.schedules.iter().map(|plan| &plan.shape).chain([&project.shape]).any(|shape| shape.selection() == key.selection);
-    let named = match &project.databases {
-        Databases::Named(names) => names.contains(&key.database) || key.database == ANY_DATABASE,
-        _ => true,
-    };
-    named && (selected || key.selection.is_full())
 }

@@ -67,6 +67,19 @@ impl Session {
         ))
     }
 
+    /// The unlogged tables whose rows were to be dumped: a standby has none of them, and its dump leaves them out without a word.
+    pub fn unlogged(&mut self, shape: &DumpShape) -> Result<Vec<String>> {
+        if matches!(shape.content, Content::Schema | Content::Globals) {
+            return Ok(Vec::new());
+        }
+        let chosen = self.chosen(shape)?;
+        self.ask(&format!(
+            "with chosen as ({chosen}), few as (select quote_ident(schema) || '.' || quote_ident(name) as name from chosen
+               join pg_class c using (oid) where chosen.relkind = 'r' and rows and c.relpersistence = 'u' order by 1 limit {MOST})
+             select coalesce(json_agg(name order by name), '[]') from few"
+        ))
+    }
+
     /// Whether the role may read the roles' password hashes, which a whole globals backup needs.
     pub fn reads_role_passwords(&mut self) -> Result<bool> {
         self.ask("select to_json(has_table_privilege('pg_catalog.pg_authid', 'SELECT'))")

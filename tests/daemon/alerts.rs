@@ -5,8 +5,8 @@ use pgdumpd::catalog::{Page, SlotKey};
 use pgdumpd::clock::Clock;
 use pgdumpd::config;
 use pgdumpd::error::{Cause, Failure};
-use pgdumpd::model::backup::{RunId, Trigger};
-use pgdumpd::model::dump::{Content, Selection};
+use pgdumpd::model::backup::Trigger;
+use pgdumpd::model::dump::DumpShape;
 use pgdumpd::model::run::{Run, RunStatus, SlotOutcome};
 use pgdumpd::model::settings::Settings;
 use pgdumpd::notify::Message;
@@ -45,23 +45,8 @@ impl Office {
     /// A run that ends now.
     pub(crate) fn run(&self, failure: Option<Failure>) {
         let now = self.world.clock.now();
-        let mut run = Run {
-            id: RunId::random(),
-            project: String::from("shop"),
-            database: String::from("shop"),
-            content: Content::Full,
-            selection: Selection::full(),
-            trigger: Trigger::Scheduled,
-            schedule: Some(String::from("s")),
-            slot: Some(now),
-            started_at: now,
-            finished_at: None,
-            status: RunStatus::Running,
-            attempts: 1,
-            failure: None,
-            size: None,
-            rows: None,
-        };
+        let begun = Run::begin("shop", "shop", &DumpShape::default(), Trigger::Scheduled, now);
+        let mut run = Run { schedule: Some(String::from("s")), slot: Some(now), ..begun };
         self.world.catalog.write(|writer| writer.start_run(&run)).expect("started");
         run.finished_at = Some(now);
         run.status = if failure.is_some() { RunStatus::Failed } else { RunStatus::Completed };
@@ -176,4 +161,15 @@ fn f41_a_project_that_never_had_a_backup_becomes_stale() {
         assert_eq!(notice::tell(&office.world, &office.desk()).expect("told"), 1);
         assert_eq!(events(&office.rig), ["stale", "recovered"], "{databases}");
     }
+}
+
+#[test]
+fn the_next_try_is_that_of_a_schedule_that_makes_such_a_backup() {
+    let schedules = "[[project.schedule]]\nname = \"nightly\"\ncron = \"15 2 * * *\"\n\
+                     [[project.schedule]]\nname = \"hourly\"\ncron = \"0 * * * *\"\ncontent = \"schema\"\n";
+    let office = Office::new("", schedules);
+    office.run(Some(Failure::new(Cause::Connection, "connection refused")));
+    notice::tell(&office.world, &office.desk()).expect("told");
+    let body = office.letters()[0].body.clone();
+    assert!(body.contains("The next try is at 2026-11-16 02:15 UTC, by schedule nightly."), "{body}");
 }

@@ -15,6 +15,7 @@ mod smtp;
 
 mod alerts;
 mod clock;
+mod closed;
 mod health;
 mod logs;
 mod mail;

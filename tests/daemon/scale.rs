@@ -9,24 +9,8 @@ use crate::support::{LONG, WallClock, most_at_once, slots, until};
 
 const SERVERS: usize = 4;
 
-const PSQL: &str = r#"#!/bin/sh
-case " $* " in *' --version '*) echo 'psql (PostgreSQL) 15.18'; exit;; esac
-answer=
-while IFS= read -r line; do
-  case $line in
-    '\echo '*' :ERROR :SQLSTATE') mark=${line#* }; printf '%s\n%s false 00000\n' "$answer" "${mark%% *}"; answer= ;;
-    '\echo :LAST_ERROR_MESSAGE') echo ;;
-    '\echo '*' end') echo "${line#* }" ;;
-    *server_version_num*) answer='{"host":"127.0.0.1","port":"5432","database":"d","role":"postgres","version":"15.18","version_num":150018,"standby":false,"superuser":true,"settings":1}' ;;
-    *pg_control_system*) answer='"7"' ;;
-    *row_security_active*) answer='[]' ;;
-    *'greatest(0'*) answer=100 ;;
-    *pg_database_size*) answer=8000000 ;;
-    *datdba*) answer='{"owner":"postgres","encoding":"UTF8","collate":"C","ctype":"C","icu_locale":null,"locale_provider":null}' ;;
-    *is_alive*|*'to_json(true)'*) answer=true ;;
-  esac
-done
-"#;
+/// A psql that needs no server.
+const PSQL: &str = include_str!("../support/psql-stand-in");
 
 /// Clients that need no server: the same archive for everybody, each dump noted for all and for its server, and long enough to meet others.
 fn stand_ins(rig: &Rig) -> String {

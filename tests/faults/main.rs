@@ -4,8 +4,12 @@
 #![cfg(test)]
 #![expect(clippy::disallowed_methods, reason = "pgdumpd and its surroundings are started, and files moved, from outside of it")]
 
+#[path = "../support/around.rs"]
+mod around;
 #[path = "../support/cluster.rs"]
 mod cluster;
+#[path = "../support/namespace.rs"]
+mod namespace;
 #[path = "../support/rig.rs"]
 #[expect(dead_code, reason = "other tests use the rest")]
 mod rig;
@@ -22,5 +26,7 @@ mod forms;
 mod names;
 mod network;
 mod server;
+mod standby;
 mod stuck;
 mod undo;
+mod vanished;

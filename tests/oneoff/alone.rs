@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::cluster::Setup;
 use crate::rig::wait_until;
-use crate::scene::{CLIENTS, PATIENCE, Scene};
+use crate::scene::{PATIENCE, Scene, clients};
 
 /// What lies in the folder that is worked in.
 fn left(scene: &Scene) -> Vec<String> {
@@ -216,9 +216,9 @@ fn failures_are_told_and_leave_nothing() {
         .alone(&[("PG_DUMP_PATH", empty.join("pg_dump").to_str().unwrap()), ("PATH", empty.to_str().unwrap())], &["backup", "--url", &url]);
     assert!(gone.code == 1 && gone.stderr.contains("empty/pg_dump"), "{gone:?}");
     // A pg_dump that fails in its middle.
-    let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *--version*) exec {CLIENTS}/pg_dump \"$@\";; esac\n{CLIENTS}/pg_dump \"$@\" | head -c 20000\nexit 1\n"
-    );
+    let bin = clients();
+    let script =
+        format!("#!/bin/sh\ncase \"$*\" in *--version*) exec {bin}/pg_dump \"$@\";; esac\n{bin}/pg_dump \"$@\" | head -c 20000\nexit 1\n");
     let clients = scene.rig.clients(&[("pg_dump", &script)]);
     let path = format!("{}:/usr/bin:/bin", clients.display());
     let failed = run(&[("PG_DUMP_PATH", clients.join("pg_dump").to_str().unwrap()), ("PATH", &path)], &url);

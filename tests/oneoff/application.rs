@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::scene::{CLIENTS, Scene};
+use crate::scene::{Scene, clients};
 
 /// A scene whose `.env` names the database for prod, and `.env.local` for dev.
 fn scene() -> Scene {
@@ -102,7 +102,8 @@ fn twice_the_size_must_be_free() {
 #[test]
 fn what_does_not_verify_does_not_count() {
     let scene = scene();
-    let script = format!("#!/bin/sh\ncase \"$*\" in *--version*) exec {CLIENTS}/pg_restore \"$@\";; esac\necho no >&2\nexit 1\n");
+    let bin = clients();
+    let script = format!("#!/bin/sh\ncase \"$*\" in *--version*) exec {bin}/pg_restore \"$@\";; esac\necho no >&2\nexit 1\n");
     let clients = scene.rig.clients(&[("pg_restore", &script)]);
     let path = format!("{}:/usr/bin:/bin", clients.display());
     let ended = scene.alone(&[("PG_DUMP_PATH", clients.join("pg_dump").to_str().unwrap()), ("PATH", &path)], &["backup", "--env", "dev"]);
@@ -169,7 +170,8 @@ fn verify_finds_what_was_done_to_a_file() {
     // Made by plain pg_dump, elsewhere: structure and rows are told, and cut ones are found.
     for (format, name) in [("-Fc", "a.dump"), ("-Fp", "a.sql"), ("-Ft", "a.tar")] {
         let path = scene.work().join(name);
-        let dump = Command::new(format!("{CLIENTS}/pg_dump")).args([format, "-d", &scene.cluster.url("shop"), "-f"]).arg(&path).status();
+        let dump =
+            Command::new(format!("{}/pg_dump", clients())).args([format, "-d", &scene.cluster.url("shop"), "-f"]).arg(&path).status();
         assert!(dump.unwrap().success());
         let ended = verify(name);
         assert!(ended.code == 0 && ended.stdout.contains("20500 rows"), "{name}: {ended:?}");

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::rig::wait_until;
-use crate::scene::{CLIENTS, PATIENCE, Scene};
+use crate::scene::{PATIENCE, Scene, clients};
 
 const DIRECTORY: &str = "format = \"directory\"\njobs = 2";
 
@@ -60,7 +60,8 @@ fn a_directory_dump_uses_its_jobs() {
     let scene = Scene::new();
     scene.configure("format = \"directory\"\njobs = 3");
     let seen = scene.rig.path().join("arguments");
-    let script = format!("#!/bin/sh\necho \"$@\" >> {}\nexec {CLIENTS}/pg_dump \"$@\"\n", seen.display());
+    let bin = clients();
+    let script = format!("#!/bin/sh\necho \"$@\" >> {}\nexec {bin}/pg_dump \"$@\"\n", seen.display());
     let clients = scene.rig.clients(&[("pg_dump", &script)]);
     scene.configure(&format!("format = \"directory\"\njobs = 3\npg_bin_dir = {clients:?}"));
     assert_eq!(scene.rig.run(&["backup", "shop"]).code, 0);
@@ -70,9 +71,10 @@ fn a_directory_dump_uses_its_jobs() {
 
 /// A script for `pg_dump` that works like it and then does something to what it wrote.
 fn afterwards(scene: &Scene, deed: &str) -> String {
+    let bin = clients();
     let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *--version*) exec {CLIENTS}/pg_dump \"$@\";; esac\n\
-         for word; do case \"$word\" in --file=*) folder=\"${{word#--file=}}\";; esac; done\n{CLIENTS}/pg_dump \"$@\" || exit\ncd \"$folder\" || exit\n{deed}\n"
+        "#!/bin/sh\ncase \"$*\" in *--version*) exec {bin}/pg_dump \"$@\";; esac\n\
+         for word; do case \"$word\" in --file=*) folder=\"${{word#--file=}}\";; esac; done\n{bin}/pg_dump \"$@\" || exit\ncd \"$folder\" || exit\n{deed}\n"
     );
     format!("{DIRECTORY}\npg_bin_dir = {:?}", scene.rig.clients(&[("pg_dump", &script)]))
 }

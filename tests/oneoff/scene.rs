@@ -12,8 +12,10 @@ use crate::rig::{Ended, Rig};
 /// A bound for slow machines.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
-/// The real clients.
-pub(crate) const CLIENTS: &str = "/usr/lib/postgresql/15/bin";
+/// The folder of the real clients.
+pub(crate) fn clients() -> String {
+    crate::cluster::bin().display().to_string()
+}
 
 pub(crate) struct Scene {
     pub(crate) cluster: Cluster,
@@ -67,7 +69,7 @@ impl Scene {
         self.cluster.psql(&format!("create database {database}"));
         let connection = format!("'{}'", self.cluster.url(database));
         let line = line.replace("NEW_DATABASE", &connection).replace("NEW_FOLDER", &self.rig.path().join("unpacked").display().to_string());
-        let path = format!("{CLIENTS}:/usr/bin:/bin");
+        let path = format!("{}:/usr/bin:/bin", clients());
         let done = Command::new("sh").args(["-c", &line]).env("PATH", path).current_dir(folder).output().unwrap();
         assert!(done.status.success() && done.stderr.is_empty(), "{line}: {done:?}");
     }

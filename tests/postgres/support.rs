@@ -21,7 +21,7 @@ pub(crate) fn bare_env(name: &str) -> Option<OsString> {
 }
 
 pub(crate) fn client() -> Client {
-    Clients::find(None, &|_| None).unwrap().newest().clone()
+    Clients::find(Some(&crate::cluster::bin()), &|_| None).unwrap().newest().clone()
 }
 
 pub(crate) fn limits() -> Limits {

@@ -33,10 +33,11 @@ fn f31_the_rounds_find_a_flipped_byte_and_mail_once() {
 fn the_rounds_stand_still_while_a_dump_runs() {
     let stage = Stage::new("");
     let id = stage.backup();
-    let at = stage.rig.path().display();
+    let (at, bin) = (stage.rig.path().display(), crate::cluster::bin());
+    let bin = bin.display();
     let script = format!(
-        "#!/bin/sh\ncase \" $* \" in *' --version '*) exec /usr/lib/postgresql/15/bin/pg_dump --version;; esac\n: >{at}/dumping\n\
-         while [ ! -e {at}/go ]; do sleep 0.1; done\nexec /usr/lib/postgresql/15/bin/pg_dump \"$@\"\n"
+        "#!/bin/sh\ncase \" $* \" in *' --version '*) exec {bin}/pg_dump --version;; esac\n: >{at}/dumping\n\
+         while [ ! -e {at}/go ]; do sleep 0.1; done\nexec {bin}/pg_dump \"$@\"\n"
     );
     let clients = stage.rig.clients(&[("pg_dump", &script)]);
     stage.configure(&format!("pg_bin_dir = {clients:?}\nverify = {{ recheck_every = \"1s\" }}\nschedule = [{{ every = \"1h\" }}]"));

@@ -231,10 +231,9 @@ fn what_is_pruned_meanwhile_leaves_no_stray_proof() {
     let stage = Stage::new("retention = { keep_last = 1 }");
     let id = stage.backup();
     // A pg_restore that takes its time: the backup goes while it is being read.
-    let at = stage.rig.path().display();
-    let script = format!(
-        "#!/bin/sh\n: >{at}/reading\nwhile [ ! -e {at}/go ]; do sleep 0.1; done\nexec /usr/lib/postgresql/15/bin/pg_restore \"$@\"\n"
-    );
+    let (at, bin) = (stage.rig.path().display(), crate::cluster::bin());
+    let bin = bin.display();
+    let script = format!("#!/bin/sh\n: >{at}/reading\nwhile [ ! -e {at}/go ]; do sleep 0.1; done\nexec {bin}/pg_restore \"$@\"\n");
     stage.configure(&format!("retention = {{ keep_last = 1 }}\npg_bin_dir = {:?}", stage.rig.clients(&[("pg_restore", &script)])));
     let mut child =
         stage.rig.command().args(["verify", &id, "--level", "read"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -87,9 +87,9 @@ impl Stage {
         std::fs::write(path, serde_json::to_vec(&manifest).unwrap()).unwrap();
     }
 
-    /// A program of PostgreSQL 15, connected to a database.
+    /// A client program, connected to a database.
     pub(crate) fn client(&self, program: &str, database: &str, arguments: &[&str]) -> Vec<u8> {
-        let mut command = Command::new(format!("/usr/lib/postgresql/15/bin/{program}"));
+        let mut command = Command::new(crate::cluster::bin().join(program));
         command.env("PGHOST", self.cluster.dir()).env("PGPORT", self.cluster.port.to_string()).env("PGUSER", "postgres");
         let output = command.env("PGDATABASE", database).args(arguments).output().unwrap();
         assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));

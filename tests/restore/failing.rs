@@ -149,7 +149,8 @@ fn f48_a_server_that_stops_half_way_is_told_and_the_target_is_as_it_was() {
 #[test]
 fn f48_a_tool_that_is_killed_or_lies_leaves_the_target_as_it_was() {
     let scene = Scene::new(SHOP);
-    let real = "/usr/lib/postgresql/15/bin/pg_restore";
+    let real = crate::cluster::bin().join("pg_restore");
+    let real = real.display();
     for (script, word) in [
         ("#!/bin/sh\nhead -c 1000 >/dev/null\nkill -9 $$\n", "SIGKILL"),
         ("#!/bin/sh\ncat >/dev/null\nexit 0\n", "not what was backed up"),

@@ -8,6 +8,8 @@ mod cluster;
 #[expect(dead_code, reason = "other tests use the rest")]
 mod rig;
 mod scene;
+#[path = "../support/skip.rs"]
+mod skip;
 
 mod failing;
 mod forms;

@@ -1,9 +1,8 @@
 //! What can't succeed is refused before anything is made.
 
-use std::path::Path;
-
 use crate::cluster::{Cluster, Setup};
 use crate::scene::{SHOP, Scene};
+use crate::skip::skip;
 
 fn refused(scene: &Scene, to: &str, more: &[&str], words: &[&str]) {
     let before = scene.databases();
@@ -41,9 +40,12 @@ fn a_missing_role_is_named_and_can_be_done_without_or_restored_first() {
 
 #[test]
 fn a_missing_extension_is_named() {
-    let scene = Scene::new("create extension citext; create table t (c citext)");
-    let bin = Path::new("/usr/share/postgresql/15/extension");
-    assert!(bin.exists(), "Debian's place for extensions");
+    let scene = Scene::new("create table t (c text)");
+    if scene.cluster.psql("select count(*) from pg_available_extensions where name = 'citext'") == "0" {
+        return skip("a_missing_extension_is_named", "the server has no citext");
+    }
+    scene.cluster.psql_in("shop", "create extension citext; alter table t alter c type citext");
+    scene.backup();
     // The backup says it needs one that no server has.
     scene.cluster.psql_in("shop", "update pg_extension set extname = 'nowhere_to_be_had' where extname = 'citext'");
     let ended = scene.rig.run(&["backup", "shop"]);
@@ -58,6 +60,8 @@ fn too_few_rights_or_connections_are_told() {
     refused(&scene, "copy", &["--user", "clerk", "--no-owner"], &["clerk", "CREATEDB"]);
     scene.cluster.psql("alter role clerk createdb");
     refused(&scene, "shop", &["--user", "clerk", "--no-owner", "--replace"], &["doesn't own", "--user postgres"]);
+    let ended = scene.restore("copy", &["--user", "clerk"]);
+    assert!(ended.code == 1 && ended.stderr.contains("--no-owner"), "{ended:?}");
     scene.restored("copy", &["--user", "clerk", "--no-owner"]);
     assert_eq!(scene.cluster.psql("select pg_get_userbyid(datdba) from pg_database where datname = 'copy'"), "clerk");
     scene.cluster.psql("alter role clerk connection limit 2");
@@ -74,7 +78,8 @@ fn an_older_server_is_refused_with_both_versions() {
     let begin = text.find("\"postgresql_version_num\": ").unwrap();
     let number = &text[begin..][..text[begin..].find(',').unwrap()];
     std::fs::write(&path, text.replace(number, "\"postgresql_version_num\": 990001")).unwrap();
-    refused(&scene, "copy", &[], &["PostgreSQL 99", "PostgreSQL 15"]);
+    let major = scene.cluster.psql("select current_setting('server_version_num')::int / 10000");
+    refused(&scene, "copy", &[], &["PostgreSQL 99", &format!("PostgreSQL {major}")]);
 }
 
 #[test]

@@ -93,7 +93,7 @@ impl Scene {
             database.replace('\\', "\\\\").replace('\'', "\\'"),
             self.cluster.port
         );
-        let schema = Command::new("/usr/lib/postgresql/15/bin/pg_dump").args(["-s", "-d", &conninfo]).output().unwrap();
+        let schema = Command::new(crate::cluster::bin().join("pg_dump")).args(["-s", "-d", &conninfo]).output().unwrap();
         assert!(schema.status.success(), "{}", String::from_utf8_lossy(&schema.stderr));
         let schema = String::from_utf8_lossy(&schema.stdout).into_owned();
         let lines =

@@ -95,3 +95,16 @@ fn in_place_everything_is_made_again_after_a_backup_of_what_was_there() {
     let ended = scene.restored("undone", &[]);
     assert!(ended.stdout.contains("50 rows"), "{ended:?}");
 }
+
+#[test]
+fn a_backup_of_what_was_overwritten_elsewhere_is_not_the_projects_latest() {
+    let scene = Scene::new(SHOP);
+    scene.restored("copy", &[]);
+    scene.cluster.psql_in("copy", "delete from orders");
+    scene.restored("copy", &["--in-place"]);
+    assert_eq!(scene.rig.backups().len(), 2, "what was there was backed up first");
+    let ended = scene.restored("again", &[]);
+    assert!(ended.stdout.contains("550 rows"), "{ended:?}");
+    let shown = scene.rig.run(&["show", "shop@latest", "--json"]).json();
+    assert_eq!(shown["database_name"], "shop");
+}

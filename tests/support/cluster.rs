@@ -11,6 +11,10 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+#[path = "pg.rs"]
+mod pg;
+pub(crate) use pg::bin;
+
 /// What a cluster is to be like; `Setup::default().start()` is one that trusts everybody on loopback.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Setup {
@@ -53,7 +57,7 @@ impl Setup {
         self
     }
 
-    /// Uses the server programs in this folder instead of the newest installed ones.
+    /// Uses the server programs in this folder instead of the usual ones.
     pub(crate) fn bin(mut self, dir: &Path) -> Self {
         self.bin = Some(dir.to_path_buf());
         self
@@ -62,7 +66,7 @@ impl Setup {
     /// Makes the cluster and starts it.
     pub(crate) fn start(self) -> Cluster {
         let folder = tempfile::Builder::new().prefix("pgdumpd-").permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap();
-        let bin = self.bin.clone().unwrap_or_else(newest_bin);
+        let bin = self.bin.clone().unwrap_or_else(bin);
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let cluster = Cluster { folder, bin, port, namespace: self.namespace.clone() };
         give_to_server(cluster.dir());
@@ -232,14 +236,6 @@ impl Drop for Cluster {
     fn drop(&mut self) {
         self.control(&["-m", "immediate", "stop"]);
     }
-}
-
-/// The folder of the newest installed server programs.
-pub(crate) fn newest_bin() -> PathBuf {
-    let majors = std::fs::read_dir("/usr/lib/postgresql").expect("apt-get install postgresql").flatten();
-    let with_server = majors.map(|entry| entry.path().join("bin")).filter(|bin| bin.join("initdb").exists());
-    let number = |bin: &PathBuf| bin.parent().and_then(|dir| dir.file_name()?.to_str()?.parse::<u32>().ok());
-    with_server.max_by_key(number).expect("apt-get install postgresql")
 }
 
 /// Whether the tests run as root.

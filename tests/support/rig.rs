@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::cluster::bin;
+
 /// How a command ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -48,7 +50,10 @@ impl Rig {
     pub(crate) fn new() -> Self {
         let dir = tempfile::Builder::new().prefix("pgdumpd-rig-").tempdir().expect("a temporary folder");
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).expect("permissions");
-        let path = std::env::var("PATH").unwrap_or_default();
+        let mut path = std::env::var("PATH").unwrap_or_default();
+        if std::env::var_os("PGDUMPD_TEST_PG").is_some() {
+            path = format!("{}:{path}", bin().display());
+        }
         let home = dir.path().join("home");
         std::fs::create_dir(&home).expect("home");
         let env = vec![
@@ -92,12 +97,12 @@ impl Rig {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("permissions");
     }
 
-    /// A folder with links to the real clients of PostgreSQL 15, in which single ones can be replaced by scripts.
+    /// A folder with links to the real clients, in which single ones can be replaced by scripts.
     pub(crate) fn clients(&self, scripts: &[(&str, &str)]) -> PathBuf {
-        let bin = self.dir.path().join("bin");
-        std::fs::create_dir_all(&bin).expect("bin");
+        let folder = self.dir.path().join("bin");
+        std::fs::create_dir_all(&folder).expect("bin");
         for name in ["pg_dump", "pg_dumpall", "pg_restore", "psql"] {
-            let link = bin.join(name);
+            let link = folder.join(name);
             drop(std::fs::remove_file(&link));
             match scripts.iter().find(|(script, _)| *script == name) {
                 Some((_, text)) => {
@@ -105,10 +110,10 @@ impl Rig {
                     file.write_all(text.as_bytes()).expect("script");
                     file.set_permissions(std::fs::Permissions::from_mode(0o755)).expect("permissions");
                 }
-                None => std::os::unix::fs::symlink(format!("/usr/lib/postgresql/15/bin/{name}"), link).expect("link"),
+                None => std::os::unix::fs::symlink(bin().join(name), link).expect("link"),
             }
         }
-        bin
+        folder
     }
 
     /// The binary, ready to be given arguments.

@@ -187,8 +187,9 @@ impl Writer {
     }
 
     /// Brings the index of one project in a storage up to what was `found` there. `before` is what the index held when the look began: a row
-    /// that has changed since is newer than the look and stays as it is, and so does the absence of one that is being removed.
-    pub fn merge_project(&self, storage: &str, project: &str, before: &[BackupRow], found: &[BackupRow]) -> Result<()> {
+    /// that has changed since is newer than the look and stays as it is, and so does the absence of one that is being removed. Returns the rows
+    /// whose backups were not found any more.
+    pub fn merge_project(&self, storage: &str, project: &str, before: &[BackupRow], found: &[BackupRow]) -> Result<Vec<BackupRow>> {
         let ours = |row: &&BackupRow| row.storage == storage;
         let now = self.project_backups(project)?;
         let removals = self.unfinished_removals(project)?;
@@ -201,10 +202,9 @@ impl Writer {
         for row in found.values().filter(|row| unchanged(&row.id) && now.get(&row.id) != Some(row)) {
             self.put_backup(row)?;
         }
-        for id in now.keys().filter(|id| unchanged(id) && !found.contains_key(id)) {
-            self.remove_backup(storage, id)?;
-        }
-        Ok(())
+        let gone: Vec<BackupRow> = now.values().filter(|row| unchanged(&row.id) && !found.contains_key(&row.id)).cloned().collect();
+        gone.iter().try_for_each(|row| self.remove_backup(storage, &row.id).map(drop))?;
+        Ok(gone)
     }
 
     /// Records that the storages have been indexed again.

@@ -1,7 +1,7 @@
 //! The backup of what an in-place restore is about to overwrite.
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::{Manifest, RunId, Trigger};
+use crate::model::backup::{Manifest, Trigger};
 use crate::model::dump::DumpShape;
 use crate::model::run::{Run, RunStatus};
 use crate::ops::restore::{Means, Plan};
@@ -24,23 +24,7 @@ pub(super) fn backup(world: &World, order: &Order, means: Means<'_>, plan: &Plan
     mount::ensure(world, storage.as_ref())?;
     let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
     let shape = DumpShape { compression: project.shape.compression, ..DumpShape::default() };
-    let mut run = Run {
-        id: RunId::random(),
-        project: project.name.clone(),
-        database: plan.database.clone(),
-        content: shape.content,
-        selection: shape.selection(),
-        trigger: Trigger::Manual,
-        schedule: None,
-        slot: None,
-        started_at: world.clock.now(),
-        finished_at: None,
-        status: RunStatus::Running,
-        attempts: 1,
-        failure: None,
-        size: None,
-        rows: None,
-    };
+    let mut run = Run::begin(&project.name, &plan.database, &shape, Trigger::Manual, world.clock.now());
     world.catalog.write(|writer| writer.start_run(&run))?;
     let request = dump::Request {
         run: run.id.clone(),

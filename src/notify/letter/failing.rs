@@ -4,6 +4,7 @@
 
 use super::page::{self, Page, command, count, ordinal, sentence, span, stopped, time};
 use super::{About, FailedDatabase, Failing, LastGood, Recovered, Stale, Told};
+use crate::error::Failure;
 use crate::model::run::ANY_DATABASE;
 use crate::notify::redact::Redactor;
 
@@ -37,13 +38,25 @@ impl Failing {
         page.commands(&self.commands());
         restore(&mut page, &self.about, self.databases.iter().filter_map(|database| database.last_good.as_ref()));
         page.table("Facts", &self.facts());
-        for database in &self.databases {
-            if let Some(detail) = &database.failure.detail {
-                let whose = if self.databases.len() > 1 { format!(" for {}", database.database) } else { String::new() };
+        for (failure, names) in self.alike(|failure| failure.detail.clone()) {
+            if let Some(detail) = &failure.detail {
+                let whose = if self.databases.len() > 1 { format!(" for {names}") } else { String::new() };
                 page.quote(&format!("The last words of the program that failed{whose}"), &redactor.clean(detail), TAIL);
             }
         }
         page.finish()
+    }
+
+    /// Each failure once, with the databases that share it: a server that is down tells all of them the same.
+    fn alike<K: PartialEq>(&self, by: impl Fn(&Failure) -> K) -> Vec<(&Failure, String)> {
+        let mut found: Vec<(&Failure, Vec<&str>)> = Vec::new();
+        for one in &self.databases {
+            match found.iter_mut().find(|(known, _)| by(known) == by(&one.failure)) {
+                Some((_, names)) => names.push(&one.database),
+                None => found.push((&one.failure, vec![&one.database])),
+            }
+        }
+        found.into_iter().map(|(failure, names)| (failure, names.join(", "))).collect()
     }
 
     fn opening(&self, page: &mut Page, redactor: &Redactor) {
@@ -69,10 +82,10 @@ impl Failing {
             }
         };
         page.prose(&what);
-        for database in &self.databases {
-            let name = if self.databases.len() > 1 { format!("{}: ", database.database) } else { String::new() };
-            let hint = database.failure.hint.as_ref().map(|hint| format!(" {}", sentence(&redactor.clean(hint)))).unwrap_or_default();
-            let message = redactor.clean(&database.failure.message);
+        for (failure, names) in self.alike(|failure| (failure.message.clone(), failure.hint.clone())) {
+            let name = if self.databases.len() > 1 { format!("{names}: ") } else { String::new() };
+            let hint = failure.hint.as_ref().map(|hint| format!(" {}", sentence(&redactor.clean(hint)))).unwrap_or_default();
+            let message = redactor.clean(&failure.message);
             let message = if name.is_empty() { sentence(&message) } else { stopped(&message) };
             page.prose(&format!("{name}{message}{hint}"));
         }
@@ -223,6 +236,13 @@ pub(super) fn restore<'a>(page: &mut Page, about: &About, backups: impl Iterator
     };
     let typed: Vec<String> = backups.iter().filter_map(beside).collect();
     page.block("To restore it, into a database of its own", &typed);
-    let lines: Vec<String> = backups.iter().map(|backup| backup.restore.clone()).collect();
+    let mut lines: Vec<String> = Vec::new();
+    for backup in backups {
+        // The lines name the file alone, so that they hold wherever the folder is copied to.
+        let folder = backup.file.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let enter = about.root.as_ref().map(|root| format!("cd {}", page::shell(&format!("{root}/{folder}"))));
+        lines.extend(enter.filter(|enter| !lines.contains(enter)));
+        lines.push(backup.restore.clone());
+    }
     page.block("To restore it with standard tools, into a database that is there and empty", &lines);
 }

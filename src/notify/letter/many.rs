@@ -16,11 +16,10 @@ pub(super) fn subject(letters: &[Letter]) -> String {
     let doubted = number(|letter| matches!(letter, Letter::Suspicious(_)));
     let slow = number(|letter| matches!(letter, Letter::Overrun(_)));
     let well = number(|letter| matches!(letter, Letter::Recovered(_) | Letter::NormalAgain(_) | Letter::OnTime(_)));
-    let parts: Vec<String> = [("FAILED", failed), ("STALE", stale), ("SUSPICIOUS", doubted), ("OVERRUN", slow), ("OK", well)]
-        .into_iter()
-        .filter(|(_, number)| *number > 0)
-        .map(|(word, number)| format!("{word} {}", count(number, "project")))
-        .collect();
+    let closed = number(|letter| matches!(letter, Letter::Closed(_)));
+    let kinds = [("FAILED", failed), ("STALE", stale), ("SUSPICIOUS", doubted), ("OVERRUN", slow), ("OK", well), ("CLOSED", closed)];
+    let parts: Vec<String> =
+        kinds.into_iter().filter(|(_, number)| *number > 0).map(|(word, number)| format!("{word} {}", count(number, "project"))).collect();
     format!("{}: {}", parts.join(", "), projects(letters).join(", "))
 }
 
@@ -82,6 +81,7 @@ fn lines(letter: &Letter) -> Vec<String> {
             command(&facts.about, &["accept", &facts.id]),
         ],
         Letter::Overrun(facts) => vec![command(&facts.about, &["plan", &facts.about.project])],
+        Letter::Closed(facts) => facts.lines(),
         Letter::Recovered(facts) => {
             let about = &facts.about;
             let new = |backup: &super::LastGood| {

@@ -222,7 +222,7 @@ pub(super) fn command(about: &About, words: &[&str]) -> String {
 }
 
 /// A word as a POSIX shell takes it, so that a pasted line means what it says whatever a project is called.
-fn shell(word: &str) -> String {
+pub(super) fn shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

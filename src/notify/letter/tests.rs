@@ -21,6 +21,7 @@ fn about(project: &str) -> About {
         server: String::from("db.internal:5432"),
         machine: String::from("backup1"),
         storage: String::from("main, /var/backups/pgdumpd"),
+        root: Some(String::from("/var/backups/pgdumpd")),
         config: None,
     }
 }
@@ -34,7 +35,7 @@ fn good(database: &str) -> LastGood {
         size: 1_288_490_189,
         proof: ProofLevel::Restored,
         proven_at: at(18, 4, 0),
-        restore: format!("zstd -dc /var/backups/pgdumpd/{file} | pg_restore -d NEWDB"),
+        restore: format!("zstd -dc {} | pg_restore -d NEW_DATABASE", file.trim_start_matches("shop/")),
         file,
     }
 }
@@ -140,7 +141,8 @@ fn first_failure() {
       pgdumpd restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
-      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+      cd /var/backups/pgdumpd/shop
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
 
     Facts
       server    db.internal:5432, PostgreSQL 16.14
@@ -174,11 +176,8 @@ fn change_of_cause_in_several_databases_without_a_backup() {
     2 of 3 databases in project shop got no backup, for the 3rd time in a row
     since 2026-11-19 02:21 CET (01:21 UTC).
 
-    shop: connection to db.internal:5432 failed: connection refused. Check that
-    PostgreSQL runs there and listens on that address.
-
-    billing: connection to db.internal:5432 failed: connection refused. Check
-    that PostgreSQL runs there and listens on that address.
+    shop, billing: connection to db.internal:5432 failed: connection refused.
+    Check that PostgreSQL runs there and listens on that address.
 
     The cause is a new one; before, it was: no space left on device.
 
@@ -208,7 +207,8 @@ fn change_of_cause_in_several_databases_without_a_backup() {
       pgdumpd --config '/srv/my backups.toml' restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
-      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+      cd /var/backups/pgdumpd/shop
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
 
     Facts
       server    db.internal:5432, PostgreSQL 16.14
@@ -223,12 +223,7 @@ fn change_of_cause_in_several_databases_without_a_backup() {
       versions  pgdumpd 0.1.0, pg_dump 17.10
       machine   backup1
 
-    The last words of the program that failed for shop
-      | pg_dump: error: connection to server at "db.internal" (10.0.0.7), port 5432 failed: Connection refused
-      | 	Is the server running on that host?
-      | pg_dump: detail: conninfo was host=db.internal password=*** user=backup
-
-    The last words of the program that failed for billing
+    The last words of the program that failed for shop, billing
       | pg_dump: error: connection to server at "db.internal" (10.0.0.7), port 5432 failed: Connection refused
       | 	Is the server running on that host?
       | pg_dump: detail: conninfo was host=db.internal password=*** user=backup
@@ -277,7 +272,8 @@ fn reminder() {
       pgdumpd restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
-      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+      cd /var/backups/pgdumpd/shop
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
 
     Facts
       server    db.internal:5432, PostgreSQL 16.14
@@ -328,7 +324,8 @@ fn too_old() {
       pgdumpd restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
-      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+      cd /var/backups/pgdumpd/shop
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
 
     Facts
       server    db.internal:5432

@@ -13,7 +13,7 @@ use crate::postgres::replay::ReplayPause;
 use crate::postgres::session::{Server, Session};
 use crate::postgres::version::Client;
 use crate::postgres::watch::ServerLock;
-use crate::units::show_size;
+use crate::units::{show_age, show_size};
 
 use super::super::seen::{self, Seen};
 use super::super::{World, space};
@@ -51,7 +51,11 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     let client = means.clients.for_server(server.version_num)?;
     seen::remember(world, &project.name, &Seen { server: Some(server.version.clone()), client: Some(client.version.clone()) });
     let mut warnings = Vec::new();
+    follows(means, &server, &mut session, &mut warnings)?;
     let replay = standby(means, &server, &client, request, &mut warnings)?;
+    if server.standby {
+        warnings.extend(without_rows(&session.unlogged(&request.shape)?));
+    }
     if request.shape.content != Content::Globals {
         rights(&mut session, request)?;
     }
@@ -154,6 +158,30 @@ fn no_space(means: Means<'_>, request: &Request, free: u64, needed: u64) -> Fail
         ),
     )
     .hint("free some space, move the storage to a larger disk, or lower the retention and run `pgdumpd prune`")
+}
+
+/// A standby that has lost its primary goes on answering, with data that grows older; a dump of it would look like one of now.
+fn follows(means: Means<'_>, server: &Server, session: &mut Session, warnings: &mut Vec<String>) -> Result<()> {
+    if !server.standby {
+        return Ok(());
+    }
+    let Some(behind) = session.behind()? else { return Ok(()) };
+    let words = format!("the standby {} may be {} behind its primary", server.reached, show_age(behind));
+    match means.project.max_backup_age {
+        Some(allowed) if behind > allowed => {
+            Err(Failure::new(Cause::Refused, format!("{words}, and max_backup_age allows {}", show_age(allowed)))
+                .hint("mend its replication (pg_stat_wal_receiver there, pg_stat_replication on the primary), or dump from the primary"))
+        }
+        _ => {
+            warnings.push(words);
+            Ok(())
+        }
+    }
+}
+
+fn without_rows(unlogged: &[String]) -> Option<String> {
+    let first = unlogged.first()?;
+    Some(format!("a standby has no rows of unlogged tables, so this backup has none of {first}{}", and_more(unlogged.len())))
 }
 
 fn standby(

@@ -43,7 +43,7 @@ pub(super) fn look(world: &World, means: Means<'_>, manifest: &Manifest) -> Doub
 fn judge(world: &World, storage: &dyn Storage, rule: &Rule, new: &Manifest) -> Result<Doubt> {
     let rows = earlier(world, storage, new)?;
     let past = rows.iter().map(|row| past(storage, row)).collect::<Result<Vec<Past>>>()?;
-    let habit = Habit::of(&past);
+    let habit = Habit::of(rule, new.content, &past);
     if !habit.is_known {
         return Ok(Doubt::default());
     }

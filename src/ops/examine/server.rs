@@ -56,7 +56,7 @@ fn examine(world: &World, project: &Project, about: &str, findings: &mut Vec<Fin
         let words = format!("the server's clock is {} s away from this machine's", apart.num_seconds());
         findings.push(Finding::warning(about, words, "let both follow NTP"));
     }
-    for database in targets::databases(project, &mut session)? {
+    for database in targets::databases(project, &mut session, |_| {})? {
         let about = format!("{about}, database {database:?}");
         match look_inside(world, project, &clients, &access, &database) {
             Ok(mut more) => {

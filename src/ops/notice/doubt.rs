@@ -43,9 +43,9 @@ pub(super) fn letters(tx: &Reader, project: &Project, about: &About, changes: &[
         let Some(selection) = change.after.key.of_anomaly() else { continue };
         let row = change.run.as_ref().map(|run| tx.backup(&run.id)).transpose()?.flatten();
         let Some(row) = row else { continue };
+        let next = facts::next_of(tx, project, &[&selection], now)?;
         let usual = AlertKey { selection, ..change.after.key.clone() };
         let id = row.id.to_string();
-        let next = facts::next(tx, project, now)?;
         let letter = if change.kind == NoticeKind::Recovered {
             let was = change.before.message.clone().unwrap_or_default();
             Letter::NormalAgain(NormalAgain { about: about.clone(), since: change.before.since, was, backup: facts::last_good(row), next })

@@ -6,15 +6,18 @@ use crate::alert::{AlertKey, NoticeKind, Status};
 use crate::catalog::{BackupFilter, Reader};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::BackupRow;
-use crate::model::dump::{Content, restore_command};
+use crate::model::dump::{Content, Selection, restore_command};
 use crate::model::project::{Project, Schedule};
 use crate::model::run::{ANY_DATABASE, Run, RunStatus};
+use crate::notify::group::Waiting;
 use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood, Letter, Next, Recovered, Stale, Told};
+
+use crate::storage::names;
 
 use super::super::World;
 use super::super::prune::PrunePlan;
 use super::super::seen;
-use super::{Change, Desk, doubt};
+use super::{Change, Desk, doubt, waiting};
 
 /// A letter, the first mail of its incident where that has gone out, and the alerts whose incident begins with it.
 pub(super) struct Due {
@@ -32,7 +35,7 @@ pub(super) fn letters(
     changes: &[Change],
     runs: &[&Run],
     now: DateTime<Utc>,
-) -> Result<Vec<Due>> {
+) -> Result<Vec<Waiting>> {
     let about = about(world, desk, project, now);
     let (doubts, changes): (Vec<&Change>, Vec<&Change>) = changes.iter().partition(|change| change.after.key.of_anomaly().is_some());
     let mut letters = doubt::letters(tx, project, &about, &doubts, now)?;
@@ -47,7 +50,7 @@ pub(super) fn letters(
     for change in changes.iter().copied().filter(|change| is_stale(change)) {
         letters.push(due(Letter::Stale(stale_letter(tx, project, &about, change, now)?), &[change]));
     }
-    Ok(letters)
+    Ok(letters.into_iter().map(|due| waiting(desk, project, due, now)).collect())
 }
 
 fn is_stale(change: &Change) -> bool {
@@ -101,11 +104,15 @@ fn failing_letter(
         databases,
         fine,
         slot,
-        next: next(tx, project, now)?,
+        next: next_of(tx, project, &selections(changes), now)?,
         reminder: project.notify.reminder,
         client: seen.client,
         server_version: seen.server,
     }))
+}
+
+fn selections<'a>(changes: &[&'a Change]) -> Vec<&'a Selection> {
+    changes.iter().map(|change| &change.after.key.selection).collect()
 }
 
 fn told(change: &Change) -> Told {
@@ -151,7 +158,7 @@ pub(super) fn last_good(row: BackupRow) -> LastGood {
     LastGood {
         id: (row.content != Content::Globals).then(|| row.id.to_string()),
         restore: restore_command(&row.file, row.content),
-        file: format!("{}/{}", row.project, row.file),
+        file: format!("{}/{}", names::project_folder(&row.project).unwrap_or_else(|_| row.project.clone()), row.file),
         database: row.database,
         taken_at: row.started_at,
         size: row.size,
@@ -172,7 +179,7 @@ fn recovered_letter(tx: &Reader, project: &Project, about: &About, changes: &[&C
         failures: changes.iter().map(|change| change.before.failures_in_row).max().unwrap_or(0),
         was: first.before.message.clone().unwrap_or_default(),
         backups,
-        next: next(tx, project, now)?,
+        next: next_of(tx, project, &selections(changes), now)?,
     }))
 }
 
@@ -188,12 +195,22 @@ fn stale_letter(tx: &Reader, project: &Project, about: &About, change: &Change, 
         allowed: project.max_backup_age.unwrap_or_default(),
         last_good: newest(tx, &change.after.key)?.map(last_good),
         reason,
-        next: next(tx, project, now)?,
+        next: next_of(tx, project, &[&Selection::full()], now)?,
         reminder: project.notify.reminder,
     })
 }
 
-pub(super) fn next(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result<Next> {
+/// What comes by itself for the one who waits: the next slot of a schedule that makes such a backup, not of any.
+pub(super) fn next_of(tx: &Reader, project: &Project, selections: &[&Selection], now: DateTime<Utc>) -> Result<Next> {
+    let makes = |plan: &Schedule| {
+        let of_roles = |selection: &Selection| *selection == Selection::globals() && plan.shape.content == Content::Full;
+        selections.iter().any(|selection| plan.shape.selection() == **selection || of_roles(selection))
+    };
+    next(tx, project, &makes, now)
+}
+
+/// The next slot of those schedules.
+pub(super) fn next(tx: &Reader, project: &Project, of: &dyn Fn(&Schedule) -> bool, now: DateTime<Utc>) -> Result<Next> {
     if !project.enabled {
         return Ok(Next::Nothing(String::from("the project is disabled")));
     }
@@ -201,14 +218,20 @@ pub(super) fn next(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result
         return Ok(Next::Nothing(String::from("the project is paused")));
     }
     let mut soonest: Option<(DateTime<Utc>, &Schedule)> = None;
-    for plan in project.schedules.iter().filter(|plan| plan.enabled) {
+    for plan in project.schedules.iter().filter(|plan| plan.enabled && of(plan)) {
         let last = tx.last_due_of(&project.name, &plan.name)?;
         if let Some(at) = plan.timing.next_after(plan.time_zone, now, last) {
             soonest = Some(soonest.map_or((at, plan), |known| if at < known.0 { (at, plan) } else { known }));
         }
     }
     Ok(soonest.map_or_else(
-        || Next::Nothing(String::from("the project has no schedule")),
+        || {
+            Next::Nothing(String::from(if project.schedules.is_empty() {
+                "the project has no schedule"
+            } else {
+                "no schedule of the project makes such a backup"
+            }))
+        },
         |(at, plan)| Next::Slot { at, schedule: plan.name.clone() },
     ))
 }
@@ -237,6 +260,7 @@ pub(super) fn about(world: &World, desk: &Desk<'_>, project: &Project, now: Date
         server: project.connection.server(),
         machine: machine(),
         storage: format!("{}, {place}", project.storage),
+        root: Some(place).filter(|place| place.starts_with('/')),
         config: desk.config_file.as_ref().map(|path| path.display().to_string()),
     }
 }

@@ -3,9 +3,11 @@
 //! A run stays "untold" in the catalog until the very transaction that changes its alert and queues its mail, so a crash between the two
 //! loses nothing and tells nothing twice. What to tell is decided in `alert`; how it reads, in `notify::letter`.
 
+mod closed;
 mod doubt;
 mod drills;
 mod facts;
+mod lost;
 mod overrun;
 mod proofs;
 mod weekly;
@@ -33,8 +35,11 @@ use crate::postgres::connection::named_by;
 use super::World;
 use super::held::told_key;
 use super::prune::PrunePlan;
+use super::there::{self, There};
 
+pub use closed::closed;
 pub use drills::drilled;
+pub use lost::lost;
 pub use overrun::overruns;
 pub use proofs::{damages, looked};
 pub use weekly::weekly;
@@ -70,7 +75,7 @@ pub fn tell(world: &World, desk: &Desk<'_>) -> Result<usize> {
         for (name, runs) in by_project(&runs) {
             if let Some(project) = projects.get(name) {
                 let changes = changes_of(tx, project, &runs, now)?;
-                waiting.extend(letters(world, tx, desk, project, &changes, &runs, now)?);
+                waiting.extend(facts::letters(world, tx, desk, project, &changes, &runs, now)?);
             }
         }
         tx.mark_told(&runs.iter().map(|run| run.id.clone()).collect::<Vec<RunId>>())?;
@@ -144,12 +149,17 @@ fn event_of(run: &Run) -> Option<Event> {
 /// Looks for projects whose newest good full backup is too old, and for those that are fresh again; returns the number of mails queued.
 pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let now = world.clock.now();
-    let (newest, alerts) = world.catalog.read(|reader| Ok((by_database(reader.last_good_full()?), reader.alerts::<Alert>()?)))?;
+    let (newest, alerts, there) = world
+        .catalog
+        .read(|reader| Ok((by_database(reader.last_good_full()?), reader.alerts::<Alert>()?, there::recall_all(reader, desk.settings)?)))?;
+    let aged = |project: &Project, known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>| {
+        aged(project, &newest, there.get(&project.name), now, known)
+    };
     let alerts: HashMap<&AlertKey, &Alert> = alerts.iter().map(|alert| (&alert.key, alert)).collect();
     // Most minutes change nothing, and then nobody who writes has to wait for ten thousand of these.
     let mut changing = Vec::new();
     for project in desk.settings.projects.iter().filter(|project| project.enabled && project.max_backup_age.is_some()) {
-        let steps = aged(project, &newest, now, |key| Ok(alerts.get(key).map(|alert| (*alert).clone())))?;
+        let steps = aged(project, &|key| Ok(alerts.get(key).map(|alert| (*alert).clone())))?;
         if steps.iter().any(|step| step.known.as_ref() != Some(&step.after)) {
             changing.push(project);
         }
@@ -161,13 +171,13 @@ pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
         let mut waiting = Vec::new();
         for project in &changing {
             let mut changes = Vec::new();
-            for Step { known, before, after, kind } in aged(project, &newest, now, |key| known(tx, key))? {
+            for Step { known, before, after, kind } in aged(project, &|key| known(tx, key))? {
                 if known.as_ref() != Some(&after) {
                     put(tx, &after)?;
                 }
                 changes.extend(kind.map(|kind| Change { before, after, kind, run: None }));
             }
-            waiting.extend(letters(world, tx, desk, project, &changes, &[], now)?);
+            waiting.extend(facts::letters(world, tx, desk, project, &changes, &[], now)?);
         }
         queue(tx, waiting, now)
     })
@@ -192,11 +202,17 @@ fn by_database(newest: HashMap<(String, String), DateTime<Utc>>) -> Newest {
     by_project
 }
 
-fn aged(project: &Project, newest: &Newest, now: DateTime<Utc>, known: impl Fn(&AlertKey) -> Result<Option<Alert>>) -> Result<Vec<Step>> {
+fn aged(
+    project: &Project,
+    newest: &Newest,
+    there: Option<&There>,
+    now: DateTime<Utc>,
+    known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>,
+) -> Result<Vec<Step>> {
     let none = BTreeMap::new();
     let newest = newest.get(&project.name).unwrap_or(&none);
     let mut steps = Vec::new();
-    for database in databases_of(project, newest) {
+    for database in databases_of(project, newest, there) {
         let event = Event::Tick { last_good_full: newest.get(&database).copied(), max_age: project.max_backup_age };
         let key = AlertKey { project: project.name.clone(), database, selection: Selection::full() };
         let known = known(&key)?;
@@ -207,15 +223,18 @@ fn aged(project: &Project, newest: &Newest, now: DateTime<Utc>, known: impl Fn(&
     Ok(steps)
 }
 
-/// The databases whose age counts: those that the configuration names, else those that ever had a backup; where there is none yet, the
-/// project as a whole.
-fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>) -> BTreeSet<String> {
+/// The databases whose age counts: those that the configuration names, else those that the server was seen to have, else those that ever
+/// had a backup; where there is none yet, the project as a whole.
+fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>, there: Option<&There>) -> BTreeSet<String> {
     match (&project.databases, named_by(&project.connection.target)) {
-        (Databases::Named(names), _) => names.iter().cloned().collect(),
-        (Databases::FromConnection, Some(name)) => BTreeSet::from([name]),
-        _ if newest.is_empty() => BTreeSet::from([String::from(ANY_DATABASE)]),
-        _ => newest.keys().cloned().collect(),
+        (Databases::Named(names), _) => return names.iter().cloned().collect(),
+        (Databases::FromConnection, Some(name)) => return BTreeSet::from([name]),
+        _ => {}
     }
+    let known: Vec<&String> = there.map_or_else(|| newest.keys().collect(), |there| there.names.iter().collect());
+    let known = known.into_iter().filter(|name| there::database(project, there, name).is_none());
+    let known: BTreeSet<String> = known.cloned().collect();
+    if known.is_empty() { BTreeSet::from([String::from(ANY_DATABASE)]) } else { known }
 }
 
 /// Tells once that a changed retention waits for a person.
@@ -261,7 +280,7 @@ pub fn unrecorded(world: &World, desk: &Desk<'_>, runs: &[Run]) -> Result<Vec<Me
     for (name, runs) in by_project(runs) {
         let Some(project) = desk.settings.project(name) else { continue };
         let changes: Vec<Change> = runs.iter().filter_map(|run| unrecorded_change(run, now)).collect();
-        let letters = world.catalog.read(|reader| letters(world, reader, desk, project, &changes, &runs, now))?;
+        let letters = world.catalog.read(|reader| facts::letters(world, reader, desk, project, &changes, &runs, now))?;
         messages.extend(
             group::gather(letters, now)
                 .0
@@ -281,22 +300,14 @@ fn unrecorded_change(run: &Run, now: DateTime<Utc>) -> Option<Change> {
     kind.map(|kind| Change { before, after, kind, run: Some(run.clone()) })
 }
 
-fn letters(
-    world: &World,
-    tx: &Reader,
-    desk: &Desk<'_>,
-    project: &Project,
-    changes: &[Change],
-    runs: &[&Run],
-    now: DateTime<Utc>,
-) -> Result<Vec<Waiting>> {
-    let letters = facts::letters(world, tx, desk, project, changes, runs, now)?;
-    Ok(letters.into_iter().map(|due| waiting(desk, project, due, now)).collect())
+fn waiting(desk: &Desk<'_>, project: &Project, due: facts::Due, now: DateTime<Utc>) -> Waiting {
+    addressed(desk, Some(project), due, now)
 }
 
-fn waiting(desk: &Desk<'_>, project: &Project, due: facts::Due, now: DateTime<Utc>) -> Waiting {
-    let own = &project.notify.to;
-    let to = if own.is_empty() { desk.settings.smtp.as_ref().map(|smtp| smtp.to.clone()).unwrap_or_default() } else { own.clone() };
+/// To the project's own people; to everybody's where it has none, or is no longer configured.
+fn addressed(desk: &Desk<'_>, project: Option<&Project>, due: facts::Due, now: DateTime<Utc>) -> Waiting {
+    let own = project.map(|project| project.notify.to.clone()).filter(|own| !own.is_empty());
+    let to = own.unwrap_or_else(|| desk.settings.smtp.as_ref().map(|smtp| smtp.to.clone()).unwrap_or_default());
     Waiting { to: to.into_iter().collect(), since: long_ago(now), thread: due.thread, begins: due.begins, letter: due.letter }
 }
 

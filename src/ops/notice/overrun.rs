@@ -86,7 +86,7 @@ fn letter(
     now: DateTime<Utc>,
 ) -> Result<Letter> {
     let about = facts::about(world, desk, project, now);
-    let next = facts::next(tx, project, now)?;
+    let next = facts::next(tx, project, &|plan| plan.name == slot.schedule, now)?;
     let schedule = slot.schedule.clone();
     // The first skipped slot came before the alert.
     if kind == NoticeKind::Recovered {

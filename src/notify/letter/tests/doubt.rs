@@ -61,7 +61,8 @@ fn a_suspicious_backup() {
       pgdumpd restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
-      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+      cd /var/backups/pgdumpd/shop
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
 
     Facts
       server    db.internal:5432

@@ -201,7 +201,8 @@ fn damaged_backup() {
       pgdumpd restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
-      zstd -dc /var/backups/pgdumpd/shop/shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEWDB
+      cd /var/backups/pgdumpd/shop
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
 
     If there is a copy of the storage, put the file back from it: the next look
     takes the mark away. Bytes that change by themselves mean a failing disk, a
@@ -210,6 +211,75 @@ fn damaged_backup() {
     Facts
       server    db.internal:5432
       storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0
+      machine   backup1
+    ");
+}
+
+#[test]
+fn what_is_gone_is_closed() {
+    let kept = Kept {
+        count: 12,
+        bytes: 27_058_293_969,
+        newest: Some(good("billing")),
+        list: ["list", "shop", "--database", "billing"].map(String::from).to_vec(),
+    };
+    let ended = Ended {
+        what: Some(String::from("database billing")),
+        why: String::from("is not on the server"),
+        dropped: true,
+        stood: vec![(at(19, 1, 21), Some(String::from("database \"billing\" does not exist, password=tiger42")))],
+        kept: Some(kept),
+    };
+    insta::assert_snapshot!(shown(&Letter::Closed(Closed { about: about("shop"), ended: vec![ended] })), @r#"
+    [pgdumpd] CLOSED shop: database billing is not on the server
+
+    Database billing of project shop is not on the server: it is not backed up
+    any more, and no more mail comes about it.
+
+    What was open since 2026-11-19 02:21 CET (01:21 UTC), for 2 days: database
+    "billing" does not exist, password=***.
+
+    12 backups of it, 25.2 GiB, stay: nothing is pruned of what isn't backed up.
+
+    The newest good backup of billing
+      taken  2026-11-18 02:15 CET (01:15 UTC), 3 days ago
+      size   1.2 GiB
+      proof  it was restored and its rows were counted (2026-11-18 05:00 CET
+             (04:00 UTC))
+      file   shop/billing_20261118T011500Z_full_k3f9q2.dump.zst
+
+    If it was dropped on purpose, there is nothing for you to do. If not, bring
+    it back from its newest backup.
+
+    What to type
+      see what is kept  pgdumpd list shop --database billing
+
+    To restore it, into a database of its own
+      pgdumpd restore k3f9q2 --to billing_restored
+
+    To restore it with standard tools, into a database that is there and empty
+      cd /var/backups/pgdumpd/shop
+      zstd -dc billing_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
+
+    Facts
+      server    db.internal:5432
+      storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0
+      machine   backup1
+    "#);
+    let ended = Ended { what: None, why: String::from("is no longer configured"), dropped: false, stood: Vec::new(), kept: None };
+    let about = About { server: String::new(), storage: String::new(), root: None, ..about("shop") };
+    insta::assert_snapshot!(shown(&Letter::Closed(Closed { about, ended: vec![ended] })), @r"
+    [pgdumpd] GONE shop: it is no longer configured
+
+    Project shop is no longer configured: it is not backed up any more, and no
+    more mail comes about it.
+
+    If this was meant, there is nothing for you to do. If not, put it back into
+    the configuration and reload it.
+
+    Facts
       versions  pgdumpd 0.1.0
       machine   backup1
     ");

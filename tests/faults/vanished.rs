@@ -1,0 +1,41 @@
+//! Row 52: somebody else removes backups from the storage.
+
+use pgdumpd::catalog::Page;
+use pgdumpd::clock::Clock;
+use pgdumpd::notify::Message;
+use pgdumpd::ops::notice::{self, Desk};
+use pgdumpd::ops::{World, reindex};
+
+use crate::scene::Scene;
+
+#[test]
+fn f52_backups_that_somebody_else_removed_are_told_once() {
+    let scene = Scene::new("", "");
+    let backups = scene.rig.backups();
+    let oldest = backups.last().and_then(|row| row["file"].as_str()).expect("a backup");
+    for file in std::fs::read_dir(scene.rig.storage().join("shop")).expect("the folder").flatten() {
+        if file.file_name().to_string_lossy().starts_with(oldest) {
+            std::fs::remove_file(file.path()).expect("removed");
+        }
+    }
+    let file = scene.rig.path().join("pgdumpd.toml");
+    let settings = pgdumpd::config::load(&file, &|_| None).expect("the configuration");
+    let world = World::open(&settings, Clock::system()).expect("a world");
+    let desk = Desk { settings: &settings, config_file: None };
+    // As the daemon does once a day.
+    let look = || {
+        reindex::reindex(&world).expect("a look");
+        notice::lost(&world, &desk).expect("told")
+    };
+    assert_eq!(look(), 1);
+    assert_eq!(look(), 0, "told once");
+    let letters = world.catalog.read(|reader| reader.letters::<Message>(None, Page::all())).expect("letters");
+    let letter = letters.into_iter().map(|letter| letter.message).find(|message| message.event == "lost").expect("the letter");
+    assert!(letter.subject.contains("LOST shop: 1 backup is gone"), "{letter:?}");
+    assert!(letter.body.contains("The newest good backup of shop that is left"), "{letter:?}");
+    assert_eq!(scene.rig.backups().len(), backups.len() - 1);
+    // What pgdumpd removes itself is nobody's loss.
+    scene.configure(1);
+    assert_eq!(scene.rig.run(&["backup", "shop"]).code, 0);
+    assert_eq!(look(), 0);
+}
