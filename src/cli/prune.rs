@@ -35,6 +35,9 @@ pub(super) struct Args {
     confirm: bool,
 }
 
+/// Projects whose plans are held in memory together.
+const AT_ONCE: usize = 64;
+
 /// What is told of one project in JSON.
 #[derive(Serialize)]
 struct Answer {
@@ -79,13 +82,23 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let world = world::open(common, &settings)?;
     let mut exits = Vec::new();
     let mut answers = Vec::new();
-    for project in chosen {
-        let told = if args.dry_run { show(common, &world, project, args.summary) } else { prune(common, &world, project, args.confirm) };
+    let mut tell = |project: &Project, told: Result<(Exit, Told)>| {
         let (exit, told) = told.unwrap_or_else(|failure| failed(common, failure));
         exits.push(exit);
         if common.json {
             let success = matches!(told, Told::Plan(_)) || exit == Exit::Done;
             answers.push(Answer { success, project: project.name.clone(), told });
+        }
+    };
+    if args.dry_run {
+        for some in chosen.chunks(AT_ONCE) {
+            for (project, plan) in some.iter().zip(verb::plans(&world, some)) {
+                tell(project, plan.map(|plan| show(common, project, plan, args.summary)));
+            }
+        }
+    } else {
+        for project in chosen {
+            tell(project, prune(common, &world, project, args.confirm));
         }
     }
     if common.json {
@@ -94,12 +107,11 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     Ok(told::together(&exits))
 }
 
-fn show(common: &Common, world: &World, project: &Project, summary: bool) -> Result<(Exit, Told)> {
-    let plan = verb::plan(world, project)?;
+fn show(common: &Common, project: &Project, plan: PrunePlan, summary: bool) -> (Exit, Told) {
     if !common.json {
         print_plan(&plan, project, summary);
     }
-    Ok((Exit::Done, Told::Plan(Box::new(shown(plan, summary)))))
+    (Exit::Done, Told::Plan(Box::new(shown(plan, summary))))
 }
 
 fn prune(common: &Common, world: &World, project: &Project, confirm: bool) -> Result<(Exit, Told)> {

@@ -3,6 +3,7 @@
 //! What is kept is decided in `retention`; here stand the checks against the storage, the hold on a changed policy, and the order of deletion.
 
 use std::collections::HashSet;
+use std::num::NonZero;
 
 use serde::Serialize;
 
@@ -61,37 +62,47 @@ pub struct Pruned {
     pub failures: Vec<Failure>,
 }
 
+/// Decides what would go of each of some projects, in the order given; each processor takes a share.
+pub fn plans(world: &World, projects: &[&Project]) -> Vec<Result<PrunePlan>> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let share = projects.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let plan_all = |some: &[&Project]| some.iter().map(|project| plan(world, project)).collect::<Vec<_>>();
+        let others: Vec<_> = projects.chunks(share).skip(1).map(|some| scope.spawn(move || plan_all(some))).collect();
+        let mut plans = plan_all(projects.chunks(share).next().unwrap_or_default());
+        for other in others {
+            plans.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        plans
+    })
+}
+
 /// Decides what would go. Reads, writes nothing.
 pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
     let storage = world.storage(project)?;
-    let indexed: Vec<BackupRow> = world
-        .catalog
-        .read(|reader| reader.project_backups(&project.name))?
-        .into_iter()
-        .filter(|row| row.storage == project.storage)
-        .collect();
+    let (mut indexed, agreed) =
+        world.catalog.read(|reader| Ok((reader.project_backups(&project.name)?, reader.meta(&held::agreed_key(&project.name))?)))?;
+    indexed.retain(|row| row.storage == project.storage);
     let there = storage.names(&project.name)?;
     let (backups, absent): (Vec<_>, Vec<_>) =
         indexed.into_iter().partition(|row| there.contains(&row.file) && there.contains(&names::manifest_file(&row.file)));
     let plan = retention::plan(&project.retention, project.time_zone, &backups, world.clock.now());
     let fingerprint = retention::policy_fingerprint(&project.retention, project.time_zone);
-    let held = held(world, project, &fingerprint, &plan)?;
+    let held = if agreed.as_deref() == Some(fingerprint.as_str()) { None } else { held(project, &plan) };
     let suspended = habit::suspension(&backups);
     Ok(PrunePlan { project: project.name.clone(), backups, plan, absent, held, suspended, fingerprint })
 }
 
 /// A changed policy that would remove more than half of more than five backups waits for a person.
-fn held(world: &World, project: &Project, fingerprint: &str, plan: &Plan) -> Result<Option<String>> {
-    let agreed = world.catalog.read(|reader| reader.meta(&held::agreed_key(&project.name)))?;
-    if agreed.as_deref() == Some(fingerprint) || !retention::is_drastic(plan) {
-        return Ok(None);
-    }
-    Ok(Some(format!(
-        "the retention of {:?} has changed and would remove {} of {} backups",
-        project.name,
-        plan.remove.len(),
-        plan.remove.len() + plan.keep.len()
-    )))
+fn held(project: &Project, plan: &Plan) -> Option<String> {
+    retention::is_drastic(plan).then(|| {
+        format!(
+            "the retention of {:?} has changed and would remove {} of {} backups",
+            project.name,
+            plan.remove.len(),
+            plan.remove.len() + plan.keep.len()
+        )
+    })
 }
 
 /// A person agrees to the policy as it is now; the next prune carries it out.

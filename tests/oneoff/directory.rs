@@ -155,8 +155,9 @@ fn wait_for_dump(scene: &Scene) -> String {
 #[test]
 fn f20_killed_while_a_directory_dump_is_made_or_packed() {
     // At the moment when the scratch is there and nothing is in it: pg_dump's first deed is to end who started it.
+    let clients = clients();
     let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *--version*) exec {CLIENTS}/pg_dump \"$@\";; esac\nkill -s KILL $PPID\nexec {CLIENTS}/pg_dump \"$@\"\n"
+        "#!/bin/sh\ncase \"$*\" in *--version*) exec {clients}/pg_dump \"$@\";; esac\nkill -s KILL $PPID\nexec {clients}/pg_dump \"$@\"\n"
     );
     let scene = Scene::new();
     scene.configure(DIRECTORY);

@@ -6,11 +6,11 @@ use serde_json::Value;
 
 use crate::cluster::is_root;
 use crate::rig::Ended;
-use crate::scene::{CLIENTS, Scene};
+use crate::scene::{Scene, clients};
 
 /// Runs a shell line among the dumps, with the clients at hand and the server in the environment.
 fn shell(scene: &Scene, line: &str) {
-    let path = format!("{CLIENTS}:/usr/bin:/bin");
+    let path = format!("{}:/usr/bin:/bin", clients());
     let mut command = Command::new("sh");
     command.args(["-ec", line]).current_dir(scene.work()).env_clear().env("PATH", path).env("PGHOST", "127.0.0.1");
     command.env("PGPORT", scene.cluster.port.to_string()).env("PGUSER", "postgres");

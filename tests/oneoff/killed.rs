@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Stdio;
 
 use crate::rig::wait_until;
-use crate::scene::{CLIENTS, PATIENCE, Scene};
+use crate::scene::{PATIENCE, Scene, clients};
 
 /// What lies in a folder.
 fn names(folder: &std::path::Path) -> Vec<String> {
@@ -16,9 +16,10 @@ fn names(folder: &std::path::Path) -> Vec<String> {
 
 /// A `pg_dump` whose archives are of a version that nobody knows yet.
 fn from_the_future(scene: &Scene) -> PathBuf {
+    let clients = clients();
     let script = format!(
-        "#!/bin/sh\ncase \"$*\" in *--version*) exec {CLIENTS}/pg_dump \"$@\";; esac\n\
-         f=$(mktemp) && {CLIENTS}/pg_dump \"$@\" >$f || exit\nprintf '\\143' | dd of=$f bs=1 seek=6 conv=notrunc 2>/dev/null\ncat $f; rm $f\n"
+        "#!/bin/sh\ncase \"$*\" in *--version*) exec {clients}/pg_dump \"$@\";; esac\n\
+         f=$(mktemp) && {clients}/pg_dump \"$@\" >$f || exit\nprintf '\\143' | dd of=$f bs=1 seek=6 conv=notrunc 2>/dev/null\ncat $f; rm $f\n"
     );
     scene.rig.clients(&[("pg_dump", &script)])
 }
