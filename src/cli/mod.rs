@@ -90,7 +90,7 @@ enum Verb {
     Verify(verify::Args),
     /// Restore a backup for trial: does it come back, and how long does that take
     Drill(drill::Args),
-    /// Bring a backup or dump file back: into a new database, an empty one, or in the place of one
+    /// Bring a backup or dump file back: into a new database, or in the place of one
     Restore(restore::Args),
     /// Write the rows of one table in a backup or dump file, without a server
     Cat(cat::Args),

@@ -29,6 +29,12 @@ const TELL_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// How often the diary is trimmed and the storages are read again.
 const UPKEEP_EVERY: TimeDelta = TimeDelta::hours(24);
 
+/// How long after the start an upkeep begins that came due while nobody served: a wrong clock at boot is set right by then.
+const SETTLED: TimeDelta = TimeDelta::hours(1);
+
+/// The note of when it was done last.
+const UPKEEP: &str = "upkeep";
+
 /// How often an index that could not be made whole, since a storage isn't there, is tried again.
 const INDEX_EVERY: TimeDelta = TimeDelta::seconds(60);
 
@@ -47,14 +53,19 @@ pub(super) struct Chores {
 }
 
 impl Chores {
-    pub(super) fn new(now: DateTime<Utc>) -> Self {
+    pub(super) fn new(world: &World) -> Self {
+        let now = world.clock.now();
         let past = now - TimeDelta::days(1);
+        let kept = world.catalog.read(|reader| reader.meta(UPKEEP)).unwrap_or_else(|failure| {
+            tracing::error!("the catalog can't be read: {failure}");
+            None
+        });
         Self {
             started: now,
             heartbeat: past,
             told: past,
             stale: past,
-            upkeep: now,
+            upkeep: counted_from(kept.and_then(|at| at.parse().ok()), now),
             index: past,
             mail: None,
             keeping: None,
@@ -172,7 +183,17 @@ impl Chores {
 fn upkeep(world: &World, diary: std::time::Duration) -> Result<()> {
     let before = world.clock.now() - TimeDelta::from_std(diary).unwrap_or(TimeDelta::days(400));
     while world.catalog.write(|writer| writer.forget_before(before, 10_000))? > 0 {}
-    reindex::reindex(world).map(|_| ())
+    reindex::reindex(world)?;
+    let now = world.clock.now().to_rfc3339();
+    world.catalog.write(|writer| writer.put_meta(UPKEEP, &now))
+}
+
+/// From when the daemon counts to its first upkeep, so that one that is started anew every day comes to it as well.
+fn counted_from(last: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+    match last {
+        Some(last) if last <= now => last.max(now - UPKEEP_EVERY + SETTLED),
+        _ => now,
+    }
 }
 
 /// Whether the catalog was lost while this daemon served: it notices by itself, not only at its next start.
@@ -215,5 +236,21 @@ fn free(thread: &mut Option<JoinHandle<()>>) -> bool {
 fn complain(doing: &str, result: Result<()>) {
     if let Err(failure) = result {
         tracing::error!("{doing}: {failure}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upkeep_that_came_due_while_nobody_served_is_done_an_hour_after_the_start() {
+        let now = DateTime::<Utc>::UNIX_EPOCH + TimeDelta::days(1000);
+        let waits = |last: Option<TimeDelta>| counted_from(last.map(|ago| now - ago), now) + UPKEEP_EVERY - now;
+        assert_eq!(waits(Some(TimeDelta::hours(30))), SETTLED);
+        assert_eq!(waits(Some(TimeDelta::hours(23) + TimeDelta::minutes(30))), SETTLED);
+        assert_eq!(waits(Some(TimeDelta::hours(10))), TimeDelta::hours(14), "one that is started anew every night");
+        assert_eq!(waits(Some(-TimeDelta::days(365))), UPKEEP_EVERY, "by a clock that was ahead");
+        assert_eq!(waits(None), UPKEEP_EVERY);
     }
 }

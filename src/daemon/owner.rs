@@ -86,7 +86,7 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
         drills: Queue::default(),
         running: HashMap::new(),
         jobs: JoinSet::new(),
-        chores: Chores::new(now),
+        chores: Chores::new(&world),
         rounds: Rounds::default(),
         places: Places::new(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server, Arc::clone(&wake)),
         drilling: Places::new(1, 1, Arc::clone(&wake)),

@@ -6,8 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::TimeDelta;
-
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{BackupRow, Look, ProofLevel, RunId};
 use crate::model::project::{Check, Connection, Limits, Project};
@@ -26,7 +24,8 @@ use crate::process::Cancel;
 use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
-use super::{Board, Current, Gate, Retry};
+use super::retry::Patience;
+use super::{Board, Current, Gate};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -104,7 +103,15 @@ pub fn slot(world: &World, settings: &Settings, project: &Arc<Project>, setting:
 /// Tries again where the server could not be reached or went away, as the limits say for dumps. Only the last try counts and is told: what
 /// came back and differs is no reason to try again.
 fn retrying(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>) -> Drilled {
-    let mut waits = order.retries.iter();
+    let patience = Patience {
+        clock: &world.clock,
+        project: &row.project,
+        what: "drill",
+        waits: &order.retries,
+        cancel: setting.cancel,
+        board: setting.board,
+        gate: setting.gate,
+    };
     let mut attempt = 1;
     loop {
         let mut drilled = Drilled {
@@ -117,17 +124,9 @@ fn retrying(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>)
             failure: None,
         };
         let Err(failure) = located(world, order, row, setting.cancel, setting.board, &mut drilled) else { return drilled };
-        let retry = failure.cause.is_transient() && setting.cancel.reason().is_none();
-        let why = failure.message.clone();
+        let again = patience.again(attempt, &failure);
         drilled.failure = Some(failure);
-        let Some(wait) = waits.next().filter(|_| retry) else { return drilled };
-        tracing::warn!(project = row.project, backup = %row.id, attempt, wait = ?wait, "trying the drill again later: {why}");
-        let until = world.clock.now() + TimeDelta::from_std(*wait).unwrap_or_default();
-        setting.board.wait(Retry { project: row.project.clone(), attempt, until, why });
-        setting.gate.leave();
-        let ended = setting.cancel.wait_timeout(*wait).is_some();
-        setting.board.go_on(&row.project);
-        if !setting.gate.enter() || ended {
+        if !again {
             return drilled;
         }
         attempt += 1;

@@ -16,6 +16,7 @@ pub mod mend;
 pub mod prune;
 pub mod rebuild;
 pub mod restore;
+mod retry;
 pub mod scheduled;
 pub mod verify;
 
@@ -84,8 +85,8 @@ impl Board {
         self.0.lock().retries.push(retry);
     }
 
-    fn go_on(&self, project: &str) {
-        self.0.lock().retries.retain(|retry| retry.project != project);
+    fn go_on(&self, retry: &Retry) {
+        self.0.lock().retries.retain(|known| known != retry);
     }
 }
 

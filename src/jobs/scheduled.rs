@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
@@ -29,7 +29,8 @@ use crate::stream::gauge::Gauge;
 
 use super::hold::{self, Hold};
 use super::looking;
-use super::{Board, Current, Gate, Retry};
+use super::retry::Patience;
+use super::{Board, Current, Gate};
 
 /// The database name under which a server's roles and tablespaces are kept.
 pub const GLOBALS: &str = "globals";
@@ -357,29 +358,24 @@ impl Job<'_> {
         last.ok().flatten().map(|backup| backup.uncompressed_size)
     }
 
-    /// Tries again after a transient failure, as often and after such waits as the limits say; the place at the gate is given back meanwhile.
+    /// Tries again after a transient failure, as the limits say.
     fn retrying<T>(&self, mut attempt: impl FnMut(u32) -> Result<T>) -> Result<T> {
-        let mut waits = self.order.project.limits.retries.iter();
+        let project = &self.order.project;
+        let patience = Patience {
+            clock: &self.world.clock,
+            project: &project.name,
+            what: "backup",
+            waits: &project.limits.retries,
+            cancel: self.setting.cancel,
+            board: self.setting.board,
+            gate: self.setting.gate,
+        };
         let mut number = 1;
         loop {
-            let failure = match attempt(number) {
-                Ok(value) => return Ok(value),
-                Err(failure) => self.redactor.clean_failure(failure),
-            };
-            let Some(wait) = waits.next().filter(|_| failure.cause.is_transient() && self.setting.cancel.reason().is_none()) else {
-                return Err(failure);
-            };
-            tracing::warn!(project = self.order.project.name, attempt = number, wait = ?wait, "trying again later: {failure}");
-            let project = self.order.project.name.clone();
-            let until = self.world.clock.now() + TimeDelta::from_std(*wait).unwrap_or_default();
-            self.setting.board.wait(Retry { project: project.clone(), attempt: number, until, why: failure.message.clone() });
-            self.setting.gate.leave();
-            let ended = self.setting.cancel.wait_timeout(*wait).is_some();
-            self.setting.board.go_on(&project);
-            if !self.setting.gate.enter() || ended {
-                return Err(failure);
+            match attempt(number).map_err(|failure| self.redactor.clean_failure(failure)) {
+                Err(failure) if patience.again(number, &failure) => number += 1,
+                ended => return ended,
             }
-            number += 1;
         }
     }
 }
