@@ -11,6 +11,7 @@ pub mod habit;
 pub mod model;
 pub mod retention;
 pub mod schedule;
+pub mod shell;
 pub mod units;
 
 // Floor 1, tools: one outside thing each, no knowledge of backups.

@@ -9,6 +9,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::error::{Failure, Result};
+pub(super) use crate::shell::word as shell;
 
 use super::Common;
 use super::exit::Exit;
@@ -113,12 +114,6 @@ pub(super) fn moment(at: DateTime<Utc>, zone: Tz) -> String {
 pub(super) fn count(number: impl Into<u64>, what: &str) -> String {
     let number = number.into();
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
-}
-
-/// A word as a POSIX shell takes it, so that a pasted line means what it says.
-pub(super) fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]

@@ -167,12 +167,14 @@ fn print_plan(plan: &PrunePlan, project: &Project, summary: bool) {
 }
 
 fn shown(plan: PrunePlan, summary: bool) -> Shown {
-    let mut verdicts = plan.plan.verdicts();
-    let mut judged = |backup: BackupRow| {
-        let (verdict, why) = verdicts.remove(&backup.id).unwrap_or_default();
-        Judged { backup, verdict, why }
-    };
     let (keep, remove) = (plan.plan.keep.len(), plan.plan.remove.len());
-    let backups = (!summary).then(|| plan.backups.into_iter().map(&mut judged).collect());
+    let backups = (!summary).then(|| {
+        let mut verdicts = plan.plan.verdicts();
+        let judged = |backup: BackupRow| {
+            let (verdict, why) = verdicts.remove(&backup.id).unwrap_or_default();
+            Judged { backup, verdict, why }
+        };
+        plan.backups.into_iter().map(judged).collect()
+    });
     Shown { keep, remove, backups, absent: plan.absent, held: plan.held, suspended: plan.suspended }
 }

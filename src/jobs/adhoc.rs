@@ -17,6 +17,7 @@ use crate::postgres::dump::Dump;
 use crate::postgres::session::{Server, Session};
 use crate::postgres::version::{Client, Clients};
 use crate::process::{Cancel, Spec};
+use crate::shell;
 use crate::storage::{Key, Loose, Storage};
 use crate::stream::gauge::Gauge;
 
@@ -217,7 +218,6 @@ impl Met {
 /// The engine's own name for the artifact gives way to the file's.
 fn rename(manifest: &mut Manifest, file: &str) {
     let old = std::mem::replace(&mut manifest.backup_file, file.to_owned());
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    let quoted = if file.chars().all(plain) { file.to_owned() } else { format!("'{}'", file.replace('\'', "'\\''")) };
+    let quoted = shell::file(file);
     manifest.restore_command = manifest.restore_command.replace(&format!("'{old}'"), &quoted).replace(&old, &quoted);
 }

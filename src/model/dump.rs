@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::shell;
+
 /// Which part of the database goes into the backup.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default)]
 #[serde(rename_all = "lowercase")]
@@ -220,11 +222,7 @@ impl fmt::Display for Selection {
 /// anywhere where `file` is a path.
 #[must_use]
 pub fn restore_command(file: &str, content: Content) -> String {
-    let quoted = if file.chars().all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c)) {
-        file.to_owned()
-    } else {
-        format!("'{}'", file.replace('\'', "'\\''"))
-    };
+    let quoted = shell::file(file);
     let (stem, reader) = match file.rsplit_once('.') {
         Some((stem, "zst")) => (stem, Some("zstd -dc")),
         Some((stem, "gz")) => (stem, Some("gzip -dc")),

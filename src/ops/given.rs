@@ -21,6 +21,7 @@ use crate::postgres::archive::toc::{self, Data, Entry, Header, Packing};
 use crate::postgres::archive::{Observed, is_schema};
 use crate::postgres::version::{self, Client};
 use crate::process::Cancel;
+use crate::shell;
 use crate::storage::{Given, Storage, names};
 use crate::stream;
 
@@ -190,8 +191,7 @@ fn blank(path: &Path, form: &Form, written: DateTime<Utc>, (stored, length, sha2
 
 /// The line that restores it; its name need not say what it is.
 fn by_hand(file: &str, form: &Form, is_folder: bool) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    let quoted = if file.chars().all(plain) { file.to_owned() } else { format!("'{}'", file.replace('\'', "'\\''")) };
+    let quoted = shell::file(file);
     if is_folder {
         return format!("pg_restore -j 4 -d NEW_DATABASE {quoted}");
     }

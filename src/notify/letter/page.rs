@@ -221,14 +221,9 @@ pub(super) fn command(about: &About, words: &[&str]) -> String {
     line
 }
 
-/// A word as a POSIX shell takes it, so that a pasted line means what it says whatever a project is called.
+/// A word of a line to paste.
 pub(super) fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", super::single_line(word).replace('\'', "'\\''"))
-    }
+    crate::shell::word(&super::single_line(word))
 }
 
 /// A failure's sentence after a colon: it keeps its small letter and gets a full stop.

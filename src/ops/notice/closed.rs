@@ -67,10 +67,9 @@ fn endings(reader: &Reader, desk: &Desk<'_>) -> Result<Endings> {
             Some(project) => there::subject(project, seen.get(&project.name), &key),
             // Another configuration beside the daemon's says nothing about the daemon's projects.
             None => {
-                let known = reader.known_projects();
-                let removed: &BTreeSet<String> = match &mut removed {
+                let removed = match &mut removed {
                     Some(removed) => removed,
-                    none => none.insert(known?.into_iter().filter(|known| known.removed_at.is_some()).map(|known| known.name).collect()),
+                    none => none.insert(removed_projects(reader)?),
                 };
                 removed.contains(&key.project).then_some(Gone::Project)
             }
@@ -90,6 +89,11 @@ fn endings(reader: &Reader, desk: &Desk<'_>) -> Result<Endings> {
         }
     }
     Ok(endings)
+}
+
+fn removed_projects(reader: &Reader) -> Result<BTreeSet<String>> {
+    let known = reader.known_projects()?;
+    Ok(known.into_iter().filter(|known| known.removed_at.is_some()).map(|known| known.name).collect())
 }
 
 fn subject(key: &AlertKey, gone: Gone) -> Subject {

@@ -1,0 +1,32 @@
+//! Words as a POSIX shell takes them, so that a line that is pasted means what it says, whatever things are called.
+
+/// A word of a command that people are told to type.
+#[must_use]
+pub fn word(word: &str) -> String {
+    if word.is_empty() { String::from("''") } else { unless_all_of(word, "-_./:@%+=,") }
+}
+
+/// A file's name in the line that restores it, which stands in manifests: also what is plain to a shell, but may not be to a person, is quoted.
+#[must_use]
+pub fn file(name: &str) -> String {
+    unless_all_of(name, "._-/")
+}
+
+/// Quoted, unless every character is a letter, a digit or one of these.
+fn unless_all_of(text: &str, plain: &str) -> String {
+    if text.chars().all(|c| c.is_ascii_alphanumeric() || plain.contains(c)) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_shell_would_not_take_as_it_is_is_quoted() {
+        assert_eq!(["shop", "shop@latest", "a b", "it's", ""].map(word), ["shop", "shop@latest", "'a b'", "'it'\\''s'", "''"]);
+        assert_eq!(["/x/a.dump", "a%20b", "it's"].map(file), ["/x/a.dump", "'a%20b'", "'it'\\''s'"]);
+    }
+}
