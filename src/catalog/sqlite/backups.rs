@@ -67,8 +67,9 @@ impl Reader {
 
     /// All backups of a project, newest first.
     pub fn project_backups(&self, project: &str) -> Result<Vec<BackupRow>> {
-        let filter = BackupFilter { project: Some(project.to_owned()), ..BackupFilter::default() };
-        self.backups(&filter, Sort::Date, Page::all())
+        // In the order of an index, without a limit: SQLite sorts nothing, which halves the time of thousands of plans.
+        let sql = format!("SELECT {COLUMNS} FROM backups WHERE project = ?1 ORDER BY started_at DESC");
+        self.ask("listing a project's backups", |db| db.prepare_cached(&sql)?.query_map([project], backup)?.collect())
     }
 
     /// How long each project's backups have gone without a look.

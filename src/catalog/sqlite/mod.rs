@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, ErrorCode};
 
 use self::open::{FileId, Opened};
@@ -38,10 +38,13 @@ struct Shared {
     clock: Clock,
     /// Kept in memory only, by the one connection that writes.
     in_memory: bool,
-    /// One connection writes and another reads, so that a long list never holds up a slot's claim.
+    /// One connection writes and others read, so that a long list never holds up a slot's claim.
     writing: Mutex<Option<Opened>>,
-    reading: Mutex<Option<Opened>>,
+    reading: [Mutex<Option<Opened>>; READERS],
 }
+
+/// How many transactions can read side by side. A connection takes up to 2 MiB for its pages, and is opened when it is first needed.
+const READERS: usize = 2;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
@@ -63,8 +66,8 @@ impl Catalog {
     }
 
     fn at(path: PathBuf, clock: &Clock, in_memory: bool) -> Result<Self> {
-        let (writing, reading) = (Mutex::new(None), Mutex::new(None));
-        let catalog = Self(Arc::new(Shared { path, clock: clock.clone(), in_memory, writing, reading }));
+        let clock = clock.clone();
+        let catalog = Self(Arc::new(Shared { path, clock, in_memory, writing: Mutex::default(), reading: Default::default() }));
         catalog.read(|_| Ok(()))?;
         Ok(catalog)
     }
@@ -132,7 +135,7 @@ impl Reader {
 impl Shared {
     fn transact<T>(&self, mode: Mode, mut work: impl FnMut(&Writer) -> Result<T>) -> Result<T> {
         let mut place = match mode {
-            Mode::Read if !self.in_memory => self.reading.lock(),
+            Mode::Read if !self.in_memory => self.reader(),
             _ => self.writing.lock(),
         };
         let (mut outcome, damaged) = self.attempt(&mut place, mode, &mut work);
@@ -143,6 +146,12 @@ impl Shared {
             (outcome, _) = self.attempt(&mut place, mode, &mut work);
         }
         outcome
+    }
+
+    /// The first connection that nobody reads through just now, or else the first.
+    fn reader(&self) -> MutexGuard<'_, Option<Opened>> {
+        let [first, ..] = &self.reading;
+        self.reading.iter().find_map(Mutex::try_lock).unwrap_or_else(|| first.lock())
     }
 
     /// One attempt; with it the file, if it turned out to be damaged.
