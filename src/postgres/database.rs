@@ -178,7 +178,8 @@ pub fn create(name: &str, like: Option<&DatabaseProperties>, tablespace: Option<
         ));
         text.push_str(&provider(name, like, server)?);
     }
-    if let Some(tablespace) = tablespace {
+    // Naming the server's own asks for a right on it that an owner of databases seldom has.
+    if let Some(tablespace) = tablespace.filter(|name| *name != "pg_default") {
         text.push_str(&format!(" tablespace {}", ident(tablespace)));
     }
     Ok(text)

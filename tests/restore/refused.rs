@@ -64,6 +64,9 @@ fn too_few_rights_or_connections_are_told() {
     assert!(ended.code == 1 && ended.stderr.contains("--no-owner"), "{ended:?}");
     scene.restored("copy", &["--user", "clerk", "--no-owner"]);
     assert_eq!(scene.cluster.psql("select pg_get_userbyid(datdba) from pg_database where datname = 'copy'"), "clerk");
+    // Who owns a database and may make others can replace it: no right on the default tablespace is asked for.
+    scene.restored("copy", &["--user", "clerk", "--no-owner", "--replace", "--drop-old"]);
+    assert_eq!(scene.databases(), ["copy", "shop"]);
     scene.cluster.psql("alter role clerk connection limit 2");
     refused(&scene, "other", &["--user", "clerk", "--no-owner", "--jobs", "4"], &["connections to spare", "--jobs"]);
 }
