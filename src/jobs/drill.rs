@@ -88,6 +88,11 @@ pub fn slot(world: &World, settings: &Settings, project: &Arc<Project>, setting:
     };
     let mut drilled = Vec::new();
     for row in rows.iter().take_while(|_| cancel.reason().is_none()) {
+        // One drill may take hours, and the retention goes on meanwhile.
+        if world.catalog.read(|reader| reader.backup(&row.id))?.is_none() {
+            tracing::info!(backup = %row.id, project = project.name, "not restored for trial: it was removed before its turn came");
+            continue;
+        }
         drilled.push(run(world, &order, row, *setting));
     }
     let outcome = if cancel.reason().is_some() {
