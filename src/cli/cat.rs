@@ -1,8 +1,10 @@
 //! `pgdumpd cat`
 
 use crate::error::Result;
+use crate::ops::artifact;
 use crate::ops::read::{self, Output};
 use crate::postgres::archive::name::Wanted;
+use crate::process::Cancel;
 
 use super::exit::Exit;
 use super::{Common, given, out};
@@ -14,7 +16,8 @@ csv is what psql's \\copy writes, with a header: NULL is nothing, an empty text 
 object a line; numbers and booleans stand bare where the table's definition says so, all other values
 are strings. copy is COPY text, fit for \\copy TABLE FROM STDIN. Generated columns aren't in a dump.
 The rows of a partitioned table are those of its partitions, one after another. Only the part of the
-file where the table lies is read; its rows are counted against the manifest.
+file where the table lies is read; its rows are counted against the manifest and compared with their
+checksum: altered rows end with exit 1.
 
 Examples:
   pgdumpd cat shop@latest orders > orders.csv
@@ -49,6 +52,11 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Format::Copy => Output::Copy,
     };
     let written = read::cat(storage.as_ref(), &manifest, &wanted, output, &mut std::io::stdout())?;
+    // Where nothing vouches for the rows, all bytes are compared: after them, as they may be all that is left.
+    if !written.closed && !written.vouched && !manifest.is_of_given_file() {
+        artifact::check(storage.as_ref(), &manifest, &Cancel::new())
+            .map_err(|failure| failure.context("what was written may be altered"))?;
+    }
     if !written.partitions.is_empty() && !written.closed {
         let (count, names) = (out::count(written.partitions.len() as u64, "partition"), written.partitions.join(", "));
         out::note(format!("{} is partitioned: these were the rows of its {count}, one after another: {names}", written.table));

@@ -148,6 +148,9 @@ pub(super) fn opened(common: &Common, name: &str) -> Result<(Arc<dyn Storage>, M
     let settings = world::settings(common)?;
     let world = world::open(common, &settings)?;
     let row = backup(&world, &settings, name)?;
+    if let Some(why) = &row.damaged {
+        out::note(format!("warning: the backup {} counts as damaged: {why}", row.id));
+    }
     of_row(&world, &row)
 }
 

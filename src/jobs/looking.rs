@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{BackupRow, Manifest, ProofLevel};
 use crate::model::project::Project;
 use crate::model::run::Run;
@@ -34,6 +34,30 @@ pub(super) fn look(world: &World, means: verify::Means<'_>, row: &BackupRow, lev
         }
     }
     Ok(looked)
+}
+
+/// A backup that turned out to be damaged while it was read for something else is looked at once more and marked, so that `latest` means
+/// another one from then on and somebody is told. Returns the failure, with that.
+pub(super) fn suspect(world: &World, row: &BackupRow, cancel: &Cancel, failure: Failure) -> Failure {
+    if failure.cause != Cause::Damaged || row.damaged.is_some() {
+        return failure;
+    }
+    let clients = Clients::find(None, &|name| std::env::var(name).ok());
+    let gauge = Gauge::new();
+    let looked = world.storage_of(row).and_then(|storage| {
+        let means = verify::Means { storage, clients: &clients, cancel, held: &|| false, gauge: &gauge };
+        look(world, means, row, ProofLevel::Checksum)
+    });
+    let more = match looked.map(|looked| looked.verdict) {
+        Ok(Verdict::Damaged(_)) => String::from("a second look confirmed it, and it counts as damaged from now on"),
+        Ok(Verdict::Good) => {
+            String::from("a second look found the stored bytes good: look at the disk, the cable or the memory, then try again")
+        }
+        Ok(Verdict::Gone | Verdict::Unread(_)) => return failure,
+        Err(why) => format!("it could not be marked as damaged: {why}"),
+    };
+    let hint = failure.hint.as_ref().map_or_else(|| more.clone(), |hint| format!("{hint}; {more}"));
+    failure.hint(hint)
 }
 
 /// Looks at each new backup again, before it lets older ones go, where the project wants that.

@@ -24,7 +24,7 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 use crate::units::show_duration;
 
-use super::{Board, Current};
+use super::{Board, Current, looking};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -71,7 +71,7 @@ pub struct Report {
 
 /// Carries the order out.
 pub fn run(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Result<Report> {
-    let done = opened(world, order, cancel, board);
+    let done = opened(world, order, cancel, board).map_err(|failure| looking::suspect(world, &order.backup, cancel, failure));
     if !order.dry_run {
         let told = world.audit("restore", Some(&order.backup.project), &subject(order), &outcome(&done));
         // What was restored is restored; a catalog that can't be written must not hide it, nor a failure's own words.

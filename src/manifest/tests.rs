@@ -40,6 +40,7 @@ pub(crate) fn manifest() -> Manifest {
             name: "orders".into(),
             rows: Some(5),
             bytes: 50,
+            crc32: None,
             dump_id: Some(200),
             offset: Some(4096),
         }],

@@ -96,6 +96,9 @@ pub struct TableEntry {
     pub rows: Option<u64>,
     /// Bytes of its COPY data before compression.
     pub bytes: u64,
+    /// CRC-32 (that of gzip) of its rows as COPY text, without the end mark; unknown in plain dumps, where `rows` is, and of older pgdumpds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crc32: Option<u32>,
     /// The archive entry's dump id, by which `pg_restore` knows it; custom format only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dump_id: Option<i32>,

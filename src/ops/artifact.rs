@@ -7,11 +7,15 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, Frame, Manifest};
+use crate::model::dump::Compression;
+use crate::process::Cancel;
 use crate::storage::{InUse, Key, Storage, Use};
-use crate::stream;
+use crate::stream::{self, Gauge};
 
 use super::{World, mount};
 
@@ -82,6 +86,29 @@ pub fn stored(storage: &dyn Storage, manifest: &Manifest, range: Range<u64>) -> 
     }
 }
 
+/// Reads every stored byte, and compares their SHA-256 with the manifest's. Before bytes go where they can't be taken back from, and where
+/// nothing else tells altered ones.
+pub fn check(storage: &dyn Storage, manifest: &Manifest, cancel: &Cancel) -> Result<()> {
+    let source = stored(storage, manifest, 0..manifest.backup_size_bytes)?;
+    let read = stream::read_back(source, None, &Gauge::new(), &|| cancel.reason().is_none())?;
+    if let Some(reason) = cancel.reason().filter(|_| read.stopped) {
+        return Err(Failure::new(Cause::Interrupted, format!("reading {} was ended: {reason}", manifest.backup_file)));
+    }
+    if read.sha256 == manifest.checksum_sha256 {
+        return Ok(());
+    }
+    Err(damaged(
+        manifest,
+        format!("{} is damaged: its SHA-256 is {} instead of {}", manifest.backup_file, read.sha256, manifest.checksum_sha256),
+    ))
+}
+
+/// Whether what is stored carries checksums that decompression compares: zstd's of a frame, gzip's of a member, bzip2's of a block.
+#[must_use]
+pub fn checks_itself(manifest: &Manifest) -> bool {
+    !matches!(manifest.compression, Compression::None | Compression::Native)
+}
+
 /// What to say where stored bytes aren't what the manifest promises.
 fn damaged(manifest: &Manifest, words: String) -> Failure {
     Failure::new(Cause::Damaged, words).hint(what_to_do(&manifest.project, &manifest.backup_file))
@@ -141,6 +168,43 @@ impl Read for Archive {
         if count == 0 && !buffer.is_empty() && self.at < self.length {
             return Err(self.damaged(&format!("it ends after {} of the {} bytes that were dumped", self.at, self.length)));
         }
+        Ok(count)
+    }
+}
+
+/// An archive on its way, shared by whoever takes something out of it and whoever reads on to the end of its frame.
+#[derive(Clone)]
+pub struct Passing(Arc<Mutex<(Box<dyn Read + Send>, u64)>>);
+
+impl Passing {
+    /// An archive that stands at this offset.
+    #[must_use]
+    pub fn new(archive: Box<dyn Read + Send>, offset: u64) -> Self {
+        Self(Arc::new(Mutex::new((archive, offset))))
+    }
+
+    /// Where it stands in the archive.
+    #[must_use]
+    pub fn at(&self) -> u64 {
+        self.0.lock().1
+    }
+
+    /// Reads on to the end of the frame that holds this byte, where decompression compares its checksum: until then altered bytes pass as good.
+    pub fn finish_frame(&mut self, manifest: &Manifest, byte: u64) -> Result<()> {
+        let (at, next) = (self.at(), manifest.frames.iter().map(|frame| frame.archive).find(|next| *next > byte));
+        // A byte of the next frame comes only after the checksum of this one.
+        let left = next.map_or(u64::MAX, |next| (next + 1).saturating_sub(at));
+        io::copy(&mut Read::by_ref(self).take(left), &mut io::sink())
+            .map(drop)
+            .map_err(|error| Failure::from_io(format!("reading {}", manifest.backup_file), error))
+    }
+}
+
+impl Read for Passing {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut both = self.0.lock();
+        let count = both.0.read(buffer)?;
+        both.1 += count as u64;
         Ok(count)
     }
 }

@@ -4,7 +4,7 @@
 
 use std::io::{BufReader, Read};
 
-use super::artifact;
+use super::artifact::{self, Passing};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::Manifest;
 use crate::model::dump::{Content, Format};
@@ -32,9 +32,10 @@ pub fn open(storage: &dyn Storage, manifest: &Manifest, offset: u64) -> Result<S
     Ok(BufReader::with_capacity(BUFFER, artifact::open_at(storage, manifest, offset)?))
 }
 
-/// Opens the archive for much data: it is decompressed on a thread of its own.
-pub fn open_ahead(storage: &dyn Storage, manifest: &Manifest, offset: u64) -> Result<Source> {
-    Ok(BufReader::with_capacity(BUFFER, Box::new(Ahead::of(artifact::open_at(storage, manifest, offset)?)?)))
+/// Opens the archive for rows that go out: it is decompressed on a thread of its own, and its frame can be read on to its end afterwards.
+pub fn open_ahead(storage: &dyn Storage, manifest: &Manifest, offset: u64) -> Result<(Source, Passing)> {
+    let passing = Passing::new(Box::new(Ahead::of(artifact::open_at(storage, manifest, offset)?)?), offset);
+    Ok((BufReader::with_capacity(BUFFER, Box::new(passing.clone())), passing))
 }
 
 /// Gives the archive's entries, and what follows them. Plain dumps have none.

@@ -211,7 +211,7 @@ fn of_contents(path: &Path, given: &Given, form: &Form, manifest: &mut Manifest)
         if entry.desc == "TABLE DATA" && entry.data != Data::None {
             let offset = if let Data::At(offset) = entry.data { Some(offset).filter(|offset| *offset > 0) } else { None };
             let (schema, name) = (entry.namespace.unwrap_or_default(), entry.tag);
-            tables.push(TableEntry { schema, name, rows: None, bytes: 0, dump_id: Some(entry.dump_id), offset });
+            tables.push(TableEntry { schema, name, rows: None, bytes: 0, crc32: None, dump_id: Some(entry.dump_id), offset });
         }
     })?;
     manifest.content = match (defines, tables.is_empty()) {

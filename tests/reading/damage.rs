@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use crate::stage::{Stage, WAYS};
 
 const SCRIPT: &str = "
 create table a as select g id, md5(g::text) t from generate_series(1, 100000) g;
@@ -52,6 +52,27 @@ fn a_cut_altered_or_missing_artifact_is_told() {
             manifest["frames"] = json!([]);
         });
         says(&stage, project, "a");
+    }
+}
+
+/// The number of rows is right, and so is their form: only a checksum tells.
+#[test]
+fn a_flipped_bit_gives_no_row_that_is_not_so() {
+    let stage = Stage::new(SCRIPT);
+    for (project, _) in WAYS {
+        stage.backup(project);
+        let artifact = stage.artifact(project);
+        let (whole, honest) = (fs::read(&artifact).unwrap(), stage.cat(&format!("{project}@latest"), "a", "copy"));
+        let mut noticed = 0;
+        for tenth in [2, 4, 6, 8] {
+            let mut altered = whole.clone();
+            altered[whole.len() / 10 * tenth] ^= 1;
+            fs::write(&artifact, &altered).unwrap();
+            let ended = stage.rig.run(&["cat", &format!("{project}@latest"), "a", "--format", "copy"]);
+            assert!(ended.code == 1 || ended.code == 0 && ended.stdout.as_bytes() == honest, "{project}, {tenth}: {}", ended.stderr);
+            noticed += i32::from(ended.code == 1);
+        }
+        assert!(noticed >= 3, "{project}: most of the file are the rows of a");
     }
 }
 

@@ -18,8 +18,19 @@ fn fails(scene: &Scene, words: &str) {
         assert!(ended.stderr.contains(words), "{to} {more:?}: {words:?} in {ended:?}");
         assert_eq!(scene.databases(), ["empty", "shop"], "{to} {more:?}");
         assert_eq!(scene.cluster.psql_in("empty", "select count(*) from pg_class where relnamespace = 'public'::regnamespace"), "0");
+        assert!(ended.stderr.contains("it counts as damaged from now on"), "{to} {more:?}: {ended:?}");
+        forget(scene);
     }
     assert_eq!(scene.audit().len(), 5);
+}
+
+/// Takes back that the damage is known, so that the next restore finds it by itself.
+fn forget(scene: &Scene) {
+    for proof in scene.rig.stored().into_iter().filter(|name| name.ends_with(".proof.json")) {
+        std::fs::remove_file(scene.rig.storage().join(proof)).unwrap();
+    }
+    let catalog = rusqlite::Connection::open(scene.rig.state().join("catalog.db")).unwrap();
+    assert_eq!(catalog.execute("UPDATE backups SET damaged = NULL WHERE damaged IS NOT NULL", []).unwrap(), 1);
 }
 
 fn scene() -> Scene {

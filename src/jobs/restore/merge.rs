@@ -16,6 +16,7 @@ use crate::process::Cancel;
 use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
+use super::super::looking;
 use super::{Board, Current, Order, clients, reach, subject};
 
 /// Which table, and how.
@@ -42,7 +43,7 @@ pub(super) struct Way<'a> {
 
 /// Merges it, or only tries. The order says which backup, where to, as whom and whether it is a dry run; the rest of it is of no account.
 pub fn run(world: &World, order: &Order, table: &Table, cancel: &Cancel, board: &Board) -> Result<Merged> {
-    let done = merged(world, order, table, cancel, board);
+    let done = merged(world, order, table, cancel, board).map_err(|failure| looking::suspect(world, &order.backup, cancel, failure));
     let outcome = outcome(order.dry_run, &done);
     let told = world.audit("restore", Some(&order.backup.project), &format!("table {} from {}", table.name, subject(order)), &outcome);
     // What was committed is committed; a catalog that can't be written must not hide it, nor a failure's own words.
@@ -107,9 +108,19 @@ pub(super) fn rows(world: &World, way: Way<'_>, (table, wanted): (&Table, &Wante
     };
     let means = Means { clients: way.clients, access: way.access, limits: way.limits, cancel, gauge: &gauge };
     let redactor = Redactor::new(way.access.secret());
-    let done = merge::merge(means, &request, &mut |sink| {
-        let mut counted = Counted { sink, gauge: &gauge };
-        read::cat(way.storage, way.manifest, wanted, Output::Copy, &mut counted).map(drop)
+    // Altered rows would be committed. Where they have no checksum, every stored byte is compared first; a file that belongs to nobody was
+    // read to its end when it was opened.
+    let checked = if header.summed || way.manifest.is_of_given_file() {
+        Ok(())
+    } else {
+        gauge.begin("checking the backup of");
+        artifact::check(way.storage, way.manifest, cancel)
+    };
+    let done = checked.and_then(|()| {
+        merge::merge(means, &request, &mut |sink| {
+            let mut counted = Counted { sink, gauge: &gauge };
+            read::cat(way.storage, way.manifest, wanted, Output::Copy, &mut counted).map(drop)
+        })
     });
     board.take(&run);
     done.map_err(|failure: Failure| redactor.clean_failure(failure))

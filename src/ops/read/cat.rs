@@ -11,7 +11,8 @@ use super::{Out, Rows};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, TableEntry};
 use crate::model::dump::{Content, Format};
-use crate::ops::entries::{Behind, entries, named, open, open_ahead};
+use crate::ops::artifact::{self, Passing};
+use crate::ops::entries::{Behind, Source, entries, named, open, open_ahead};
 use crate::postgres::archive::block::Blocks;
 use crate::postgres::archive::copy_rows::{self, Ended};
 use crate::postgres::archive::ddl;
@@ -48,6 +49,8 @@ pub struct Catted {
     pub partitions: Vec<String>,
     /// How many rows.
     pub rows: u64,
+    /// Whether a checksum vouches for them: their own, or that of the frames they lay in.
+    pub vouched: bool,
     /// Whether the reader went away before the end, which is his right.
     pub closed: bool,
 }
@@ -85,6 +88,8 @@ pub struct Header {
     pub columns: Vec<String>,
     /// The encoding that the rows are in, as PostgreSQL names it.
     pub encoding: Option<String>,
+    /// Whether [`cat`] compares the rows themselves with a checksum.
+    pub summed: bool,
 }
 
 /// What [`cat`] would write as [`Output::Copy`], without its rows.
@@ -99,10 +104,11 @@ pub fn header(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Re
             }
         })?;
     }
-    Ok(Header { table, columns, encoding })
+    Ok(Header { table, columns, encoding, summed: survey.is_summed(manifest) })
 }
 
-/// Writes a table's rows to `sink`.
+/// Writes a table's rows to `sink`, and compares them with their checksum in the manifest. Without one, every frame that they lie in is read to
+/// its end, where it has one itself; without that, nobody vouches for them.
 pub fn cat(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted, output: Output, sink: &mut dyn Write) -> Result<Catted> {
     let (table, survey) = look(storage, manifest, wanted)?;
     let Some(first) = survey.pieces.first() else { return Err(no_rows(manifest, &table, survey.kind.as_deref())) };
@@ -121,7 +127,8 @@ pub fn cat(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted, output: 
     };
     let partitions = survey.pieces.iter().filter(|piece| piece.table != table).map(|piece| shown(&piece.table.0, &piece.table.1)).collect();
     let rows = writer.map_or(0, |writer| writer.rows());
-    Ok(Catted { table: shown(&table.0, &table.1), partitions, rows, closed })
+    let vouched = survey.is_summed(manifest) || artifact::checks_itself(manifest);
+    Ok(Catted { table: shown(&table.0, &table.1), partitions, rows, vouched, closed })
 }
 
 /// The table that is meant, and its rows' places, all with the same columns.
@@ -209,6 +216,10 @@ fn survey(storage: &dyn Storage, manifest: &Manifest, table: &Qualified, leaves:
 }
 
 impl Survey {
+    fn is_summed(&self, manifest: &Manifest) -> bool {
+        self.pieces.iter().all(|piece| piece.is_summed(manifest))
+    }
+
     fn see_statement(&mut self, statement: &script::Statement, leaves: &BTreeSet<Qualified>) {
         match statement {
             script::Statement::Table(text) => {
@@ -231,12 +242,17 @@ fn read_pieces(storage: &dyn Storage, manifest: &Manifest, survey: &Survey, writ
     let pieces = &survey.pieces;
     if let Some(header) = &survey.header {
         for piece in pieces {
-            writer.copy(manifest, piece, &mut *block(storage, manifest, header, piece)?)?;
+            let (mut rows, mut passing, begins) = block(storage, manifest, header, piece)?;
+            writer.copy(manifest, piece, &mut *rows)?;
+            if !piece.is_summed(manifest) {
+                passing.finish_frame(manifest, begins)?;
+            }
         }
         return Ok(());
     }
+    let (source, mut passing) = open_ahead(storage, manifest, 0)?;
     if manifest.dump_format == Format::Plain {
-        let mut script = Script::new(open(storage, manifest, 0)?);
+        let mut script = Script::new(source);
         for piece in pieces {
             while let Some(next) = script.next_statement()? {
                 if let script::Statement::Copy(text) = next
@@ -247,9 +263,9 @@ fn read_pieces(storage: &dyn Storage, manifest: &Manifest, survey: &Survey, writ
             }
             writer.copy(manifest, piece, &mut script)?;
         }
-        return Ok(());
+        return Ok(finish(manifest, survey, &mut passing, script.source())?);
     }
-    let mut members = Members::new(open(storage, manifest, 0)?);
+    let mut members = Members::new(source);
     let mut left: Vec<&Piece> = pieces.iter().collect();
     while !left.is_empty() {
         let Some(name) = members.next_member()? else {
@@ -267,19 +283,31 @@ fn read_pieces(storage: &dyn Storage, manifest: &Manifest, survey: &Survey, writ
             }
         }
     }
-    Ok(())
+    Ok(finish(manifest, survey, &mut passing, members.source())?)
 }
 
-/// A table's rows in a custom archive: from their place in the manifest, or, where an older pgdumpd noted none, by walking there.
-fn block(storage: &dyn Storage, manifest: &Manifest, header: &toc::Header, piece: &Piece) -> Result<Box<dyn Read + Send>> {
+/// Reads on to the end of the frame that the last byte came from which was taken out of `source`, where rows have no checksum of their own.
+fn finish(manifest: &Manifest, survey: &Survey, passing: &mut Passing, source: &Source) -> Result<()> {
+    if survey.is_summed(manifest) {
+        return Ok(());
+    }
+    let taken = passing.at().saturating_sub(source.buffer().len() as u64);
+    passing.finish_frame(manifest, taken.saturating_sub(1))
+}
+
+/// A table's rows in a custom archive, and a byte of the frame that holds them: from their place in the manifest, or, where an older pgdumpd
+/// noted none, by walking there.
+fn block(storage: &dyn Storage, manifest: &Manifest, header: &toc::Header, piece: &Piece) -> Result<(Box<dyn Read + Send>, Passing, u64)> {
     let known = manifest.tables.iter().find(|table| table.dump_id == Some(piece.id)).and_then(|table| table.offset);
     let Some(offset) = known else {
-        let Behind::Blocks(source, header, end) = entries(storage, manifest, &mut |_| ())? else {
-            return Err(Failure::new(Cause::Damaged, format!("{} is no custom archive", manifest.backup_file)));
-        };
-        return Blocks::new(source, &header, end).find(piece.id);
+        let (mut source, passing) = open_ahead(storage, manifest, 0)?;
+        let (header, end) = toc::each(&mut source, &mut |_| ())?;
+        let rows = Blocks::new(source, &header, end).find(piece.id)?;
+        let about = passing.at();
+        return Ok((rows, passing, about));
     };
-    let there = open_ahead(storage, manifest, offset).and_then(|source| Blocks::new(source, header, offset).here(piece.id));
+    let there = open_ahead(storage, manifest, offset)
+        .and_then(|(source, passing)| Ok((Blocks::new(source, header, offset).here(piece.id)?, passing, offset)));
     there.map_err(|failure| {
         let teller = if manifest.is_of_given_file() { "the table of contents" } else { "the manifest" };
         let words = format!("{teller} places the rows of {} at byte {offset}: {}", piece.name(), failure.message);
@@ -290,6 +318,16 @@ fn block(storage: &dyn Storage, manifest: &Manifest, header: &toc::Header, piece
 impl Piece {
     fn name(&self) -> String {
         shown(&self.table.0, &self.table.1)
+    }
+
+    /// What the manifest says of it.
+    fn entry<'a>(&self, manifest: &'a Manifest) -> Option<&'a TableEntry> {
+        manifest.tables.iter().find(|table| (&table.schema, &table.name) == (&self.table.0, &self.table.1))
+    }
+
+    /// Whether its rows have a checksum of their own.
+    fn is_summed(&self, manifest: &Manifest) -> bool {
+        self.entry(manifest).is_some_and(|entry| entry.crc32.is_some())
     }
 }
 
@@ -317,20 +355,26 @@ impl<'a> Writer<'a> {
     /// Writes one table's rows and counts them against the manifest.
     fn copy(&mut self, manifest: &Manifest, piece: &Piece, source: &mut dyn Read) -> Result<(), Ended> {
         let before = self.rows();
-        match self {
+        let crc32 = match self {
             Self::Cells(csv) => copy_rows::rows(source, &mut **csv)?,
             Self::Objects(json) => copy_rows::rows(source, &mut **json)?,
-            Self::Raw(out, rows) => *rows += copy_rows::raw_rows(source, |bytes| out.write_all(bytes))?,
-        }
-        let (came, said) =
-            (self.rows() - before, manifest.tables.iter().find(|table| (&table.schema, &table.name) == (&piece.table.0, &piece.table.1)));
-        match said.and_then(|table| table.rows) {
-            Some(said) if said != came => {
-                let words = format!("{came} rows of {} came, and {said} were dumped", piece.name());
-                Err(Failure::new(Cause::Damaged, words).hint("manifest and stored file don't belong together; take another backup").into())
+            Self::Raw(out, rows) => {
+                let (count, crc32) = copy_rows::raw_rows(source, |bytes| out.write_all(bytes))?;
+                *rows += count;
+                crc32
             }
-            _ => Ok(()),
+        };
+        let (came, said) = (self.rows() - before, piece.entry(manifest));
+        let wrong =
+            |words: String| Failure::new(Cause::Damaged, words).hint("the stored file is no longer what was dumped; take another backup");
+        if let Some(said) = said.and_then(|table| table.rows).filter(|said| *said != came) {
+            return Err(wrong(format!("{came} rows of {} came, and {said} were dumped", piece.name())).into());
         }
+        if let Some(said) = said.and_then(|table| table.crc32).filter(|said| *said != crc32) {
+            let words = format!("rows of {} were altered: they have the CRC-32 {crc32:08x}, and those dumped had {said:08x}", piece.name());
+            return Err(wrong(words).into());
+        }
+        Ok(())
     }
 
     fn rows(&self) -> u64 {

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     fn entry(name: &str, offset: Option<u64>) -> TableEntry {
-        TableEntry { schema: "public".into(), name: name.into(), rows: None, bytes: 100, dump_id: None, offset }
+        TableEntry { schema: "public".into(), name: name.into(), rows: None, bytes: 100, crc32: None, dump_id: None, offset }
     }
 
     fn at(gauge: &Gauge) -> Option<(u64, u64, String)> {

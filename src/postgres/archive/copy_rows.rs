@@ -38,16 +38,16 @@ impl From<Failure> for Ended {
     }
 }
 
-/// Reads rows up to their end mark, decoded.
-pub fn rows<C: Cells>(source: &mut dyn Read, cells: &mut C) -> Result<(), Ended> {
+/// Reads rows up to their end mark, decoded. Returns the CRC-32 of their text.
+pub fn rows<C: Cells>(source: &mut dyn Read, cells: &mut C) -> Result<u32, Ended> {
     let mut state = State::Row;
     through(source, |bytes, ended| state.take(bytes, ended, cells).map_err(Ended::Taker))
 }
 
-/// Hands rows on as they are, up to their end mark. Returns how many there were.
-pub fn raw_rows(source: &mut dyn Read, mut out: impl FnMut(&[u8]) -> io::Result<()>) -> Result<u64, Ended> {
+/// Hands rows on as they are, up to their end mark. Returns how many there were, and the CRC-32 of their text.
+pub fn raw_rows(source: &mut dyn Read, mut out: impl FnMut(&[u8]) -> io::Result<()>) -> Result<(u64, u32), Ended> {
     let (mut count, mut inside) = (0, false);
-    through(source, |bytes, ended| {
+    let crc32 = through(source, |bytes, ended| {
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
             if !inside && rest.len() < LOOKAHEAD && !ended && rest.first() == Some(&b'\\') {
@@ -65,13 +65,13 @@ pub fn raw_rows(source: &mut dyn Read, mut out: impl FnMut(&[u8]) -> io::Result<
         out(bytes.get(..at).unwrap_or_default()).map_err(Ended::Taker)?;
         Ok((at, false))
     })?;
-    Ok(count)
+    Ok((count, crc32))
 }
 
 /// Shows the source's bytes to `take`, which says how many of them it used and whether the end mark has come. What it leaves is shown
-/// again with what follows.
-fn through(source: &mut dyn Read, mut take: impl FnMut(&[u8], bool) -> Result<(usize, bool), Ended>) -> Result<(), Ended> {
-    let mut buffer = vec![0; BUFFER];
+/// again with what follows. Returns the CRC-32 of what was used.
+fn through(source: &mut dyn Read, mut take: impl FnMut(&[u8], bool) -> Result<(usize, bool), Ended>) -> Result<u32, Ended> {
+    let (mut buffer, mut sum) = (vec![0; BUFFER], crc32fast::Hasher::new());
     let (mut filled, mut passed) = (0, 0_u64);
     loop {
         let count = match source.read(buffer.get_mut(filled..).unwrap_or_default()) {
@@ -81,8 +81,9 @@ fn through(source: &mut dyn Read, mut take: impl FnMut(&[u8], bool) -> Result<(u
         };
         filled += count;
         let (used, ended) = take(buffer.get(..filled).unwrap_or_default(), count == 0)?;
+        sum.update(buffer.get(..used).unwrap_or_default());
         if ended {
-            return Ok(());
+            return Ok(sum.finalize());
         }
         if count == 0 {
             let bytes = passed + filled as u64;
@@ -256,7 +257,7 @@ mod tests {
             rows(&mut Slow(TEXT, size), &mut seen).unwrap();
             assert_eq!(seen.rows, expected, "pieces of {size}");
             let mut out = Vec::new();
-            assert_eq!(raw_rows(&mut Slow(TEXT, size), |bytes| io::Write::write_all(&mut out, bytes)).unwrap(), 4);
+            assert_eq!(raw_rows(&mut Slow(TEXT, size), |bytes| io::Write::write_all(&mut out, bytes)).unwrap().0, 4);
             assert_eq!(out, TEXT[..TEXT.len() - 5], "pieces of {size}");
         }
     }

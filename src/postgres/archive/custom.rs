@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::copy_text::CopyText;
+use super::copy_text::{CopyText, Counted};
 use super::decode::{WIDEST, int, place};
 use super::fingerprint::Fingerprint;
 use super::toc::{Data, Entry, Header, Kind, Packing, Parser};
@@ -145,6 +145,7 @@ impl Contents {
                     name: entry.tag.clone(),
                     rows: None,
                     bytes: 0,
+                    crc32: None,
                     dump_id: Some(entry.dump_id),
                     offset: None,
                 });
@@ -345,15 +346,15 @@ impl Blocks {
     fn end(&self, place: &Place<'_>, at: usize, contents: &mut Contents) -> Result<(), Trouble> {
         let Content::Table { index, copy } = self.content else { return Ok(()) };
         let counted = if copy && !self.compressed {
-            let Some((rows, bytes)) = self.text.rows() else {
+            let Some(Counted { rows, bytes, crc32 }) = self.text.rows() else {
                 return place.broken(at, format!("{} ends without its end mark", contents.name(self.id)));
             };
-            (Some(rows), bytes)
+            (Some(rows), bytes, Some(crc32))
         } else {
-            (None, self.raw)
+            (None, self.raw, None)
         };
         if let Some(table) = contents.tables.get_mut(index) {
-            (table.rows, table.bytes) = counted;
+            (table.rows, table.bytes, table.crc32) = counted;
         }
         Ok(())
     }

@@ -26,6 +26,11 @@ impl<R: Read> Members<R> {
         Self { source, left: 0, padding: 0 }
     }
 
+    /// What it is read from.
+    pub fn source(&self) -> &R {
+        &self.source
+    }
+
     /// Goes to the next plain file and gives its name without its folder; none at the end.
     pub fn next_member(&mut self) -> Result<Option<String>> {
         loop {

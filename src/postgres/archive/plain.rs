@@ -101,6 +101,7 @@ impl Watch {
                 name: name.to_owned(),
                 rows: None,
                 bytes: 0,
+                crc32: None,
                 dump_id: None,
                 offset: None,
             });
@@ -126,7 +127,9 @@ impl Watch {
         let names = statement.strip_prefix("COPY ").and_then(qualified).map(|(names, _)| names);
         match (names, self.announced, self.tables.last_mut()) {
             (Some((schema, name)), true, Some(table)) => (table.schema, table.name) = (schema, name),
-            (Some((schema, name)), ..) => self.tables.push(TableEntry { schema, name, rows: None, bytes: 0, dump_id: None, offset: None }),
+            (Some((schema, name)), ..) => {
+                self.tables.push(TableEntry { schema, name, rows: None, bytes: 0, crc32: None, dump_id: None, offset: None });
+            }
             (None, true, Some(_)) => {}
             (None, ..) => {
                 self.tables.push(TableEntry {
@@ -134,6 +137,7 @@ impl Watch {
                     name: statement.into_owned(),
                     rows: None,
                     bytes: 0,
+                    crc32: None,
                     dump_id: None,
                     offset: None,
                 });

@@ -35,6 +35,11 @@ impl<R: BufRead> Script<R> {
         Self { source, lexer: Lexer::telling(TABLES), data: None }
     }
 
+    /// What it is read from.
+    pub fn source(&self) -> &R {
+        &self.source
+    }
+
     /// The next statement; rows that weren't read are skipped.
     pub fn next_statement(&mut self) -> Result<Option<Statement>> {
         io::copy(self, &mut io::sink()).map_err(unread)?;

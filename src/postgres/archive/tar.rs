@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::copy_text::CopyText;
+use super::copy_text::{CopyText, Counted};
 use super::fingerprint::Fingerprint;
 use super::toc::{Data, Entry, Parser};
 use super::{Cutter, Observed, Trouble, incomplete};
@@ -187,7 +187,8 @@ impl Contents {
 
     /// A member is complete.
     fn close(&mut self, ended: State) -> Result<(), Trouble> {
-        if let State::Body { member: Member::Data(name, text), .. } = ended {
+        if let State::Body { member: Member::Data(name, mut text), .. } = ended {
+            text.close();
             if self.members.len() >= MOST_MEMBERS {
                 return Err(Trouble::Beyond(format!("it has more than {MOST_MEMBERS} members")));
             }
@@ -216,11 +217,11 @@ impl Contents {
             let Some((mut entry, copy)) = table else { continue };
             (entry.rows, entry.bytes) = (None, text.bytes());
             if copy && !compressed {
-                let Some((rows, bytes)) = text.rows() else {
+                let Some(Counted { rows, bytes, crc32 }) = text.rows() else {
                     let table = format!("{}.{}", entry.schema, entry.name);
                     return Err(incomplete(format!("the member {file} with the data of table {table} ends without its end mark")));
                 };
-                (entry.rows, entry.bytes) = (Some(rows), bytes);
+                (entry.rows, entry.bytes, entry.crc32) = (Some(rows), bytes, Some(crc32));
             }
             tables.push(entry);
         }
@@ -255,6 +256,7 @@ fn announce(entry: Entry) -> Option<Announced> {
             name: entry.tag,
             rows: None,
             bytes: 0,
+            crc32: None,
             dump_id: Some(entry.dump_id),
             offset: None,
         };
