@@ -49,3 +49,18 @@ fn a_script_shows_its_tables_as_they_pass() {
     let drawn = drawn(&scene, "restore shop@latest --to piped");
     assert!(drawn.contains(" · 2 of 2 tables (z.b) · ") && drawn.contains(" left"), "{drawn}");
 }
+
+#[test]
+fn a_merge_of_a_partitioned_table_knows_how_much_comes() {
+    let scene = Scene::new(
+        "create table days (day int primary key, n text) partition by range (day);
+         create table days_1 partition of days for values from (0) to (100);
+         create table days_2 partition of days for values from (100) to (200);
+         insert into days select g, repeat('n', 100) from generate_series(0, 199) g",
+    );
+    let lines = "while IFS= read -r line; do [ \"$line\" = '\\.' ] && sleep 2; printf '%s\\n' \"$line\"; done";
+    let slow = format!("#!/bin/bash\n({lines}) | {}/psql \"$@\"\n", bin().display());
+    scene.configure(&format!("pg_bin_dir = {:?}", scene.rig.clients(&[("psql", &slow)])));
+    let drawn = drawn(&scene, "restore shop@latest --to shop --table days --on-conflict skip");
+    assert!(drawn.contains("reading rows for shop 100 % · 1 of 1 table (days) · "), "{drawn}");
+}

@@ -84,13 +84,12 @@ pub(super) fn rows(world: &World, way: Way<'_>, (table, wanted): (&Table, &Wante
     let header = read::header(way.storage, way.manifest, wanted)?;
     let (schema, name) = header.table;
     let (run, gauge) = (RunId::random(), Gauge::new());
-    let entry = way.manifest.tables.iter().find(|entry| entry.schema == schema && entry.name == name);
     board.put(Current {
         run: run.clone(),
         project: way.manifest.project.clone(),
         database: way.database.clone(),
         since: world.clock.now(),
-        expected: entry.map(|entry| entry.bytes),
+        expected: header.bytes,
         gauge: gauge.clone(),
     });
     let request = Request {

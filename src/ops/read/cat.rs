@@ -85,6 +85,8 @@ pub struct Header {
     pub columns: Vec<String>,
     /// The encoding that the rows are in, as PostgreSQL names it.
     pub encoding: Option<String>,
+    /// About how many bytes they are, all partitions' together, where the manifest says so.
+    pub bytes: Option<u64>,
 }
 
 /// What [`cat`] would write as [`Output::Copy`], without its rows.
@@ -99,7 +101,8 @@ pub fn header(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Re
             }
         })?;
     }
-    Ok(Header { table, columns, encoding })
+    let bytes = survey.pieces.iter().map(|piece| piece.entry(manifest).map(|entry| entry.bytes)).sum();
+    Ok(Header { table, columns, encoding, bytes })
 }
 
 /// Writes a table's rows to `sink`.
@@ -291,6 +294,11 @@ impl Piece {
     fn name(&self) -> String {
         shown(&self.table.0, &self.table.1)
     }
+
+    /// What the manifest says of it.
+    fn entry<'a>(&self, manifest: &'a Manifest) -> Option<&'a TableEntry> {
+        manifest.tables.iter().find(|table| (&table.schema, &table.name) == (&self.table.0, &self.table.1))
+    }
 }
 
 /// Rows on their way out.
@@ -322,9 +330,8 @@ impl<'a> Writer<'a> {
             Self::Objects(json) => copy_rows::rows(source, &mut **json)?,
             Self::Raw(out, rows) => *rows += copy_rows::raw_rows(source, |bytes| out.write_all(bytes))?,
         }
-        let (came, said) =
-            (self.rows() - before, manifest.tables.iter().find(|table| (&table.schema, &table.name) == (&piece.table.0, &piece.table.1)));
-        match said.and_then(|table| table.rows) {
+        let came = self.rows() - before;
+        match piece.entry(manifest).and_then(|table| table.rows) {
             Some(said) if said != came => {
                 let words = format!("{came} rows of {} came, and {said} were dumped", piece.name());
                 Err(Failure::new(Cause::Damaged, words).hint("manifest and stored file don't belong together; take another backup").into())
