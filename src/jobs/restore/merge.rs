@@ -76,7 +76,7 @@ fn merged(world: &World, order: &Order, table: &Table, cancel: &Cancel, board: &
         database,
         dry_run: order.dry_run,
     };
-    rows(world, way, (table, &wanted), cancel, board)
+    rows(world, way, (table, &wanted), cancel, board).map_err(|failure| super::without_password(order, &access, failure))
 }
 
 /// The rows of an archive's table into that database's.
