@@ -62,6 +62,7 @@ pub struct Whole {
 
 /// The length and SHA-256 of a file.
 pub fn checksum(given: &Given) -> Result<(u64, String)> {
+    given.begin_reading("summing up");
     Ok((given.length()?, hash::sha256(given.open()?)?))
 }
 
@@ -196,6 +197,7 @@ impl<R: Read> Read for Counted<R> {
 
 /// The archive without what compresses it from outside, and what it is.
 fn unpacked(path: &Path, given: &Given) -> Result<(Box<dyn Read + Send>, Form, Sums)> {
+    given.begin_reading("reading");
     let sums = Sums { stored: Arc::new(Mutex::new((given.open()?, Sum::default()))), archive: Arc::default() };
     let mut file = BufReader::with_capacity(64 * 1024, Stored(Arc::clone(&sums.stored)));
     let head = peek(&mut file).map_err(|error| Failure::storage(format!("reading {}", path.display()), &error))?;
