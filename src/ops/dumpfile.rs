@@ -33,6 +33,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// So much of a file's beginning says what it is: the first block of a tar and the head of the table of contents in it.
 const HEAD: usize = 4096;
 
+/// What an LZ4 frame begins with.
+const LZ4: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+
 /// Where the first member of a tar begins.
 const BLOCK: usize = 512;
 
@@ -139,6 +142,13 @@ pub fn is_dump(path: &Path, form: &Form) -> Result<()> {
     }
     if form.format != Format::Plain {
         return Ok(());
+    }
+    if form.head.starts_with(&LZ4) {
+        return Err(Failure::new(
+            Cause::Refused,
+            format!("{name} is compressed with LZ4 from outside, which is read inside of archives alone"),
+        )
+        .hint("unpack it first: lz4 -d FILE"));
     }
     let says = |words: &str| memchr::memmem::find(&form.head, words.as_bytes()).is_some();
     if says("-- PostgreSQL database cluster dump") {

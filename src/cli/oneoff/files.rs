@@ -222,7 +222,9 @@ fn checks(file: &Path, given: Result<&Given>, cancel: &Cancel) -> Result<Vec<Che
     let clients = Clients::find(None, &|name| std::env::var(name).ok())?;
     match dumpfile::read_whole(file, given, Some(clients.newest()), cancel) {
         Err(failure) if failure.cause == Cause::Interrupted => return Err(failure),
-        Err(failure) if failure.cause == Cause::ClientMissing => checks.push(("readable", Some(false), failure.message)),
+        Err(failure) if matches!(failure.cause, Cause::ClientMissing | Cause::Refused) => {
+            checks.push(("readable", Some(false), failure.message));
+        }
         Err(failure) => checks.push(("structure", Some(false), failure.message)),
         Ok(whole) => {
             checks.push(("structure", Some(true), format!("a whole {} dump", whole.form.format.word())));

@@ -265,8 +265,8 @@ fn read_pieces(storage: &dyn Storage, manifest: &Manifest, survey: &Survey, writ
             match ending {
                 "" => writer.copy(manifest, piece, &mut members)?,
                 ".gz" => writer.copy(manifest, piece, &mut flate2::read::MultiGzDecoder::new(&mut members))?,
-                ".zst" => writer.copy(manifest, piece, &mut unpacked(&mut members)?)?,
-                _ => return Err(packed(manifest, piece).into()),
+                ".lz4" => writer.copy(manifest, piece, &mut lz4_flex::frame::FrameDecoder::new(&mut members))?,
+                _ => writer.copy(manifest, piece, &mut unpacked(&mut members)?)?,
             }
         }
     }
@@ -379,12 +379,6 @@ fn unpacked<R: Read>(member: R) -> Result<impl Read> {
     let mut decoder = zstd::stream::read::Decoder::new(member).map_err(failed)?;
     decoder.window_log_max(WINDOW).map_err(failed)?;
     Ok(decoder)
-}
-
-/// Why a compressed member can't be read.
-fn packed(manifest: &Manifest, piece: &Piece) -> Failure {
-    let words = format!("{}: pg_dump compressed the rows of {} in a way that pgdumpd doesn't unpack", manifest.backup_file, piece.name());
-    Failure::new(Cause::NotFound, words).hint("pg_restore --data-only --table=TABLE reads it, from a folder: unpack a tar first")
 }
 
 /// Why rows can't be written one below another, or not at all.
