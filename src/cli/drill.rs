@@ -34,7 +34,7 @@ Examples:
   pgdumpd drill k3f9q2abcd
   pgdumpd drill shop@latest --on postgresql://postgres@test.internal/ --keep")]
 pub(super) struct Args {
-    /// A backup (an id or its beginning, a file name, PROJECT@latest, latest), or a project
+    /// A backup (an id or its beginning, a file name, latest), or a project, also PROJECT@TIME: the newest of each of its databases
     #[arg(value_name = "BACKUP|PROJECT", default_value = "latest")]
     what: String,
     /// Restore on this server, into a database of its own that is dropped afterwards
@@ -110,9 +110,9 @@ pub(super) fn all(common: &Common, settings: &Settings, world: &World, rows: &[B
     Ok(interrupted.unwrap_or_else(|| exit(&drilled)))
 }
 
-/// The backups that are meant: one, or of a project the newest of each database.
+/// The backups that are meant: one, or of a project (also at a time: `shop@latest`) the newest of each database.
 fn chosen(world: &World, settings: &Settings, what: &str) -> Result<Vec<BackupRow>> {
-    let Some(project) = settings.project(what) else { return pick::backup(world, settings, what).map(|row| vec![row]) };
+    let Some(project) = settings.project(what) else { return pick::of_each_database(world, settings, what) };
     let rows = drill::pick(world, project, 0)?;
     if rows.is_empty() {
         return Err(Failure::new(Cause::NotFound, format!("project {what:?} has no backup that could be restored"))

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
 use crate::error::{Cause, Failure, Result};
@@ -28,7 +28,38 @@ fn generate(dir: &Path) -> std::io::Result<()> {
     std::fs::create_dir_all(&completions)?;
     clap_mangen::generate_to(Cli::command(), &man)?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        clap_complete::generate_to(shell, &mut Cli::command(), "pgdumpd", &completions)?;
+        let file = clap_complete::generate_to(shell, &mut offered(), "pgdumpd", &completions)?;
+        if shell == Shell::Bash {
+            std::fs::write(&file, bash(&std::fs::read_to_string(&file)?))?;
+        }
     }
     Ok(())
+}
+
+/// The script for bash, mended where it is in a person's way: names of files are left to bash, which quotes the blanks in them, and options
+/// are offered to who has begun one, not where a backup or a file is wanted.
+fn bash(script: &str) -> String {
+    let script = script.replace("COMPREPLY=($(compgen -f \"${cur}\"))", "COMPREPLY=()").replace(" -F _pgdumpd ", " -F _pgdumpd_wanted ");
+    format!("{script}{WANTED}")
+}
+
+/// Takes the options out of what is offered.
+const WANTED: &str = r#"
+_pgdumpd_wanted() {
+    _pgdumpd "$@"
+    if [[ "$2" != -* ]]; then
+        local word offered=("${COMPREPLY[@]}")
+        COMPREPLY=()
+        for word in "${offered[@]}"; do
+            [[ "${word}" == -* ]] || COMPREPLY+=("${word}")
+        done
+    fi
+}
+"#;
+
+/// The command line without what is hidden: completions would offer it all the same.
+fn offered() -> Command {
+    let whole = Cli::command();
+    let verbs = whole.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    Command::new("pgdumpd").version(env!("CARGO_PKG_VERSION")).args(whole.get_arguments().cloned()).subcommands(verbs)
 }

@@ -12,9 +12,9 @@ use crate::ops::World;
 use crate::ops::given::{self, Depth, Dump};
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
-use crate::storage::Storage;
+use crate::storage::{Given, Storage};
 
-use super::{Common, out, pick, world};
+use super::{Common, out, pick, progress, world};
 
 /// What a word stands for.
 #[derive(Debug)]
@@ -84,13 +84,18 @@ fn is_known(common: &Common, word: &str) -> bool {
 
 /// Opens a file so far that its table of contents can be read.
 pub(super) fn contents(path: &Path) -> Result<Dump> {
-    given::open(path, Depth::Contents, &Cancel::new()).inspect(told)
+    open(path, Depth::Contents, &Cancel::new())
 }
 
 /// Opens a file and reads it to its end.
 pub(super) fn whole(path: &Path, cancel: &Cancel) -> Result<Dump> {
     let clients = Clients::find(None, &|name| std::env::var(name).ok()).ok();
-    given::open(path, Depth::Whole(clients.as_ref().map(Clients::newest)), cancel).inspect(told)
+    open(path, Depth::Whole(clients.as_ref().map(Clients::newest)), cancel)
+}
+
+/// A large one takes its time, and shows how far it is.
+fn open(path: &Path, depth: Depth<'_>, cancel: &Cancel) -> Result<Dump> {
+    progress::of_file(path, Given::at(path)?, |given| given::open(path, given, depth, cancel)).inspect(told)
 }
 
 fn told(dump: &Dump) {

@@ -72,14 +72,15 @@ impl<'a> Newest<'a> {
         world.catalog.read(|reader| reader.backups(&self.filter(), Sort::Date, Page::all()))
     }
 
-    /// The same, of the databases alone that the project still backs up, where there are such backups: one of a target that was about to be
+    /// The newest of each database that the project still backs up, where there are such backups: one of a target that was about to be
     /// overwritten, or of a database that is gone, isn't what the project's name stands for.
     fn of_project(&self, world: &World, settings: &Settings, project: &str) -> Result<Vec<BackupRow>> {
         let mut rows = self.all(world)?;
         let there = world.catalog.read(|reader| there::recall(reader, project))?;
         let covered: BTreeSet<String> =
             there::covered(settings.project(project), there.as_ref(), &rows).into_iter().map(str::to_owned).collect();
-        rows.retain(|row| covered.contains(&row.database));
+        let mut seen = BTreeSet::new();
+        rows.retain(|row| covered.contains(&row.database) && seen.insert(row.database.clone()));
         Ok(rows)
     }
 
@@ -105,42 +106,59 @@ impl<'a> Newest<'a> {
     }
 }
 
-/// The backup that is meant. `latest` is the newest undamaged one of what the project usually holds: a schema-only or ad-hoc backup is never
-/// taken for it.
+/// The one backup that is meant. `latest` is the newest undamaged one of what the project usually holds: a schema-only or ad-hoc backup is
+/// never taken for it.
 ///
 /// `PROJECT@TIME` is the newest such one that was started at that time or before, in the project's zone; a date means the end of that day.
+/// Where that could be a backup of any of several databases it is refused: `shop@latest` must not mean whichever was dumped last. `latest`
+/// alone is the newest of all.
 pub(super) fn backup(world: &World, settings: &Settings, name: &str) -> Result<BackupRow> {
-    let unknown = || {
-        Failure::new(Cause::NotFound, format!("there is no backup {name:?}")).hint(
-            "`pgdumpd list` shows their ids; a file name, PROJECT@latest, PROJECT/DATABASE@latest, PROJECT@TIME or latest will do as well",
-        )
-    };
-    let Some(newest) = Newest::parse(settings, name)? else { return one(world, name)?.ok_or_else(unknown) };
-    let found = match (newest.project, newest.database) {
-        (Some(project), None) => newest.of_project(world, settings, project)?.into_iter().next(),
-        _ => world.catalog.read(|reader| reader.latest_backup(&newest.filter()))?,
-    };
-    match found {
-        Some(row) => Ok(row),
-        None => Err(newest.none(world, name)?.unwrap_or_else(unknown)),
+    let mut found = of_each_database(world, settings, name)?;
+    if found.len() > 1 {
+        return Err(ambiguous(name, &found));
     }
+    found.pop().ok_or_else(|| unknown(name))
 }
 
-/// The same for what overwrites things: a name like `shop@latest` must not mean whichever of several databases happened to be dumped last.
-/// Databases that the project no longer covers don't count, as long as there are others.
+/// The same for what overwrites things: `latest` is taken for its project's, and refused where that has several databases.
 pub(super) fn of_one_database(world: &World, settings: &Settings, name: &str) -> Result<BackupRow> {
     let found = backup(world, settings, name)?;
-    let Some(newest) = Newest::parse(settings, name)?.filter(|newest| newest.database.is_none()) else { return Ok(found) };
-    let project = found.project.clone();
-    let newest = Newest { project: Some(&project), ..newest };
-    let rows = newest.of_project(world, settings, &project)?;
-    let databases: BTreeSet<&str> = rows.iter().map(|row| row.database.as_str()).collect();
-    if databases.len() < 2 {
-        return Ok(rows.into_iter().next().unwrap_or(found));
+    let Some(newest) = Newest::parse(settings, name)?.filter(|newest| newest.project.is_none()) else { return Ok(found) };
+    let mut rows = Newest { project: Some(&found.project), ..newest }.of_project(world, settings, &found.project)?;
+    if rows.len() > 1 {
+        return Err(ambiguous(name, &rows));
     }
-    let typed: Vec<String> = databases.iter().map(|database| out::shell(&format!("{project}/{database}@{}", newest.moment))).collect();
-    Err(Failure::new(Cause::Configuration, format!("{name:?} could be a backup of any of {} databases", databases.len()))
-        .hint(format!("say which: {}", typed.join(", "))))
+    Ok(rows.pop().unwrap_or(found))
+}
+
+/// The backups that a name stands for, for what takes many: of a project with several databases the newest of each. Never none.
+pub(super) fn of_each_database(world: &World, settings: &Settings, name: &str) -> Result<Vec<BackupRow>> {
+    let Some(newest) = Newest::parse(settings, name)? else {
+        return one(world, name)?.map(|row| vec![row]).ok_or_else(|| unknown(name));
+    };
+    let found = match (newest.project, newest.database) {
+        (Some(project), None) => newest.of_project(world, settings, project)?,
+        _ => world.catalog.read(|reader| reader.latest_backup(&newest.filter()))?.into_iter().collect(),
+    };
+    if found.is_empty() {
+        return Err(newest.none(world, name)?.unwrap_or_else(|| unknown(name)));
+    }
+    Ok(found)
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::new(Cause::NotFound, format!("there is no backup {name:?}")).hint(
+        "`pgdumpd list` shows their ids; a file name, PROJECT@latest, PROJECT/DATABASE@latest, PROJECT@TIME or latest will do as well",
+    )
+}
+
+/// A name of a project's newest backup, where the project has several databases.
+fn ambiguous(name: &str, rows: &[BackupRow]) -> Failure {
+    let moment = name.rsplit_once('@').map_or("latest", |(_, moment)| moment);
+    let mut typed: Vec<String> = rows.iter().map(|row| out::shell(&format!("{}/{}@{moment}", row.project, row.database))).collect();
+    typed.sort_unstable();
+    Failure::new(Cause::Configuration, format!("{name:?} could be a backup of any of {} databases", rows.len()))
+        .hint(format!("say which: {}", typed.join(", ")))
 }
 
 /// The storage and the manifest of the backup that is meant.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::IsTerminal;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -9,8 +10,9 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::clock::Clock;
 use crate::jobs::{Board, Current, Retry};
 use crate::model::backup::RunId;
-use crate::process::Cancel;
-use crate::stream::gauge::Step;
+use crate::process::{Cancel, CancelReason};
+use crate::storage::Given;
+use crate::stream::gauge::{Gauge, Step};
 use crate::units::{show_age, show_size};
 
 use super::out;
@@ -24,6 +26,28 @@ const LOOK: Duration = Duration::from_millis(200);
 /// Shows what is on the board until `over`; runs on its own thread.
 pub(super) fn follow(board: &Board, over: &Cancel) {
     if std::io::stderr().is_terminal() { bar(board, over) } else { lines(board, over) }
+}
+
+/// Does something with a file that may be large, and shows how far it has been read.
+pub(super) fn of_file<T>(path: &Path, given: Given, work: impl FnOnce(&Given) -> T) -> T {
+    let (gauge, over) = (Gauge::new(), Cancel::new());
+    let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+    let given = given.shown_by(&gauge);
+    given.begin_reading("reading");
+    let board = Board::showing(Current {
+        run: RunId::random(),
+        project: name.clone(),
+        database: name,
+        since: Clock::system().now(),
+        expected: given.length().ok(),
+        gauge,
+    });
+    std::thread::scope(|scope| {
+        scope.spawn(|| follow(&board, &over));
+        let done = work(&given);
+        over.cancel(CancelReason::Cancelled);
+        done
+    })
 }
 
 fn bar(board: &Board, over: &Cancel) {

@@ -50,7 +50,7 @@ pub(super) struct Args {
     /// The server for a dump file, where --to names a database alone; else `DATABASE_URL`, or libpq's PGHOST and kin
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// Connect as this role instead of the project's
+    /// Connect as this role instead of the project's; its password is found as psql finds it, in PGPASSWORD or ~/.pgpass
     #[arg(long, value_name = "ROLE")]
     user: Option<String>,
     /// Put it in the place of a database that holds something; the old one is kept under a dated name

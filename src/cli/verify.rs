@@ -40,13 +40,14 @@ not be read; 3 where a directory dump could only be proven to `checksum`, as the
 unpack it.
 
 Examples:
-  pgdumpd verify shop@latest
+  pgdumpd verify shop@latest                    the newest; of several databases the newest of each
   pgdumpd verify shop                           every backup of the project, newest first
   pgdumpd verify --all --level checksum --json
   pgdumpd verify ./shop.dump                    a dump file, whoever made it; no configuration is needed"
 )]
 pub(super) struct Args {
-    /// A backup (an id or its beginning, a file name, PROJECT@latest, latest), or all of a project's; or the path of a dump file
+    /// A backup (an id or its beginning, a file name, latest), PROJECT@latest (of several databases the newest of each), or all of a
+    /// project's; or the path of a dump file
     #[arg(value_name = "BACKUP|PROJECT|FILE", required_unless_present = "all", conflicts_with = "all")]
     what: Option<String>,
     /// Every backup of every project
@@ -145,7 +146,7 @@ fn chosen(world: &World, settings: &Settings, what: Option<&str>) -> Result<Vec<
     if !rows.is_empty() || settings.project(what).is_some() {
         return Ok(rows);
     }
-    pick::backup(world, settings, what).map(|row| vec![row])
+    pick::of_each_database(world, settings, what)
 }
 
 fn carry_out(world: &World, settings: &Settings, row: &BackupRow, level: ProofLevel, cancel: &Cancel) -> Result<Looked> {

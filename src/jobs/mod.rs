@@ -61,6 +61,14 @@ pub struct Current {
 }
 
 impl Board {
+    /// A board that shows this alone.
+    #[must_use]
+    pub fn showing(current: Current) -> Self {
+        let board = Self::default();
+        board.put(current);
+        board
+    }
+
     /// Everything in flight.
     #[must_use]
     pub fn current(&self) -> Vec<Current> {

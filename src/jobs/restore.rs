@@ -112,7 +112,22 @@ fn opened(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Resul
     let (access, database) = reach(world, order)?;
     let redactor = Redactor::new(access.secret());
     let place = Place { storage: backup.storage, manifest: &backup.manifest, access: &access, database };
-    located(world, order, &place, cancel, board).map_err(|failure| redactor.clean_failure(failure))
+    located(world, order, &place, cancel, board).map_err(|failure| redactor.clean_failure(without_password(order, &access, failure)))
+}
+
+/// Where another role than the project's can't log in for want of a password: how to give one. The cause was libpq's to find; its words
+/// only choose the hint.
+fn without_password(order: &Order, access: &Access, failure: Failure) -> Failure {
+    let Some(user) = order.user.as_ref().filter(|_| access.secret().is_none()) else { return failure };
+    if failure.cause != Cause::Connection || !failure.message.contains("password") {
+        return failure;
+    }
+    let own = match (&order.to, &order.project) {
+        (To::Database(_), Some(_)) => "the project's password is for its own role alone; ",
+        _ => "",
+    };
+    let hint = format!("{own}give {user:?} one by PGPASSWORD in the environment, or by a line in ~/.pgpass: HOST:PORT:*:{user}:PASSWORD");
+    Failure { hint: Some(hint), ..failure }
 }
 
 struct Place<'a> {

@@ -33,6 +33,9 @@ const LOOK: Duration = Duration::from_millis(100);
 /// So much of a file's beginning says what it is: the first block of a tar and the head of the table of contents in it.
 const HEAD: usize = 4096;
 
+/// What an LZ4 frame begins with.
+const LZ4: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+
 /// Where the first member of a tar begins.
 const BLOCK: usize = 512;
 
@@ -62,6 +65,7 @@ pub struct Whole {
 
 /// The length and SHA-256 of a file.
 pub fn checksum(given: &Given) -> Result<(u64, String)> {
+    given.begin_reading("summing up");
     Ok((given.length()?, hash::sha256(given.open()?)?))
 }
 
@@ -139,6 +143,13 @@ pub fn is_dump(path: &Path, form: &Form) -> Result<()> {
     if form.format != Format::Plain {
         return Ok(());
     }
+    if form.head.starts_with(&LZ4) {
+        return Err(Failure::new(
+            Cause::Refused,
+            format!("{name} is compressed with LZ4 from outside, which is read inside of archives alone"),
+        )
+        .hint("unpack it first: lz4 -d FILE"));
+    }
     let says = |words: &str| memchr::memmem::find(&form.head, words.as_bytes()).is_some();
     if says("-- PostgreSQL database cluster dump") {
         return Err(Failure::new(Cause::Refused, format!("{name} is a script of pg_dumpall, for a whole server"))
@@ -196,6 +207,7 @@ impl<R: Read> Read for Counted<R> {
 
 /// The archive without what compresses it from outside, and what it is.
 fn unpacked(path: &Path, given: &Given) -> Result<(Box<dyn Read + Send>, Form, Sums)> {
+    given.begin_reading("reading");
     let sums = Sums { stored: Arc::new(Mutex::new((given.open()?, Sum::default()))), archive: Arc::default() };
     let mut file = BufReader::with_capacity(64 * 1024, Stored(Arc::clone(&sums.stored)));
     let head = peek(&mut file).map_err(|error| Failure::storage(format!("reading {}", path.display()), &error))?;

@@ -66,18 +66,17 @@ pub fn metadata_name(file: &str) -> String {
     format!("{}{METADATA}", stem.unwrap_or(file))
 }
 
-/// Opens what stands at this path.
-pub fn open(path: &Path, depth: Depth<'_>, cancel: &Cancel) -> Result<Dump> {
-    let given = Given::at(path)?;
+/// Opens what this file or folder holds, which stands at `path`.
+pub fn open(path: &Path, given: &Given, depth: Depth<'_>, cancel: &Cancel) -> Result<Dump> {
     let written = std::fs::metadata(path).and_then(|facts| facts.modified()).map(DateTime::from).unwrap_or_default();
     let mut notes = Vec::new();
     let storage: Arc<dyn Storage> = Arc::new(given.clone());
-    if let Some((beside, mut manifest)) = beside(path, &given, &mut notes)? {
+    if let Some((beside, mut manifest)) = beside(path, given, &mut notes)? {
         manifest.project = String::new();
         manifest.backup_id = RunId(path.display().to_string());
         return Ok(Dump { storage, manifest, beside: Some(beside), written, command: None, notes });
     }
-    let (manifest, command) = described(path, &given, written, depth, cancel)?;
+    let (manifest, command) = described(path, given, written, depth, cancel)?;
     Ok(Dump { storage, manifest, beside: None, written, command, notes })
 }
 

@@ -33,6 +33,7 @@ pub struct PrunePlan {
     /// Suspicious backups because of which nothing is pruned.
     pub suspended: Vec<Suspension>,
     fingerprint: String,
+    agreed: Option<String>,
 }
 
 impl PrunePlan {
@@ -46,6 +47,12 @@ impl PrunePlan {
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// The policy that was last agreed to, and the one in force, in words; `None` where nobody knows the old one.
+    #[must_use]
+    pub fn change(&self) -> Option<(String, String)> {
+        self.agreed.as_deref().map(|agreed| retention::policy_change(agreed, &self.fingerprint))
     }
 }
 
@@ -88,20 +95,20 @@ pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
         indexed.into_iter().partition(|row| there.contains(&row.file) && there.contains(&names::manifest_file(&row.file)));
     let plan = retention::plan(&project.retention, project.time_zone, &backups, world.clock.now());
     let fingerprint = retention::policy_fingerprint(&project.retention, project.time_zone);
-    let held = if agreed.as_deref() == Some(fingerprint.as_str()) { None } else { held(project, &plan) };
     let suspended = habit::suspension(&backups);
-    Ok(PrunePlan { project: project.name.clone(), backups, plan, absent, held, suspended, fingerprint })
+    let mut plan = PrunePlan { project: project.name.clone(), backups, plan, absent, held: None, suspended, fingerprint, agreed };
+    if plan.agreed.as_deref() != Some(plan.fingerprint()) {
+        plan.held = held(&plan);
+    }
+    Ok(plan)
 }
 
 /// A changed policy that would remove more than half of more than five backups waits for a person.
-fn held(project: &Project, plan: &Plan) -> Option<String> {
-    retention::is_drastic(plan).then(|| {
-        format!(
-            "the retention of {:?} has changed and would remove {} of {} backups",
-            project.name,
-            plan.remove.len(),
-            plan.remove.len() + plan.keep.len()
-        )
+fn held(plan: &PrunePlan) -> Option<String> {
+    retention::is_drastic(&plan.plan).then(|| {
+        let (keep, remove) = (plan.plan.keep.len(), plan.plan.remove.len());
+        let words = format!("the retention of {:?} has changed and would remove {remove} of {} backups", plan.project, remove + keep);
+        plan.change().map_or_else(|| words.clone(), |(was, now)| format!("{words} (was: {was}; now: {now})"))
     })
 }
 

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod content;
 pub mod database;
 pub mod dump;
+pub mod follow;
 pub mod merge;
 mod pattern;
 mod peer;

@@ -252,22 +252,6 @@ impl Session {
         done
     }
 
-    /// How old the newest change is that a standby has replayed, where nothing shows that it keeps up with its primary; `None` where it does,
-    /// or where that can't be asked. One that is fed from an archive alone, by an idle primary, can't be told from one that stands still.
-    pub fn behind(&mut self) -> Result<Option<Duration>> {
-        let asked = self.ask::<Option<f64>>(
-            "select to_json(case when exists (select from pg_stat_wal_receiver)
-                 and (pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() or age < 60) then null else greatest(0, age) end)
-             from (select extract(epoch from clock_timestamp()
-               - coalesce(pg_last_xact_replay_timestamp(), (select checkpoint_time from pg_control_checkpoint())))::float8 as age) as newest",
-        );
-        match asked {
-            Ok(seconds) => Ok(seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())),
-            Err(failure) if matches!(failure.cause, Cause::Permission | Cause::Query) => Ok(None),
-            Err(failure) => Err(failure),
-        }
-    }
-
     /// Managed servers may keep it from the role; then it stays unknown.
     fn system_identifier(&mut self) -> Result<Option<String>> {
         match self.ask("select to_json(system_identifier::text) from pg_control_system()") {

@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::model::backup::{BackupRow, RunId, Trigger};
 use crate::model::dump::Selection;
-pub use policy::{Policy, policy_fingerprint};
+pub use policy::{Policy, policy_change, policy_fingerprint};
 pub use reason::{Bucket, Reason};
 use select::Candidate;
 pub use simulate::simulate;

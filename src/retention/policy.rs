@@ -92,3 +92,20 @@ impl fmt::Display for Policy {
 pub fn policy_fingerprint(policy: &Policy, zone: Tz) -> String {
     format!("{policy} {}", zone.name())
 }
+
+/// Two such lines in words, what was and what is: `keep_last 7, keep_daily 14` and `keep_last 2`; with their zones where those differ.
+#[must_use]
+pub fn policy_change(before: &str, after: &str) -> (String, String) {
+    let ((old, old_zone), (new, new_zone)) = (before.rsplit_once(' ').unwrap_or_default(), after.rsplit_once(' ').unwrap_or_default());
+    let told = |rules: &str, zone: &str| {
+        let mut words: Vec<String> = rules.split(' ').filter(|rule| *rule != "min_keep=1").map(|rule| rule.replace('=', " ")).collect();
+        if rules == "keep all" {
+            words = vec![String::from("keep all")];
+        }
+        if old_zone != new_zone {
+            words.push(format!("time zone {zone}"));
+        }
+        words.join(", ")
+    };
+    (told(old, old_zone), told(new, new_zone))
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
-use super::{Bucket, Plan, Policy, Reason, is_drastic, plan, policy_fingerprint, simulate};
+use super::{Bucket, Plan, Policy, Reason, is_drastic, plan, policy_change, policy_fingerprint, simulate};
 use crate::model::backup::{BackupRow, ProofLevel, RunId, Trigger};
 use crate::model::dump::{Content, Selection};
 
@@ -266,6 +266,18 @@ fn the_fingerprint_changes_with_policy_and_zone_alone() {
     assert_ne!(policy_fingerprint(&policy, Tz::UTC), policy_fingerprint(&policy, Tz::Europe__Berlin));
     assert_ne!(policy_fingerprint(&Policy { min_keep: 2, ..policy.clone() }, Tz::UTC), policy_fingerprint(&policy, Tz::UTC));
     assert_eq!(policy_fingerprint(&last(0), Tz::UTC), policy_fingerprint(&Policy::default(), Tz::UTC));
+}
+
+#[test]
+fn a_change_of_policy_reads_as_it_is_written() {
+    let old = Policy { keep_daily: Some(14), keep_within: Some(std::time::Duration::from_secs(36 * 3600)), ..last(7) };
+    let line = |policy: &Policy, zone| policy_fingerprint(policy, zone);
+    let change = |old: &Policy, new: &Policy| policy_change(&line(old, Tz::UTC), &line(new, Tz::UTC));
+    let words = |old: &str, new: &str| (old.to_owned(), new.to_owned());
+    assert_eq!(change(&old, &last(2)), words("keep_last 7, keep_daily 14, keep_within 1d12h", "keep_last 2"));
+    assert_eq!(change(&Policy::default(), &Policy { min_keep: 3, ..last(2) }), words("keep all", "keep_last 2, min_keep 3"));
+    let moved = policy_change(&line(&last(2), Tz::UTC), &line(&last(2), Tz::Europe__Berlin));
+    assert_eq!(moved, words("keep_last 2, time zone UTC", "keep_last 2, time zone Europe/Berlin"));
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod smtp;
 mod bench;
 
 mod backup;
+mod completions;
 mod doctor;
 mod mails;
 mod prune;

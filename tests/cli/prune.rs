@@ -11,7 +11,7 @@ fn a_changed_retention_is_held_told_and_agreed_to() {
     let smtp =
         format!("[smtp]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"none\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]\n");
     let configure = |retention: &str| bench.rig.configure(&format!("{smtp}{}", bench.project("shop", "shop", retention)));
-    configure("");
+    configure("retention = { keep_last = 7, keep_daily = 14 }\n");
     for _ in 0..6 {
         bench.run(0, &["backup", "shop"]);
     }
@@ -27,6 +27,11 @@ fn a_changed_retention_is_held_told_and_agreed_to() {
     let mails: Vec<String> = server.look(|seen| seen.mails.iter().map(|(_, mail)| mail.clone()).collect());
     assert_eq!(mails.len(), 1, "told once: {mails:#?}");
     assert!(mails[0].contains("HELD shop: pruning would remove 5 of 7 backups"), "{}", mails[0]);
+    let lines: Vec<String> = mails[0].lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert!(
+        lines.iter().any(|line| line == "was keep_last 7, keep_daily 14") && lines.iter().any(|line| line == "now keep_last 2"),
+        "{lines:#?}"
+    );
     let done = bench.run(0, &["prune", "shop", "--confirm", "--json"]).json();
     assert_eq!(done[0]["result"]["removed"].as_array().map(Vec::len), Some(6), "{done}");
     assert_eq!(bench.rig.backups().len(), 2);

@@ -65,3 +65,37 @@ fn f51_a_standby_that_stood_still_for_too_long_is_no_backup() {
     let ended = rig.run(&["backup", "shop"]);
     assert!(ended.code == 0 && !ended.stderr.contains("behind"), "{ended:?}");
 }
+
+#[test]
+fn f51_an_archive_that_stopped_looks_like_an_idle_primary_and_is_refused() {
+    let archive = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(archive.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let place = archive.path().display();
+    let primary = Setup::default().setting("archive_mode = on").setting(format!("archive_command = 'cp %p {place}/%f'")).start();
+    primary.psql("create database shop");
+    primary.psql_in("shop", "create table orders as select generate_series(1, 100) n");
+    let standby = Setup::default().setting(format!("restore_command = 'cp {place}/%f %p'")).standby_of(&primary).start();
+    standby.psql("alter system reset primary_conninfo");
+    standby.psql("select pg_reload_conf()");
+    standby.wait_until("not exists (select from pg_stat_wal_receiver)");
+    let rig = Rig::new();
+    let configure = |project: &str| {
+        let connection = standby.url("shop");
+        rig.configure(&format!("[[project]]\nname = \"shop\"\nconnection = {connection:?}\nlimits = {{ retries = [] }}\n{project}\n"));
+    };
+    configure("max_backup_age = \"2s\"");
+    std::thread::sleep(Duration::from_secs(3));
+    let ended = rig.run(&["backup", "shop"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("fed from an archive") && ended.stderr.contains("select txid_current()"), "{ended:?}");
+    assert!(rig.stored().is_empty(), "{:?}", rig.stored());
+    // As the hint has it: a commit that comes through the archive shows that it goes on.
+    configure("max_backup_age = \"60s\"");
+    let commit = primary.psql("select txid_current()");
+    primary.psql("select pg_switch_wal()");
+    standby.wait_until(&format!(
+        "clock_timestamp() - pg_last_xact_replay_timestamp() < '30s' and txid_snapshot_xmax(txid_current_snapshot()) > {commit}"
+    ));
+    let ended = rig.run(&["backup", "shop"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+}

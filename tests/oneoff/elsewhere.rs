@@ -319,3 +319,24 @@ fn a_directory_in_a_tar_is_unpacked_elsewhere() {
     assert_eq!(std::fs::read_dir(&scratch).unwrap().count(), 0, "scratch was left");
     assert!(is_root() || std::fs::read_dir(scene.work().join("medium")).unwrap().count() == 1);
 }
+
+/// Made by `pg_dump` 17 with `--compress=lz4`, which Debian 12's own can't do.
+#[test]
+fn rows_that_pg_dump_compressed_with_lz4_are_read() {
+    let scene = Scene::new();
+    for name in ["lz4.dump", "lz4.dir.tar.gz"] {
+        let made = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oneoff/made").join(name);
+        std::fs::copy(made, scene.work().join(name)).unwrap();
+        let cat = |table: &str| scene.alone(&[], &["cat", &format!("./{name}"), table, "--format", "copy"]);
+        let expected = scene.cluster.psql_in("shop", "copy item to stdout");
+        assert_eq!(cat("item").stdout.trim_end(), expected, "{name}");
+        assert_eq!(cat("odd").stdout, "tab\\tline\\nback\\\\slash\n\\N\n\n", "{name}");
+        let empty = cat("empty");
+        assert_eq!((empty.code, empty.stdout.as_str()), (0, ""), "{name}: {empty:?}");
+    }
+    let bytes = std::fs::read(scene.work().join("lz4.dump")).unwrap();
+    let start = bytes.windows(4).position(|window| window == [0x04, 0x22, 0x4d, 0x18]).unwrap();
+    std::fs::write(scene.work().join("script.lz4"), &bytes[start..]).unwrap();
+    let ended = scene.alone(&[], &["show", "./script.lz4"]);
+    assert!(ended.code == 1 && ended.stderr.contains("compressed with LZ4 from outside"), "no word of damage: {ended:?}");
+}

@@ -16,3 +16,4 @@ mod directory;
 mod elsewhere;
 mod killed;
 mod scene;
+mod watched;

@@ -108,3 +108,29 @@ fn a_name_that_fits_several_databases_is_not_guessed() {
     assert_eq!(ended.code, 2, "{ended:?}");
     assert!(ended.stderr.contains("shop/billing@latest, shop/shop@latest"), "{ended:?}");
 }
+
+#[test]
+fn another_role_without_a_password_is_told_how_to_give_one() {
+    let hba = "host all postgres all trust\nhost all all all scram-sha-256\n";
+    let scene = Scene::bare(Setup::default().hba(hba).start(), SHOP);
+    scene.backup();
+    scene.cluster.psql("create role maker login superuser password 'a word'");
+    let asked: [&[&str]; 3] = [
+        &["--to", "copy", "--user", "maker"],
+        &["--to", "copy", "--user", "maker", "--dry-run"],
+        &["--to", "shop", "--user", "maker", "--table", "orders", "--on-conflict", "skip"],
+    ];
+    for more in asked {
+        let ended = scene.rig.run(&[&["restore", "shop@latest"], more].concat());
+        assert_eq!(ended.code, 75, "{ended:?}");
+        let told = "the project's password is for its own role alone; give \"maker\" one by PGPASSWORD";
+        assert!(ended.stderr.contains(told) && ended.stderr.contains("HOST:PORT:*:maker:PASSWORD"), "{ended:?}");
+    }
+    let mut command = scene.rig.command();
+    command.env("PGPASSWORD", "a word").args(["restore", "shop@latest", "--to", "copy", "--user", "maker"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    // A password that was given and is wrong needs no word on how to give one.
+    let output = command.env("PGPASSWORD", "another").output().unwrap();
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("PGPASSWORD"), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -20,7 +20,7 @@ use crate::storage::Given;
 use crate::units::show_size;
 
 use super::super::exit::Exit;
-use super::super::{Common, out};
+use super::super::{Common, out, progress};
 
 /// The largest metadata that is read, bytes.
 const LARGEST: u64 = 64 << 20;
@@ -148,7 +148,10 @@ type Check = (&'static str, Option<bool>, String);
 
 /// `--verify FILE`: each check's verdict; not zero where one failed.
 pub(in crate::cli) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> Result<Exit> {
-    let checks = checks(file, cancel)?;
+    let checks = match Given::at(file) {
+        Ok(given) => progress::of_file(file, given, |given| checks(file, Ok(given), cancel)),
+        Err(failure) => checks(file, Err(failure), cancel),
+    }?;
     let good = checks.iter().all(|(_, good, _)| *good != Some(false));
     if common.json {
         let checks: Vec<Value> =
@@ -175,7 +178,7 @@ pub(in crate::cli) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> R
     Ok(if good { Exit::Done } else { Exit::Failed })
 }
 
-fn checks(file: &Path, cancel: &Cancel) -> Result<Vec<Check>> {
+fn checks(file: &Path, given: Result<&Given>, cancel: &Cancel) -> Result<Vec<Check>> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let beside = file.with_file_name(metadata_name(&name));
     let mut checks: Vec<Check> = Vec::new();
@@ -198,7 +201,7 @@ fn checks(file: &Path, cancel: &Cancel) -> Result<Vec<Check>> {
             None
         }
     };
-    let (given, (size, sha256)) = match Given::at(file).and_then(|given| Ok((given.clone(), dumpfile::checksum(&given)?))) {
+    let (given, (size, sha256)) = match given.and_then(|given| Ok((given, dumpfile::checksum(given)?))) {
         Ok(found) => found,
         Err(failure) => {
             checks.push(("file", Some(false), failure.message));
@@ -217,9 +220,11 @@ fn checks(file: &Path, cancel: &Cancel) -> Result<Vec<Check>> {
         Some(_) => ("checksum", Some(true), sha256),
     });
     let clients = Clients::find(None, &|name| std::env::var(name).ok())?;
-    match dumpfile::read_whole(file, &given, Some(clients.newest()), cancel) {
+    match dumpfile::read_whole(file, given, Some(clients.newest()), cancel) {
         Err(failure) if failure.cause == Cause::Interrupted => return Err(failure),
-        Err(failure) if failure.cause == Cause::ClientMissing => checks.push(("readable", Some(false), failure.message)),
+        Err(failure) if matches!(failure.cause, Cause::ClientMissing | Cause::Refused) => {
+            checks.push(("readable", Some(false), failure.message));
+        }
         Err(failure) => checks.push(("structure", Some(false), failure.message)),
         Ok(whole) => {
             checks.push(("structure", Some(true), format!("a whole {} dump", whole.form.format.word())));

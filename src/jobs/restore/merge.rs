@@ -77,7 +77,7 @@ fn merged(world: &World, order: &Order, table: &Table, cancel: &Cancel, board: &
         database,
         dry_run: order.dry_run,
     };
-    rows(world, way, (table, &wanted), cancel, board)
+    rows(world, way, (table, &wanted), cancel, board).map_err(|failure| super::without_password(order, &access, failure))
 }
 
 /// The rows of an archive's table into that database's.
@@ -85,13 +85,12 @@ pub(super) fn rows(world: &World, way: Way<'_>, (table, wanted): (&Table, &Wante
     let header = read::header(way.storage, way.manifest, wanted)?;
     let (schema, name) = header.table;
     let (run, gauge) = (RunId::random(), Gauge::new());
-    let entry = way.manifest.tables.iter().find(|entry| entry.schema == schema && entry.name == name);
     board.put(Current {
         run: run.clone(),
         project: way.manifest.project.clone(),
         database: way.database.clone(),
         since: world.clock.now(),
-        expected: entry.map(|entry| entry.bytes),
+        expected: header.bytes,
         gauge: gauge.clone(),
     });
     let request = Request {

@@ -12,8 +12,8 @@ use crate::notify::redact::Redactor;
 pub struct HeldPrune {
     /// The project.
     pub about: About,
-    /// The old policy in words: `keep_daily 14, keep_monthly 12`.
-    pub before: String,
+    /// The old policy in words: `keep_daily 14, keep_monthly 12`; unknown to a catalog that was made anew.
+    pub before: Option<String>,
     /// The new one.
     pub after: String,
     /// How many backups it would remove.
@@ -55,7 +55,8 @@ impl HeldPrune {
             self.remove,
             count(self.remove + self.keep, "backup"),
         ));
-        let mut rows = vec![("before", self.before.clone()), ("now", self.after.clone()), ("would free", size(self.bytes))];
+        let mut rows: Vec<(&str, String)> = self.before.iter().map(|before| ("was", before.clone())).collect();
+        rows.extend([("now", self.after.clone()), ("would free", size(self.bytes))]);
         if let Some((oldest, newest)) = self.range {
             rows.push(("would remove", format!("{} taken between {} and {}", self.remove, time(oldest, *zone), time(newest, *zone))));
         }

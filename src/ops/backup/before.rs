@@ -166,11 +166,16 @@ fn follows(means: Means<'_>, server: &Server, session: &mut Session, warnings: &
         return Ok(());
     }
     let Some(behind) = session.behind()? else { return Ok(()) };
-    let words = format!("the standby {} may be {} behind its primary", server.reached, show_age(behind));
+    let mut words = format!("the standby {} may be {} behind its primary", server.reached, show_age(behind.age));
+    let mut hint = "mend its replication (pg_stat_wal_receiver there, pg_stat_replication on the primary), or dump from the primary";
+    if behind.by_archive {
+        words.push_str(": it is fed from an archive, out of which nothing has come for that long");
+        hint = "mend restore_command there or archive_command on the primary; if the primary only had nothing to do, let it commit something \
+                now and then, such as \"select txid_current()\" each hour with archive_timeout set: nothing else shows here that the archive goes on";
+    }
     match means.project.max_backup_age {
-        Some(allowed) if behind > allowed => {
-            Err(Failure::new(Cause::Refused, format!("{words}, and max_backup_age allows {}", show_age(allowed)))
-                .hint("mend its replication (pg_stat_wal_receiver there, pg_stat_replication on the primary), or dump from the primary"))
+        Some(allowed) if behind.age > allowed => {
+            Err(Failure::new(Cause::Refused, format!("{words}, and max_backup_age allows {}", show_age(allowed))).hint(hint))
         }
         _ => {
             warnings.push(words);

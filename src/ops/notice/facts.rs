@@ -240,10 +240,11 @@ pub(super) fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &Pru
     let removed = plan.plan.removed();
     let going: Vec<&BackupRow> = plan.backups.iter().filter(|row| removed.contains(&row.id)).collect();
     let times = going.iter().map(|row| row.started_at);
+    let (before, after) = plan.change().map_or_else(|| (None, project.retention.to_string()), |(was, now)| (Some(was), now));
     HeldPrune {
         about: about(world, desk, project, now),
-        before: String::from("the retention agreed on before"),
-        after: project.retention.to_string(),
+        before,
+        after,
         remove: going.len(),
         keep: plan.plan.keep.len(),
         bytes: going.iter().map(|row| row.size).sum(),

@@ -5,16 +5,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 
-use super::csv::Csv;
-use super::json::Json;
-use super::{Out, Rows};
+use super::writer::Writer;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, TableEntry};
 use crate::model::dump::{Content, Format};
 use crate::ops::artifact::{self, Passing};
 use crate::ops::entries::{Behind, Source, entries, named, open, open_ahead};
 use crate::postgres::archive::block::Blocks;
-use crate::postgres::archive::copy_rows::{self, Ended};
+use crate::postgres::archive::copy_rows::Ended;
 use crate::postgres::archive::ddl;
 use crate::postgres::archive::members::Members;
 use crate::postgres::archive::name::{Finder, Wanted, shown};
@@ -69,7 +67,7 @@ struct Survey {
 
 /// One table's rows.
 #[derive(Debug)]
-struct Piece {
+pub(super) struct Piece {
     table: Qualified,
     /// The entry with the rows; none in a script.
     id: i32,
@@ -90,6 +88,8 @@ pub struct Header {
     pub encoding: Option<String>,
     /// Whether [`cat`] compares the rows themselves with a checksum.
     pub summed: bool,
+    /// About how many bytes they are, all partitions' together, where the manifest says so.
+    pub bytes: Option<u64>,
 }
 
 /// What [`cat`] would write as [`Output::Copy`], without its rows.
@@ -104,7 +104,8 @@ pub fn header(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Re
             }
         })?;
     }
-    Ok(Header { table, columns, encoding, summed: survey.is_summed(manifest) })
+    let bytes = survey.pieces.iter().map(|piece| piece.entry(manifest).map(|entry| entry.bytes)).sum();
+    Ok(Header { table, columns, encoding, summed: survey.is_summed(manifest), bytes })
 }
 
 /// Writes a table's rows to `sink`, and compares them with their checksum in the manifest. Without one, every frame that they lie in is read to
@@ -278,8 +279,8 @@ fn read_pieces(storage: &dyn Storage, manifest: &Manifest, survey: &Survey, writ
             match ending {
                 "" => writer.copy(manifest, piece, &mut members)?,
                 ".gz" => writer.copy(manifest, piece, &mut flate2::read::MultiGzDecoder::new(&mut members))?,
-                ".zst" => writer.copy(manifest, piece, &mut unpacked(&mut members)?)?,
-                _ => return Err(packed(manifest, piece).into()),
+                ".lz4" => writer.copy(manifest, piece, &mut lz4_flex::frame::FrameDecoder::new(&mut members))?,
+                _ => writer.copy(manifest, piece, &mut unpacked(&mut members)?)?,
             }
         }
     }
@@ -316,81 +317,18 @@ fn block(storage: &dyn Storage, manifest: &Manifest, header: &toc::Header, piece
 }
 
 impl Piece {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         shown(&self.table.0, &self.table.1)
     }
 
     /// What the manifest says of it.
-    fn entry<'a>(&self, manifest: &'a Manifest) -> Option<&'a TableEntry> {
+    pub(super) fn entry<'a>(&self, manifest: &'a Manifest) -> Option<&'a TableEntry> {
         manifest.tables.iter().find(|table| (&table.schema, &table.name) == (&self.table.0, &self.table.1))
     }
 
     /// Whether its rows have a checksum of their own.
     fn is_summed(&self, manifest: &Manifest) -> bool {
         self.entry(manifest).is_some_and(|entry| entry.crc32.is_some())
-    }
-}
-
-/// Rows on their way out.
-enum Writer<'a> {
-    Cells(Box<Csv<'a>>),
-    Objects(Box<Json<'a>>),
-    Raw(Out<'a>, u64),
-}
-
-impl<'a> Writer<'a> {
-    fn begin(output: Output, columns: &[String], shapes: &[(String, Shape)], sink: &'a mut dyn Write) -> std::io::Result<Self> {
-        let shape = |name: &String| shapes.iter().find(|(other, _)| other == name).map_or(Shape::Text, |(_, shape)| *shape);
-        let out = Out::new(sink);
-        Ok(match output {
-            Output::Csv => Self::Cells(Box::new(Csv::begin(out, columns)?)),
-            Output::Json => {
-                let columns: Vec<_> = columns.iter().map(|name| (name.clone(), shape(name))).collect();
-                Self::Objects(Box::new(Json::begin(out, &columns)?))
-            }
-            Output::Copy => Self::Raw(out, 0),
-        })
-    }
-
-    /// Writes one table's rows and counts them against the manifest.
-    fn copy(&mut self, manifest: &Manifest, piece: &Piece, source: &mut dyn Read) -> Result<(), Ended> {
-        let before = self.rows();
-        let crc32 = match self {
-            Self::Cells(csv) => copy_rows::rows(source, &mut **csv)?,
-            Self::Objects(json) => copy_rows::rows(source, &mut **json)?,
-            Self::Raw(out, rows) => {
-                let (count, crc32) = copy_rows::raw_rows(source, |bytes| out.write_all(bytes))?;
-                *rows += count;
-                crc32
-            }
-        };
-        let (came, said) = (self.rows() - before, piece.entry(manifest));
-        let wrong =
-            |words: String| Failure::new(Cause::Damaged, words).hint("the stored file is no longer what was dumped; take another backup");
-        if let Some(said) = said.and_then(|table| table.rows).filter(|said| *said != came) {
-            return Err(wrong(format!("{came} rows of {} came, and {said} were dumped", piece.name())).into());
-        }
-        if let Some(said) = said.and_then(|table| table.crc32).filter(|said| *said != crc32) {
-            let words = format!("rows of {} were altered: they have the CRC-32 {crc32:08x}, and those dumped had {said:08x}", piece.name());
-            return Err(wrong(words).into());
-        }
-        Ok(())
-    }
-
-    fn rows(&self) -> u64 {
-        match self {
-            Self::Cells(csv) => csv.rows(),
-            Self::Objects(json) => json.rows(),
-            Self::Raw(_, rows) => *rows,
-        }
-    }
-
-    fn finish(&mut self) -> std::io::Result<()> {
-        match self {
-            Self::Cells(csv) => csv.finish(),
-            Self::Objects(json) => json.finish(),
-            Self::Raw(out, _) => out.flush(),
-        }
     }
 }
 
@@ -416,12 +354,6 @@ fn unpacked<R: Read>(member: R) -> Result<impl Read> {
     let mut decoder = zstd::stream::read::Decoder::new(member).map_err(failed)?;
     decoder.window_log_max(WINDOW).map_err(failed)?;
     Ok(decoder)
-}
-
-/// Why a compressed member can't be read.
-fn packed(manifest: &Manifest, piece: &Piece) -> Failure {
-    let words = format!("{}: pg_dump compressed the rows of {} in a way that pgdumpd doesn't unpack", manifest.backup_file, piece.name());
-    Failure::new(Cause::NotFound, words).hint("pg_restore --data-only --table=TABLE reads it, from a folder: unpack a tar first")
 }
 
 /// Why rows can't be written one below another, or not at all.

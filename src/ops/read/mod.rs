@@ -6,6 +6,7 @@ mod cat;
 mod contents;
 mod csv;
 mod json;
+mod writer;
 
 use std::io::{self, Write};
 

@@ -126,7 +126,10 @@ fn feed(means: Means<'_>, source: &mut Source<'_>, mut stdin: ChildStdin, mut ta
             Err(error) => return Err(Failure::new(Cause::System, format!("handing the archive on: {error}"))),
         }
         means.gauge.passed(held.len());
-        tables.passed(means.gauge);
+        match tap.as_ref().and_then(|tap| tap.table()) {
+            Some((number, table)) => tables.seen(number, table, means.gauge),
+            None => tables.passed(means.gauge),
+        }
         held.clear();
         held.extend_from_slice(&next[..count]);
     }

@@ -1,4 +1,5 @@
-//! Which table a restore is at, for who watches it: told by the place in the archive, or by the words of a tool that reads it by itself.
+//! Which table a restore is at, for who watches it: told by the place in the archive, by a script's own statements as they pass, or by the
+//! words of a tool that reads it by itself.
 
 use crate::model::backup::TableEntry;
 use crate::stream::gauge::Gauge;
@@ -14,10 +15,6 @@ pub(super) struct Tables {
 
 impl Tables {
     pub(super) fn new(tables: &[&TableEntry]) -> Self {
-        let name = |table: &TableEntry| match table.schema.as_str() {
-            "public" => table.name.clone(),
-            schema => format!("{schema}.{}", table.name),
-        };
         let all = tables.iter().map(|table| (table.offset, table.bytes, name(table))).collect();
         Self { all, begun: 0, bytes: 0 }
     }
@@ -32,6 +29,11 @@ impl Tables {
         }
     }
 
+    /// A script has come to this table, its `number`th.
+    pub(super) fn seen(&self, number: usize, table: &TableEntry, gauge: &Gauge) {
+        gauge.table(number as u64, self.all.len().max(number) as u64, &name(table));
+    }
+
     /// A tool said this; those before it count as restored. With several connections some of them are still at work.
     pub(super) fn said(&mut self, line: &str, gauge: &Gauge) {
         let Some(name) = line.strip_prefix("pg_restore: processing data for table \"").and_then(|rest| rest.strip_suffix('"')) else {
@@ -42,6 +44,13 @@ impl Tables {
         self.begun += 1;
         self.bytes += self.all.iter().find(|(.., known)| known == name).map_or(0, |(_, bytes, _)| *bytes);
         gauge.table(self.begun, (self.all.len() as u64).max(self.begun), name);
+    }
+}
+
+fn name(table: &TableEntry) -> String {
+    match table.schema.as_str() {
+        "public" => table.name.clone(),
+        schema => format!("{schema}.{}", table.name),
     }
 }
 

@@ -121,7 +121,8 @@ impl<R: BufRead + Send> Blocks<R> {
             Packing::None => Ok(Box::new(pieces)),
             Packing::Zlib => Ok(Box::new(flate2::read::ZlibDecoder::new(pieces))),
             Packing::Zstd => stream::decompress(Compression::Zstd(0), Box::new(pieces)),
-            Packing::Lz4 | Packing::Unknown => {
+            Packing::Lz4 => Ok(Box::new(lz4_flex::frame::FrameDecoder::new(pieces))),
+            Packing::Unknown => {
                 Err(unreadable(Trouble::Beyond(String::from("pg_dump compressed its rows in a way that pgdumpd doesn't unpack"))))
             }
         }
@@ -226,8 +227,8 @@ mod tests {
         let bytes = [vec![1], int(7), int(packed.len() as u8), packed, int(0)].concat();
         let open = |packing| Blocks::new(io::Cursor::new(bytes.clone()), &header(packing), 0).here(7);
         assert_eq!(read(open(Packing::Zlib)).unwrap(), "rows");
-        assert!(read(open(Packing::Zstd)).is_err());
-        let failure = open(Packing::Lz4).err().unwrap();
+        assert!(read(open(Packing::Zstd)).is_err() && read(open(Packing::Lz4)).is_err());
+        let failure = open(Packing::Unknown).err().unwrap();
         assert!(failure.message.contains("in a way that pgdumpd doesn't unpack") && failure.hint.unwrap().contains("pg_restore"));
     }
 }

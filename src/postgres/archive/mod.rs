@@ -115,6 +115,12 @@ impl Tap {
         Self(Kind::Opaque(0))
     }
 
+    /// Which table a script is at, the how manieth it is, as far as it has been seen.
+    #[must_use]
+    pub fn table(&self) -> Option<(usize, &TableEntry)> {
+        if let Kind::Plain(watch) = &self.0 { watch.table() } else { None }
+    }
+
     /// What was seen, after the last byte. An archive that isn't whole is an error that names what is missing and where it ended.
     pub fn finish(self) -> Result<Observed> {
         match self.0 {

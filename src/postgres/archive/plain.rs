@@ -82,6 +82,11 @@ impl Watch {
         }
     }
 
+    /// The table whose rows began last, and how many have begun.
+    pub(super) fn table(&self) -> Option<(usize, &TableEntry)> {
+        self.tables.last().map(|table| (self.tables.len(), table))
+    }
+
     fn keep_tail(&mut self, chunk: &[u8]) {
         let new = chunk.get(chunk.len().saturating_sub(KEPT)..).unwrap_or_default();
         let old = self.tail.len().saturating_sub(KEPT - new.len());

@@ -16,6 +16,7 @@ use crate::model::backup::RunId;
 use crate::process::{self, Identity};
 use crate::storage::{Entry, InUse, Key, Pending, Scratch, Storage, Use, names};
 use crate::stream::Tar;
+use crate::stream::gauge::Gauge;
 
 /// A directory dump's table of contents.
 const CONTENTS: &str = "toc.dat";
@@ -26,6 +27,7 @@ pub struct Given {
     path: PathBuf,
     is_folder: bool,
     scratch: PathBuf,
+    gauge: Gauge,
 }
 
 impl Given {
@@ -45,7 +47,18 @@ impl Given {
             let words = format!("the folder {} is no dump: it holds no {CONTENTS}", path.display());
             return Err(Failure::new(Cause::NotFound, words).hint("name the folder that pg_dump -Fd has made, or a file"));
         }
-        Ok(Self { path: real, is_folder: facts.is_dir(), scratch: std::env::temp_dir() })
+        Ok(Self { path: real, is_folder: facts.is_dir(), scratch: std::env::temp_dir(), gauge: Gauge::new() })
+    }
+
+    /// The same, where this gauge shows how much of it has been read.
+    #[must_use]
+    pub fn shown_by(self, gauge: &Gauge) -> Self {
+        Self { gauge: gauge.clone(), ..self }
+    }
+
+    /// Says for what it is read from its start now.
+    pub fn begin_reading(&self, doing: &'static str) {
+        self.gauge.begin(doing);
     }
 
     /// Whether it is a folder.
@@ -58,9 +71,9 @@ impl Given {
     pub fn open(&self) -> Result<Box<dyn Read + Send>> {
         let failed = |error: io::Error| Failure::storage(format!("opening {}", self.path.display()), &error);
         if self.is_folder {
-            return Ok(Box::new(Tar::keeping(&self.path, CONTENTS).map_err(failed)?));
+            return Ok(Box::new(Counted(Tar::keeping(&self.path, CONTENTS).map_err(failed)?, self.gauge.clone())));
         }
-        Ok(Box::new(self.file().map_err(failed)?))
+        Ok(Box::new(Counted(self.file().map_err(failed)?, self.gauge.clone())))
     }
 
     /// The length of all that [`Given::open`] reads, bytes.
@@ -79,6 +92,17 @@ impl Given {
 
     fn read_only(&self) -> Failure {
         Failure::new(Cause::Storage, format!("nothing is written beside {}", self.path.display()))
+    }
+}
+
+/// What is read, shown by a gauge.
+struct Counted<R>(R, Gauge);
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buffer)?;
+        self.1.passed(count);
+        Ok(count)
     }
 }
 

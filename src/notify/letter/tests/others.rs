@@ -86,7 +86,7 @@ fn weekly_summary() {
 fn held_prune() {
     let facts = HeldPrune {
         about: about("shop"),
-        before: String::from("keep_daily 14, keep_monthly 12"),
+        before: Some(String::from("keep_daily 14, keep_monthly 12")),
         after: String::from("keep_last 3"),
         remove: 23,
         keep: 3,
@@ -101,7 +101,7 @@ fn held_prune() {
     yes.
 
     What the new policy does
-      before        keep_daily 14, keep_monthly 12
+      was           keep_daily 14, keep_monthly 12
       now           keep_last 3
       would free    27.0 GiB
       would remove  23 taken between 2026-11-01 02:15 CET (01:15 UTC) and
