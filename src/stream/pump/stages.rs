@@ -4,6 +4,7 @@
 //! been written is dropped. No stage outlives its neighbours for longer than its present system call.
 
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::thread;
 use std::time::Duration;
 
@@ -21,10 +22,21 @@ pub(super) const CHUNKS: usize = 16;
 const CHUNK: usize = 256 * 1024;
 /// Buffers between compressor and sink: 2 MiB.
 pub(super) const BLOCKS: usize = 16;
-/// `pg_dump` writes 4 KiB at a time. After a short read the reader leaves the pipe to fill, instead of being woken for each of them.
-const NAP: Duration = Duration::from_micros(150);
-/// A read shorter than this is short.
-const SHORT: usize = 32 * 1024;
+/// `pg_dump` writes 4 KiB at a time. The reader leaves the pipe to fill with about so many bytes, instead of being woken for each of them; a
+/// pipe of the usual 64 KiB is never full by that.
+const HANDFUL: usize = 48 * 1024;
+/// For at least and at most so long.
+const NAP: Range<Duration> = Duration::from_micros(50)..Duration::from_millis(2);
+
+/// How long to leave the pipe alone next time, after a nap so long brought so many bytes.
+fn nap_after(nap: Duration, brought: usize) -> Duration {
+    let next = match brought {
+        ..24_576 => nap * 2,
+        24_576..HANDFUL => nap,
+        HANDFUL.. => nap / 2,
+    };
+    next.clamp(NAP.start, NAP.end)
+}
 
 /// A buffer from the source; recycled.
 #[derive(Debug)]
@@ -57,8 +69,9 @@ pub(super) struct Written<W> {
 
 /// Fills buffers from the source until it ends.
 pub(super) fn read(mut source: Box<dyn Read + Send>, spare: &Receiver<Chunk>, out: &Sender<io::Result<Option<Chunk>>>, gauge: &Gauge) {
+    let mut nap = NAP.start;
     while let Ok(mut chunk) = spare.recv() {
-        let ended = fill(&mut *source, &mut chunk, gauge);
+        let ended = fill(&mut *source, &mut chunk, &mut nap, gauge);
         let stops = !matches!(ended, Ok(false));
         let sent = match ended {
             Ok(_) if chunk.filled > 0 => out.send(Ok(Some(chunk))),
@@ -77,7 +90,7 @@ pub(super) fn read(mut source: Box<dyn Read + Send>, spare: &Receiver<Chunk>, ou
 }
 
 /// Fills one buffer; says whether the source has ended.
-fn fill(source: &mut dyn Read, chunk: &mut Chunk, gauge: &Gauge) -> io::Result<bool> {
+fn fill(source: &mut dyn Read, chunk: &mut Chunk, nap: &mut Duration, gauge: &Gauge) -> io::Result<bool> {
     chunk.filled = 0;
     while let Some(room) = chunk.bytes.get_mut(chunk.filled..).filter(|room| !room.is_empty()) {
         let wanted = room.len();
@@ -88,8 +101,9 @@ fn fill(source: &mut dyn Read, chunk: &mut Chunk, gauge: &Gauge) -> io::Result<b
             Ok(0) => return Ok(true),
             Ok(count) => {
                 chunk.filled += count;
-                if count < wanted && count < SHORT {
-                    thread::sleep(NAP);
+                *nap = nap_after(*nap, count);
+                if count < wanted && count < HANDFUL {
+                    thread::sleep(*nap);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -225,5 +239,32 @@ pub(super) fn write<W: Write>(
             let _ = verdict.send(Err(PumpError::from_io(Side::Sink, &error)));
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that a writer of this speed leaves in a pipe of this size meanwhile.
+    fn after(speed: u64, pipe: usize) -> usize {
+        let mut nap = NAP.start;
+        let brought = |nap: Duration| usize::try_from(speed * nap.as_micros() as u64 / 1_000_000).unwrap().min(pipe);
+        for _ in 0..20 {
+            nap = nap_after(nap, brought(nap));
+        }
+        brought(nap)
+    }
+
+    #[test]
+    fn naps_are_as_long_as_a_handful_takes_and_never_fill_the_pipe() {
+        for speed in [20_000_000, 100_000_000, 400_000_000] {
+            for pipe in [65_536, 1_048_576] {
+                let brought = after(speed, pipe);
+                assert!((HANDFUL / 2..HANDFUL).contains(&brought), "{speed} bytes a second, a pipe of {pipe}: {brought}");
+            }
+        }
+        assert_eq!(nap_after(NAP.end, 0), NAP.end);
+        assert_eq!(nap_after(NAP.start, 1_000_000), NAP.start);
     }
 }
