@@ -29,6 +29,10 @@ const TELL_EVERY: TimeDelta = TimeDelta::seconds(60);
 /// How often the diary is trimmed and the storages are read again.
 const UPKEEP_EVERY: TimeDelta = TimeDelta::hours(24);
 
+/// How often the storages' files are compared with the index by their names, and how long after the start for the first time.
+const LOOK_EVERY: TimeDelta = TimeDelta::hours(1);
+const FIRST_LOOK: TimeDelta = TimeDelta::seconds(60);
+
 /// How long after the start an upkeep begins that came due while nobody served: a wrong clock at boot is set right by then.
 const SETTLED: TimeDelta = TimeDelta::hours(1);
 
@@ -44,6 +48,7 @@ pub(super) struct Chores {
     told: DateTime<Utc>,
     stale: DateTime<Utc>,
     upkeep: DateTime<Utc>,
+    look: DateTime<Utc>,
     index: DateTime<Utc>,
     mail: Option<JoinHandle<()>>,
     keeping: Option<JoinHandle<()>>,
@@ -66,6 +71,7 @@ impl Chores {
             told: past,
             stale: past,
             upkeep: counted_from(kept.and_then(|at| at.parse().ok()), now),
+            look: now - LOOK_EVERY + FIRST_LOOK,
             index: past,
             mail: None,
             keeping: None,
@@ -136,6 +142,9 @@ impl Chores {
         } else if free(&mut self.keeping) && due(&mut self.upkeep, UPKEEP_EVERY, now) {
             let (world, diary) = (world.clone(), settings.daemon.diary);
             self.keeping = Some(std::thread::spawn(move || complain("upkeep", upkeep(&world, diary))));
+        } else if free(&mut self.keeping) && due(&mut self.look, LOOK_EVERY, now) {
+            let world = world.clone();
+            self.keeping = Some(std::thread::spawn(move || drop(reindex::look(&world))));
         }
     }
 

@@ -74,7 +74,7 @@ pub enum LogFormat {
 pub enum StorageSettings {
     /// A folder on this machine.
     Local {
-        /// The root folder; made and marked on first use when `init` or `doctor --fix` is told to.
+        /// The root folder; made and marked on first use.
         path: PathBuf,
         /// Bytes that stay free whatever happens. Default 1 GiB.
         reserve: u64,

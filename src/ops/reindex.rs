@@ -2,7 +2,7 @@
 //!
 //! It takes no lock: jobs go on meanwhile, and what they change while it looks is newer than what it saw.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::catalog::{BackupFilter, Page, Sort};
 use crate::error::{Failure, Result};
@@ -10,6 +10,7 @@ use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::run::{SlotOutcome, SlotRow};
 use crate::storage::Storage;
+use crate::storage::names::{self, Kind};
 
 use super::{World, lost, mount};
 
@@ -34,50 +35,80 @@ pub struct Reindexed {
 /// Reads every storage that is there and brings its part of the index up to date. A storage that can't be read keeps what the index knew
 /// of it. Where the catalog is new, the slots that backups served are recorded again, so that none is run twice.
 pub fn reindex(world: &World) -> Result<Reindexed> {
-    let mut seen = Reindexed { whole: true, ..Reindexed::default() };
     let is_new = world.catalog.needs_reindex()?.is_some();
     world.catalog.write(|writer| match writer.meta(CATALOG)? {
         Some(_) => Ok(()),
         None => writer.put_meta(CATALOG, RunId::random().as_str()),
     })?;
+    Ok(each(world, |storage, project, seen| read(world, storage, project, is_new, seen)))
+}
+
+/// The same for those projects alone whose folders hold other files than the index says, by their names: somebody removed backups, or brought
+/// some, or put an old catalog in the place of the new one.
+#[must_use]
+pub fn look(world: &World) -> Reindexed {
+    each(world, |storage, project, seen| {
+        if differs(world, storage, project)? {
+            read(world, storage, project, false, seen)?;
+        }
+        Ok(())
+    })
+}
+
+fn each(world: &World, mut read: impl FnMut(&dyn Storage, &str, &mut Reindexed) -> Result<()>) -> Reindexed {
+    let mut seen = Reindexed { whole: true, ..Reindexed::default() };
     for storage in world.storages.values() {
-        let read = mount::ensure(world, storage.as_ref()).and_then(|()| read_storage(world, storage.as_ref(), is_new, &mut seen));
-        if let Err(failure) = read {
+        let storage = storage.as_ref();
+        let done = mount::ensure(world, storage).and_then(|()| {
+            let mut projects: BTreeSet<String> = storage.projects()?.into_iter().collect();
+            // A project whose folder is gone has backups in the index alone.
+            projects.extend(world.catalog.read(|reader| reader.totals())?.into_iter().map(|totals| totals.project));
+            projects.iter().try_for_each(|project| read(storage, project, &mut seen))
+        });
+        if let Err(failure) = done {
             seen.whole = false;
             seen.problems.push(failure.context(format!("reading storage {:?}", storage.name())));
         }
     }
-    Ok(seen)
+    seen
 }
 
-fn read_storage(world: &World, storage: &dyn Storage, is_new: bool, seen: &mut Reindexed) -> Result<()> {
+fn of(storage: &dyn Storage, project: &str) -> BackupFilter {
+    BackupFilter { storage: Some(storage.name().to_owned()), project: Some(project.to_owned()), ..BackupFilter::default() }
+}
+
+/// Whether a backup of the index lacks its files, or a manifest is there that the index doesn't know.
+fn differs(world: &World, storage: &dyn Storage, project: &str) -> Result<bool> {
+    let rows = world.catalog.read(|reader| reader.backups(&of(storage, project), Sort::Date, Page::all()))?;
+    let there = storage.names(project)?;
+    let known: HashSet<&str> = rows.iter().map(|row| row.file.as_str()).collect();
+    let gone = |file: &str| !there.contains(file) || !there.contains(&names::manifest_file(file));
+    let new = |name: &String| matches!(names::kind(name), Kind::Manifest(file) if !known.contains(file.as_str()));
+    Ok(known.iter().any(|file| gone(file)) || there.iter().any(new))
+}
+
+fn read(world: &World, storage: &dyn Storage, project: &str, is_new: bool, seen: &mut Reindexed) -> Result<()> {
     let (name, now) = (storage.name(), world.clock.now());
-    let mut projects: BTreeSet<String> = storage.projects()?.into_iter().collect();
-    // A project whose folder is gone has backups in the index alone.
-    projects.extend(world.catalog.read(|reader| reader.totals())?.into_iter().map(|totals| totals.project));
-    for project in projects {
-        let filter = BackupFilter { storage: Some(name.to_owned()), project: Some(project.clone()), ..BackupFilter::default() };
-        let (catalog, before) =
-            world.catalog.read(|reader| Ok((reader.meta(CATALOG)?, reader.backups(&filter, Sort::Date, Page::all())?)))?;
-        let scan = manifest::scan(storage, &project)?;
-        let rows: Vec<BackupRow> = scan.backups.iter().map(|found| found.row(name)).collect();
-        world.catalog.write(|writer| {
-            // Lost and made anew since that look: what it held says nothing about this one.
-            let same = writer.meta(CATALOG)? == catalog;
-            let gone = writer.merge_project(name, &project, if same { &before } else { &[] }, &rows)?;
-            lost::note(writer, gone)?;
-            rows.iter()
-                .filter(|_| is_new)
-                .filter_map(served)
-                .filter(|slot| slot.due_at <= now)
-                .try_for_each(|slot| writer.record_slot(&slot).map(drop))
-        })?;
-        seen.unknown.extend(scan.unknown.iter().map(|file| format!("{name}/{project}/{file}")));
-        seen.problems.extend(scan.problems);
-        seen.backups += rows.len();
-        if !rows.is_empty() {
-            seen.projects.insert(project);
-        }
+    let (catalog, before) =
+        world.catalog.read(|reader| Ok((reader.meta(CATALOG)?, reader.backups(&of(storage, project), Sort::Date, Page::all())?)))?;
+    let scan = manifest::scan(storage, project)?;
+    let rows: Vec<BackupRow> = scan.backups.iter().map(|found| found.row(name)).collect();
+    world.catalog.write(|writer| {
+        // Lost and made anew since that look: what it held says nothing about this one.
+        let same = writer.meta(CATALOG)? == catalog;
+        let gone = writer.merge_project(name, project, if same { &before } else { &[] }, &rows)?;
+        lost::note(writer, gone)?;
+        rows.iter()
+            .filter(|_| is_new)
+            .filter_map(served)
+            .filter(|slot| slot.due_at <= now)
+            .try_for_each(|slot| writer.record_slot(&slot).map(drop))
+    })?;
+    seen.unknown.extend(scan.unknown.iter().map(|file| format!("{name}/{project}/{file}")));
+    seen.problems.extend(scan.problems);
+    seen.backups += rows.len();
+    if !rows.is_empty() {
+        seen.projects.insert(project.to_owned());
     }
     Ok(())
 }

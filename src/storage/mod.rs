@@ -104,6 +104,10 @@ pub trait Storage: Send + Sync + Debug {
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>>;
     /// Bytes that can still be written; `None` where there is no such bound.
     fn free_space(&self) -> Result<Option<u64>>;
+    /// Whether it can be written, as far as can be told without doing so.
+    fn writable(&self) -> Result<()> {
+        Ok(())
+    }
     /// Where it is, for people: `/var/backups/pgdumpd`.
     fn place(&self) -> String;
     /// Where the project's lock file lies; the folder is made if missing.

@@ -13,18 +13,24 @@ fn f52_backups_that_somebody_else_removed_are_told_once() {
     let scene = Scene::new("", "");
     let backups = scene.rig.backups();
     let oldest = backups.last().and_then(|row| row["file"].as_str()).expect("a backup");
-    for file in std::fs::read_dir(scene.rig.storage().join("shop")).expect("the folder").flatten() {
-        if file.file_name().to_string_lossy().starts_with(oldest) {
-            std::fs::remove_file(file.path()).expect("removed");
+    let aside = scene.rig.path().join("aside");
+    std::fs::create_dir(&aside).expect("a folder");
+    let take_away = |from: &std::path::Path, to: &std::path::Path| {
+        for file in std::fs::read_dir(from).expect("the folder").flatten() {
+            if file.file_name().to_string_lossy().starts_with(oldest) {
+                std::fs::rename(file.path(), to.join(file.file_name())).expect("moved");
+            }
         }
-    }
+    };
+    take_away(&scene.rig.storage().join("shop"), &aside);
     let file = scene.rig.path().join("pgdumpd.toml");
     let settings = pgdumpd::config::load(&file, &|_| None).expect("the configuration");
     let world = World::open(&settings, Clock::system()).expect("a world");
     let desk = Desk { settings: &settings, config_file: None };
-    // As the daemon does once a day.
+    // As the daemon does every hour.
     let look = || {
-        reindex::reindex(&world).expect("a look");
+        let seen = reindex::look(&world);
+        assert!(seen.whole, "{seen:?}");
         notice::lost(&world, &desk).expect("told")
     };
     assert_eq!(look(), 1);
@@ -34,6 +40,9 @@ fn f52_backups_that_somebody_else_removed_are_told_once() {
     assert!(letter.subject.contains("LOST shop: 1 backup is gone"), "{letter:?}");
     assert!(letter.body.contains("The newest good backup of shop that is left"), "{letter:?}");
     assert_eq!(scene.rig.backups().len(), backups.len() - 1);
+    // What is brought back is found as well.
+    take_away(&aside, &scene.rig.storage().join("shop"));
+    assert_eq!((look(), scene.rig.backups().len()), (0, backups.len()));
     // What pgdumpd removes itself is nobody's loss.
     scene.configure(1);
     assert_eq!(scene.rig.run(&["backup", "shop"]).code, 0);

@@ -71,6 +71,9 @@ fn storage_findings(world: &World, storage: &dyn Storage, chosen: &StorageSettin
     if let Err(failure) = mount::ensure(world, storage) {
         return vec![Finding::problem(&about, &failure)];
     }
+    if let Err(failure) = storage.writable() {
+        findings.push(Finding::problem(&about, &failure));
+    }
     match storage.free_space() {
         Ok(Some(0)) => findings.push(Finding::problem(
             &about,

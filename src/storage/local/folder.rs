@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::super::in_use::{InUse, Use};
@@ -220,6 +220,12 @@ impl Folder {
             }
         }
         Ok(names)
+    }
+
+    /// Whether this process may write into it, as far as can be told without doing so: by its rights, and by how its file system is mounted.
+    pub(super) fn writable(&self) -> Result<()> {
+        let wanted = Access::WRITE_OK | Access::EXEC_OK;
+        rustix::fs::accessat(&self.fd, ".", wanted, AtFlags::EACCESS).map_err(|error| self.failure("writing into", "", error))
     }
 
     /// Whether both descriptors lead to one folder.

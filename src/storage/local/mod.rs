@@ -69,7 +69,7 @@ impl Local {
 
     fn not_mounted(&self, sentence: String) -> Failure {
         Failure::new(Cause::NotMounted, sentence)
-            .hint(format!("mount the disk; if the storage {} was never used before, let `pgdumpd doctor --fix` make it", self.name))
+            .hint(format!("mount the disk; if an empty one took its place on purpose, run `pgdumpd doctor --accept-storage {}`", self.name))
     }
 
     fn marker(&self, root: &Folder) -> Result<Option<Marker>> {
@@ -267,6 +267,17 @@ impl Storage for Local {
 
     fn free_space(&self) -> Result<Option<u64>> {
         Ok(Some(self.root()?.free_space()?.saturating_sub(self.reserve)))
+    }
+
+    fn writable(&self) -> Result<()> {
+        let root = self.root()?;
+        root.writable()?;
+        for project in self.projects()? {
+            if let Some(folder) = self.folder_now(&project)? {
+                folder.writable()?;
+            }
+        }
+        Ok(())
     }
 
     fn lock_file(&self, project: &str) -> Result<PathBuf> {
