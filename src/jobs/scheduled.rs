@@ -159,11 +159,13 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
     Ok(None)
 }
 
-/// Retention for those (database, selection) that got a good backup in this job; the others are left alone.
+/// Retention for those (database, selection) that got a good backup in this job, and with a full one for what was kept before restores;
+/// the others are left alone.
 fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<Pruned> {
     let mut plan = prune::plan(world, project)?;
     let good = |row: &BackupRow| {
-        let fits = |run: &Run| run.database == row.database && run.selection == row.selection && !report.is_doubtful(run);
+        let same = |run: &Run| run.selection == row.selection || run.selection.is_full() && row.selection.is_before_restore();
+        let fits = |run: &Run| run.database == row.database && same(run) && !report.is_doubtful(run);
         report.runs.iter().any(|(run, made)| made.is_some() && fits(run))
     };
     plan.only(good);
@@ -324,6 +326,7 @@ impl Job<'_> {
             database: database.to_owned(),
             connect_to: connect_to.to_owned(),
             shape: shape.clone(),
+            selection: run.selection.clone(),
             trigger: self.order.trigger,
             schedule: self.order.schedule.clone(),
             slot: self.order.slot,

@@ -109,7 +109,7 @@ fn describe(world: &World, means: Means<'_>, request: &Request, asked: Asked, du
         database_name: request.database.clone(),
         environment: None,
         content: shape.content,
-        selection: shape.selection(),
+        selection: request.selection.clone(),
         trigger: request.trigger,
         schedule: request.schedule.clone(),
         slot: request.slot,
