@@ -1,4 +1,5 @@
-//! The backup that an in-place restore makes of what it overwrites: kept and named, and never taken for one of the project's own.
+//! The backup that an in-place restore makes of what it overwrites: kept and named, and never taken for one of the project's own. And what
+//! `status` says of restores.
 
 use serde_json::Value;
 
@@ -67,4 +68,26 @@ fn it_is_what_it_is_without_the_catalog_too() {
     assert_eq!(of(&scene.rig.backups(), KEPT).len(), 1);
     let latest = scene.rig.run(&["show", "shop@latest", "--json"]).json();
     assert_eq!((latest["total_rows"].as_u64(), latest["selection"].as_str()), (Some(550), Some("full")));
+}
+
+#[test]
+fn a_project_was_last_restored_when_the_database_was_that_waited_longest() {
+    let scene = Scene::new(SHOP);
+    scene.cluster.psql("create database billing");
+    let connection = scene.cluster.url("");
+    scene.rig.configure(&format!(
+        "[[project]]\nname = \"shop\"\nconnection = {connection:?}\ndatabases = [\"shop\", \"billing\"]\nlimits = {{ retries = [] }}\n"
+    ));
+    scene.backup();
+    let restored = |what: &str, to: &str| {
+        let ended = scene.rig.run(&["restore", what, "--to", to]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let status = scene.rig.run(&["status", "--json"]).json();
+        (status["projects"][0]["restored"]["database"].clone(), scene.rig.run(&["status"]).stdout)
+    };
+    let (database, told) = restored("shop/shop@latest", "one");
+    assert!(database.is_null() && told.contains("never: billing"), "{told}");
+    let (database, told) = restored("shop/billing@latest", "two");
+    assert!(database == "shop" && told.contains("(longest of 2 databases)"), "{told}");
+    assert_eq!(restored("shop/shop@latest", "three").0, "billing");
 }
