@@ -132,20 +132,56 @@ fn an_accepted_one_is_the_new_habit_and_pruning_goes_on() {
     assert_eq!(shop.doubts(), [None, None, None], "the small one is the habit now, and keep_last = 3 holds");
     assert_eq!(shop.subjects().len(), 2);
     assert!(shop.subjects()[1].starts_with("[pgdumpd] OK shop: "), "{:?}", shop.subjects());
+    let mail = shop.mail.look(|seen| seen.mails[1].1.replace("=\r\n", "").replace("\r\n", " "));
+    assert!(mail.contains("has accepted: what it holds is the habit now"), "{mail}");
     assert!(shop.run(0, &["show", "latest"]).stdout.contains("backup"));
 }
 
 #[test]
 fn so_many_alike_in_a_row_end_it_by_themselves() {
-    let shop = Shop::new("retention = { keep_last = 3 }\nanomaly = { after = 2 }");
+    let shop = Shop::new("retention = { keep_last = 3 }\nanomaly = { after = 2, after_span = \"0\" }");
     shop.truncate();
     shop.backup();
     assert!(shop.doubts()[0].is_some());
     shop.backup();
-    assert_eq!(shop.doubts(), [None, None, None], "the second alike settles the first, and pruning goes on");
+    assert_eq!(shop.doubts(), [const { None }; 5], "the second alike settles the first, and nothing goes in that run");
     let newest = shop.run(0, &["show", "latest", "--json"]).json();
-    assert!(newest["warnings"][0].as_str().is_some_and(|words| words.contains("2 alike in a row are the new habit")), "{newest}");
+    assert!(
+        newest["warnings"][0].as_str().is_some_and(|words| words.contains("2 alike in a row over") && words.contains("are the new habit")),
+        "{newest}"
+    );
     assert_eq!(shop.subjects().len(), 2);
+    shop.backup();
+    assert_eq!(shop.doubts(), [None, None, None], "pruning goes on with the next");
+}
+
+#[test]
+fn alike_ones_within_a_week_are_no_habit_and_then_the_last_from_before_can_be_pinned() {
+    let mut shop = Shop::new("retention = { keep_last = 3 }\nanomaly = { after = 2 }");
+    shop.truncate();
+    (0..4).for_each(|_| drop(shop.backup()));
+    assert_eq!(shop.doubts().iter().filter(|doubt| doubt.is_some()).count(), 4, "however many there are");
+    let status = shop.run(1, &["status", "--json"]).json();
+    assert_eq!(status["projects"][0]["last_good"][0]["rows"], 5300, "{status}");
+    assert!(shop.run(1, &["status"]).stdout.contains("SUSPICIOUS"));
+    let clock = shop.rig.path().join("clock");
+    std::fs::write(&clock, "+8d\n").expect("the clock's file");
+    let library = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+    for (name, value) in
+        [("LD_PRELOAD", library), ("FAKETIME_TIMESTAMP_FILE", clock.to_str().expect("a path")), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]
+    {
+        shop.rig.env.push((name.to_owned(), value.to_owned()));
+    }
+    shop.backup();
+    assert_eq!(shop.doubts(), [const { None }; 8], "nothing goes in the run that settles it");
+    assert!(shop.subjects()[1].starts_with("[pgdumpd] NEW HABIT shop: 5 suspicious backups were alike"), "{:?}", shop.subjects());
+    let before = shop.rig.backups()[5]["id"].as_str().expect("an id").to_owned();
+    let mail = shop.mail.look(|seen| seen.mails[1].1.clone());
+    assert!(mail.contains(&format!("pin {before}")) && mail.contains("keep the last backup from before"), "{mail}");
+    shop.run(0, &["pin", &before]);
+    shop.backup();
+    let left: Vec<String> = shop.rig.backups().iter().map(|row| row["rows"].to_string()).collect();
+    assert_eq!(left, ["300", "300", "300", "5300"]);
 }
 
 #[test]

@@ -162,6 +162,8 @@ pub struct RestoredBackup {
     pub backup: RunId,
     /// Its project.
     pub project: String,
+    /// The database it is of.
+    pub database: String,
     /// When.
     pub at: DateTime<Utc>,
     /// How long that took, milliseconds: the measured recovery time.

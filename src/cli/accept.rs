@@ -7,7 +7,7 @@ use crate::habit::{self, Suspension};
 use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::settings::Settings;
-use crate::ops::World;
+use crate::ops::{World, accepted};
 use crate::storage::{Key, names};
 
 use super::exit::Exit;
@@ -69,7 +69,7 @@ fn accept(world: &World, mut row: BackupRow) -> Result<Option<BackupRow>> {
     manifest::accept(storage.as_ref(), &row.project, &row.file)?;
     row.suspicious = None;
     world.catalog.write(|writer| writer.put_backup(&row))?;
-    world.audit("accept", Some(&row.project), &row.file, "ok")?;
+    world.audit("accept", Some(&row.project), &row.file, accepted::BY_HAND)?;
     Ok(Some(row))
 }
 

@@ -95,6 +95,9 @@ fn cells(row: &BackupRow, zone: Tz, orphaned: bool) -> Vec<String> {
     if row.suspicious.is_some() {
         notes.push("suspicious");
     }
+    if row.selection.is_before_restore() {
+        notes.push("made before an in-place restore");
+    }
     if orphaned {
         notes.push("orphaned");
     }

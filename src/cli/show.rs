@@ -86,6 +86,9 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
     let took = show_duration(Duration::from_millis(manifest.duration_ms));
     let age = show_age((world.clock.now() - manifest.backup_timestamp).to_std().unwrap_or_default());
     out::say(format!("made       {}, {age} ago, in {took}, on {}", out::moment(manifest.backup_timestamp, zone), manifest.made_on));
+    if manifest.selection.is_before_restore() {
+        out::say("because    an in-place restore was about to overwrite the database; it is never taken for @latest");
+    }
     if let Some(slot) = manifest.slot {
         out::say(format!("for slot   {} of {}", out::moment(slot, zone), manifest.schedule.as_deref().unwrap_or("?")));
     }

@@ -134,20 +134,25 @@ fn status(project: &ProjectStanding) -> &'static str {
         (false, _) => "disabled",
         (_, Status::Failing) => "FAILING",
         (_, Status::Stale) => "STALE",
+        (_, Status::Ok) if !project.suspended.is_empty() => "SUSPICIOUS",
         (_, Status::Ok) if project.last_good.is_empty() => "no backup yet",
         (_, Status::Ok) => "ok",
     }
 }
 
-/// When a backup was last seen to come back, and how long that took.
+/// When a backup was last seen to come back, and how long that took; of several databases, the one for which that is longest ago.
 fn restored(project: &ProjectStanding, now: DateTime<Utc>) -> String {
-    project.restored.as_ref().map_or_else(
-        || String::from("never"),
-        |restored| {
-            let took = restored.took_ms.map(|took| format!(", in {}", show_age(std::time::Duration::from_millis(took.max(1000)))));
-            format!("{} ago{}", age(now, restored.at), took.unwrap_or_default())
-        },
-    )
+    let databases = project.last_good.len();
+    let Some(restored) = &project.restored else {
+        return match project.never_restored.first() {
+            Some(first) if databases > 1 && project.never_restored.len() == 1 => format!("never: {first}"),
+            Some(first) if databases > 1 => format!("never: {first} and {} more", project.never_restored.len() - 1),
+            _ => String::from("never"),
+        };
+    };
+    let took = restored.took_ms.map(|took| format!(", in {}", show_age(std::time::Duration::from_millis(took.max(1000)))));
+    let more = if databases > 1 { format!(" (longest of {databases} databases)") } else { String::new() };
+    format!("{} ago{}{more}", age(now, restored.at), took.unwrap_or_default())
 }
 
 fn last_good(project: &ProjectStanding, now: DateTime<Utc>) -> String {

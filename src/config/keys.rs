@@ -285,7 +285,7 @@ pub(super) const ANOMALY: Section = Section {
     header: "anomaly",
     doc: "When a backup falls out of the habit: the median of the last 7 normal ones of the same database and selection, at least 3 of them. It is \
           kept, marked as suspicious and mailed, and nothing of the project is pruned until the next normal one, `pgdumpd accept`, or `after` \
-          alike in a row. Less than 1000 rows or 256 KiB lost (4 KiB of definitions or roles) is nothing unusual; losing every row of at \
+          alike in a row over `after_span`. Less than 1000 rows or 256 KiB lost (4 KiB of definitions or roles) is nothing unusual; losing every row of at \
           least 100 is.",
     groups: &[&[
         key("rows_below", Kind::Percent, "\"50%\"", "Fewer rows than this share of the habit. `\"0%\"`: rows don't count."),
@@ -302,6 +302,12 @@ pub(super) const ANOMALY: Section = Section {
             "Whether a table of 1000 rows or more that is suddenly empty counts, and tables that are gone with a tenth of all rows and not replaced.",
         ),
         key("after", Kind::Count(2, 1000), "3", "So many alike in a row are the new habit."),
+        key(
+            "after_span",
+            Kind::Duration,
+            "\"7 days\"",
+            "But not before the first of them is so much older than the last. `\"0\"`: by number alone.",
+        ),
     ]],
 };
 

@@ -1,6 +1,7 @@
 //! Reads the values that only a project has: its name, databases, storage, standby policy and retention.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
@@ -176,7 +177,7 @@ pub(super) struct Anomaly {
 impl Default for Anomaly {
     /// Only the shape: values come from the table of keys.
     fn default() -> Self {
-        Self { judged: true, rule: Rule { rows_below: 0, size_below: 0, tables: false, after: u32::MAX } }
+        Self { judged: true, rule: Rule { rows_below: 0, size_below: 0, tables: false, after: u32::MAX, after_span: Duration::ZERO } }
     }
 }
 
@@ -197,6 +198,7 @@ impl Anomaly {
             "size_below" => set(&mut self.rule.size_below, percent(item)),
             "tables" => set(&mut self.rule.tables, item.flag()),
             "after" => set(&mut self.rule.after, item.count()),
+            "after_span" => set(&mut self.rule.after_span, item.duration()),
             _ => super::unread(key, item),
         }
     }

@@ -15,6 +15,8 @@ mod tests;
 pub use suspension::{Suspension, suspension};
 pub use tables::{Counted, Known, TableFall, missing, worst};
 
+use std::time::Duration;
+
 use crate::model::dump::Content;
 
 /// How many normal backups make the habit, at most.
@@ -46,6 +48,8 @@ pub struct Rule {
     pub tables: bool,
     /// So many alike in a row are the new habit.
     pub after: u32,
+    /// But not before the first of them is so much older than the last; zero is by number alone.
+    pub after_span: Duration,
 }
 
 /// What an earlier backup counts for.
@@ -174,8 +178,9 @@ fn are_like(rule: &Rule, content: Content, one: Figures, other: Figures) -> bool
     fall(rule, content, one, other).is_none() && fall(rule, content, other, one).is_none()
 }
 
-/// Whether the new one and so many alike before it are the new habit.
+/// Whether the new one and so many alike before it, the first of them so much older, are the new habit. The number alone would be reached
+/// within one night of hourly backups, before anybody has read the mail.
 #[must_use]
-pub fn is_new_habit(rule: &Rule, alike: usize) -> bool {
-    alike as u64 + 1 >= u64::from(rule.after)
+pub fn is_new_habit(rule: &Rule, alike: usize, over: Duration) -> bool {
+    alike as u64 + 1 >= u64::from(rule.after) && over >= rule.after_span
 }

@@ -56,7 +56,7 @@ proptest! {
             }
             let alike = alike(&RULE, Content::Full, &past, &habit, new);
             let mut standing = Standing::Suspicious;
-            if is_new_habit(&RULE, alike) {
+            if is_new_habit(&RULE, alike, RULE.after_span) {
                 standing = Standing::Normal;
                 habit.doubted.iter().take(alike).for_each(|place| past[*place].standing = Standing::Accepted);
             }

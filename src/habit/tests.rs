@@ -1,12 +1,16 @@
 //! The gate by tables: what counts as a fall, what doesn't, and what ends it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 
 use super::*;
 use crate::model::backup::{BackupRow, ProofLevel, RunId, Trigger};
 use crate::model::dump::Selection;
 
-pub(super) const RULE: Rule = Rule { rows_below: 50, size_below: 50, tables: true, after: 3 };
+pub(super) const RULE: Rule = Rule { rows_below: 50, size_below: 50, tables: true, after: 3, after_span: DAY };
+
+const DAY: Duration = Duration::from_secs(86_400);
 
 pub(super) fn figures(rows: u64) -> Figures {
     Figures { rows: Some(rows), bytes: Some(rows * 100) }
@@ -95,7 +99,9 @@ fn so_many_alike_in_a_row_are_the_new_habit() {
     let habit = Habit::of(&RULE, Content::Full, &history);
     let row = |rows| alike(&RULE, Content::Full, &history, &habit, figures(rows));
     assert_eq!((row(2050), row(0), row(4900)), (2, 0, 0), "one that fell further, or grew, is not of their kind");
-    assert!(is_new_habit(&RULE, 2) && !is_new_habit(&RULE, 1));
+    assert!(is_new_habit(&RULE, 2, DAY) && !is_new_habit(&RULE, 1, DAY * 9));
+    assert!(!is_new_habit(&RULE, 9, Duration::from_secs(86_399)), "not within a night");
+    assert!(is_new_habit(&Rule { after_span: Duration::ZERO, ..RULE }, 2, Duration::ZERO), "by number alone");
     let mut mixed = vec![past(Standing::Suspicious, 2000), past(Standing::Suspicious, 0), past(Standing::Suspicious, 2000)];
     mixed.extend(normal(&[10_000; 4]));
     assert_eq!(alike(&RULE, Content::Full, &mixed, &Habit::of(&RULE, Content::Full, &mixed), figures(2000)), 1);

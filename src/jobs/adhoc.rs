@@ -169,6 +169,7 @@ impl Met {
             database: self.server.database.clone(),
             connect_to: self.server.database.clone(),
             shape: self.project.shape.clone(),
+            selection: self.project.shape.selection(),
             trigger: Trigger::AdHoc,
             schedule: None,
             slot: None,

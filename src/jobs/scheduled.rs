@@ -11,7 +11,7 @@ use crate::catalog::BackupFilter;
 use crate::error::{Cause, Failure, Result};
 use crate::habit::Suspension;
 use crate::lock::{ProjectLock, Refused};
-use crate::model::backup::{BackupRow, Manifest, Trigger};
+use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
 use crate::model::dump::{Content, DumpShape, Format};
 use crate::model::project::{Databases, Project};
 use crate::model::run::{ANY_DATABASE, Run, RunStatus, SlotOutcome};
@@ -19,7 +19,7 @@ use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::verify::{Looked, Verdict};
-use crate::ops::{World, mount, repair, targets, there};
+use crate::ops::{World, accepted, mount, repair, targets, there};
 use crate::postgres::connection::{Access, named_by};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
@@ -159,17 +159,24 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
     Ok(None)
 }
 
-/// Retention for those (database, selection) that got a good backup in this job; the others are left alone.
+/// Retention for those (database, selection) that got a good backup in this job, and with a full one for what was kept before restores;
+/// the others are left alone.
 fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<Pruned> {
     let mut plan = prune::plan(world, project)?;
     let good = |row: &BackupRow| {
-        let fits = |run: &Run| run.database == row.database && run.selection == row.selection && !report.is_doubtful(run);
+        let same = |run: &Run| run.selection == row.selection || run.selection.is_full() && row.selection.is_before_restore();
+        let fits = |run: &Run| run.database == row.database && same(run) && !report.is_doubtful(run);
         report.runs.iter().any(|(run, made)| made.is_some() && fits(run))
     };
     plan.only(good);
     if let Some(first) = plan.suspended.first() {
         tracing::warn!(project = project.name, backup = %first.backup, since = %first.since, "pruning is suspended: {}", first.why);
         report.suspended = plan.suspended;
+        return Ok(Pruned::default());
+    }
+    let made: Vec<&RunId> = report.runs.iter().filter(|(_, made)| made.is_some()).map(|(run, _)| &run.id).collect();
+    if let Some(run) = accepted::settling(world, &project.name, &made)? {
+        tracing::warn!(project = project.name, run = %run, "a row of alike backups is the new habit; pruning goes on with the next backup");
         return Ok(Pruned::default());
     }
     if let Some(why) = &plan.held {
@@ -324,6 +331,7 @@ impl Job<'_> {
             database: database.to_owned(),
             connect_to: connect_to.to_owned(),
             shape: shape.clone(),
+            selection: run.selection.clone(),
             trigger: self.order.trigger,
             schedule: self.order.schedule.clone(),
             slot: self.order.slot,

@@ -56,7 +56,7 @@ pub enum Trigger {
     CatchUp,
     /// Typed by hand for a configured project.
     Manual,
-    /// Typed by hand without a project; shares no retention bucket with the others.
+    /// Made beside a project's own backups (by hand without a project, or before an in-place restore); shares no retention bucket with them.
     AdHoc,
 }
 

@@ -192,6 +192,9 @@ impl DumpShape {
 #[serde(transparent)]
 pub struct Selection(pub String);
 
+/// No shape makes this one: what follows a shape's first word always has a value.
+const BEFORE_RESTORE: &str = "full before-restore";
+
 impl Selection {
     /// The selection of a whole database.
     #[must_use]
@@ -203,6 +206,19 @@ impl Selection {
     #[must_use]
     pub fn globals() -> Self {
         Self(String::from("globals"))
+    }
+
+    /// The selection of what an in-place restore was about to overwrite: a whole database, but in a row of its own, so that nothing that
+    /// asks for the newest full backup (a name, a drill, an age, the habit) takes the state that somebody wanted to be rid of for it.
+    #[must_use]
+    pub fn before_restore() -> Self {
+        Self(String::from(BEFORE_RESTORE))
+    }
+
+    /// Whether this is what an in-place restore was about to overwrite.
+    #[must_use]
+    pub fn is_before_restore(&self) -> bool {
+        self.0 == BEFORE_RESTORE
     }
 
     /// Whether this is the whole database; only such a backup answers "when was the last good full one".

@@ -27,7 +27,7 @@ mod summary;
 
 pub use closed::{Closed, Ended, Kept};
 pub use damaged::{Damaged, Ill, Mended};
-pub use doubt::{NormalAgain, Suspicious};
+pub use doubt::{DoubtEnded, NormalAgain, Suspicious};
 pub use drill::{DrillFailed, DrillWorks};
 pub use lost::{Lost, Missing};
 pub use notes::{HeldPrune, Rebuilt};

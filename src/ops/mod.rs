@@ -21,6 +21,7 @@ use crate::process::{self, Exit, Spec};
 use crate::storage::{self, Storage};
 
 // Shared by the verbs: questions that several of them ask.
+pub mod accepted;
 pub mod artifact;
 pub mod compare;
 pub mod dumpfile;

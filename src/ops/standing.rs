@@ -78,10 +78,13 @@ pub struct ProjectStanding {
     pub status: Status,
     /// The alerts that aren't ok.
     pub alerts: Vec<Alert>,
-    /// Per database, the newest good full backup.
+    /// Per database, the newest good full backup; a suspicious one only where there is no other.
     pub last_good: Vec<BackupRow>,
-    /// The backup that was last restored with success, and when that was.
+    /// The backup that was last restored with success, and when that was: of the database for which that is longest ago; `None` where one of
+    /// them never was.
     pub restored: Option<RestoredBackup>,
+    /// The databases of which no backup was ever restored.
+    pub never_restored: Vec<String>,
     /// What runs now.
     pub running: Vec<Run>,
     /// The next slot.
@@ -165,7 +168,9 @@ struct Seen {
     running: Vec<Run>,
     paused: HashMap<String, Pause>,
     good: Vec<BackupRow>,
-    restored: HashMap<String, RestoredBackup>,
+    /// What to fall back on instead of those of the good ones that are suspicious.
+    normal: HashMap<RunId, BackupRow>,
+    restored: HashMap<String, Vec<RestoredBackup>>,
     held: HashSet<String>,
     /// Backups with an alert of their own that are still there.
     known: HashSet<RunId>,
@@ -175,7 +180,7 @@ struct Seen {
 }
 
 fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
-    let mut good = Vec::new();
+    let (mut good, mut normal) = (Vec::new(), HashMap::new());
     for (project, database) in reader.last_good_full()?.into_keys() {
         let filter = BackupFilter {
             project: Some(project),
@@ -184,7 +189,12 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
             undamaged: true,
             ..BackupFilter::default()
         };
-        good.extend(reader.latest_backup(&filter)?);
+        let Some(newest) = reader.latest_backup(&filter)? else { continue };
+        if newest.suspicious.is_some() {
+            let before = reader.latest_backup(&BackupFilter { normal: true, ..filter })?;
+            normal.extend(before.map(|before| (newest.id.clone(), before)));
+        }
+        good.push(newest);
     }
     let mut held = HashSet::new();
     for project in &settings.projects {
@@ -198,6 +208,8 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         known.extend(reader.backup(&backup)?.map(|row| row.id));
     }
     good.sort_by(|one, two| one.database.cmp(&two.database));
+    let mut restored: HashMap<String, Vec<RestoredBackup>> = HashMap::new();
+    reader.restored_backups()?.into_iter().for_each(|one| restored.entry(one.project.clone()).or_default().push(one));
     Ok(Seen {
         alerts,
         configuration: reader.meta(CONFIGURATION_PROBLEM)?,
@@ -210,7 +222,8 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         running: reader.unfinished_runs()?.into_iter().map(|unfinished| unfinished.run).collect(),
         paused: reader.pauses()?.into_iter().map(|pause| (pause.project.clone(), pause)).collect(),
         good,
-        restored: reader.restored_backups()?.into_iter().map(|restored| (restored.project.clone(), restored)).collect(),
+        normal,
+        restored,
         held,
         known,
         suspended: suspended(reader, settings)?,
@@ -330,6 +343,9 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
     // The daemon's tick makes the alert; where nothing ticks, the backups' own age still tells.
     let limit = project.max_backup_age.and_then(|limit| TimeDelta::from_std(limit).ok());
     let too_old = limit.is_some_and(|limit| last_good.iter().any(|row| now - row.started_at > limit));
+    // Backups are made, but a suspicious one is nothing to fall back on as long as there is another.
+    last_good.iter_mut().for_each(|row| *row = seen.normal.get(&row.id).unwrap_or(row).clone());
+    let (restored, never_restored) = restored(seen.restored.get(&project.name).map_or(&[], Vec::as_slice), &last_good);
     let status = if alerts.iter().any(|alert| alert.status == Status::Failing) {
         Status::Failing
     } else if alerts.is_empty() && !too_old {
@@ -347,7 +363,8 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         status,
         alerts,
         last_good,
-        restored: seen.restored.get(&project.name).cloned(),
+        restored,
+        never_restored,
         running: parts.running.into_iter().cloned().collect(),
         next: next.min(),
         paused: pause.is_some(),
@@ -358,4 +375,16 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         enabled: project.enabled,
         recent: Vec::new(),
     }
+}
+
+/// The database whose last restore is longest ago, and those that never were; where no full backups are made, the last restore of any.
+fn restored(all: &[RestoredBackup], last_good: &[BackupRow]) -> (Option<RestoredBackup>, Vec<String>) {
+    let of = |row: &BackupRow| all.iter().find(|one| one.database == row.database);
+    let never: Vec<String> = last_good.iter().filter(|row| of(row).is_none()).map(|row| row.database.clone()).collect();
+    let found = match (last_good.is_empty(), never.is_empty()) {
+        (true, _) => all.iter().max_by_key(|one| one.at),
+        (false, true) => last_good.iter().filter_map(of).min_by_key(|one| one.at),
+        (false, false) => None,
+    };
+    (found.cloned(), never)
 }

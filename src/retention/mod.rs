@@ -84,6 +84,7 @@ pub fn plan(policy: &Policy, zone: Tz, backups: &[BackupRow], now: DateTime<Utc>
     let mut plan = Plan::default();
     for ((_, database, selection, ad_hoc), mut candidates) in groups {
         let (kept, removed) = (plan.keep.len(), plan.remove.len());
+        let policy = &policy.of_group(selection);
         select::sort(&mut candidates);
         for (candidate, reasons) in candidates.iter().zip(select::reasons(policy, &candidates, now)) {
             let id = candidate.id.clone();

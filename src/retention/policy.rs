@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use crate::model::dump::Selection;
 use crate::units;
 
 /// What is kept, per project, database and selection. The rules add up; with none set (zero counts as unset) everything stays.
@@ -44,11 +45,20 @@ impl Default for Policy {
     }
 }
 
+/// So many of the backups made before restores stay, whatever the rules say.
+const LEAST_BEFORE_RESTORE: u32 = 3;
+
 impl Policy {
     /// Whether no rule is set, so that nothing is ever removed.
     #[must_use]
     pub fn keeps_all(&self) -> bool {
         self.within().is_none() && self.counts().iter().all(|(_, count)| *count == 0)
+    }
+
+    /// The same for one selection: of what was kept before restores, the newest few stay in any case, however close together they were made.
+    pub(super) fn of_group(&self, selection: &Selection) -> Self {
+        let least = if selection.is_before_restore() { LEAST_BEFORE_RESTORE } else { 0 };
+        Self { min_keep: self.min_keep.max(least), ..self.clone() }
     }
 
     pub(super) fn within(&self) -> Option<Duration> {

@@ -155,6 +155,23 @@ fn selections_databases_and_ad_hoc_backups_do_not_compete() {
 }
 
 #[test]
+fn of_what_was_kept_before_restores_the_newest_few_stay() {
+    let mut backups = daily("2026-11-21T02:00:00Z", 2);
+    backups.extend((0..5).map(|minute| {
+        let mut row = backup(at("2026-11-21T03:00:00Z") + TimeDelta::minutes(minute));
+        (row.trigger, row.selection) = (Trigger::AdHoc, Selection::before_restore());
+        row
+    }));
+    let daily = Policy { keep_daily: Some(7), ..Policy::default() };
+    let rule = |policy: &Policy| plan(policy, Tz::UTC, &backups, at(NOW)).groups.iter().map(|group| group.keep).collect::<Vec<_>>();
+    assert_eq!(rule(&daily), [2, 4], "the newest three, and the oldest while keep_daily is unfilled");
+    assert_eq!(rule(&last(1)), [1, 3]);
+    assert_eq!(rule(&Policy { min_keep: 4, ..last(1) }), [2, 4]);
+    assert_eq!(rule(&last(5)), [2, 5]);
+    assert_eq!(rule(&Policy::default()), [2, 5]);
+}
+
+#[test]
 fn pinned_and_damaged_stay_and_damaged_count_for_nothing() {
     let mut backups = daily("2026-11-21T02:00:00Z", 6);
     backups[0].damaged = Some("checksum differs".into());

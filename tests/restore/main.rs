@@ -20,4 +20,5 @@ mod parts;
 mod places;
 mod progress;
 mod refused;
+mod safety;
 mod swap;

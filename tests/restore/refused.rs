@@ -134,3 +134,26 @@ fn another_role_without_a_password_is_told_how_to_give_one() {
     let output = command.env("PGPASSWORD", "another").output().unwrap();
     assert!(!String::from_utf8_lossy(&output.stderr).contains("PGPASSWORD"), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn the_servers_own_databases_and_names_that_are_too_long_are_refused() {
+    let scene = Scene::new(SHOP);
+    scene.cluster.psql("create database pattern is_template true");
+    for (to, more, words) in [
+        ("template1", &["--replace"][..], "is a template"),
+        ("template1", &["--in-place"], "is a template"),
+        ("template1", &[], "is a template"),
+        ("template0", &["--replace"], "is a template"),
+        ("pattern", &["--replace"], "is a template"),
+        ("postgres", &["--replace"], "the server's own database"),
+        ("postgres", &["--in-place"], "the server's own database"),
+        (&"x".repeat(64), &[], "has 64 bytes, and PostgreSQL takes 63"),
+    ] {
+        let ended = scene.restore(to, more);
+        assert_eq!(ended.code, 1, "{to} {more:?}: {ended:?}");
+        assert!(ended.stderr.contains(words) && ended.stderr.contains("--to"), "{to} {more:?}: {ended:?}");
+    }
+    assert_eq!(scene.rig.backups().len(), 1, "nothing was even backed up for it");
+    assert_eq!(scene.cluster.psql_in("template1", "select count(*) from pg_class where relnamespace = 'public'::regnamespace"), "0");
+    scene.restored(&"x".repeat(63), &[]);
+}

@@ -94,15 +94,16 @@ impl Reader {
         self.ask("asking for the longest unchecked backup", |db| db.prepare_cached(&sql)?.query_row([project], backup).optional())
     }
 
-    /// Of each project the backup that was last restored with success.
+    /// Of each database of each project the backup that was last restored with success.
     pub fn restored_backups(&self) -> Result<Vec<RestoredBackup>> {
         // SQLite takes the bare columns from the row of the maximum.
-        let sql = "SELECT id, project, max(restored_at), restore_ms FROM backups WHERE restored_at IS NOT NULL GROUP BY project";
+        let sql = "SELECT id, project, database, max(restored_at), restore_ms FROM backups WHERE restored_at IS NOT NULL \
+                   GROUP BY project, database";
         self.ask("asking what was restored", |db| {
             let entry = |row: &Row<'_>| {
-                let took = row.get::<_, Option<i64>>(3)?.map(count);
-                let (backup, at) = (RunId(row.get(0)?), row.get::<_, Time>(2)?.0);
-                Ok(RestoredBackup { backup, project: row.get(1)?, at, took_ms: took })
+                let took = row.get::<_, Option<i64>>(4)?.map(count);
+                let (backup, at) = (RunId(row.get(0)?), row.get::<_, Time>(3)?.0);
+                Ok(RestoredBackup { backup, project: row.get(1)?, database: row.get(2)?, at, took_ms: took })
             };
             db.prepare_cached(sql)?.query_map([], entry)?.collect()
         })

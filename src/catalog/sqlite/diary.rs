@@ -25,16 +25,19 @@ impl Reader {
             let mut statement = db.prepare_cached(&sql)?;
             bind(&mut statement, ":project", &project)?;
             bind_page(&mut statement, page)?;
-            collect(&mut statement, |row| {
-                Ok(AuditEntry {
-                    at: row.get::<_, Time>(0)?.0,
-                    actor: row.get(1)?,
-                    action: row.get(2)?,
-                    project: row.get(3)?,
-                    subject: row.get(4)?,
-                    outcome: row.get(5)?,
-                })
-            })
+            collect(&mut statement, entry)
+        })
+    }
+
+    /// When suspicious backups of a project were accepted, since then or ever, the latest first.
+    pub fn acceptances(&self, project: &str, since: Option<DateTime<Utc>>) -> Result<Vec<AuditEntry>> {
+        let asked = conditions(&[("action = 'accept'", true), ("project = :project", true), ("at >= :since", since.is_some())]);
+        let sql = format!("SELECT at, actor, action, project, subject, outcome FROM audit {asked} ORDER BY id DESC");
+        self.ask("asking what was accepted", |db| {
+            let mut statement = db.prepare_cached(&sql)?;
+            bind(&mut statement, ":project", &project)?;
+            bind(&mut statement, ":since", &since.map(Time))?;
+            collect(&mut statement, entry)
         })
     }
 
@@ -76,6 +79,17 @@ impl Reader {
             db.prepare_cached(sql)?.query_row([], |row| row.get::<_, Json<_>>(0)).optional().map(|json| json.map(|json| json.0))
         })
     }
+}
+
+fn entry(row: &Row<'_>) -> rusqlite::Result<AuditEntry> {
+    Ok(AuditEntry {
+        at: row.get::<_, Time>(0)?.0,
+        actor: row.get(1)?,
+        action: row.get(2)?,
+        project: row.get(3)?,
+        subject: row.get(4)?,
+        outcome: row.get(5)?,
+    })
 }
 
 impl Writer {

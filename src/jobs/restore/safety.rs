@@ -2,7 +2,7 @@
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, Trigger};
-use crate::model::dump::DumpShape;
+use crate::model::dump::{DumpShape, Selection};
 use crate::model::run::{Run, RunStatus};
 use crate::ops::restore::{Means, Plan};
 use crate::ops::{World, backup as dump, mount};
@@ -11,7 +11,10 @@ use crate::stream::gauge::Gauge;
 use super::super::hold;
 use super::{Order, To};
 
-/// Backs up what is about to be overwritten, under the project's lock, as a backup typed by hand.
+/// Backs up what is about to be overwritten, under the project's lock.
+///
+/// It may be the very damage that somebody undoes: it counts as no backup of the project's row (`@latest`, the last good one, the habit, the
+/// retention of the others), but makes one of its own.
 pub(super) fn backup(world: &World, order: &Order, means: Means<'_>, plan: &Plan) -> Result<Manifest> {
     let (Some(project), To::Database(_)) = (&order.project, &order.to) else {
         return Err(Failure::new(
@@ -24,13 +27,15 @@ pub(super) fn backup(world: &World, order: &Order, means: Means<'_>, plan: &Plan
     mount::ensure(world, storage.as_ref())?;
     let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
     let shape = DumpShape { compression: project.shape.compression, ..DumpShape::default() };
-    let mut run = Run::begin(&project.name, &plan.database, &shape, Trigger::Manual, world.clock.now());
+    let begun = Run::begin(&project.name, &plan.database, &shape, Trigger::AdHoc, world.clock.now());
+    let mut run = Run { selection: Selection::before_restore(), ..begun };
     world.catalog.write(|writer| writer.start_run(&run))?;
     let request = dump::Request {
         run: run.id.clone(),
         database: plan.database.clone(),
         connect_to: plan.database.clone(),
         shape,
+        selection: run.selection.clone(),
         trigger: run.trigger,
         schedule: None,
         slot: None,
@@ -46,4 +51,12 @@ pub(super) fn backup(world: &World, order: &Order, means: Means<'_>, plan: &Plan
     }
     world.catalog.write(|writer| writer.finish_run(&run))?;
     made.map_err(|failure| failure.context("nothing was restored, because the backup of what is there failed"))
+}
+
+/// Names the backup that was made before where the restore after it failed.
+pub(super) fn named(mut failure: Failure, made: Option<&Manifest>) -> Failure {
+    if let Some(made) = made {
+        failure.message = format!("{}; what was there is kept as backup {}", failure.message, made.backup_id);
+    }
+    failure
 }

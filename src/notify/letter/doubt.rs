@@ -28,12 +28,32 @@ pub struct Suspicious {
     pub normal_id: Option<String>,
     /// The newest normal one.
     pub normal: Option<LastGood>,
-    /// So many alike in a row are the new habit.
-    pub after: Option<u32>,
+    /// So many alike in a row over such a time are the new habit.
+    pub after: Option<(u32, Duration)>,
     /// What happens next by itself.
     pub next: Next,
     /// How often this mail repeats.
     pub reminder: Duration,
+}
+
+/// What ended a doubt.
+#[derive(Debug, Clone)]
+pub enum DoubtEnded {
+    /// A normal backup came.
+    Normal,
+    /// A person accepted a suspicious one: whoever that was.
+    Accepted(String),
+    /// A row of alike ones is taken for the new habit, and nobody has said a word.
+    NewHabit {
+        /// How many, the newest included.
+        alike: usize,
+        /// When the first of them was started.
+        first: DateTime<Utc>,
+        /// When the newest was.
+        last: DateTime<Utc>,
+        /// The last normal backup from before, and its id.
+        before: Option<(String, LastGood)>,
+    },
 }
 
 /// The newest backup is normal, or was accepted.
@@ -45,8 +65,12 @@ pub struct NormalAgain {
     pub since: DateTime<Utc>,
     /// What had fallen.
     pub was: String,
+    /// The newest backup's id.
+    pub id: String,
     /// The newest backup.
     pub backup: LastGood,
+    /// Why it is no longer in doubt.
+    pub ended: DoubtEnded,
     /// What happens next by itself.
     pub next: Next,
 }
@@ -81,7 +105,7 @@ impl Suspicious {
             page.table("The newest normal one", &page::fallback(normal, about));
         }
         page.commands(&self.commands());
-        let by_itself = self.after.map(|after| format!(", or with {after} alike in a row, which are the new habit")).unwrap_or_default();
+        let by_itself = self.after.map(|(after, over)| by_itself(after, over)).unwrap_or_default();
         page.prose(&format!(
             "Without a word from you it ends with the next normal backup{by_itself}; then you get one more mail. Until then this one repeats every \
              {}. {}",
@@ -108,19 +132,27 @@ impl Suspicious {
     }
 }
 
+/// When nobody says a word.
+fn by_itself(after: u32, over: Duration) -> String {
+    let over = if over.is_zero() { String::new() } else { format!(" over {}", span(over)) };
+    format!(", or with {after} alike in a row{over}, which are taken for the new habit")
+}
+
 impl NormalAgain {
     pub(super) fn headline(&self) -> String {
-        format!("OK {}: the newest backup{} is no longer suspicious", self.about.project, page::of(&self.backup.database, &self.about))
+        let (project, of) = (&self.about.project, page::of(&self.backup.database, &self.about));
+        match &self.ended {
+            DoubtEnded::NewHabit { alike, .. } => {
+                format!("NEW HABIT {project}: {alike} suspicious backups{of} were alike; older ones will be pruned")
+            }
+            _ => format!("OK {project}: the newest backup{of} is no longer suspicious"),
+        }
     }
 
     pub(super) fn body(&self, redactor: &Redactor) -> String {
         let about = &self.about;
         let mut page = Page::default();
-        page.prose(&format!(
-            "The newest backup{} in project {} is as the ones before it, or what it holds has been accepted as the new habit. Pruning goes on.",
-            page::of(&self.backup.database, about),
-            about.project
-        ));
+        page.prose(&self.why());
         page.prose(&format!(
             "It had been suspicious since {}, for {}: {}",
             time(self.since, about.zone),
@@ -128,8 +160,36 @@ impl NormalAgain {
             stopped(&redactor.clean(&self.was))
         ));
         page.table("The newest backup", &page::fallback(&self.backup, about));
-        page.prose(&format!("{} There is nothing for you to do.", page::next(&self.next, about).replace("next try", "next backup")));
+        let next = page::next(&self.next, about).replace("next try", "next backup");
+        if let DoubtEnded::NewHabit { before: Some((id, before)), .. } = &self.ended {
+            page.table("The last one from before", &page::fallback(before, about));
+            let rows = ["restore", id, "--to", &before.database, "--table", "TABLE", "--on-conflict", "skip"];
+            page.commands(&[
+                ("keep that one", command(about, &["pin", id])),
+                ("see what changed", command(about, &["diff", id, &self.id])),
+                ("put lost rows back", command(about, &rows)),
+            ]);
+            page.prose(&next);
+        } else {
+            page.prose(&format!("{next} There is nothing for you to do."));
+        }
         page.table("Facts", &place(about));
         page.finish()
+    }
+
+    fn why(&self) -> String {
+        let newest = format!("The newest backup{} in project {}", page::of(&self.backup.database, &self.about), self.about.project);
+        match &self.ended {
+            DoubtEnded::Normal => format!("{newest} is as the ones before the doubt. Pruning goes on."),
+            DoubtEnded::Accepted(who) => {
+                format!("{newest} is as the one that {who} has accepted: what it holds is the habit now. Pruning goes on.")
+            }
+            DoubtEnded::NewHabit { alike, first, last, .. } => format!(
+                "{newest} holds as little as those before it. {alike} alike in a row over {} are taken for the new habit, although nobody has \
+                 accepted them. Nothing was pruned with this backup, but from the next one on the older ones go, as the retention says. If these \
+                 rows were lost on the server, keep the last backup from before, now.",
+                page::age(*first, *last)
+            ),
+        }
     }
 }

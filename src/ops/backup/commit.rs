@@ -64,7 +64,7 @@ pub(super) fn commit(
     if let Some(why) = &manifest.suspicious {
         tracing::warn!(run = %request.run, project = manifest.project, database = manifest.database_name, "this backup is suspicious: {why}");
     }
-    doubt::settle(world, means.storage.as_ref(), doubt.settled);
+    doubt::settle(world, means.storage.as_ref(), &request.run, doubt.settled);
     Ok(manifest)
 }
 
@@ -109,7 +109,7 @@ fn describe(world: &World, means: Means<'_>, request: &Request, asked: Asked, du
         database_name: request.database.clone(),
         environment: None,
         content: shape.content,
-        selection: shape.selection(),
+        selection: request.selection.clone(),
         trigger: request.trigger,
         schedule: request.schedule.clone(),
         slot: request.slot,

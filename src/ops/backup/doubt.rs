@@ -7,15 +7,16 @@ use crate::catalog::{BackupFilter, Page, Sort};
 use crate::error::Result;
 use crate::habit::{self, Counted, Figures, Habit, Known, Past, Rule, Standing};
 use crate::manifest;
-use crate::model::backup::{BackupRow, Manifest, Trigger};
+use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
 use crate::model::dump::{Compression, Format};
 use crate::storage::{Key, Storage, names};
+use crate::units::show_age;
 
-use super::super::World;
+use super::super::{World, accepted};
 use super::Means;
 
-/// More earlier backups than this are not looked at.
-const LOOK_BACK: u32 = 200;
+/// More earlier backups than this before those in doubt are not looked at.
+const LOOK_BACK: usize = 200;
 
 /// So many tables that lost rows are looked for, to be named.
 const WORST: usize = 3;
@@ -66,20 +67,24 @@ fn judge(world: &World, storage: &dyn Storage, rule: &Rule, new: &Manifest) -> R
     let worst = newest.as_ref().filter(|_| new.total_rows.is_some()).map(|newest| habit::worst(&counted(newest), &known, WORST));
     let why = fall.words(&worst.unwrap_or_default());
     let alike = habit::alike(rule, new.content, &past, &habit, figures);
-    Ok(verdict(rule, why, alike, &habit, rows))
+    let alike: Vec<usize> = habit.doubted.iter().copied().take(alike).collect();
+    Ok(verdict(rule, why, new, &alike, rows))
 }
 
-fn verdict(rule: &Rule, why: String, alike: usize, habit: &Habit, rows: Vec<BackupRow>) -> Doubt {
-    if !habit::is_new_habit(rule, alike) {
+fn verdict(rule: &Rule, why: String, new: &Manifest, alike: &[usize], rows: Vec<BackupRow>) -> Doubt {
+    let first = alike.last().and_then(|place| rows.get(*place)).map_or(new.backup_timestamp, |row| row.started_at);
+    // A clock that was set back makes it shorter.
+    let over = (new.backup_timestamp - first).to_std().unwrap_or_default();
+    if !habit::is_new_habit(rule, alike.len(), over) {
         return Doubt { suspicious: Some(why), ..Doubt::default() };
     }
-    let settled: Vec<usize> = habit.doubted.iter().copied().take(alike).collect();
-    let settled = rows.into_iter().enumerate().filter(|(place, _)| settled.contains(place)).map(|(_, row)| row).collect();
-    let note = format!("{} alike in a row are the new habit, although {why}", alike + 1);
+    let settled = rows.into_iter().enumerate().filter(|(place, _)| alike.contains(place)).map(|(_, row)| row).collect();
+    let note = format!("{} alike in a row over {} are the new habit, although {why}", alike.len() + 1, show_age(over));
     Doubt { suspicious: None, note: Some(note), settled }
 }
 
-/// Earlier backups of the same kind, newest first.
+/// Earlier backups of the same kind, newest first. However many are in doubt, those before them are among them: else there would be no habit
+/// any more to doubt by.
 fn earlier(world: &World, storage: &dyn Storage, new: &Manifest) -> Result<Vec<BackupRow>> {
     let filter = BackupFilter {
         storage: Some(storage.name().to_owned()),
@@ -89,8 +94,11 @@ fn earlier(world: &World, storage: &dyn Storage, new: &Manifest) -> Result<Vec<B
         undamaged: true,
         ..BackupFilter::default()
     };
-    let rows = world.catalog.read(|reader| reader.backups(&filter, Sort::Date, Page::first(LOOK_BACK)))?;
-    Ok(rows.into_iter().filter(|row| row.trigger != Trigger::AdHoc && row.id != new.backup_id).collect())
+    let mut rows = world.catalog.read(|reader| reader.backups(&filter, Sort::Date, Page::all()))?;
+    rows.retain(|row| row.trigger != Trigger::AdHoc && row.id != new.backup_id);
+    let doubted = rows.iter().take_while(|row| row.suspicious.is_some()).count();
+    rows.truncate(doubted + LOOK_BACK);
+    Ok(rows)
 }
 
 /// The acceptance lies beside the artifact; the catalog only knows that the mark is gone.
@@ -132,11 +140,11 @@ fn counted(manifest: &Manifest) -> Vec<Counted> {
 }
 
 /// Takes the marks away from those that are the new habit now; a crash before leaves them, and the next backup in doubt again.
-pub(super) fn settle(world: &World, storage: &dyn Storage, settled: Vec<BackupRow>) {
+pub(super) fn settle(world: &World, storage: &dyn Storage, by: &RunId, settled: Vec<BackupRow>) {
     for mut row in settled {
         row.suspicious = None;
         let done = manifest::accept(storage, &row.project, &row.file).and_then(|()| world.catalog.write(|writer| writer.put_backup(&row)));
-        match done.and_then(|()| world.audit("accept", Some(&row.project), &row.file, "by itself: so many alike in a row")) {
+        match done.and_then(|()| world.audit("accept", Some(&row.project), &row.file, &accepted::by_itself(by))) {
             Ok(()) => {}
             Err(failure) => tracing::warn!(backup = %row.id, "it is the new habit, but its mark stays for now: {failure}"),
         }

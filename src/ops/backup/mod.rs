@@ -18,7 +18,7 @@ use chrono::{DateTime, Utc};
 use crate::error::{Cause, Failure, Result};
 use crate::lock::ProjectLock;
 use crate::model::backup::{Manifest, RunId, Trigger};
-use crate::model::dump::DumpShape;
+use crate::model::dump::{DumpShape, Selection};
 use crate::model::project::Project;
 use crate::postgres::connection::Access;
 use crate::postgres::version::Clients;
@@ -40,8 +40,10 @@ pub struct Request {
     pub database: String,
     /// The database to connect to; another one only for globals.
     pub connect_to: String,
-    /// Content, selection, format, compression.
+    /// Content, tables, format, compression.
     pub shape: DumpShape,
+    /// The row of backups it belongs to; the shape's own, but for one made before a restore.
+    pub selection: Selection,
     /// What asked for it.
     pub trigger: Trigger,
     /// The schedule's name, where one asked for it.

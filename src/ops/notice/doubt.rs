@@ -2,15 +2,17 @@
 //!
 //! The mark stands with the backup; the alert here only remembers what was told.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::alert::{self, Alert, AlertKey, Event, NoticeKind, Status};
-use crate::catalog::{Reader, Writer};
+use crate::catalog::{BackupFilter, Reader, Writer};
 use crate::error::{Cause, Failure, Result};
+use crate::model::backup::BackupRow;
 use crate::model::project::Project;
 use crate::model::run::{Run, RunStatus};
-use crate::notify::letter::{About, Letter, NormalAgain, Suspicious};
+use crate::notify::letter::{About, DoubtEnded, Letter, NormalAgain, Suspicious};
 
+use super::super::accepted;
 use super::facts::{self, Due};
 use super::{Change, known, put};
 
@@ -48,7 +50,9 @@ pub(super) fn letters(tx: &Reader, project: &Project, about: &About, changes: &[
         let id = row.id.to_string();
         let letter = if change.kind == NoticeKind::Recovered {
             let was = change.before.message.clone().unwrap_or_default();
-            Letter::NormalAgain(NormalAgain { about: about.clone(), since: change.before.since, was, backup: facts::last_good(row), next })
+            let ended = ended(tx, &row, change.before.since)?;
+            let (since, id) = (change.before.since, row.id.to_string());
+            Letter::NormalAgain(NormalAgain { about: about.clone(), since, was, id, backup: facts::last_good(row), ended, next })
         } else {
             let normal = facts::newest(tx, &usual)?;
             Letter::Suspicious(Suspicious {
@@ -60,7 +64,7 @@ pub(super) fn letters(tx: &Reader, project: &Project, about: &About, changes: &[
                 backup: facts::last_good(row),
                 normal_id: normal.as_ref().map(|row| row.id.to_string()),
                 normal: normal.map(facts::last_good),
-                after: project.anomaly.map(|rule| rule.after),
+                after: project.anomaly.map(|rule| (rule.after, rule.after_span)),
                 next,
                 reminder: project.notify.reminder,
             })
@@ -68,4 +72,23 @@ pub(super) fn letters(tx: &Reader, project: &Project, about: &About, changes: &[
         letters.push(facts::due(letter, &[change]));
     }
     Ok(letters)
+}
+
+/// What ended the doubt.
+fn ended(tx: &Reader, row: &BackupRow, since: DateTime<Utc>) -> Result<DoubtEnded> {
+    let settled = accepted::settled_by(tx, &row.project, &row.id)?;
+    if let Some(first) = settled.last() {
+        let filter = BackupFilter {
+            project: Some(row.project.clone()),
+            database: Some(row.database.clone()),
+            selection: Some(row.selection.clone()),
+            until: Some(first.started_at - TimeDelta::microseconds(1)),
+            undamaged: true,
+            normal: true,
+            ..BackupFilter::default()
+        };
+        let before = tx.latest_backup(&filter)?.map(|row| (row.id.to_string(), facts::last_good(row)));
+        return Ok(DoubtEnded::NewHabit { alike: settled.len() + 1, first: first.started_at, last: row.started_at, before });
+    }
+    Ok(accepted::by_whom(tx, row, since)?.map_or(DoubtEnded::Normal, DoubtEnded::Accepted))
 }

@@ -55,7 +55,7 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
         no_tablespaces: wanted.no_tablespaces,
         disable_triggers: recipe.server.superuser,
         jobs: if parallel { wanted.jobs } else { 1 },
-        list: recipe.list()?,
+        list: recipe.list(whole == Whole::Over)?,
     };
     let restore =
         Restore { client: &recipe.client, access: means.access, reached: &recipe.server.reached, database, run: means.run, form: &form };

@@ -9,6 +9,7 @@ mod feed;
 mod fill;
 mod globals;
 mod leftovers;
+mod order;
 mod place;
 mod plan;
 mod recipe;

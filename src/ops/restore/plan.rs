@@ -17,6 +17,9 @@ use super::{Globals, Means, Recipe, Wanted, before, recipe};
 /// The longest name that PostgreSQL takes, bytes.
 const LONGEST: usize = 63;
 
+/// Templates that every server has, also where somebody has taken the mark from them.
+const TEMPLATES: [&str; 2] = ["template0", "template1"];
+
 /// What to do where the target holds something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Occupied {
@@ -119,6 +122,7 @@ pub struct Plan {
 
 /// Asks everything; refuses what would overwrite something or could not succeed. Nothing is written anywhere.
 pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan> {
+    names_fit(&order.database)?;
     let mut session = before::maintenance(means, &order.database)?;
     let recipe = recipe::recipe(means, &order.wanted, &session.server().clone())?;
     before::server(means, &mut session, &recipe, &order.wanted, order.globals.as_ref())?;
@@ -156,6 +160,30 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         plan.steps.insert(0, format!("make the roles and tablespaces of the backup {} that the server lacks", globals.backup));
     }
     Ok(plan)
+}
+
+/// The server would cut a longer name, and somebody would look in vain for the database that was asked for.
+fn names_fit(name: &str) -> Result<()> {
+    if name.len() <= LONGEST {
+        return Ok(());
+    }
+    Err(Failure::new(Cause::Refused, format!("the name {name:?} has {} bytes, and PostgreSQL takes {LONGEST}", name.len()))
+        .hint("choose a shorter one for --to"))
+}
+
+/// Templates are copied into every new database, and tools count on `postgres` being there to connect to.
+fn not_the_servers_own(means: Means<'_>, order: &Order, old: &Database) -> Result<()> {
+    let (name, of) = (order.database.as_str(), &means.manifest.database_name);
+    let beside = format!("restore into a database of its own: --to {of}_restored");
+    if old.is_template || TEMPLATES.contains(&name) {
+        let words = format!("{name:?} is a template: every new database on the server would be a copy of the backup");
+        return Err(Failure::new(Cause::Refused, words).hint(beside));
+    }
+    if name == "postgres" && of != "postgres" && order.occupied != Occupied::Refuse {
+        let words = format!("\"postgres\" is the server's own database, to which tools connect, and the backup is of {of:?}");
+        return Err(Failure::new(Cause::Refused, words).hint(beside));
+    }
+    Ok(())
 }
 
 fn new(means: Means<'_>, order: &Order, session: &mut Session, rights: Rights, warnings: &mut Vec<String>) -> Result<Way> {
@@ -204,6 +232,7 @@ fn over(
     old: Database,
     now: DateTime<Utc>,
 ) -> Result<Way> {
+    not_the_servers_own(means, order, &old)?;
     if let Occupied::Replace { drop_old } = order.occupied {
         return beside(means, order, session, rights, old, drop_old, now);
     }

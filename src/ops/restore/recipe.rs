@@ -18,7 +18,7 @@ use crate::postgres::version::{self, Client};
 
 use super::choose::{self, Chosen};
 use super::source::{Source, damaged};
-use super::{Means, Wanted};
+use super::{Means, Wanted, order};
 
 /// What is known of a backup when its restore may begin.
 #[derive(Debug, Clone)]
@@ -46,11 +46,16 @@ impl Recipe {
         }
     }
 
-    /// The entries as a list for `pg_restore`, in a file without a name; `None` is all of them.
-    pub(super) fn list(&self) -> Result<Option<Arc<OwnedFd>>> {
-        let Some(chosen) = &self.chosen else { return Ok(None) };
-        let ordered = self.toc.iter().flat_map(|toc| &toc.entries).filter(|entry| chosen.ids.contains(&entry.dump_id));
-        let lines: Vec<String> = ordered.map(|entry| format!("{};", entry.dump_id)).collect();
+    /// The entries as a list for `pg_restore`, in a file without a name; `None` is all of them as they come. `clean` says whether what is there
+    /// is dropped first.
+    pub(super) fn list(&self, clean: bool) -> Result<Option<Arc<OwnedFd>>> {
+        let entries = self.entries();
+        let ordered = match if clean { order::partitions_first(&entries) } else { None } {
+            Some(ordered) => ordered,
+            None if self.chosen.is_none() => return Ok(None),
+            None => entries.iter().map(|entry| entry.dump_id).collect(),
+        };
+        let lines: Vec<String> = ordered.iter().map(|id| format!("{id};")).collect();
         let text = lines.join("\n") + "\n";
         let failed = |error: std::io::Error| Failure::new(Cause::System, format!("keeping the list of entries in memory: {error}"));
         let fd = rustix::fs::memfd_create("entries", MemfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;

@@ -21,6 +21,7 @@ fn how_backups_are_proven() {
         ("PGDUMPD_ANOMALY_SIZE_BELOW", "40%"),
         ("PGDUMPD_ANOMALY_TABLES", "no"),
         ("PGDUMPD_ANOMALY_AFTER", "5"),
+        ("PGDUMPD_ANOMALY_AFTER_SPAN", "2 days"),
         ("PGDUMPD_STANDBY_PAUSE_REPLAY", "1h"),
     ]);
     let project = &settings.projects[0];
@@ -35,6 +36,7 @@ fn how_backups_are_proven() {
     assert_eq!(checks, [("check", "select true"), ("orders", "select count(*) > 0\nfrom orders")]);
     let rule = project.anomaly.unwrap();
     assert_eq!((rule.rows_below, rule.size_below, rule.tables, rule.after), (70, 40, false, 5));
+    assert_eq!(rule.after_span, Duration::from_secs(2 * 86_400));
     assert_eq!(project.standby, Standby::PauseReplay(Duration::from_secs(3600)));
 }
 

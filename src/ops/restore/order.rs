@@ -1,0 +1,43 @@
+//! The order in which `pg_restore` takes entries where it drops each object before it makes it. It drops in the reverse order of its list.
+//!
+//! `pg_dump` puts the primary key of a partition behind that of its parent, so that it would be dropped first, which the server refuses for
+//! what is inherited. With the parent's behind them all, the parent's takes them along, and `IF EXISTS` passes over them. What is made
+//! has no order between the two: they are joined by entries (`INDEX ATTACH`) that come after both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::postgres::archive::toc::Entry;
+
+/// Levels of partitions that are followed.
+const DEEPEST: usize = 100;
+
+/// The numbers of these entries with the constraints of partitions before those of their parents; `None` where that changes nothing.
+pub(super) fn partitions_first(entries: &[&Entry]) -> Option<Vec<i32>> {
+    let parents = parents(entries);
+    let depth = |id: i32| std::iter::successors(Some(id), |id| parents.get(id).copied()).take(DEEPEST).count();
+    let joined: BTreeSet<i32> = parents.iter().flat_map(|(part, parent)| [*part, *parent]).collect();
+    let first = entries.iter().position(|entry| joined.contains(&entry.dump_id))?;
+    let others = |some: &[&Entry]| some.iter().map(|entry| entry.dump_id).filter(|id| !joined.contains(id)).collect::<Vec<i32>>();
+    let mut sorted: Vec<i32> = joined.iter().copied().collect();
+    sorted.sort_by_key(|id| std::cmp::Reverse(depth(*id)));
+    Some([others(&entries[..first]), sorted, others(&entries[first..])].concat())
+}
+
+/// The parent's constraint of each partition's.
+fn parents(entries: &[&Entry]) -> BTreeMap<i32, i32> {
+    let constraints: BTreeMap<i32, &Entry> =
+        entries.iter().filter(|entry| entry.desc == "CONSTRAINT").map(|entry| (entry.dump_id, *entry)).collect();
+    let mut parents = BTreeMap::new();
+    for attach in entries.iter().filter(|entry| entry.desc == "INDEX ATTACH") {
+        // The constraint's tag is "TABLE CONSTRAINT", the index has the constraint's name.
+        let is_part = |entry: &Entry| {
+            entry.namespace == attach.namespace && entry.tag.strip_suffix(&attach.tag).is_some_and(|table| table.ends_with(' '))
+        };
+        let (parts, others): (Vec<&Entry>, Vec<&Entry>) =
+            attach.dependencies.iter().filter_map(|id| constraints.get(id).copied()).partition(|entry| is_part(entry));
+        if let (Some(part), Some(parent)) = (parts.first(), others.first()) {
+            parents.insert(part.dump_id, parent.dump_id);
+        }
+    }
+    parents
+}
