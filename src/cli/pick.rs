@@ -20,6 +20,9 @@ use super::{Common, out, plan, world};
 /// As many candidates as are named where a name is ambiguous.
 const AMBIGUOUS: u32 = 5;
 
+/// A beginning of an id says which is meant from this length on.
+const SPEAKING: usize = 4;
+
 /// A name that stands for the newest backup of something.
 struct Newest<'a> {
     project: Option<&'a str>,
@@ -115,7 +118,9 @@ pub(super) fn backup(world: &World, settings: &Settings, name: &str) -> Result<B
             "`pgdumpd list` shows their ids; a file name, PROJECT@latest, PROJECT/DATABASE@latest, PROJECT@TIME or latest will do as well",
         )
     };
-    let Some(newest) = Newest::parse(settings, name)? else { return one(world, name)?.ok_or_else(unknown) };
+    let Some(newest) = Newest::parse(settings, name)? else {
+        return one(world, name)?.ok_or_else(|| unusable(world, name).unwrap_or_else(unknown));
+    };
     let found = match (newest.project, newest.database) {
         (Some(project), None) => newest.of_project(world, settings, project)?.into_iter().next(),
         _ => world.catalog.read(|reader| reader.latest_backup(&newest.filter()))?,
@@ -162,6 +167,24 @@ fn time(text: &str, zone: Tz) -> Result<DateTime<Utc>> {
     let begin = plan::time(&text.replacen('T', " ", 1), zone).or_else(|_| plan::time(text, zone))?;
     let is_date = text.len() == "2026-11-21".len();
     Ok(if is_date { begin + TimeDelta::days(1) - TimeDelta::microseconds(1) } else { begin })
+}
+
+/// Why a backup that lies in a storage is not among the known ones: its manifest can't be used.
+fn unusable(world: &World, name: &str) -> Option<Failure> {
+    let is_id = |part: &str| part.len() >= SPEAKING && part.starts_with(name) || part == name;
+    for storage in world.storages.values() {
+        for project in storage.projects().unwrap_or_default() {
+            let entries = storage.list(&project).unwrap_or_default();
+            let files = entries.iter().filter_map(|entry| Some((entry, entry.key.file.strip_suffix(".json")?)));
+            let of_it = |file: &str| file == name || file.split(['_', '.']).any(is_id);
+            for (entry, _) in files.filter(|(_, file)| name.len() >= SPEAKING && !file.ends_with(".proof") && of_it(file)) {
+                if let Err(failure) = manifest::read(storage.as_ref(), &entry.key) {
+                    return Some(failure.context(format!("the backup {name:?} can't be used")));
+                }
+            }
+        }
+    }
+    None
 }
 
 fn one(world: &World, name: &str) -> Result<Option<BackupRow>> {
