@@ -58,10 +58,10 @@ pub struct Setting<'a> {
 /// Restores one backup for trial. Never fails as a whole: what went wrong stands in the answer, beside the backup and in the audit log.
 #[must_use]
 pub fn run(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>) -> Drilled {
-    let (began, begun) = (std::time::Instant::now(), world.begin("drill", Some(&row.project), &row.file));
+    let (clock, begun) = (std::time::Instant::now(), world.begin("drill", Some(&row.project), &row.file));
     let mut drilled = retrying(world, order, row, setting);
     if drilled.proves() {
-        write_down(world, &mut drilled, began.elapsed().as_millis() as u64);
+        write_down(world, &mut drilled, clock.elapsed().as_millis() as u64);
     }
     let outcome = drilled.failure.as_ref().map_or_else(|| String::from("restored"), |failure| format!("{}: {failure}", failure.cause));
     match &drilled.failure {
