@@ -177,7 +177,7 @@ fn unusable(world: &World, name: &str) -> Option<Failure> {
             let entries = storage.list(&project).unwrap_or_default();
             let files = entries.iter().filter_map(|entry| Some((entry, entry.key.file.strip_suffix(".json")?)));
             let of_it = |file: &str| file == name || file.split(['_', '.']).any(is_id);
-            for (entry, _) in files.filter(|(_, file)| name.len() >= SPEAKING && !file.ends_with(".proof") && of_it(file)) {
+            for (entry, _) in files.filter(|(_, file)| name.len() >= SPEAKING && file.rsplit('.').next() != Some("proof") && of_it(file)) {
                 if let Err(failure) = manifest::read(storage.as_ref(), &entry.key) {
                     return Some(failure.context(format!("the backup {name:?} can't be used")));
                 }

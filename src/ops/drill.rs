@@ -66,8 +66,13 @@ impl Drilled {
     pub fn proves(&self) -> bool {
         self.failure.as_ref().is_none_or(|failure| match failure.cause {
             Cause::Interrupted => false,
-            Cause::Connection | Cause::ConnectionLost | Cause::ServerShutdown => self.on.is_none(),
-            Cause::Configuration | Cause::Secret | Cause::Permission | Cause::Refused => self.on.is_none(),
+            Cause::Connection
+            | Cause::ConnectionLost
+            | Cause::ServerShutdown
+            | Cause::Configuration
+            | Cause::Secret
+            | Cause::Permission
+            | Cause::Refused => self.on.is_none(),
             _ => true,
         })
     }

@@ -90,7 +90,6 @@ impl World {
 
     /// Adds to the audit log that something begins: whoever is killed before its end has left that much. A log that can't be written
     /// stops nobody.
-    #[must_use]
     pub fn begin(&self, action: &str, project: Option<&str>, subject: &str) -> Begun {
         let entry = self.entry(action, project, subject, BEGUN);
         let number = self.catalog.write(|writer| writer.append_audit(&entry)).inspect_err(unwritten).ok();
