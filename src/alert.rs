@@ -71,13 +71,13 @@ impl AlertKey {
 const BACKUP: &str = "backup ";
 
 impl AlertKey {
-    /// The alert of a project's drills: that its backups restore.
+    /// The alert of the drills of one database: that its backups restore. One of all of them (`*`) is from before each had its own.
     #[must_use]
-    pub fn drill(project: &str) -> Self {
-        Self { project: project.to_owned(), database: String::from("*"), selection: Selection(String::from(DRILL)) }
+    pub fn drill(project: &str, database: &str) -> Self {
+        Self { project: project.to_owned(), database: database.to_owned(), selection: Selection(String::from(DRILL)) }
     }
 
-    /// Whether the alert is a project's drills'.
+    /// Whether the alert is of drills.
     #[must_use]
     pub fn is_drill(&self) -> bool {
         self.selection.0 == DRILL

@@ -236,9 +236,12 @@ pub struct AuditEntry {
     pub project: Option<String>,
     /// To what: a backup's file, a database.
     pub subject: String,
-    /// How it ended: `ok`, or why not.
+    /// How it ended: `ok`, or why not; [`BEGUN`] as long as it has not.
     pub outcome: String,
 }
+
+/// The outcome of what was begun: it is still at work, or was killed.
+pub const BEGUN: &str = "begun";
 
 /// A project whose slots are skipped for a while.
 #[derive(Debug, Clone, PartialEq, Eq)]

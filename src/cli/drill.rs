@@ -127,6 +127,7 @@ fn order(settings: &Settings, place: &Place<'_>, row: &BackupRow) -> Order {
     let configured = || project.and_then(|project| project.drill.as_ref()).and_then(|drill| drill.on.clone());
     Order {
         project: project.cloned().map(Arc::new),
+        typed: typed.is_some(),
         on: typed.or_else(configured),
         keep: place.keep,
         state_dir: settings.daemon.state_dir.clone(),

@@ -1,6 +1,7 @@
 //! The command line: argv, printing, exit codes. One verb a file; no logic of its own.
 
 mod accept;
+mod audit;
 mod backup;
 mod cat;
 mod check;
@@ -116,6 +117,8 @@ enum Verb {
     Plan(plan::Args),
     /// Say how each project stands; not zero where one is failing or stale
     Status(status::Args),
+    /// Show who restored, merged, drilled, pruned or pinned what, and what came of it
+    Audit(audit::Args),
     /// Try out the mail settings
     Notify(notify::Args),
     /// Write the manual pages and the shells' completions, for packages
@@ -165,6 +168,7 @@ pub fn main() -> ExitCode {
         Verb::Doctor(args) => doctor::run(common, &args),
         Verb::Plan(args) => plan::run(common, &args),
         Verb::Status(args) => status::run(common, &args),
+        Verb::Audit(args) => audit::run(common, &args),
         Verb::Notify(args) => notify::run(common, &args),
         Verb::Generate(args) => generate::run(&args),
     };

@@ -20,6 +20,9 @@ use super::{Common, out, plan, world};
 /// As many candidates as are named where a name is ambiguous.
 const AMBIGUOUS: u32 = 5;
 
+/// A beginning of an id says which is meant from this length on.
+const SPEAKING: usize = 4;
+
 /// A name that stands for the newest backup of something.
 struct Newest<'a> {
     project: Option<&'a str>,
@@ -134,7 +137,7 @@ pub(super) fn of_one_database(world: &World, settings: &Settings, name: &str) ->
 /// The backups that a name stands for, for what takes many: of a project with several databases the newest of each. Never none.
 pub(super) fn of_each_database(world: &World, settings: &Settings, name: &str) -> Result<Vec<BackupRow>> {
     let Some(newest) = Newest::parse(settings, name)? else {
-        return one(world, name)?.map(|row| vec![row]).ok_or_else(|| unknown(name));
+        return one(world, name)?.map(|row| vec![row]).ok_or_else(|| unusable(world, name).unwrap_or_else(|| unknown(name)));
     };
     let found = match (newest.project, newest.database) {
         (Some(project), None) => newest.of_project(world, settings, project)?,
@@ -183,6 +186,24 @@ fn time(text: &str, zone: Tz) -> Result<DateTime<Utc>> {
     let begin = plan::time(&text.replacen('T', " ", 1), zone).or_else(|_| plan::time(text, zone))?;
     let is_date = text.len() == "2026-11-21".len();
     Ok(if is_date { begin + TimeDelta::days(1) - TimeDelta::microseconds(1) } else { begin })
+}
+
+/// Why a backup that lies in a storage is not among the known ones: its manifest can't be used.
+fn unusable(world: &World, name: &str) -> Option<Failure> {
+    let is_id = |part: &str| part.len() >= SPEAKING && part.starts_with(name) || part == name;
+    for storage in world.storages.values() {
+        for project in storage.projects().unwrap_or_default() {
+            let entries = storage.list(&project).unwrap_or_default();
+            let files = entries.iter().filter_map(|entry| Some((entry, entry.key.file.strip_suffix(".json")?)));
+            let of_it = |file: &str| file == name || file.split(['_', '.']).any(is_id);
+            for (entry, _) in files.filter(|(_, file)| name.len() >= SPEAKING && file.rsplit('.').next() != Some("proof") && of_it(file)) {
+                if let Err(failure) = manifest::read(storage.as_ref(), &entry.key) {
+                    return Some(failure.context(format!("the backup {name:?} can't be used")));
+                }
+            }
+        }
+    }
+    None
 }
 
 fn one(world: &World, name: &str) -> Result<Option<BackupRow>> {

@@ -119,10 +119,10 @@ fn trouble(alert: &Alert, now: DateTime<Utc>) -> String {
         let word = if alert.cause == Some(Cause::Damaged) { "DAMAGED" } else { "UNREADABLE" };
         return format!("{}/{}: backup {backup} is {word}, found {} ago: {why}", key.project, key.database, age(now, alert.since));
     }
-    if key.is_drill() {
-        return format!("{}: DRILLS FAIL for {}, {} in a row: {why}", key.project, age(now, alert.since), alert.failures_in_row);
-    }
     let database = if key.database == ANY_DATABASE { String::new() } else { format!("/{}", key.database) };
+    if key.is_drill() {
+        return format!("{}{database}: DRILLS FAIL for {}, {} in a row: {why}", key.project, age(now, alert.since), alert.failures_in_row);
+    }
     let selection = if key.selection.is_full() { String::new() } else { format!(" ({})", key.selection) };
     let word = if alert.status == Status::Stale { "STALE" } else { "FAILING" };
     let row = if alert.failures_in_row > 1 { format!(", {} runs in a row", alert.failures_in_row) } else { String::new() };

@@ -28,7 +28,7 @@ use super::{Common, drill, interrupt, logging, oneoff, out, pick, progress, worl
     after_help = "\
 Levels, each with what it proves:
   checksum  the stored bytes are the ones that were written (length and SHA-256)
-  read      that, and pg_restore reads them to the end; tables and rows as the manifest says
+  read      that, and pg_restore reads them to the end (a script: pgdumpd alone); tables and rows as the manifest says
   restore   it comes back: restored into a throwaway cluster, compared and checked (a drill)
 
 A dump file is read to its end: its metadata or manifest, where one lies beside it, its checksum, structure
@@ -165,7 +165,7 @@ pub(super) fn print(looked: &Looked) {
     match verdict {
         Verdict::Good => {
             let took = show_duration(std::time::Duration::from_millis(*took_ms));
-            out::say(format!("{name}: good: {}, in {took}", verify::proves(*level)));
+            out::say(format!("{name}: good: {}, in {took}", verify::proves(*level, backup)));
             if let Some(why) = shallow {
                 out::note(format!("  no more was proven: {why}"));
             }

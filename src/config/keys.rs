@@ -373,6 +373,7 @@ pub(super) const CHECK: Section = Section {
     groups: &[&[
         key("name", Kind::Text, "", "What it is called. Required."),
         key("sql", Kind::Sql, "", "A query that returns one row with one boolean: `select count(*) > 1000 from orders`. Required."),
+        key("database", Kind::Names, "", "The database that it is asked of, or a list of them. Unset: each database of the project."),
     ]],
 };
 

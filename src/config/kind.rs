@@ -65,6 +65,8 @@ pub(super) enum Kind {
     Checks,
     /// A query.
     Sql,
+    /// A name, or a list of names.
+    Names,
 }
 
 impl Kind {
@@ -101,6 +103,7 @@ impl Kind {
             Self::Verify => "a table such as { after_backup = \"read\", recheck_every = \"30 days\" }",
             Self::Drill => "a crontab line such as \"@weekly\", or a table such as { cron = \"@weekly\", older = 2 }",
             Self::Checks => "[[project.check]] tables",
+            Self::Names => "a name such as \"shop\", or a list of names",
             Self::Sql => "a query such as \"select count(*) > 1000 from orders\"",
         })
     }

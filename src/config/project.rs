@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::item::{Item, defaults, set, shown, walk};
 use super::keys::{ANOMALY, Key, LIMITS, PROJECT};
 use super::kind::Kind;
-use super::proving::{self, DrillDraft};
+use super::proving::{self, CheckDraft, DrillDraft};
 use super::report::{Place, Trouble, nearest};
 use super::schedule::{self, ScheduleDraft};
 use super::values::{Anomaly, databases, globs, project_name, quoted, retention, standby, storage};
@@ -52,7 +52,7 @@ pub(super) struct Draft {
     schedules: Vec<ScheduleDraft>,
     verify: Verify,
     pub(super) drill: Option<DrillDraft>,
-    checks: Vec<Check>,
+    checks: Vec<CheckDraft>,
     /// The keys of this table itself, without those that came from the defaults.
     own: Vec<&'static str>,
 }
@@ -238,6 +238,7 @@ impl Draft {
             enabled: self.enabled,
             description: self.description.clone(),
             connection: Connection { target: connection.target.clone(), password },
+            checks: self.checks_of(&databases),
             databases,
             globals: self.globals,
             storage: storage?,
@@ -256,7 +257,6 @@ impl Draft {
             compression_workers: self.compression_workers,
             verify: self.verify,
             drill: self.drill_of(&schedules, time_zone),
-            checks: self.checks.clone(),
             schedules,
         })
     }
@@ -268,6 +268,14 @@ impl Draft {
             draft.place.problem(Trouble::new("there is a schedule of that name, too").hint("call the schedule something else"));
         }
         draft.finish(zone, self.spread)
+    }
+
+    /// Checks of the defaults may name another project's databases.
+    fn checks_of(&self, databases: &Databases) -> Vec<Check> {
+        if let (Databases::Named(known), true) = (databases, self.own.contains(&"check")) {
+            self.checks.iter().for_each(|draft| draft.tell_unknown(known));
+        }
+        self.checks.iter().map(|draft| draft.check.clone()).collect()
     }
 
     fn databases_of(&self) -> Databases {

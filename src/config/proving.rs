@@ -8,7 +8,7 @@ use toml::de::DeValue;
 use super::item::{Item, defaults, set, walk};
 use super::keys::{CHECK, DRILL, Key, VERIFY};
 use super::kind::Kind;
-use super::report::{Place, Trouble};
+use super::report::{Place, Trouble, nearest};
 use super::values::quoted;
 use super::{connection, secret, timing};
 use crate::model::backup::ProofLevel;
@@ -96,30 +96,67 @@ impl DrillDraft {
     }
 }
 
+/// A check, and where it names databases.
+#[derive(Debug, Clone)]
+pub(super) struct CheckDraft {
+    pub(super) check: Check,
+    databases_at: Option<Place>,
+}
+
+impl CheckDraft {
+    /// A check of a database that the project hasn't would never be asked.
+    pub(super) fn tell_unknown(&self, known: &[String]) {
+        let Some(place) = &self.databases_at else { return };
+        for name in self.check.databases.iter().filter(|name| !known.contains(name)) {
+            let trouble = Trouble::new(format!("the project has no database {}", quoted(name)));
+            place.problem(match nearest(name, known.iter().map(String::as_str)) {
+                Some(near) => trouble.suggest(Some(near)),
+                None => trouble.hint(format!("databases names {}", known.join(", "))),
+            });
+        }
+    }
+}
+
 /// The checks of one list.
-pub(super) fn checks(item: &Item<'_>) -> Option<Vec<Check>> {
+pub(super) fn checks(item: &Item<'_>) -> Option<Vec<CheckDraft>> {
     let DeValue::Array(array) = item.value else { return item.wrong_type() };
-    let mut checks: Vec<Check> = Vec::new();
+    let mut checks: Vec<CheckDraft> = Vec::new();
     for (at, value) in array.iter().enumerate() {
         let element = Item { place: item.place.at(&value.span()), value: value.get_ref(), kind: Kind::Checks };
         let Some(table) = element.table() else { continue };
-        let (mut name, mut sql) = (None, None);
+        let (mut name, mut sql, mut databases, mut databases_at) = (None, None, Vec::new(), None);
         let place = element.place.within(&format!("check {}", at + 1));
         walk(&CHECK, table, &place, |key, item| match key.name {
             "name" => name = item.name(),
             "sql" => sql = query(item),
+            "database" => {
+                set(&mut databases, names(item));
+                databases_at = Some(item.place.clone());
+            }
             _ => super::unread(key, item),
         });
         for key in ["name", "sql"].into_iter().filter(|key| !table.contains_key(*key)) {
             place.problem(Trouble::new(format!("{key} is missing")));
         }
         let (Some(name), Some(sql)) = (name, sql) else { continue };
-        if checks.iter().any(|known| known.name == name) {
+        if checks.iter().any(|known| known.check.name == name) {
             place.problem(Trouble::new(format!("a second check {}", quoted(&name))).hint("checks of a project need different names"));
         }
-        checks.push(Check { name, sql });
+        checks.push(CheckDraft { check: Check { name, sql, databases }, databases_at });
     }
     Some(checks)
+}
+
+/// One name, or several.
+fn names(item: &Item<'_>) -> Option<Vec<String>> {
+    if let DeValue::String(_) = item.value {
+        return item.name().map(|name| vec![name]);
+    }
+    let names = item.names()?;
+    if names.is_empty() {
+        item.wrong("is empty");
+    }
+    Some(names)
 }
 
 /// A query may take several lines, unlike other texts; what psql would take for a command of its own is none.

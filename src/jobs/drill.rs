@@ -16,7 +16,7 @@ use crate::ops::drill::{self, Drilled};
 use crate::ops::restore::{self, Means, Mode, Request, Wanted};
 use crate::ops::verify::{self, Recorded};
 use crate::ops::{World, artifact, secret};
-use crate::postgres::connection::Access;
+use crate::postgres::connection::{Access, url};
 use crate::postgres::session::Session;
 use crate::postgres::throwaway::{self, Throwaway};
 use crate::postgres::version::Clients;
@@ -34,6 +34,8 @@ pub struct Order {
     pub project: Option<Arc<Project>>,
     /// The server to restore on; `None` is a throwaway cluster.
     pub on: Option<Connection>,
+    /// Whether that server was named for this drill alone.
+    pub typed: bool,
     /// Whether the restored database stays; only on a server of its own.
     pub keep: bool,
     /// The state directory, below which a throwaway cluster may stand.
@@ -56,19 +58,17 @@ pub struct Setting<'a> {
 /// Restores one backup for trial. Never fails as a whole: what went wrong stands in the answer, beside the backup and in the audit log.
 #[must_use]
 pub fn run(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>) -> Drilled {
-    let began = std::time::Instant::now();
+    let (clock, begun) = (std::time::Instant::now(), world.begin("drill", Some(&row.project), &row.file));
     let mut drilled = retrying(world, order, row, setting);
-    if drilled.failure.as_ref().is_none_or(|failure| failure.cause != Cause::Interrupted) {
-        write_down(world, &mut drilled, began.elapsed().as_millis() as u64);
+    if drilled.proves() {
+        write_down(world, &mut drilled, clock.elapsed().as_millis() as u64);
     }
     let outcome = drilled.failure.as_ref().map_or_else(|| String::from("restored"), |failure| format!("{}: {failure}", failure.cause));
     match &drilled.failure {
         None => tracing::info!(backup = %row.id, project = row.project, place = drilled.place, "drill: the backup restores"),
         Some(failure) => tracing::error!(backup = %row.id, project = row.project, cause = %failure.cause, "drill FAILED: {failure}"),
     }
-    if let Err(failure) = world.audit("drill", Some(&row.project), &row.file, &outcome) {
-        tracing::error!("the audit log can't be written: {failure}");
-    }
+    world.end(begun, &outcome);
     drilled
 }
 
@@ -82,6 +82,7 @@ pub fn slot(world: &World, settings: &Settings, project: &Arc<Project>, setting:
     let order = Order {
         project: Some(Arc::clone(project)),
         on: plan.and_then(|drill| drill.on.clone()),
+        typed: false,
         keep: false,
         state_dir: settings.daemon.state_dir.clone(),
         retries: project.limits.retries.clone(),
@@ -124,6 +125,7 @@ fn retrying(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>)
             restored: None,
             checks: Vec::new(),
             place: String::new(),
+            on: order.on.as_ref().filter(|_| order.typed).and_then(|on| url(&on.target)),
             kept: None,
             warnings: Vec::new(),
             failure: None,
@@ -183,10 +185,18 @@ fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board
     });
     let redactor = Redactor::new(access.secret());
     let means = Means { storage, manifest, clients: &clients, access: &access, limits: &limits, cancel, gauge: &gauge, run: &run };
-    let checks: &[Check] = order.project.as_ref().map(|project| project.checks.as_slice()).unwrap_or_default();
-    let done = restored(world, means, order, storage, scratch.is_some(), checks, drilled);
+    let checks = order.project.iter().flat_map(|project| &project.checks);
+    let checks: Vec<Check> = checks.filter(|check| check.is_of(&row.database)).cloned().collect();
+    let done = restored(world, means, order, storage, scratch.is_some(), &checks, drilled);
     board.take(&run);
-    done.map_err(|failure| redactor.clean_failure(failure))
+    done.map_err(|failure| redactor.clean_failure(of_drill(failure)))
+}
+
+/// What a restore says of its target means nothing where that was made for trial.
+fn of_drill(failure: Failure) -> Failure {
+    let hint = failure.hint.map(|hint| hint.strip_prefix("the target is as it was").map_or(hint.clone(), str::to_owned));
+    let hint = hint.map(|hint| hint.trim_start_matches("; ").to_owned()).filter(|hint| !hint.is_empty());
+    Failure { hint, ..failure }
 }
 
 fn restored(

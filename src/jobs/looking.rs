@@ -19,7 +19,7 @@ pub(super) fn look(world: &World, means: verify::Means<'_>, row: &BackupRow, lev
     let row = &looked.backup;
     match &looked.verdict {
         Verdict::Good => {
-            tracing::info!(backup = %row.id, project = row.project, took_ms = looked.took_ms, "verified: {}", verify::proves(looked.level));
+            tracing::info!(backup = %row.id, project = row.project, took_ms = looked.took_ms, "verified: {}", verify::proves(looked.level, row));
             if let Some(why) = &looked.shallow {
                 tracing::warn!(backup = %row.id, project = row.project, "verified less than was asked for: {why}");
             }

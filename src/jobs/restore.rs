@@ -71,13 +71,10 @@ pub struct Report {
 
 /// Carries the order out.
 pub fn run(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Result<Report> {
+    let begun = (!order.dry_run).then(|| world.begin("restore", Some(&order.backup.project), &subject(order)));
     let done = opened(world, order, cancel, board).map_err(|failure| looking::suspect(world, &order.backup, cancel, failure));
-    if !order.dry_run {
-        let told = world.audit("restore", Some(&order.backup.project), &subject(order), &outcome(&done));
-        // What was restored is restored; a catalog that can't be written must not hide it, nor a failure's own words.
-        if let Err(failure) = told {
-            tracing::error!(backup = %order.backup.id, "the audit log could not be written: {failure}");
-        }
+    if let Some(begun) = begun {
+        world.end(begun, &outcome(&done));
     }
     done
 }

@@ -250,12 +250,12 @@ pub fn restore_command(file: &str, content: Content) -> String {
             Some(reader) => format!("{reader} {quoted} | tar -x -C NEW_FOLDER"),
             None => format!("tar -x -C NEW_FOLDER -f {quoted}"),
         };
-        return format!("mkdir NEW_FOLDER && {unpacked} && pg_restore -j 4 -d NEW_DATABASE NEW_FOLDER");
+        return format!("mkdir NEW_FOLDER && {unpacked} && pg_restore --exit-on-error -j 4 -d NEW_DATABASE NEW_FOLDER");
     }
     let restorer = match (content, stem.rsplit_once('.')) {
         (Content::Globals, _) => "psql -X -d postgres",
         (_, Some((_, "sql"))) => "psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE",
-        _ => "pg_restore -d NEW_DATABASE",
+        _ => "pg_restore --exit-on-error -d NEW_DATABASE",
     };
     match reader {
         Some(reader) => format!("{reader} {quoted} | {restorer}"),
@@ -294,18 +294,18 @@ mod tests {
     #[test]
     fn restore_commands_are_the_lines_to_type() {
         let full = |file| restore_command(file, Content::Full);
-        assert_eq!(full("a.dump.zst"), "zstd -dc a.dump.zst | pg_restore -d NEW_DATABASE");
-        assert_eq!(full("a.dump"), "pg_restore -d NEW_DATABASE a.dump");
+        assert_eq!(full("a.dump.zst"), "zstd -dc a.dump.zst | pg_restore --exit-on-error -d NEW_DATABASE");
+        assert_eq!(full("a.dump"), "pg_restore --exit-on-error -d NEW_DATABASE a.dump");
         assert_eq!(full("a.sql.gz"), "gzip -dc a.sql.gz | psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE");
-        assert_eq!(full("a%20b.tar"), "pg_restore -d NEW_DATABASE 'a%20b.tar'");
-        assert_eq!(full("/it's/a.dump"), r"pg_restore -d NEW_DATABASE '/it'\''s/a.dump'");
+        assert_eq!(full("a%20b.tar"), "pg_restore --exit-on-error -d NEW_DATABASE 'a%20b.tar'");
+        assert_eq!(full("/it's/a.dump"), r"pg_restore --exit-on-error -d NEW_DATABASE '/it'\''s/a.dump'");
         assert_eq!(
             full("a.dir.tar.zst"),
-            "mkdir NEW_FOLDER && zstd -dc a.dir.tar.zst | tar -x -C NEW_FOLDER && pg_restore -j 4 -d NEW_DATABASE NEW_FOLDER"
+            "mkdir NEW_FOLDER && zstd -dc a.dir.tar.zst | tar -x -C NEW_FOLDER && pg_restore --exit-on-error -j 4 -d NEW_DATABASE NEW_FOLDER"
         );
         assert_eq!(
             full("a.dir.tar"),
-            "mkdir NEW_FOLDER && tar -x -C NEW_FOLDER -f a.dir.tar && pg_restore -j 4 -d NEW_DATABASE NEW_FOLDER"
+            "mkdir NEW_FOLDER && tar -x -C NEW_FOLDER -f a.dir.tar && pg_restore --exit-on-error -j 4 -d NEW_DATABASE NEW_FOLDER"
         );
         assert_eq!(restore_command("g.sql", Content::Globals), "psql -X -d postgres -f g.sql");
     }

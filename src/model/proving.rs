@@ -35,4 +35,14 @@ pub struct Check {
     pub name: String,
     /// A query that returns one row with one boolean: true, where all is well.
     pub sql: String,
+    /// The databases it is asked of; empty means each of the project.
+    pub databases: Vec<String>,
+}
+
+impl Check {
+    /// Whether it is asked of that database.
+    #[must_use]
+    pub fn is_of(&self, database: &str) -> bool {
+        self.databases.is_empty() || self.databases.iter().any(|name| name == database)
+    }
 }

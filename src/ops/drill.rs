@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::catalog::BackupFilter;
-use crate::error::{Failure, Result};
+use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
@@ -48,12 +48,34 @@ pub struct Drilled {
     pub checks: Vec<Answer>,
     /// Where it was restored: a server, or a throwaway cluster's version.
     pub place: String,
+    /// The server's URL, without a password, where this drill alone was sent there by hand.
+    #[serde(skip)]
+    pub on: Option<String>,
     /// The database that was kept.
     pub kept: Option<String>,
     /// What a person should know.
     pub warnings: Vec<String>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
+}
+
+impl Drilled {
+    /// Whether it says anything about the backup. One that was ended early doesn't, nor one that was sent by hand to a server that took
+    /// nothing: a mistyped name is no failed drill.
+    #[must_use]
+    pub fn proves(&self) -> bool {
+        self.failure.as_ref().is_none_or(|failure| match failure.cause {
+            Cause::Interrupted => false,
+            Cause::Connection
+            | Cause::ConnectionLost
+            | Cause::ServerShutdown
+            | Cause::Configuration
+            | Cause::Secret
+            | Cause::Permission
+            | Cause::Refused => self.on.is_none(),
+            _ => true,
+        })
+    }
 }
 
 /// The backups of a drill: of each database that the project still covers the newest undamaged one of its usual selection, and some older

@@ -192,7 +192,7 @@ fn blank(path: &Path, form: &Form, written: DateTime<Utc>, (stored, length, sha2
 fn by_hand(file: &str, form: &Form, is_folder: bool) -> String {
     let quoted = shell::file(file);
     if is_folder {
-        return format!("pg_restore -j 4 -d NEW_DATABASE {quoted}");
+        return format!("pg_restore --exit-on-error -j 4 -d NEW_DATABASE {quoted}");
     }
     let compression = form.compression.extension().map(|ending| format!(".{ending}")).unwrap_or_default();
     let speaking = format!("FILE.{}{compression}", form.format.extension());
@@ -278,12 +278,15 @@ mod tests {
     #[test]
     fn the_line_by_hand_is_for_what_it_is() {
         let form = |format, compression| Form { format, compression, head: Vec::new() };
-        assert_eq!(by_hand("odd", &form(Format::Custom, Compression::Zstd(0)), false), "zstd -dc odd | pg_restore -d NEW_DATABASE");
+        assert_eq!(
+            by_hand("odd", &form(Format::Custom, Compression::Zstd(0)), false),
+            "zstd -dc odd | pg_restore --exit-on-error -d NEW_DATABASE"
+        );
         assert_eq!(
             by_hand("it's", &form(Format::Plain, Compression::None), false),
             "psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE -f 'it'\\''s'"
         );
-        assert_eq!(by_hand("d", &form(Format::Directory, Compression::None), true), "pg_restore -j 4 -d NEW_DATABASE d");
+        assert_eq!(by_hand("d", &form(Format::Directory, Compression::None), true), "pg_restore --exit-on-error -j 4 -d NEW_DATABASE d");
     }
 
     #[test]

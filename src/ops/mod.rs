@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::catalog::{AuditEntry, Catalog};
+use crate::catalog::{AuditEntry, BEGUN, Catalog};
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
@@ -85,15 +85,41 @@ impl World {
 
     /// Adds to the audit log, in the name of the user who runs this process.
     pub fn audit(&self, action: &str, project: Option<&str>, subject: &str, outcome: &str) -> Result<()> {
-        let entry = AuditEntry {
+        let entry = self.entry(action, project, subject, outcome);
+        self.catalog.write(|writer| writer.append_audit(&entry).map(drop))
+    }
+
+    /// Adds to the audit log that something begins: whoever is killed before its end has left that much. A log that can't be written
+    /// stops nobody.
+    pub fn begin(&self, action: &str, project: Option<&str>, subject: &str) -> Begun {
+        let entry = self.entry(action, project, subject, BEGUN);
+        let number = self.catalog.write(|writer| writer.append_audit(&entry)).inspect_err(unwritten).ok();
+        Begun { entry, number }
+    }
+
+    /// Says how it ended, in the same entry. What was done is done: a log that can't be written hides neither that nor a failure's own words.
+    pub fn end(&self, begun: Begun, outcome: &str) {
+        let Begun { entry, number } = begun;
+        let entry = AuditEntry { outcome: outcome.to_owned(), ..entry };
+        let ended = self.catalog.write(|writer| {
+            let is_there = match number {
+                Some(number) => writer.end_audit(number, outcome)?,
+                None => false,
+            };
+            if is_there { Ok(()) } else { writer.append_audit(&entry).map(drop) }
+        });
+        drop(ended.inspect_err(unwritten));
+    }
+
+    fn entry(&self, action: &str, project: Option<&str>, subject: &str, outcome: &str) -> AuditEntry {
+        AuditEntry {
             at: self.clock.now(),
             actor: format!("uid {}", rustix::process::geteuid().as_raw()),
             action: action.to_owned(),
             project: project.map(str::to_owned),
             subject: subject.to_owned(),
             outcome: outcome.to_owned(),
-        };
-        self.catalog.write(|writer| writer.append_audit(&entry))
+        }
     }
 
     /// How the project's server is reached, with its password read now.
@@ -137,6 +163,18 @@ impl World {
             )
         })
     }
+}
+
+/// What has begun, and stands in the audit log without an end.
+#[derive(Debug)]
+#[must_use = "its end is to be written"]
+pub struct Begun {
+    entry: AuditEntry,
+    number: Option<i64>,
+}
+
+fn unwritten(failure: &Failure) {
+    tracing::error!("the audit log could not be written: {failure}");
 }
 
 /// How a project's server is reached, with its password read now; needs no catalog.

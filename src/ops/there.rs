@@ -102,15 +102,17 @@ pub fn covered<'a>(project: Option<&Project>, there: Option<&There>, rows: &'a [
     if covered.is_empty() { all().collect() } else { covered }
 }
 
-/// Whether nobody makes any more what an alert is about: such an alert could never end by itself. One of a stored backup ends with that,
-/// one of drills by a drill.
+/// Whether nobody makes any more what an alert is about: such an alert could never end by itself. One of a stored backup ends with that.
 #[must_use]
 pub fn subject(project: &Project, there: Option<&There>, key: &AlertKey) -> Option<Gone> {
     if let Some(name) = key.of_schedule() {
         return (!project.plans().any(|plan| plan.name == name)).then_some(Gone::NotConfigured);
     }
-    if key.of_backup().is_some() || key.is_drill() {
+    if key.of_backup().is_some() {
         return None;
+    }
+    if key.is_drill() {
+        return database(project, there, &key.database);
     }
     let selection = key.of_anomaly().unwrap_or_else(|| key.selection.clone());
     if selection == Selection::globals() {

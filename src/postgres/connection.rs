@@ -98,6 +98,15 @@ pub fn named_by(target: &Target) -> Option<String> {
     target::value(target, "dbname")
 }
 
+/// The target as a person may type it again, where it is a URL; its password is left out.
+#[must_use]
+pub fn url(target: &Target) -> Option<String> {
+    match target::without_password(target).0 {
+        Target::Url(url) => Some(url),
+        Target::Keywords(_) => None,
+    }
+}
+
 /// The same target for another role.
 #[must_use]
 pub fn as_role(target: &Target, role: &str) -> Target {

@@ -151,9 +151,16 @@ impl Psql {
         }
         Ok(match state {
             Some(sqlstate) if sqlstate.is_empty() => Ok(rows),
-            Some(sqlstate) => Err(Failure::new(cause_of(&sqlstate), format!("{message} (SQLSTATE {sqlstate})"))),
+            Some(sqlstate) => Err(Failure::new(cause_of(&sqlstate), format!("{message}{} (SQLSTATE {sqlstate})", self.which(&sqlstate)))),
             None => Err(Failure::new(Cause::Query, "psql gave no verdict on a statement")),
         })
+    }
+
+    /// Which key broke a constraint, where one did: the message names the constraint alone.
+    fn which(&self, sqlstate: &str) -> String {
+        let said = if sqlstate.starts_with("23") { self.child.stderr_soon() } else { String::new() };
+        let detail = said.lines().rev().find_map(|line| line.split_once("DETAIL:"));
+        detail.map_or_else(String::new, |(_, detail)| format!(": {}", detail.trim().trim_end_matches('.')))
     }
 
     fn line(&mut self, deadline: Instant, limit: Duration) -> Result<String> {

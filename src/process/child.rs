@@ -165,6 +165,13 @@ impl Child {
     pub fn stderr_tail(&self) -> String {
         self.tail.text(self.try_wait().is_some())
     }
+
+    /// The same a moment later: what was written just before an answer on the other stream has arrived by then.
+    #[must_use]
+    pub fn stderr_soon(&self) -> String {
+        std::thread::sleep(Duration::from_millis(100));
+        self.stderr_tail()
+    }
 }
 
 impl Drop for Child {

@@ -24,6 +24,10 @@ fn a_backup_is_made_listed_shown_and_pinned() {
     assert_eq!(bench.run(0, &["pin", &id[..6], "--json"]).json()["pinned"], true);
     assert!(bench.run(0, &["list"]).stdout.contains("pinned"));
     assert_eq!(bench.run(0, &["unpin", &id, "--json"]).json()["pinned"], false);
+    let me = format!("uid {}", std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").expect("proc")));
+    snapshot!("audit_json", bench.told(0, &["audit", "shop", "--json"]).replace(&me, "uid ME"));
+    assert!(bench.run(0, &["audit", "--limit", "1"]).stderr.contains("the newest 1; --limit shows more"));
+    assert!(bench.run(2, &["audit", "shpo"]).stderr.contains("did you mean \"shop\"?"));
     let path = bench.run(0, &["backup", "shop", "-d", "shop", "--json"]).json()["runs"][0]["outputPath"].as_str().map(str::to_owned);
     assert!(std::path::Path::new(&path.expect("a path")).is_file());
 }

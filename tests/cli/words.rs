@@ -4,9 +4,9 @@ use std::path::Path;
 
 use crate::rig::Rig;
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 21] = [
     "serve", "backup", "list", "show", "verify", "drill", "restore", "accept", "cat", "diff", "prune", "pin", "unpin", "pause", "resume",
-    "plan", "check", "doctor", "status", "notify",
+    "plan", "check", "doctor", "status", "audit", "notify",
 ];
 
 fn text(path: &str) -> String {

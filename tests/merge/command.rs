@@ -168,11 +168,34 @@ fn a_dry_run_counts_and_leaves_everything_as_it_was() {
     assert!(shop.merge(1, "orders", "error", &["--dry-run"]).stderr.contains("990 of the backup's rows are in public.orders already"));
     // What a commit would only find at its end, it finds as well.
     shop.ask("create table codes (code text primary key); alter table orders add foreign key (code) references codes deferrable initially deferred not valid");
-    assert!(shop.merge(1, "orders", "update", &["--dry-run"]).stderr.contains("orders_code_fkey"));
+    let told = shop.merge(1, "orders", "update", &["--dry-run"]).stderr;
+    assert!(told.contains("orders_code_fkey") && told.contains(": Key (code)=(c"), "it names the key: {told}");
     assert_eq!(state(), before);
     assert!(shop.audit()[0].ends_with("rolled back, a dry run: 10 inserted, 2 updated, 988 skipped"), "{:?}", shop.audit());
     shop.ask("drop table codes cascade");
     assert_eq!(shop.counts("orders", "update"), serde_json::json!([1000, 10, 2, 988]));
+}
+
+#[test]
+fn a_merge_that_is_killed_stands_in_the_audit_log() {
+    let shop = Shop::new("", "");
+    // Another session holds the table: the merge waits.
+    let sql = "begin; lock table orders in access exclusive mode; select pg_sleep(600)";
+    let mut blocker = shop.cluster.psql_command("shop").args(["-c", sql]).stderr(std::process::Stdio::null()).spawn().expect("psql");
+    shop.cluster.wait_until("count(*) > 0 from pg_locks where mode = 'AccessExclusiveLock' and granted and relation is not null");
+    let words = ["restore", "shop@latest", "--to", "shop", "--table", "orders", "--on-conflict", "skip"];
+    let mut merging = shop.rig.command().args(words).stderr(std::process::Stdio::null()).spawn().expect("pgdumpd");
+    shop.cluster.wait_until("count(*) > 0 from pg_stat_activity where application_name like 'pgdumpd%' and wait_event_type = 'Lock'");
+    merging.kill().expect("killed");
+    merging.wait().expect("ended");
+    shop.cluster
+        .psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid()");
+    drop((blocker.kill(), blocker.wait()));
+    let audit = shop.audit();
+    assert!(audit.len() == 1 && audit[0].starts_with("table orders from ") && audit[0].ends_with(": begun"), "{audit:?}");
+    shop.merge(0, "orders", "skip", &[]);
+    let audit = shop.audit();
+    assert!(audit.len() == 2 && audit[1].ends_with(": 0 inserted, 0 updated, 1000 skipped"), "{audit:?}");
 }
 
 #[test]

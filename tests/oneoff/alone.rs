@@ -33,12 +33,12 @@ fn a_database_becomes_one_file_and_nothing_else() {
     assert_eq!(std::fs::read_dir(scene.rig.path()).unwrap().count(), before + 1, "only the folder itself is new");
     assert!(std::fs::read_dir(scene.rig.path().join("home")).unwrap().next().is_none(), "something was left at home");
     // The name promises what pg_restore opens as it is.
-    scene.restore(&scene.work(), "pg_restore -d NEW_DATABASE shop.dump", "again");
+    scene.restore(&scene.work(), "pg_restore --exit-on-error -d NEW_DATABASE shop.dump", "again");
     assert_eq!(scene.contents("again"), scene.contents("shop"));
     // Again, over the file of the same name.
     scene.cluster.psql_in("shop", "insert into item values (501, 'new')");
     assert_eq!(scene.alone(&[], &["backup", "--url", &url, "-o", "shop.dump"]).code, 0);
-    scene.restore(&scene.work(), "pg_restore -d NEW_DATABASE shop.dump", "third");
+    scene.restore(&scene.work(), "pg_restore --exit-on-error -d NEW_DATABASE shop.dump", "third");
     assert_eq!(scene.cluster.psql_in("third", "select count(*) from item"), "501");
 }
 

@@ -54,7 +54,7 @@ fn an_environments_backup_has_its_name_and_metadata() {
         assert!(metadata[field].is_string(), "{field}: {metadata:#}");
     }
     assert_eq!(stored(&scene).len(), 2, "{:?}", stored(&scene));
-    scene.restore(path.parent().unwrap(), &format!("pg_restore -d NEW_DATABASE {name}"), "again");
+    scene.restore(path.parent().unwrap(), &format!("pg_restore --exit-on-error -d NEW_DATABASE {name}"), "again");
     assert_eq!(scene.contents("again"), scene.contents("shop"));
 }
 

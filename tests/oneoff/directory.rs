@@ -48,7 +48,7 @@ fn a_directory_dump_is_restored_by_its_line() {
         }
         assert_eq!(files(&scene).len(), 2, "the scratch is gone: {:?}", files(&scene));
         let line = manifest["restore_command"].as_str().unwrap();
-        assert!(line.contains("pg_restore -j 4"), "{line}");
+        assert!(line.contains("pg_restore --exit-on-error -j 4"), "{line}");
         scene.restore(&scene.rig.storage().join("shop"), line, "again");
         assert_eq!(scene.contents("again"), scene.contents("shop"));
     }

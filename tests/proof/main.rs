@@ -17,4 +17,5 @@ mod stage;
 mod drill;
 mod keeping;
 mod rounds;
+mod several;
 mod verify;

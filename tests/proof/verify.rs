@@ -262,3 +262,31 @@ fn a_verification_ends_when_told_and_leaves_no_pg_restore() {
     let pid = std::fs::read_to_string(stage.rig.path().join("pid")).unwrap();
     wait_until(LONG, || String::from("the end of pg_restore"), || !std::path::Path::new("/proc").join(pid.trim()).exists());
 }
+
+#[test]
+fn what_pg_restore_never_reads_is_not_said_to_be_read_by_it() {
+    let stage = Stage::new("format = \"plain\"\nglobals = true");
+    stage.backup();
+    let said = stage.run(&["verify", "--all"], 0).stdout;
+    assert_eq!(said.matches("a whole script, read to its closing lines").count(), 2, "the database and the roles: {said}");
+    assert!(!said.contains("pg_restore"), "{said}");
+}
+
+#[test]
+fn a_backup_of_a_later_pgdumpd_is_said_to_be_one() {
+    let stage = Stage::new("");
+    let id = stage.backup();
+    let path = format!("{}.json", stage.file(&id).display());
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("\"format\": 1,"), "{text}");
+    std::fs::write(&path, text.replacen("\"format\": 1,", "\"format\": 2,", 1)).unwrap();
+    std::fs::remove_dir_all(stage.rig.state()).unwrap();
+    std::fs::create_dir(stage.rig.state()).unwrap();
+    stage.run(&["list"], 0);
+    for words in [&["show", id.as_str()][..], &["verify", &id[..6]], &["restore", &id, "--to", "new"]] {
+        let ended = stage.rig.run(words);
+        assert!(ended.code != 0 && ended.stderr.contains("has format 2, made by a later pgdumpd"), "{words:?}: {ended:?}");
+    }
+    let ended = stage.rig.run(&["show", "zzzzzzzzzz"]);
+    assert!(ended.stderr.contains("there is no backup"), "{ended:?}");
+}

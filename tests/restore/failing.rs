@@ -98,6 +98,7 @@ fn f48_what_a_killed_restore_leaves_is_removed_by_the_next_one() {
     assert_eq!(running.wait(), -1);
     let left: Vec<String> = scene.databases().into_iter().filter(|name| name.starts_with("pgdumpd_restore_")).collect();
     assert_eq!(left.len(), 1, "{:?}", scene.databases());
+    assert!(scene.audit().len() == 1 && scene.audit()[0].ends_with("of shop/shop to \"new\" -> begun"), "{:?}", scene.audit());
     // A database that only looks like one of ours, and one of another project, are nobody's to drop.
     scene.cluster.psql("create database pgdumpd_restore_mine");
     scene.cluster.psql("comment on database pgdumpd_restore_mine is 'precious'");
@@ -110,6 +111,7 @@ fn f48_what_a_killed_restore_leaves_is_removed_by_the_next_one() {
     );
     let ended = scene.restore("copy", &["--schema-only"]);
     assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(scene.audit().len() == 2 && scene.audit()[0].contains("to \"copy\" -> 0 tables"), "one entry each: {:?}", scene.audit());
     assert!(ended.stderr.contains(&left[0]), "{ended:?}");
     as_before(&scene, &["copy", "pgdumpd_restore_mine", "pgdumpd_restore_other", "shop"]);
 }

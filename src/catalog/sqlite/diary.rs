@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::value::{Json, Time, bind, bind_page, collect, conditions};
 use super::{Reader, Writer};
-use crate::catalog::{AuditEntry, Heartbeat, KnownProject, Page, Pause};
+use crate::catalog::{AuditEntry, BEGUN, Heartbeat, KnownProject, Page, Pause};
 use crate::error::Result;
 
 impl Reader {
@@ -103,13 +103,21 @@ impl Writer {
         self.ask("removing a note", |db| db.prepare_cached("DELETE FROM meta WHERE key = ?1")?.execute([key]).map(drop))
     }
 
-    /// Adds to the audit log.
-    pub fn append_audit(&self, entry: &AuditEntry) -> Result<()> {
+    /// Adds to the audit log; returns the entry's number.
+    pub fn append_audit(&self, entry: &AuditEntry) -> Result<i64> {
         self.ask("writing the audit log", |db| {
             let sql = "INSERT INTO audit (at, actor, action, project, subject, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-            db.prepare_cached(sql)?
-                .execute(params![Time(entry.at), entry.actor, entry.action, entry.project, entry.subject, entry.outcome])
-                .map(drop)
+            let entry = params![Time(entry.at), entry.actor, entry.action, entry.project, entry.subject, entry.outcome];
+            db.prepare_cached(sql)?.execute(entry)?;
+            Ok(db.last_insert_rowid())
+        })
+    }
+
+    /// Says of an entry that was still open how it ended; `false` where it is not there.
+    pub fn end_audit(&self, entry: i64, outcome: &str) -> Result<bool> {
+        self.ask("writing the audit log", |db| {
+            let sql = "UPDATE audit SET outcome = ?3 WHERE id = ?1 AND outcome = ?2";
+            Ok(db.prepare_cached(sql)?.execute(params![entry, BEGUN, outcome])? > 0)
         })
     }
 

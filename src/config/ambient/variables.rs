@@ -232,6 +232,7 @@ pub(in super::super) fn reference() -> String {
     text.push_str(&format!("\nEvery other key by its own name: {}.\n", keys.join(", ")));
     text.push_str(&format!(
         "\nEach further check is a variable of its own, `{CHECKS}` and the check's name: `{CHECKS}ORDERS=select count(*) > 1000 from orders`.\n\
+         Such a check is asked of each database; one for single databases needs a file.\n\
          A drill needs `PGDUMPD_DRILL_ON`, a server to restore on, where PostgreSQL's server programs aren't installed, as in the image.\n\
          How TLS is used may be said in libpq's own variables as well, also with a file: `PGSSLMODE`, `PGSSLROOTCERT` and kin.\n"
     ));

@@ -51,25 +51,20 @@ impl Order<'_> {
 
 /// Carries the order out.
 pub fn run(world: &World, order: &Order<'_>, cancel: &Cancel, board: &Board) -> Result<Report> {
+    let begun = (!order.dry_run).then(|| world.begin("restore", None, &order.subject()));
     let done = restored(world, order, cancel, board);
-    if !order.dry_run {
-        note(world, &order.subject(), &super::outcome(&done));
+    if let Some(begun) = begun {
+        world.end(begun, &super::outcome(&done));
     }
     done
 }
 
 /// Merges the rows of one table into the table that is there, or only tries.
 pub fn merge(world: &World, order: &Order<'_>, table: &Table, cancel: &Cancel, board: &Board) -> Result<Merged> {
+    let begun = world.begin("restore", None, &format!("table {} from {}", table.name, order.subject()));
     let done = merged(world, order, table, cancel, board);
-    note(world, &format!("table {} from {}", table.name, order.subject()), &outcome(order.dry_run, &done));
+    world.end(begun, &outcome(order.dry_run, &done));
     done
-}
-
-/// One line of the audit log. What was done is done; a catalog that can't be written must not hide it.
-fn note(world: &World, subject: &str, outcome: &str) {
-    if let Err(failure) = world.audit("restore", None, subject, outcome) {
-        tracing::error!(subject, "the audit log could not be written: {failure}");
-    }
 }
 
 fn merged(world: &World, order: &Order<'_>, table: &Table, cancel: &Cancel, board: &Board) -> Result<Merged> {

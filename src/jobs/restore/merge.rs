@@ -43,13 +43,9 @@ pub(super) struct Way<'a> {
 
 /// Merges it, or only tries. The order says which backup, where to, as whom and whether it is a dry run; the rest of it is of no account.
 pub fn run(world: &World, order: &Order, table: &Table, cancel: &Cancel, board: &Board) -> Result<Merged> {
+    let begun = world.begin("restore", Some(&order.backup.project), &format!("table {} from {}", table.name, subject(order)));
     let done = merged(world, order, table, cancel, board).map_err(|failure| looking::suspect(world, &order.backup, cancel, failure));
-    let outcome = outcome(order.dry_run, &done);
-    let told = world.audit("restore", Some(&order.backup.project), &format!("table {} from {}", table.name, subject(order)), &outcome);
-    // What was committed is committed; a catalog that can't be written must not hide it, nor a failure's own words.
-    if let Err(failure) = told {
-        tracing::error!(backup = %order.backup.id, "the audit log could not be written: {failure}");
-    }
+    world.end(begun, &outcome(order.dry_run, &done));
     done
 }
 

@@ -109,17 +109,20 @@ impl Mended {
         let good =
             format!("A stored backup{of} in project {project} was looked at again, and is what was written. It counts as a backup again.");
         let was = stopped(&redactor.clean(&self.was));
-        good_again(&self.about, &self.backup, &good, &format!("Since {}, it was: {was}", since(&self.about, self.since)))
+        good_again(&self.about, &self.backup, &good, &format!("Since {}, it was: {was}", since(&self.about, self.since)), NOTHING_TO_DO)
     }
 }
 
-/// A letter that says what is good now, what was wrong before, and which backup showed it.
-pub(super) fn good_again(about: &About, backup: &LastGood, good: &str, before: &str) -> String {
+/// How such a letter ends.
+pub(super) const NOTHING_TO_DO: &str = "There is nothing for you to do.";
+
+/// A letter that says what is good now, what was wrong before, which backup showed it, and what that leaves to do.
+pub(super) fn good_again(about: &About, backup: &LastGood, good: &str, before: &str, end: &str) -> String {
     let mut page = Page::default();
     page.prose(good);
     page.prose(before);
     page.table("The backup", &page::fallback(backup, about));
-    page.prose("There is nothing for you to do.");
+    page.prose(end);
     page.table("Facts", &place(about));
     page.finish()
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use super::damaged::{good_again, since};
+use super::damaged::{NOTHING_TO_DO, good_again, since};
 use super::failing::{place, restore};
 use super::page::{self, Page, command, ordinal, sentence, span, stopped};
 use super::{About, LastGood};
@@ -30,6 +30,8 @@ pub struct DrillFailed {
     pub failure: Failure,
     /// Where it was tried.
     pub on: String,
+    /// The server's URL where it was named for this drill alone.
+    pub typed: Option<String>,
     /// The newest backup that was restored with success.
     pub proven: Option<LastGood>,
     /// How often this mail repeats.
@@ -49,12 +51,16 @@ pub struct DrillWorks {
     pub backup: LastGood,
     /// How long that took.
     pub took: Option<Duration>,
+    /// The project's databases whose drills go on failing.
+    pub still: Vec<String>,
 }
 
 impl DrillFailed {
     pub(super) fn headline(&self, redactor: &Redactor) -> String {
         let row = if self.in_row > 1 { format!(" ({} in a row)", ordinal(self.in_row)) } else { String::new() };
-        format!("DRILL FAILED {}{row}: {}", self.about.project, redactor.clean(&self.failure.message))
+        let project = &self.about.project;
+        let database = if self.backup.database == *project { String::new() } else { format!("/{}", self.backup.database) };
+        format!("DRILL FAILED {project}{database}{row}: {}", redactor.clean(&self.failure.message))
     }
 
     pub(super) fn body(&self, redactor: &Redactor) -> String {
@@ -81,8 +87,10 @@ impl DrillFailed {
             "Nothing is left of the scratch database. This mail repeats every {} while drills fail; then you get one more.",
             span(self.reminder)
         ));
+        let mut again = vec!["drill", &self.id];
+        again.extend(self.typed.iter().flat_map(|url| ["--on", url.as_str()]));
         page.commands(&[
-            ("try again now", command(&self.about, &["drill", &self.id])),
+            ("try again now", command(&self.about, &again)),
             ("see what it holds", command(&self.about, &["show", &self.id, "--tables"])),
             ("check its bytes", command(&self.about, &["verify", &self.id, "--level", "read"])),
         ]);
@@ -99,17 +107,20 @@ impl DrillFailed {
 
 impl DrillWorks {
     pub(super) fn headline(&self) -> String {
-        format!("OK {}: drills work again", self.about.project)
+        format!("OK {}: drills{} work again", self.about.project, page::of(&self.backup.database, &self.about))
     }
 
     pub(super) fn body(&self, redactor: &Redactor) -> String {
         let took = self.took.map(|took| format!(", in {}", span(took))).unwrap_or_default();
+        let of = page::of(&self.backup.database, &self.about);
         let good = format!(
-            "A drill restored a backup of project {} and compared it with what was backed up{took}: they are equal.",
+            "A drill restored a backup{of} of project {} and compared it with what was backed up{took}: they are equal.",
             self.about.project
         );
         let was = stopped(&redactor.clean(&self.was));
-        let before = format!("Drills had failed since {}. It was: {was}", since(&self.about, self.since));
-        good_again(&self.about, &self.backup, &good, &before)
+        let before = format!("Drills{of} had failed since {}. It was: {was}", since(&self.about, self.since));
+        let still = format!("Drills of {} still fail, as mails of their own have told.", self.still.join(", "));
+        let end = if self.still.is_empty() { NOTHING_TO_DO } else { &still };
+        good_again(&self.about, &self.backup, &good, &before, end)
     }
 }

@@ -235,7 +235,7 @@ pub(super) fn restore<'a>(page: &mut Page, about: &About, backups: impl Iterator
         backup.id.as_ref().map(|id| command(about, &["restore", id, "--to", &to]))
     };
     let typed: Vec<String> = backups.iter().filter_map(beside).collect();
-    page.block("To restore it, into a database of its own", &typed);
+    page.block("To restore it, into a database of its own (as a role that may create databases: --user ROLE)", &typed);
     let mut lines: Vec<String> = Vec::new();
     for backup in backups {
         // The lines name the file alone, so that they hold wherever the folder is copied to.

@@ -35,7 +35,7 @@ fn good(database: &str) -> LastGood {
         size: 1_288_490_189,
         proof: ProofLevel::Restored,
         proven_at: at(18, 4, 0),
-        restore: format!("zstd -dc {} | pg_restore -d NEW_DATABASE", file.trim_start_matches("shop/")),
+        restore: format!("zstd -dc {} | pg_restore --exit-on-error -d NEW_DATABASE", file.trim_start_matches("shop/")),
         file,
     }
 }
@@ -137,12 +137,13 @@ fn first_failure() {
       try again now     pgdumpd backup shop
       check the set-up  pgdumpd doctor shop
 
-    To restore it, into a database of its own
+    To restore it, into a database of its own (as a role that may create
+    databases: --user ROLE)
       pgdumpd restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
       cd /var/backups/pgdumpd/shop
-      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore --exit-on-error -d NEW_DATABASE
 
     Facts
       server    db.internal:5432, PostgreSQL 16.14
@@ -203,12 +204,13 @@ fn change_of_cause_in_several_databases_without_a_backup() {
       try again now     pgdumpd --config '/srv/my backups.toml' backup shop
       check the set-up  pgdumpd --config '/srv/my backups.toml' doctor shop
 
-    To restore it, into a database of its own
+    To restore it, into a database of its own (as a role that may create
+    databases: --user ROLE)
       pgdumpd --config '/srv/my backups.toml' restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
       cd /var/backups/pgdumpd/shop
-      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore --exit-on-error -d NEW_DATABASE
 
     Facts
       server    db.internal:5432, PostgreSQL 16.14
@@ -268,12 +270,13 @@ fn reminder() {
       try again now     pgdumpd backup shop
       check the set-up  pgdumpd doctor shop
 
-    To restore it, into a database of its own
+    To restore it, into a database of its own (as a role that may create
+    databases: --user ROLE)
       pgdumpd restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
       cd /var/backups/pgdumpd/shop
-      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore --exit-on-error -d NEW_DATABASE
 
     Facts
       server    db.internal:5432, PostgreSQL 16.14
@@ -320,12 +323,13 @@ fn too_old() {
       back up now      pgdumpd backup shop
       see what is due  pgdumpd plan shop
 
-    To restore it, into a database of its own
+    To restore it, into a database of its own (as a role that may create
+    databases: --user ROLE)
       pgdumpd restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
       cd /var/backups/pgdumpd/shop
-      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore --exit-on-error -d NEW_DATABASE
 
     Facts
       server    db.internal:5432

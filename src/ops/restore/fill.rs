@@ -122,7 +122,9 @@ fn judged(mut said: Said, form: &Form, means: Means<'_>) -> Result<Said> {
         Exit::Code(_) if owners => {
             "the target is as it was; add --no-owner, so that all of it belongs to the role that restores, or restore as another with --user"
         }
-        Exit::Code(_) => "the target is as it was; mend what the error names, or see the whole of it with --keep-going into a new database",
+        Exit::Code(_) => {
+            "the target is as it was; mend what the error names, or see the whole of it with `pgdumpd restore --keep-going` into a new database"
+        }
         Exit::Signal(_) => {
             "the target is as it was; look for what ended it, the out-of-memory killer in the kernel's log (`journalctl -k`) say"
         }

@@ -57,12 +57,13 @@ fn a_suspicious_backup() {
     more mail. Until then this one repeats every 24 h. The next backup is at
     2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
 
-    To restore it, into a database of its own
+    To restore it, into a database of its own (as a role that may create
+    databases: --user ROLE)
       pgdumpd restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
       cd /var/backups/pgdumpd/shop
-      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore --exit-on-error -d NEW_DATABASE
 
     Facts
       server    db.internal:5432

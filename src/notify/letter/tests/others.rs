@@ -197,12 +197,13 @@ fn damaged_backup() {
       check the others  pgdumpd verify shop
       back up now       pgdumpd backup shop
 
-    To restore it, into a database of its own
+    To restore it, into a database of its own (as a role that may create
+    databases: --user ROLE)
       pgdumpd restore k3f9q2 --to shop_restored
 
     To restore it with standard tools, into a database that is there and empty
       cd /var/backups/pgdumpd/shop
-      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
+      zstd -dc shop_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore --exit-on-error -d NEW_DATABASE
 
     If there is a copy of the storage, put the file back from it: the next look
     takes the mark away. Bytes that change by themselves mean a failing disk, a
@@ -255,12 +256,13 @@ fn what_is_gone_is_closed() {
     What to type
       see what is kept  pgdumpd list shop --database billing
 
-    To restore it, into a database of its own
+    To restore it, into a database of its own (as a role that may create
+    databases: --user ROLE)
       pgdumpd restore k3f9q2 --to billing_restored
 
     To restore it with standard tools, into a database that is there and empty
       cd /var/backups/pgdumpd/shop
-      zstd -dc billing_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore -d NEW_DATABASE
+      zstd -dc billing_20261118T011500Z_full_k3f9q2.dump.zst | pg_restore --exit-on-error -d NEW_DATABASE
 
     Facts
       server    db.internal:5432
