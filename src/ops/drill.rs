@@ -50,6 +50,8 @@ pub struct Drilled {
     pub place: String,
     /// The database that was kept.
     pub kept: Option<String>,
+    /// The scratch database that could not be dropped.
+    pub left: Option<String>,
     /// What a person should know.
     pub warnings: Vec<String>,
     /// Why it failed, if it did.

@@ -30,6 +30,8 @@ pub struct DrillFailed {
     pub failure: Failure,
     /// Where it was tried.
     pub on: String,
+    /// The scratch database that could not be dropped.
+    pub left: Option<String>,
     /// The newest backup that was restored with success.
     pub proven: Option<LastGood>,
     /// How often this mail repeats.
@@ -77,10 +79,13 @@ impl DrillFailed {
             ),
             None => page.prose("No backup of it was ever restored with success."),
         };
-        page.prose(&format!(
-            "Nothing is left of the scratch database. This mail repeats every {} while drills fail; then you get one more.",
-            span(self.reminder)
-        ));
+        let left = match &self.left {
+            None => String::from("Nothing is left of the scratch database."),
+            Some(name) => {
+                format!("The scratch database {name} could not be dropped; the next drill or restore of this project there does so.")
+            }
+        };
+        page.prose(&format!("{left} This mail repeats every {} while drills fail; then you get one more.", span(self.reminder)));
         page.commands(&[
             ("try again now", command(&self.about, &["drill", &self.id])),
             ("see what it holds", command(&self.about, &["show", &self.id, "--tables"])),

@@ -65,6 +65,7 @@ fn letter(
         backup,
         failure,
         on: tried.place.clone(),
+        left: tried.left.clone(),
         proven: proven(tx, &tried.backup)?,
         reminder: project.notify.reminder,
     }))
