@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quote::{ident, literal};
 use super::session::Session;
+pub use super::work::{Abandoned, Work};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::DatabaseProperties;
 use crate::units::show_duration;
@@ -205,45 +206,6 @@ const MAKING: Duration = Duration::from_secs(300);
 
 /// The first half of the key under which a restore holds its target.
 const TARGET: u32 = 0x7067_6472;
-
-/// What a database is being filled for: by its name and its comment an unfinished one is found again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
-    /// A restore.
-    Restore,
-    /// A drill on a server.
-    Drill,
-}
-
-impl Work {
-    /// What the names of its databases begin with; the rest is the run.
-    #[must_use]
-    pub fn prefix(self) -> &'static str {
-        match self {
-            Self::Restore => "pgdumpd_restore_",
-            Self::Drill => "pgdumpd_drill_",
-        }
-    }
-
-    /// What the comment of a database begins with that is still being filled, and whether a drill has not dropped it yet.
-    fn mark(self) -> &'static str {
-        match self {
-            Self::Restore => "pgdumpd restore ",
-            Self::Drill => "pgdumpd drill ",
-        }
-    }
-}
-
-/// A database that was left behind.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Abandoned {
-    /// Its name.
-    pub name: String,
-    /// The role it belongs to.
-    pub owner: String,
-    /// Whether this role may drop it.
-    pub ours: bool,
-}
 
 /// CREATE DATABASE for the like of a dumped one. Without properties it is made as the server's template says.
 pub fn create(name: &str, like: Option<&DatabaseProperties>, tablespace: Option<&str>, server: u32) -> Result<String> {

@@ -265,7 +265,7 @@ fn a_scratch_database_that_can_not_be_dropped_is_named() {
     let began = std::time::Instant::now();
     let said = stage.run(&["drill", "shop", "--on", &other.url("postgres")], 0).stderr;
     assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
-    assert!(said.contains("could not be dropped within 3 s") && said.contains("pg_terminate_backend; those that wait"), "{said}");
+    assert!(said.contains("could not be dropped within 3s") && said.contains("pg_terminate_backend; those that wait"), "{said}");
     let left = scratch_on(&other);
     assert!(left.len() == 1 && said.contains(&left[0]), "{left:?}: {said}");
     deaf.kill().unwrap();
