@@ -136,7 +136,9 @@ fn stepped(name: &str, step: &Step, moved: u64, expected: Option<u64>, passed: D
             parts[0].push_str(&format!(" {} %", moved * 100 / expected.max(1)));
             parts.push(format!("{} of {}", show_size(moved), show_size(expected)));
             parts.push(format!("{}/s", show_size(rate)));
-            parts.extend((expected - moved).checked_div(rate).map(|left| format!("{} left", show_age(Duration::from_secs(left)))));
+            // No second is left only when it is over.
+            let left = (expected - moved).checked_div(rate).filter(|left| *left > 0);
+            parts.extend(left.map(|left| format!("{} left", show_age(Duration::from_secs(left)))));
         }
         None if moved > 0 => parts.extend([show_size(moved), format!("{}/s", show_size(rate))]),
         // Nobody knows how long the server takes for an index.

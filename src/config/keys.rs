@@ -316,7 +316,12 @@ pub(super) const LIMITS: Section = Section {
     header: "limits",
     doc: "The bounds of a run: every run ends.",
     groups: &[&[
-        key("lock_wait", Kind::Interval, "\"5 min\"", "Longest wait for a table lock."),
+        key(
+            "lock_wait",
+            Kind::Interval,
+            "\"5 min\"",
+            "Longest wait for a table lock; also how long dropping a database may take after a restore or a drill.",
+        ),
         key("no_progress", Kind::Interval, "\"30 min\"", "Longest time without a byte from pg_dump."),
         key("total", Kind::DurationOrNone, "\"none\"", "Longest time for the whole dump."),
         key("connect", Kind::Interval, "\"30s\"", "Longest wait for a connection."),

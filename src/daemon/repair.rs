@@ -12,11 +12,11 @@ use crate::catalog::SlotKey;
 use crate::error::{Cause, Failure, Result};
 use crate::jobs::restore::unfinished;
 use crate::jobs::{mend, rebuild};
-use crate::model::backup::RunId;
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::notice::Desk;
+use crate::ops::restore::Unfinished;
 use crate::postgres::throwaway;
 
 /// Proof that no other daemon uses the state directory, held as long as it lives.
@@ -73,16 +73,16 @@ pub(super) fn repair(world: &World, desk: &Desk<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Removes from their servers what restores have left that were ended by force. A server that can't be asked keeps it until the next start.
+/// Removes from their servers what restores and drills have left that were ended by force. A server that can't be asked keeps it until the next start.
 fn unfinished_restores(world: &World, settings: &Settings) -> Result<()> {
-    let mut by_project: BTreeMap<String, Vec<RunId>> = BTreeMap::new();
+    let mut by_project: BTreeMap<String, Vec<Unfinished>> = BTreeMap::new();
     for one in unfinished::noted(world)? {
-        by_project.entry(one.project).or_default().push(one.run);
+        by_project.entry(one.project.clone()).or_default().push(one);
     }
-    for (name, runs) in by_project {
+    for (name, left) in by_project {
         let Some(project) = settings.project(&name) else { continue };
-        if let Err(failure) = unfinished::clear(world, project, &runs) {
-            tracing::warn!(project = name, "what a restore has left behind can't be removed yet: {failure}");
+        if let Err(failure) = unfinished::clear(world, project, &left) {
+            tracing::warn!(project = name, "what a restore or a drill has left behind can't be removed yet: {failure}");
         }
     }
     Ok(())

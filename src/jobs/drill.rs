@@ -17,6 +17,8 @@ use crate::ops::restore::{self, Means, Mode, Request, Wanted};
 use crate::ops::verify::{self, Recorded};
 use crate::ops::{World, artifact, secret};
 use crate::postgres::connection::{Access, url};
+use crate::postgres::database::{self, Work};
+use crate::postgres::dump::beside;
 use crate::postgres::session::Session;
 use crate::postgres::throwaway::{self, Throwaway};
 use crate::postgres::version::Clients;
@@ -127,6 +129,7 @@ fn retrying(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>)
             place: String::new(),
             on: order.on.as_ref().filter(|_| order.typed).and_then(|on| url(&on.target)),
             kept: None,
+            left: None,
             warnings: Vec::new(),
             failure: None,
         };
@@ -187,8 +190,18 @@ fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board
     let means = Means { storage, manifest, clients: &clients, access: &access, limits: &limits, cancel, gauge: &gauge, run: &run };
     let checks = order.project.iter().flat_map(|project| &project.checks);
     let checks: Vec<Check> = checks.filter(|check| check.is_of(&row.database)).cloned().collect();
+    // On the server that the project has for drills the daemon's start looks after what a kill leaves; elsewhere the next drill does.
+    let own = order.project.as_ref().and_then(|project| project.drill.as_ref()).and_then(|drill| drill.on.as_ref());
+    let noted = order.on.is_some() && own == order.on.as_ref();
+    let mut note = if noted { restore::note(world, &row.project, &run, true) } else { Ok(()) };
     let done = restored(world, means, order, storage, scratch.is_some(), &checks, drilled);
     board.take(&run);
+    if noted && drilled.left.is_none() {
+        note = note.and_then(|()| restore::strike(world, &run));
+    }
+    if let Err(failure) = note {
+        tracing::warn!(run = %run, "the catalog could not be told of a drill at work: {failure}");
+    }
     done.map_err(|failure| redactor.clean_failure(of_drill(failure)))
 }
 
@@ -217,34 +230,50 @@ fn restored(
         });
         drilled.warnings.extend(drill::roles(&mut session, script.as_deref(), || restore::missing_roles(means, &wanted))?);
     } else {
+        drilled.warnings.extend(restore::sweep(&mut session, &means.manifest.project)?.warnings());
         let missing = restore::missing_roles(means, &wanted)?;
         if !missing.is_empty() {
             (wanted.no_owner, wanted.no_privileges) = (true, true);
             drilled.warnings.push(format!("owners and privileges were left out, as the server lacks roles: {}", missing.join(", ")));
         }
     }
-    let database = format!("pgdumpd_drill_{}", means.run);
-    let request = Request { database: database.clone(), mode: Mode::New, wanted };
+    restore::fits(means, &wanted)?;
+    let database = format!("{}{}", Work::Drill.prefix(), means.run);
+    let done = compared(means, &database, wanted, checks, drilled);
+    if throwaway {
+        return done;
+    }
+    if order.keep && drilled.restored.is_some() {
+        let text = format!("kept by pgdumpd drill of backup {}", means.manifest.backup_id);
+        let marked = session.carry_out(&database::comment(&database, Some(&text)));
+        drilled.kept = Some(database);
+        return done.and(marked);
+    }
+    if let Err(why) = restore::remove(means, &database) {
+        let words =
+            format!("the scratch database {database} could not be dropped, the next drill or restore of this project there does so");
+        drilled.warnings.push(format!("{words}: {why}"));
+        drilled.left = Some(database);
+    }
+    done
+}
+
+fn compared(means: Means<'_>, database: &str, wanted: Wanted, checks: &[Check], drilled: &mut Drilled) -> Result<()> {
+    let request = Request { database: database.to_owned(), mode: Mode::New, wanted };
     let restored = restore::into(means, &request)?;
     drilled.warnings.extend(restored.warnings.iter().cloned());
     let differs = restored.problems.first().cloned();
     drilled.restored = Some(restored);
-    let verdict = match differs {
+    match differs {
         Some(problem) => Err(Failure::new(Cause::RestoreFailed, format!("what came back differs from the backup: {problem}"))),
-        None => answered(means, &database, checks, drilled),
-    };
-    if order.keep {
-        drilled.kept = Some(database);
-    } else if !throwaway && let Err(failure) = session.drop_database(&database) {
-        drilled.warnings.push(format!("the scratch database {database} could not be dropped: {failure}"));
+        None => answered(means, database, checks, drilled),
     }
-    verdict
 }
 
 fn maintenance(means: Means<'_>, throwaway: bool) -> Result<Session> {
     let database = if throwaway { Some("postgres") } else { None };
-    let name = format!("pgdumpd/{}", means.run);
-    Session::open(means.clients.newest(), means.access, database, &name, means.limits, means.cancel)
+    // By this name the scratch database is known to be in use, also while the checks are asked.
+    Session::open(means.clients.newest(), means.access, database, &beside(means.run), means.limits, means.cancel)
 }
 
 fn answered(means: Means<'_>, database: &str, checks: &[Check], drilled: &mut Drilled) -> Result<()> {

@@ -171,8 +171,8 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
         gauge: gauge.clone(),
     });
     // What a kill leaves on a server that only this command line knows of, the next restore to it finds; the project's own, the daemon too.
-    let noted = matches!((&order.to, &order.user, &plan.way), (To::Database(_), None, Way::New { .. } | Way::Swap { .. }));
-    let mut note = if noted { restore::note(world, place.manifest, &run) } else { Ok(()) };
+    let noted = matches!((&order.to, &plan.way), (To::Database(_), Way::New { .. } | Way::Swap { .. }));
+    let mut note = if noted { restore::note(world, &place.manifest.project, &run, false) } else { Ok(()) };
     let restored = restore::carry_out(means, &plan);
     board.take(&run);
     if noted {

@@ -53,6 +53,8 @@ pub struct Drilled {
     pub on: Option<String>,
     /// The database that was kept.
     pub kept: Option<String>,
+    /// The scratch database that could not be dropped.
+    pub left: Option<String>,
     /// What a person should know.
     pub warnings: Vec<String>,
     /// Why it failed, if it did.

@@ -2,12 +2,16 @@
 //!
 //! Owns [`Database`] and the statements, which are text before they are run, so that a plan can show them. It decides nothing.
 
+use std::time::{Duration, Instant};
+
 use serde::{Deserialize, Serialize};
 
 use super::quote::{ident, literal};
 use super::session::Session;
+pub use super::work::{Abandoned, Work};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::DatabaseProperties;
+use crate::units::show_duration;
 
 /// Settings whose values are lists of names (`GUC_LIST_QUOTE` in the server's sources): each name is quoted alone.
 const LISTS: [&str; 6] = [
@@ -111,9 +115,9 @@ impl Session {
         ))
     }
 
-    /// Runs a statement of this module that can't be in a transaction, however long it takes.
+    /// Runs a statement of this module that can't be in a transaction, for five minutes or the project's `lock_wait` at most.
     pub fn carry_out(&mut self, statement: &str) -> Result<()> {
-        self.tell_patiently(statement)
+        self.tell_within(statement, self.lock_wait.max(MAKING))
     }
 
     /// Runs statements of this module in one transaction: all of them, or none.
@@ -121,17 +125,48 @@ impl Session {
         self.together(statements)
     }
 
-    /// Drops a database and ends the sessions in it. One that is gone already is fine.
+    /// Drops a database and ends the sessions in it, within the project's `lock_wait`. One that is gone already is fine.
     pub fn drop_database(&mut self, name: &str) -> Result<()> {
+        let limit = self.lock_wait;
         for attempt in 1..=5 {
             self.end_sessions(name)?;
-            match self.tell_patiently(&format!("drop database if exists {}", ident(name))) {
+            let began = Instant::now();
+            match self.tell_within(&format!("drop database if exists {}", ident(name)), limit) {
+                Err(failure) if began.elapsed() >= limit => return Err(self.stuck(name, failure)),
                 // Somebody else came in between.
-                Err(failure) if attempt < 5 && failure.cause == Cause::Query => std::thread::sleep(std::time::Duration::from_millis(200)),
+                Err(failure) if attempt < 5 && failure.cause == Cause::Query => std::thread::sleep(Duration::from_millis(200)),
                 done => return done,
             }
         }
         Ok(())
+    }
+
+    /// Why a database was not dropped in time: the server asks each of its sessions first, and one whose client is gone doesn't answer.
+    fn stuck(&mut self, name: &str, failure: Failure) -> Failure {
+        let silent: Vec<String> = self
+            .ask(
+                "select coalesce(json_agg(pid || ' (' || application_name || ')' order by query_start), '[]') from pg_stat_activity
+                 where state = 'active' and wait_event in ('ClientRead', 'ClientWrite') and pid <> pg_backend_pid()",
+            )
+            .unwrap_or_default();
+        let who = if silent.is_empty() { String::new() } else { format!("; those that wait for their client now: {}", silent.join(", ")) };
+        let words = format!("the database {name:?} could not be dropped within {}", show_duration(self.lock_wait));
+        Failure::new(Cause::LockTimeout, words)
+            .hint(format!(
+                "a session whose client is gone holds this up: find it in pg_stat_activity and end it with pg_terminate_backend{who}"
+            ))
+            .detail(failure.message)
+    }
+
+    /// Keeps others from restoring to the same database for as long as this session lives; who does so already, where somebody does.
+    pub fn hold_target(&mut self, name: &str) -> Result<Option<String>> {
+        let key = format!("hashtext({})", literal(name));
+        self.ask(&format!(
+            "select case when pg_try_advisory_lock({TARGET}, {key}) then 'null'::json
+               else to_json(coalesce((select a.application_name || ', pid ' || a.pid from pg_locks l join pg_stat_activity a on a.pid = l.pid
+                 where l.locktype = 'advisory' and l.granted and l.classid = {TARGET} and l.objid = ({key}::bigint & 4294967295)::oid
+                   and l.database = (select d.oid from pg_database d where d.datname = current_database()) limit 1), 'unknown')) end"
+        ))
     }
 
     /// Ends the sessions in a database, as far as the role may; how many there were.
@@ -145,26 +180,32 @@ impl Session {
         ))
     }
 
-    /// Databases that unfinished restores have left: named as ours, marked as ours or not marked yet, and without
-    /// the session that a restore keeps beside its tools for as long as it lives.
-    pub fn abandoned(&mut self, prefix: &str, project: &str) -> Result<Vec<String>> {
+    /// Databases that unfinished restores or drills have left: named as ours, marked as ours (or not marked yet, where this role may drop
+    /// them), and without the session that is kept beside the tools for as long as the work lives.
+    pub fn abandoned(&mut self, work: Work, project: &str) -> Result<Vec<Abandoned>> {
+        let prefix = work.prefix();
         self.ask(&format!(
-            "select coalesce(json_agg(d.datname order by d.datname), '[]')
-             from (select d.datname, substr(d.datname, {after}) as run, shobj_description(d.oid, 'pg_database') as said, d.oid
-               from pg_database d where left(d.datname, {length}) = {prefix} and pg_has_role(d.datdba, 'USAGE')) d
-             where coalesce(d.said, {mark} || d.run || ' ' || {project}) = {mark} || d.run || ' ' || {project}
+            "select coalesce(json_agg(json_build_object('name', d.datname, 'owner', pg_get_userbyid(d.datdba), 'ours', d.ours)
+               order by d.datname), '[]')
+             from (select d.datname, d.datdba, substr(d.datname, {after}) as run, shobj_description(d.oid, 'pg_database') as said,
+                 pg_has_role(d.datdba, 'USAGE') as ours
+               from pg_database d where left(d.datname, {length}) = {prefix}) d
+             where coalesce(d.said, case when d.ours then {mark} || d.run || ' ' || {project} end) = {mark} || d.run || ' ' || {project}
                and not exists (select 1 from pg_stat_activity a where a.application_name = 'pgdumpd/' || d.run || ' beside')",
-            after = prefix.chars().count() + 1,
-            length = prefix.chars().count(),
+            after = prefix.len() + 1,
+            length = prefix.len(),
             prefix = literal(prefix),
-            mark = literal(MARK),
+            mark = literal(work.mark()),
             project = literal(project),
         ))
     }
 }
 
-/// What the comment of a database begins with that a restore is still filling.
-const MARK: &str = "pgdumpd restore ";
+/// How long a database may take to be made, a role, a tablespace.
+const MAKING: Duration = Duration::from_secs(300);
+
+/// The first half of the key under which a restore holds its target.
+const TARGET: u32 = 0x7067_6472;
 
 /// CREATE DATABASE for the like of a dumped one. Without properties it is made as the server's template says.
 pub fn create(name: &str, like: Option<&DatabaseProperties>, tablespace: Option<&str>, server: u32) -> Result<String> {
@@ -206,10 +247,10 @@ fn provider(name: &str, like: &DatabaseProperties, server: u32) -> Result<String
     })
 }
 
-/// The comment that marks a database as one that a restore is filling.
+/// The comment that marks a database as one that is being filled.
 #[must_use]
-pub fn mark(name: &str, run: &str, project: &str) -> String {
-    format!("comment on database {} is {}", ident(name), literal(&format!("{MARK}{run} {project}")))
+pub fn mark(work: Work, name: &str, run: &str, project: &str) -> String {
+    format!("comment on database {} is {}", ident(name), literal(&format!("{}{run} {project}", work.mark())))
 }
 
 /// COMMENT ON DATABASE; none takes it away.

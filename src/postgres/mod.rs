@@ -22,3 +22,4 @@ mod target;
 pub mod throwaway;
 pub mod version;
 pub mod watch;
+mod work;

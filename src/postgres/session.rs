@@ -79,6 +79,8 @@ struct Hello {
 pub struct Session {
     psql: Psql,
     server: Server,
+    /// Longest wait of a statement that waits for other sessions.
+    pub(super) lock_wait: Duration,
     /// Whether a transaction is open (the server lock is held in it).
     pub(super) in_transaction: bool,
     pub(super) application_name: String,
@@ -113,7 +115,8 @@ impl Session {
             superuser: hello.superuser,
             system_identifier: None,
         };
-        let mut session = Self { psql, server, in_transaction: false, application_name: application_name.to_owned() };
+        let lock_wait = limits.lock_wait;
+        let mut session = Self { psql, server, lock_wait, in_transaction: false, application_name: application_name.to_owned() };
         session.server.system_identifier = session.system_identifier()?;
         Ok(session)
     }
@@ -135,12 +138,13 @@ impl Session {
     }
 
     /// The databases that allow connections and aren't templates, by name; without those that a failed DROP DATABASE left behind, and
-    /// those that a restore is still filling.
+    /// those that a restore or a drill is still filling.
     pub fn databases(&mut self) -> Result<Vec<String>> {
         self.ask(
             "select coalesce(json_agg(datname order by datname), '[]') from pg_database
              where datallowconn and not datistemplate and datconnlimit <> -2
-               and not (datname like 'pgdumpd\\_restore\\_%' and coalesce(shobj_description(oid, 'pg_database'), '') like 'pgdumpd restore %')",
+               and not (datname like 'pgdumpd\\_restore\\_%' and coalesce(shobj_description(oid, 'pg_database'), '') like 'pgdumpd restore %')
+               and not (datname like 'pgdumpd\\_drill\\_%' and coalesce(shobj_description(oid, 'pg_database'), '') like 'pgdumpd drill %')",
         )
     }
 
@@ -227,6 +231,14 @@ impl Session {
     /// Runs one statement that may take as long as it needs: CREATE DATABASE on a busy server, ANALYZE of a large one.
     pub(super) fn tell_patiently(&mut self, statement: &str) -> Result<()> {
         self.patiently(statement).map(drop)
+    }
+
+    /// Runs one statement that may take so long; afterwards the server gives it up, and a server that says nothing is given up soon after.
+    pub(super) fn tell_within(&mut self, statement: &str, limit: Duration) -> Result<()> {
+        self.psql.ask(&format!("set statement_timeout = '{}ms'", limit.as_millis().max(1)), false, ANSWER)?;
+        let done = self.psql.ask(statement, false, limit + ANSWER / 6);
+        let again = self.psql.ask("set statement_timeout = '50s'", false, ANSWER);
+        done.and(again).map(drop)
     }
 
     /// Asks one statement that may take as long as it needs: rows that are counted.

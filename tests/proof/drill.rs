@@ -154,3 +154,124 @@ fn without_server_programs_it_says_what_to_install() {
     let ended = stage.run(&["drill", &id], 1);
     assert!(ended.stderr.contains("initdb") && ended.stderr.contains("postgresql-77") && ended.stderr.contains("--on URL"), "{ended:?}");
 }
+
+/// The databases on a server that drills have made.
+fn scratch_on(server: &crate::cluster::Cluster) -> Vec<String> {
+    let names = server.psql("select datname from pg_database where datname like 'pgdumpd%' order by 1");
+    names.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+/// Kills a drill on that server while its check sleeps; returns the database that stays.
+fn killed_on(stage: &Stage, other: &crate::cluster::Cluster) -> String {
+    let mut command = stage.rig.command();
+    let command = command.args(["drill", "shop", "--on", &other.url("postgres")]).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let asked = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+    wait_until(LONG, || String::from("the check"), || other.psql(asked) == "1");
+    assert_eq!(other.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd/% beside'"), "1", "in use");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    other.psql("select count(pg_terminate_backend(pid)) from pg_stat_activity where wait_event = 'PgSleep'");
+    let gone = || other.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd/%'") == "0";
+    wait_until(LONG, || String::from("the sessions of the killed one end"), gone);
+    let left = scratch_on(other);
+    assert_eq!(left.len(), 1, "{left:?}");
+    left[0].clone()
+}
+
+#[test]
+fn what_a_killed_drill_left_on_a_server_is_removed_by_the_next_and_by_the_start() {
+    let sleeps = "[[project.check]]\nname = \"slow\"\nsql = \"select pg_sleep(50) is not null\"";
+    let stage = Stage::new(sleeps);
+    stage.backup();
+    let other = crate::cluster::Cluster::start();
+    let left = killed_on(&stage, &other);
+    stage.configure("");
+    // What was kept on purpose, and what is another project's, is nobody's to drop.
+    let said = stage.run(&["drill", "shop", "--on", &other.url("postgres"), "--keep"], 0).stderr;
+    assert!(said.contains(&left), "it is told: {said}");
+    other.psql("create database pgdumpd_drill_other");
+    other.psql("comment on database pgdumpd_drill_other is 'pgdumpd drill other elsewhere'");
+    let stay = scratch_on(&other);
+    assert!(stay.len() == 2 && !stay.contains(&left), "{stay:?}");
+    stage.run(&["drill", "shop", "--on", &other.url("postgres")], 0);
+    assert_eq!(scratch_on(&other), stay);
+    // On the server that is configured for drills the daemon's start does so.
+    let on = format!("drill = {{ cron = \"@yearly\", on = {:?} }}\n", other.url("postgres"));
+    stage.configure(&format!("{on}{sleeps}"));
+    killed_on_configured(&stage, &other, &stay);
+    stage.configure(&on);
+    let serving = stage.rig.serve();
+    wait_until(LONG, || format!("{:?}: {}", scratch_on(&other), serving.log()), || scratch_on(&other) == stay);
+}
+
+/// The same where the configuration names the server.
+fn killed_on_configured(stage: &Stage, other: &crate::cluster::Cluster, before: &[String]) {
+    let mut child = stage.rig.command().args(["drill", "shop"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let asked = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
+    wait_until(LONG, || String::from("the check"), || other.psql(asked) == "1");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    other.psql("select count(pg_terminate_backend(pid)) from pg_stat_activity where wait_event = 'PgSleep'");
+    let gone = || other.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd/%'") == "0";
+    wait_until(LONG, || String::from("the sessions of the killed one end"), gone);
+    assert_eq!(scratch_on(other).len(), before.len() + 1);
+}
+
+#[test]
+fn a_drill_on_a_server_that_lacks_something_touches_nothing() {
+    let stage = Stage::new("");
+    let id = stage.backup();
+    let other = crate::cluster::Setup::default().setting("log_statement = 'ddl'").start();
+    other.psql("create role meek login");
+    let ended = stage.run(&["drill", &id, "--on", &other.url_as("meek", "postgres")], 1);
+    assert!(ended.stderr.contains("may not make databases"), "{ended:?}");
+    let manifest = format!("{}.json", stage.file(&id).display());
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let from = text.lines().find(|line| line.contains("\"database_size_bytes\"")).unwrap();
+    std::fs::write(&manifest, text.replace(from, "  \"database_size_bytes\": 4611686018427387904,")).unwrap();
+    let ended = stage.run(&["drill", &id, "--on", &other.url("postgres")], 1);
+    assert!(ended.stderr.contains("the server's disk has"), "{ended:?}");
+    assert!(!other.log().to_lowercase().contains("create database"), "{}", other.log());
+    assert!(stage.mails("DRILL FAILED shop")[0].replace('\n', " ").contains("Nothing is left of the scratch database."));
+}
+
+#[test]
+fn a_drill_that_fails_on_a_server_leaves_nothing_there() {
+    let stage = Stage::new("");
+    let id = stage.backup();
+    let other = crate::cluster::Cluster::start();
+    let path = stage.file(&id);
+    let bytes = std::fs::read(&path).unwrap();
+    stage.flip(&id);
+    assert_ne!(std::fs::read(&path).unwrap(), bytes);
+    stage.run(&["drill", &id, "--on", &other.url("postgres")], 1);
+    assert_eq!(scratch_on(&other), [""; 0]);
+}
+
+#[test]
+fn a_scratch_database_that_can_not_be_dropped_is_named() {
+    let stage = Stage::new("");
+    stage.configure_with("", "[], lock_wait = \"3s\"", "");
+    stage.backup();
+    let other = crate::cluster::Cluster::start();
+    other.psql("create table mine (n int)");
+    // A session that waits for rows of its client doesn't answer when the server asks all of them.
+    let mut command = other.psql_command("postgres");
+    let command = command.args(["-c", "copy mine from stdin"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut deaf = command.stderr(Stdio::null()).spawn().unwrap();
+    let waits = "select count(*) from pg_stat_activity where state = 'active' and wait_event = 'ClientRead'";
+    wait_until(LONG, || String::from("the COPY"), || other.psql(waits) == "1");
+    let began = std::time::Instant::now();
+    let said = stage.run(&["drill", "shop", "--on", &other.url("postgres")], 0).stderr;
+    assert!(began.elapsed() < LONG, "{:?}", began.elapsed());
+    assert!(said.contains("could not be dropped within 3s") && said.contains("pg_terminate_backend; those that wait"), "{said}");
+    let left = scratch_on(&other);
+    assert!(left.len() == 1 && said.contains(&left[0]), "{left:?}: {said}");
+    deaf.kill().unwrap();
+    deaf.wait().unwrap();
+    wait_until(LONG, || String::from("the COPY's end"), || other.psql(waits) == "0");
+    let said = stage.run(&["drill", "shop", "--on", &other.url("postgres")], 0).stderr;
+    assert!(said.contains(&format!("removed the database {}", left[0])), "{said}");
+    assert_eq!(scratch_on(&other), [""; 0]);
+}

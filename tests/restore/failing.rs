@@ -135,6 +135,42 @@ fn f48_what_a_killed_restore_leaves_is_removed_by_the_daemons_start() {
 }
 
 #[test]
+fn f48_what_another_role_left_is_named_by_the_daemons_start() {
+    let scene = Scene::new(SLOW);
+    scene.cluster.psql("create role weak login");
+    let url = scene.cluster.url_as("weak", "");
+    scene.rig.configure(&format!("[[project]]\nname = \"shop\"\nconnection = {url:?}\ndatabases = [\"shop\"]"));
+    let mut running = scene.start("new", &["--user", "postgres"]);
+    wait_until(LONG, || String::from("a row that takes long"), || sleeping(&scene) > 0);
+    running.signal("KILL");
+    running.wait();
+    let left = scene.databases().remove(0);
+    let gone = || scene.cluster.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd/% beside'") == "0";
+    wait_until(LONG, || String::from("the session of the killed one ends"), gone);
+    let line = format!("it belongs to postgres: as that role, drop database \\\"{left}\\\"");
+    for _ in 0..2 {
+        let serving = scene.rig.serve();
+        let told = || serving.log().replace("\\\"", "\"").contains(&line.replace("\\\"", "\""));
+        wait_until(LONG, || format!("{line}: {}", serving.log()), told);
+    }
+    assert_eq!(scene.databases(), [left.as_str(), "shop"]);
+}
+
+#[test]
+fn two_restores_to_one_database_at_the_same_time_are_refused() {
+    let scene = Scene::new(SLOW);
+    let mut running = scene.start("shop", &["--replace"]);
+    wait_until(LONG, || String::from("a row that takes long"), || sleeping(&scene) > 0);
+    let ended = scene.restore("shop", &["--replace"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("another restore to the database \"shop\" is at work (pgdumpd/"), "{ended:?}");
+    scene.restored("beside", &["--schema-only"]);
+    running.signal("TERM");
+    assert_eq!(running.wait(), 143);
+    as_before(&scene, &["beside", "shop"]);
+}
+
+#[test]
 fn f48_a_server_that_stops_half_way_is_told_and_the_target_is_as_it_was() {
     let scene = Scene::new(SLOW);
     scene.cluster.psql("create database target");

@@ -164,6 +164,23 @@ fn retention_that_says_nothing_or_too_little_is_refused() {
 }
 
 #[test]
+fn a_check_of_a_database_that_the_project_has_not_is_refused() {
+    let check = |database: &str| {
+        let table =
+            format!("databases = [\"shop\", \"billing\"]\n[[project.check]]\nname = \"a\"\nsql = \"select true\"\ndatabase = {database}");
+        told_of_project(&[table.as_str()])
+    };
+    for (database, words) in [
+        ("\"biling\"", "the project has no database \"biling\"; did you mean billing?"),
+        ("[\"shop\", \"x\"]", "the project has no database \"x\"; databases names shop, billing"),
+        ("[]", "is empty; expected a name such as \"shop\", or a list of names"),
+    ] {
+        assert!(check(database).contains(words), "{database}: {}", check(database));
+    }
+    assert!(!check("[\"shop\", \"billing\"]").contains("database:"), "{}", check("\"shop\""));
+}
+
+#[test]
 fn names_and_folders_must_not_clash() {
     let project = |name: &str| format!("[[project]]\nname = {name:?}\nconnection = \"postgresql://b@db/x\"\n");
     let twice = format!("{HEAD}{}{}{}", project("shop"), project("shop"), project("Shop"));

@@ -1,19 +1,40 @@
-//! Restores that were ended by force: what they left on their project's server is removed, by the daemon's start at the latest.
+//! Restores and drills that were ended by force: what they left on the servers that the configuration names is removed, or named, by the
+//! daemon's start at the latest.
 
 use crate::error::Result;
-use crate::model::backup::RunId;
 use crate::model::project::Project;
-use crate::ops::World;
 use crate::ops::restore::{self, Unfinished};
+use crate::ops::{World, secret};
+use crate::postgres::connection::Access;
 
-/// The restores that began and were not heard of again: project and run.
+/// Those that began and were not heard of again.
 pub fn noted(world: &World) -> Result<Vec<Unfinished>> {
     restore::noted(world)
 }
 
-/// Removes what a project's unfinished restores have left, unless one is still at work.
-pub fn clear(world: &World, project: &Project, runs: &[RunId]) -> Result<()> {
-    let (access, clients) = (world.access(project)?, world.clients(project)?);
-    restore::clear(&clients, &access, &project.limits, &project.name)?;
-    runs.iter().try_for_each(|run| restore::strike(world, run))
+/// Removes what a project's unfinished restores and drills have left, unless one is still at work. What may not be dropped stays noted: it
+/// is told at each start until somebody has.
+pub fn clear(world: &World, project: &Project, left: &[Unfinished]) -> Result<()> {
+    let clients = world.clients(project)?;
+    for drill in [false, true] {
+        let mut of = left.iter().filter(|one| one.drill == drill).peekable();
+        if of.peek().is_none() {
+            continue;
+        }
+        let stays = match (drill, project.drill.as_ref().and_then(|drill| drill.on.as_ref())) {
+            (false, _) => !restore::clear(&clients, &world.access(project)?, &project.limits, &project.name)?.stay.is_empty(),
+            (true, Some(on)) => {
+                let access = Access::new(&on.target, secret(&on.password)?, project.limits.connect, &|name| std::env::var_os(name))?;
+                !restore::clear(&clients, &access, &project.limits, &project.name)?.stay.is_empty()
+            }
+            (true, None) => {
+                tracing::warn!(project = project.name, "a drill may have left a database on a server that is not configured any more");
+                false
+            }
+        };
+        if !stays {
+            of.try_for_each(|one| restore::strike(world, &one.run))?;
+        }
+    }
+    Ok(())
 }

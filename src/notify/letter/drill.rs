@@ -32,6 +32,8 @@ pub struct DrillFailed {
     pub on: String,
     /// The server's URL where it was named for this drill alone.
     pub typed: Option<String>,
+    /// The scratch database that could not be dropped.
+    pub left: Option<String>,
     /// The newest backup that was restored with success.
     pub proven: Option<LastGood>,
     /// How often this mail repeats.
@@ -83,10 +85,13 @@ impl DrillFailed {
             ),
             None => page.prose("No backup of it was ever restored with success."),
         };
-        page.prose(&format!(
-            "Nothing is left of the scratch database. This mail repeats every {} while drills fail; then you get one more.",
-            span(self.reminder)
-        ));
+        let left = match &self.left {
+            None => String::from("Nothing is left of the scratch database."),
+            Some(name) => {
+                format!("The scratch database {name} could not be dropped; the next drill or restore of this project there does so.")
+            }
+        };
+        page.prose(&format!("{left} This mail repeats every {} while drills fail; then you get one more.", span(self.reminder)));
         let mut again = vec!["drill", &self.id];
         again.extend(self.typed.iter().flat_map(|url| ["--on", url.as_str()]));
         page.commands(&[

@@ -115,6 +115,7 @@ fn letter(
         failure,
         on: tried.place.clone(),
         typed: tried.on.clone(),
+        left: tried.left.clone(),
         proven: proven(tx, &tried.backup)?,
         reminder: project.notify.reminder,
     }))

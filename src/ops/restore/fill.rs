@@ -62,7 +62,7 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
     // A tool that commits as soon as it has what it wants must not begin with bytes that nobody has looked at.
     let early = recipe.chosen.is_some() || wanted.halves == Halves::Schema;
     let rows = if wanted.halves == Halves::Schema { Vec::new() } else { recipe.tables(&means.manifest.tables) };
-    let tables = Tables::new(&rows);
+    let tables = Tables::new(&rows).side_by_side(parallel);
     let said = match means.manifest.dump_format {
         Format::Plain => feed::piped(means, &restore.script(), Some(Tap::plain()), &tables),
         Format::Custom if !parallel => {

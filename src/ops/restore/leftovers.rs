@@ -1,11 +1,12 @@
-//! What a restore left behind that was ended by force: a database under a temporary name, with nobody at work on it.
+//! What a restore or a drill left behind that was ended by force: a database under a temporary name, with nobody at work on it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::{Manifest, RunId};
+use crate::model::backup::RunId;
 use crate::model::project::Limits;
 use crate::postgres::connection::Access;
+use crate::postgres::database::{Work, drop as drop_statement};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -13,24 +14,24 @@ use crate::process::Cancel;
 use super::super::World;
 use super::{Means, before};
 
-/// What the names of databases begin with that a restore is filling; the rest is its run.
-pub(super) const PREFIX: &str = "pgdumpd_restore_";
-
-/// A restore that began and has not been heard of again.
+/// A restore or a drill that began and has not been heard of again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unfinished {
     /// Its project.
     pub project: String,
     /// Its run.
     pub run: RunId,
+    /// Whether it is a drill, on the server that the project has for them; else it is on the project's own.
+    #[serde(default)]
+    pub drill: bool,
 }
 
 /// The note in the catalog that lists them.
 const NOTE: &str = "unfinished-restores";
 
-/// Notes that a restore begins to make a database on its project's own server.
-pub fn note(world: &World, manifest: &Manifest, run: &RunId) -> Result<()> {
-    change(world, |all| all.push(Unfinished { project: manifest.project.clone(), run: run.clone() }))
+/// Notes that one begins to make a database on a server that the configuration names.
+pub fn note(world: &World, project: &str, run: &RunId, drill: bool) -> Result<()> {
+    change(world, |all| all.push(Unfinished { project: project.to_owned(), run: run.clone(), drill }))
 }
 
 /// Strikes a restore off: it has ended and cleared up after itself, or somebody else has.
@@ -54,27 +55,69 @@ fn change(world: &World, mut how: impl FnMut(&mut Vec<Unfinished>)) -> Result<()
     })
 }
 
-/// Drops what earlier restores of the project have left on that server; returns the names.
-pub fn clear(clients: &Clients, access: &Access, limits: &Limits, project: &str) -> Result<Vec<String>> {
+/// What a look for leftovers came to.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// The databases that were dropped.
+    pub dropped: Vec<String>,
+    /// Those that stay, each with the reason and what to do.
+    pub stay: Vec<String>,
+}
+
+impl Swept {
+    /// The same in sentences for who restores.
+    pub fn warnings(&self) -> impl Iterator<Item = String> {
+        let dropped = self.dropped.iter().map(|name| format!("removed the database {name}, which was left behind earlier"));
+        dropped.chain(self.stay.iter().cloned())
+    }
+}
+
+/// Drops what earlier restores and drills of the project have left on that server.
+pub fn clear(clients: &Clients, access: &Access, limits: &Limits, project: &str) -> Result<Swept> {
     let place = before::Server { clients, access, limits, cancel: &Cancel::new(), name: "pgdumpd" };
     sweep(&mut before::outside(place, "", None)?, project)
 }
 
-/// The same from a session that is open.
-pub(super) fn sweep(session: &mut Session, project: &str) -> Result<Vec<String>> {
-    let abandoned = session.abandoned(PREFIX, project)?;
-    for name in &abandoned {
-        session.drop_database(name)?;
-        tracing::warn!(project, database = name, "removed what an earlier restore has left behind");
+/// The same from a session that is open. What can't be dropped is in nobody's way: it is told, and tried again the next time.
+pub fn sweep(session: &mut Session, project: &str) -> Result<Swept> {
+    let mut swept = Swept::default();
+    for work in [Work::Restore, Work::Drill] {
+        for left in session.abandoned(work, project)? {
+            let name = left.name;
+            let why = if left.ours {
+                match session.drop_database(&name) {
+                    Ok(()) => {
+                        tracing::warn!(project, database = name, "removed what an earlier restore or drill has left behind");
+                        swept.dropped.push(name);
+                        continue;
+                    }
+                    Err(failure) => reason(&failure),
+                }
+            } else {
+                format!("it belongs to {}: as that role, {}", left.owner, drop_statement(&name))
+            };
+            tracing::warn!(project, database = name, "what an earlier restore or drill has left behind stays: {why}");
+            swept.stay.push(format!("the database {name}, which was left behind earlier, stays: {why}"));
+        }
     }
-    Ok(abandoned)
+    Ok(swept)
+}
+
+/// A failure and what to do, in one sentence.
+fn reason(failure: &Failure) -> String {
+    failure.hint.as_ref().map_or_else(|| failure.message.clone(), |hint| format!("{}; {hint}", failure.message))
+}
+
+/// Drops a database that was made for a while, whatever has become of the session that made it. Says why it can't.
+pub fn remove(means: Means<'_>, name: &str) -> std::result::Result<(), String> {
+    let fresh = Cancel::new();
+    let calm = Means { cancel: &fresh, ..means };
+    before::maintenance(calm, name).and_then(|mut session| session.drop_database(name)).map_err(|failure| reason(&failure))
 }
 
 /// Drops a database that was being filled. One that can't be dropped now is told, and cleared away by the next restore.
 pub(super) fn give_up(means: Means<'_>, name: &str, failure: Failure) -> Failure {
-    let fresh = Cancel::new();
-    let calm = Means { cancel: &fresh, ..means };
-    match before::maintenance(calm, name).and_then(|mut session| session.drop_database(name)) {
+    match remove(means, name) {
         Ok(()) => failure,
         Err(why) => {
             tracing::warn!(run = %means.run, database = name, "the unfinished database could not be dropped: {why}");

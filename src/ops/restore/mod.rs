@@ -22,10 +22,11 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::error::Result;
+use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, RunId};
 use crate::model::project::Limits;
 use crate::postgres::connection::Access;
+use crate::postgres::database::Work;
 pub use crate::postgres::restore::{AtError, Halves};
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -35,7 +36,7 @@ use crate::stream::gauge::Gauge;
 use super::compare::{Compared, Comparison};
 
 pub use globals::Globals;
-pub use leftovers::{Unfinished, clear, note, noted, strike};
+pub use leftovers::{Swept, Unfinished, clear, note, noted, remove, strike, sweep};
 pub use place::carry_out;
 pub use plan::{Occupied, Order, Plan, Way, plan};
 pub use recipe::Recipe;
@@ -179,7 +180,7 @@ impl Restored {
 
 /// Fills a database with a backup and compares the two. It knows nothing of projects: a drill points it at a cluster of its own.
 ///
-/// A database that it makes is dropped again where it fails; one that was empty is empty again.
+/// A database that it makes is the caller's to [`remove`], also where it fails; one that was empty is empty again.
 pub fn into(means: Means<'_>, request: &Request) -> Result<Restored> {
     let began = Instant::now();
     means.gauge.begin("preparing");
@@ -187,12 +188,25 @@ pub fn into(means: Means<'_>, request: &Request) -> Result<Restored> {
     let recipe = recipe::recipe(means, &request.wanted, &session.server().clone())?;
     let restored = match request.mode {
         Mode::New => {
-            let made = place::make(means, &mut session, &recipe, &request.database, None)?;
+            let made = place::make(means, &mut session, &recipe, (Work::Drill, &request.database), None)?;
             place::filled(means, &recipe, &request.wanted, &made)
         }
         Mode::Empty => fill::fill(means, &recipe, &request.wanted, &request.database, fill::Whole::Together),
     }?;
     Ok(restored.timed(began))
+}
+
+/// Refuses what could not succeed on that server, before anything is made there: for want of room, extensions, connections, rights.
+pub fn fits(means: Means<'_>, wanted: &Wanted) -> Result<()> {
+    let mut session = before::maintenance(means, "")?;
+    let recipe = recipe::recipe(means, wanted, &session.server().clone())?;
+    before::server(means, &mut session, &recipe, wanted, None)?;
+    if session.database_rights()?.creates {
+        return Ok(());
+    }
+    let words = format!("the role {} may not make databases, and a scratch database has to be made", session.server().role);
+    Err(Failure::new(Cause::Refused, words)
+        .hint("give it CREATEDB there, name another role in the server's URL, or drill without a server"))
 }
 
 /// The roles that a backup's objects need on that server and that it lacks, its database's owner among them.

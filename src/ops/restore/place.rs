@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::error::{Cause, Failure, Result};
-use crate::postgres::database::{self, Database};
+use crate::postgres::database::{self, Database, Work};
 use crate::postgres::restore::AtError;
 use crate::postgres::session::Session;
 use crate::process::{Cancel, CancelReason};
@@ -19,6 +19,10 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
     let began = Instant::now();
     means.gauge.begin("preparing");
     let mut session = before::maintenance(means, &plan.database)?;
+    if let Some(who) = session.hold_target(&plan.database)? {
+        let words = format!("another restore to the database {:?} is at work ({who})", plan.database);
+        return Err(Failure::new(Cause::Refused, words).hint("wait for its end, or restore to another database"));
+    }
     let left = leftovers::sweep(&mut session, &means.manifest.project)?;
     let said = match &plan.globals {
         Some(globals) => globals::restore(means, &mut session, &plan.recipe, globals)?,
@@ -28,13 +32,13 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
         Way::Fill => fill::fill(means, &plan.recipe, &plan.wanted, &plan.database, Whole::Together),
         Way::InPlace => fill::fill(means, &plan.recipe, &plan.wanted, &plan.database, Whole::Over),
         Way::New { temporary, owner } => {
-            make(means, &mut session, &plan.recipe, temporary, None)?;
+            make(means, &mut session, &plan.recipe, (Work::Restore, temporary), None)?;
             filled(means, &plan.recipe, &plan.wanted, temporary)
                 .and_then(|restored| name(means, plan, temporary, owner.as_deref()).map(|()| restored))
                 .map_err(|failure| leftovers::give_up(means, temporary, failure))
         }
         Way::Swap { temporary, keep_as, drop_old, old } => {
-            make(means, &mut session, &plan.recipe, temporary, Some(&old.tablespace))?;
+            make(means, &mut session, &plan.recipe, (Work::Restore, temporary), Some(&old.tablespace))?;
             let restored = filled(means, &plan.recipe, &plan.wanted, temporary)
                 .and_then(|restored| swap(means, plan, temporary, keep_as, old).map(|()| restored))
                 .map_err(|failure| leftovers::give_up(means, temporary, failure))?;
@@ -43,17 +47,23 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
     };
     let mut restored = restored?.timed(began);
     restored.warnings = plan.warnings.iter().cloned().chain(said).collect();
-    restored.warnings.extend(left.iter().map(|name| format!("removed the database {name}, which an earlier restore had left behind")));
+    restored.warnings.extend(left.warnings());
     Ok(restored)
 }
 
 /// Makes a database like the original, marked as unfinished; returns its name.
-pub(super) fn make(means: Means<'_>, session: &mut Session, recipe: &Recipe, name: &str, tablespace: Option<&str>) -> Result<String> {
+pub(super) fn make(
+    means: Means<'_>,
+    session: &mut Session,
+    recipe: &Recipe,
+    (work, name): (Work, &str),
+    tablespace: Option<&str>,
+) -> Result<String> {
     feed::cancelled(means.cancel)?;
     let like = means.manifest.database_properties.as_ref();
     let made = database::create(name, like, tablespace, recipe.server.version_num).and_then(|text| session.carry_out(&text));
     made.map_err(|failure| failure.context(format!("making the database {name:?}")))?;
-    let marked = session.carry_out(&database::mark(name, means.run.as_str(), &means.manifest.project));
+    let marked = session.carry_out(&database::mark(work, name, means.run.as_str(), &means.manifest.project));
     marked.map_err(|failure| leftovers::give_up(means, name, failure))?;
     Ok(name.to_owned())
 }

@@ -11,7 +11,6 @@ use crate::postgres::database::{self, Database, Rights};
 use crate::postgres::restore::{AtError, Halves};
 use crate::postgres::session::Session;
 
-use super::leftovers::PREFIX;
 use super::{Globals, Means, Recipe, Wanted, before, recipe};
 
 /// The longest name that PostgreSQL takes, bytes.
@@ -308,7 +307,7 @@ fn occupied(means: Means<'_>, order: &Order, holds: &Holds) -> Failure {
 
 /// The name of the database while it is being filled.
 fn temporary(run: &RunId) -> String {
-    format!("{PREFIX}{run}")
+    format!("{}{run}", database::Work::Restore.prefix())
 }
 
 /// `shop_before_20261121T141500`, cut where the name would be too long.

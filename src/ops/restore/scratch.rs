@@ -56,7 +56,18 @@ pub(super) fn room(means: Means<'_>) -> Result<()> {
         show_size(free),
         show_size(needed)
     );
-    Err(Failure::new(Cause::Space, words).hint("free some space, or restore with --jobs 1, which a custom archive needs no scratch for"))
+    Err(Failure::new(Cause::Space, words).hint(instead(means)))
+}
+
+/// What to do where there is no room for scratch: only a custom archive can do without.
+fn instead(means: Means<'_>) -> &'static str {
+    match means.manifest.dump_format {
+        Format::Custom => "free some space on the storage, or restore with --jobs 1, which needs no scratch",
+        _ => {
+            "free some space on the storage: pg_restore can't read this format from a pipe; or copy the backup and its manifest to a machine with \
+             more room, and restore the file from there"
+        }
+    }
 }
 
 /// The whole archive in a file that has no name: it is gone with the last process that has it open, however that ends. A custom archive
@@ -74,9 +85,7 @@ pub(super) fn unpacked(means: Means<'_>) -> Result<Arc<OwnedFd>> {
         }),
     };
     done.map_err(|failure| match failure.cause {
-        Cause::Space => {
-            failure.hint("free some space on the storage, or restore with --jobs 1, which a custom archive needs no scratch for")
-        }
+        Cause::Space => failure.hint(instead(means)),
         _ => failure,
     })?;
     source.check()?;

@@ -1,6 +1,8 @@
 //! Which table a restore is at, for who watches it: told by the place in the archive, by a script's own statements as they pass, or by the
 //! words of a tool that reads it by itself.
 
+use std::collections::BTreeSet;
+
 use crate::model::backup::TableEntry;
 use crate::stream::gauge::Gauge;
 
@@ -11,12 +13,20 @@ pub(super) struct Tables {
     all: Vec<(Option<u64>, u64, String)>,
     begun: u64,
     bytes: u64,
+    /// Whether several connections restore, and which tables are finished then, by their places.
+    several: bool,
+    done: BTreeSet<usize>,
 }
 
 impl Tables {
     pub(super) fn new(tables: &[&TableEntry]) -> Self {
         let all = tables.iter().map(|table| (table.offset, table.bytes, name(table))).collect();
-        Self { all, begun: 0, bytes: 0 }
+        Self { all, begun: 0, bytes: 0, several: false, done: BTreeSet::new() }
+    }
+
+    /// Whether they are restored over several connections: each counts only when the tool says that it is finished.
+    pub(super) fn side_by_side(self, several: bool) -> Self {
+        Self { several, ..self }
     }
 
     /// So far has the archive been handed on.
@@ -34,16 +44,38 @@ impl Tables {
         gauge.table(number as u64, self.all.len().max(number) as u64, &name(table));
     }
 
-    /// A tool said this; those before it count as restored. With several connections some of them are still at work.
+    /// A tool said this. With one connection those before it are restored; with several the tool says of each when it is.
     pub(super) fn said(&mut self, line: &str, gauge: &Gauge) {
+        if let Some((_, tag)) = line.strip_prefix("pg_restore: finished item ").and_then(|rest| rest.split_once(" TABLE DATA ")) {
+            self.finished(tag, gauge);
+            return;
+        }
         let Some(name) = line.strip_prefix("pg_restore: processing data for table \"").and_then(|rest| rest.strip_suffix('"')) else {
             return;
         };
         let name = name.strip_prefix("public.").unwrap_or(name);
-        gauge.show(self.bytes);
         self.begun += 1;
+        if self.several {
+            gauge.table(self.begun, (self.all.len() as u64).max(self.begun), name);
+            return;
+        }
+        gauge.show(self.bytes);
         self.bytes += self.all.iter().find(|(.., known)| known == name).map_or(0, |(_, bytes, _)| *bytes);
         gauge.table(self.begun, (self.all.len() as u64).max(self.begun), name);
+    }
+
+    /// Of tables with the same name in several schemas any will do: all of them come.
+    fn finished(&mut self, tag: &str, gauge: &Gauge) {
+        let is = |known: &str| known == tag || known.strip_suffix(tag).is_some_and(|schema| schema.ends_with('.'));
+        let found = self.all.iter().enumerate().find(|(at, (.., known))| !self.done.contains(at) && is(known));
+        let Some((at, (_, bytes, _))) = found else { return };
+        self.bytes += bytes;
+        self.done.insert(at);
+        if self.done.len() == self.all.len() {
+            gauge.begin("making the indexes and constraints of");
+        } else {
+            gauge.show(self.bytes);
+        }
     }
 }
 
@@ -112,6 +144,17 @@ mod tests {
         assert_eq!((at(&gauge), gauge.snapshot().archive_bytes), (Some((1, 2, "b".into())), 0));
         tables.said("pg_restore: processing data for table \"public.a\"", &gauge);
         assert_eq!((at(&gauge), gauge.snapshot().archive_bytes), (Some((2, 2, "a".into())), 100));
+        let (mut tables, gauge) = (Tables::new(&[&a, &b]).side_by_side(true), Gauge::new());
+        gauge.begin("restoring");
+        for line in ["processing data for table \"public.a\"", "processing data for table \"public.b\""] {
+            tables.said(&format!("pg_restore: {line}"), &gauge);
+        }
+        assert_eq!((at(&gauge), gauge.snapshot().archive_bytes), (Some((2, 2, "b".into())), 0), "begun is not done");
+        tables.said("pg_restore: finished item 3401 TABLE DATA b", &gauge);
+        tables.said("pg_restore: finished item 3402 SEQUENCE SET a", &gauge);
+        assert_eq!((gauge.snapshot().archive_bytes, gauge.step().unwrap().doing), (100, "restoring"));
+        tables.said("pg_restore: finished item 3400 TABLE DATA a", &gauge);
+        assert_eq!(gauge.step().unwrap().doing, "making the indexes and constraints of", "nobody knows how long they take");
         assert!(is_chatter("pg_restore: creating INDEX \"public.x\"") && !is_chatter("pg_restore: error: could not execute query"));
         assert!(!is_chatter("pg_restore: warning: errors ignored on restore: 1") && !is_chatter("Command was: SELECT 1"));
     }
