@@ -2,7 +2,7 @@
 //!
 //! What is kept is decided in `retention`; here stand the checks against the storage, the hold on a changed policy, and the order of deletion.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZero;
 
 use serde::Serialize;
@@ -11,11 +11,12 @@ use crate::error::{Cause, Failure, Result};
 use crate::habit::{self, Suspension};
 use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
+use crate::model::dump::Selection;
 use crate::model::project::Project;
-use crate::retention::{self, Plan};
+use crate::retention::{self, Plan, Reason};
 use crate::storage::{Key, Storage, Use, names};
 
-use super::{World, held};
+use super::{World, held, there};
 
 /// A plan for one project, with the rows it speaks of.
 #[derive(Debug, Clone)]
@@ -87,13 +88,23 @@ pub fn plans(world: &World, projects: &[&Project]) -> Vec<Result<PrunePlan>> {
 /// Decides what would go. Reads, writes nothing.
 pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
     let storage = world.storage(project)?;
-    let (mut indexed, agreed) =
-        world.catalog.read(|reader| Ok((reader.project_backups(&project.name)?, reader.meta(&held::agreed_key(&project.name))?)))?;
+    let (mut indexed, agreed, on_server) = world.catalog.read(|reader| {
+        let agreed = reader.meta(&held::agreed_key(&project.name))?;
+        Ok((reader.project_backups(&project.name)?, agreed, there::recall(reader, &project.name)?))
+    })?;
     indexed.retain(|row| row.storage == project.storage);
     let there = storage.names(&project.name)?;
     let (backups, absent): (Vec<_>, Vec<_>) =
         indexed.into_iter().partition(|row| there.contains(&row.file) && there.contains(&names::manifest_file(&row.file)));
-    let plan = retention::plan(&project.retention, project.time_zone, &backups, world.clock.now());
+    let mut plan = retention::plan(&project.retention, project.time_zone, &backups, world.clock.now());
+    let ended = |database: &str, selection: &Selection| {
+        if *selection == Selection::globals() { !project.globals } else { there::database(project, on_server.as_ref(), database).is_some() }
+    };
+    if plan.groups.iter().any(|group| group.remove > 0 && ended(&group.database, &group.selection)) {
+        let groups: HashMap<&RunId, (&str, &Selection)> =
+            backups.iter().map(|row| (&row.id, (row.database.as_str(), &row.selection))).collect();
+        plan.spare(Reason::NotBackedUp, ended, |id| groups.get(id).copied());
+    }
     let fingerprint = retention::policy_fingerprint(&project.retention, project.time_zone);
     let suspended = habit::suspension(&backups);
     let mut plan = PrunePlan { project: project.name.clone(), backups, plan, absent, held: None, suspended, fingerprint, agreed };

@@ -54,6 +54,22 @@ pub struct Group {
 }
 
 impl Plan {
+    /// Keeps, for this reason, what would go of the groups that `chosen` names by database and selection; `group_of` tells whose a backup is.
+    pub fn spare<'a>(
+        &mut self,
+        reason: Reason,
+        chosen: impl Fn(&str, &Selection) -> bool,
+        group_of: impl Fn(&RunId) -> Option<(&'a str, &'a Selection)>,
+    ) {
+        let spared = |id: &RunId| group_of(id).is_some_and(|(database, selection)| chosen(database, selection));
+        let (kept, gone): (Vec<_>, Vec<_>) = std::mem::take(&mut self.remove).into_iter().partition(|(id, _)| spared(id));
+        self.keep.extend(kept.into_iter().map(|(id, _)| (id, vec![reason])));
+        self.remove = gone;
+        for group in self.groups.iter_mut().filter(|group| chosen(&group.database, &group.selection)) {
+            group.keep += std::mem::take(&mut group.remove);
+        }
+    }
+
     /// What it removes, to be asked for each of thousands of backups.
     #[must_use]
     pub fn removed(&self) -> HashSet<&RunId> {

@@ -41,6 +41,8 @@ pub enum Reason {
         /// The highest level it is the newest of.
         level: ProofLevel,
     },
+    /// Nobody backs it up any more: what is there may be all that will ever be.
+    NotBackedUp,
     /// It goes: no rule keeps it.
     NoRule {
         /// How many newer ones of its group stay.
@@ -100,6 +102,7 @@ impl fmt::Display for Reason {
             Self::Newest { of } => write!(f, "newest of its {} ({})", of.word(), of.rule()),
             Self::Oldest { of } => write!(f, "oldest, while {} is unfilled", of.rule()),
             Self::Proof { level } => write!(f, "newest that is proven: {}", proof_word(*level)),
+            Self::NotBackedUp => f.write_str("no longer backed up: left for a person to decide"),
             Self::NoRule { newer_kept } => write!(f, "no rule keeps it; newer ones that stay: {newer_kept}"),
         }
     }

@@ -38,6 +38,28 @@ fn a_changed_retention_is_held_told_and_agreed_to() {
     assert!(!bench.run(0, &["status"]).stdout.contains("pruning held"));
 }
 
+/// What nobody backs up any more may be all that is left of it; the mail about it says that it stays.
+#[test]
+fn nothing_goes_of_a_database_that_is_no_longer_backed_up() {
+    let bench = Bench::new();
+    let configure = |databases: &str, keep: u32| {
+        let more = format!("databases = {databases}\nretention = {{ keep_last = {keep} }}\n");
+        bench.rig.configure(&bench.project("shop", "shop", &more));
+    };
+    configure("[\"shop\", \"billing\"]", 5);
+    for _ in 0..3 {
+        bench.run(0, &["backup", "shop"]);
+    }
+    configure("[\"shop\"]", 1);
+    let plan = bench.run(0, &["prune", "shop", "--dry-run", "--json"]).json();
+    assert_eq!((&plan[0]["keep"], &plan[0]["remove"]), (&4.into(), &2.into()), "{plan}");
+    let told = bench.run(0, &["prune", "shop", "--dry-run"]).stdout;
+    assert_eq!(told.matches("no longer backed up").count(), 2, "two that no rule keeps: {told}");
+    bench.run(0, &["prune", "shop", "--confirm"]);
+    let count = |database: &str| bench.rig.backups().iter().filter(|row| row["database"] == database).count();
+    assert_eq!((count("shop"), count("billing")), (1, 3));
+}
+
 #[test]
 fn two_projects_whose_names_begin_alike_never_touch_each_other() {
     let bench = Bench::new();

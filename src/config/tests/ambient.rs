@@ -131,7 +131,8 @@ fn a_file_may_hold_any_value() {
     };
     let (user, password, empty, url) =
         (put("user", "backup\n"), put("pw", "secret\n"), put("empty", ""), put("url", "postgresql://u:p@db/x\n"));
-    let found = settings(&[("POSTGRES_HOST", "db"), ("POSTGRES_USER_FILE", &user), ("POSTGRES_PASSWORD_FILE", &password)]);
+    let found =
+        settings(&[("POSTGRES_HOST", "db"), ("POSTGRES_DB", "shop"), ("POSTGRES_USER_FILE", &user), ("POSTGRES_PASSWORD_FILE", &password)]);
     let Target::Keywords(words) = &found.projects[0].connection.target else { panic!() };
     assert_eq!(words["user"], "backup");
     assert!(matches!(&found.projects[0].connection.password, PasswordSource::Mounted(path) if path.ends_with("pw")));
@@ -269,6 +270,27 @@ fn secrets_stay_out_of_messages() {
     ]);
     assert!(!text.contains("hush"), "{text}");
     assert!(text.lines().count() >= 3, "{text}");
+}
+
+/// libpq would take the database that is called like the user, which on many servers is empty.
+#[test]
+fn a_server_without_a_database_is_refused() {
+    let missing = "environment: POSTGRES_DB: no database is named; set POSTGRES_DB: one, several with commas between, or all";
+    for said in [
+        &[("POSTGRES_HOST", "db"), ("POSTGRES_USER", "postgres")][..],
+        &[("DATABASE_URL", "postgresql://u@db")],
+        &[("DATABASE_URL", "postgresql://u@db/?sslmode=require")],
+    ] {
+        assert_eq!(told(said).trim(), missing, "{said:?}");
+    }
+    for said in [
+        &[("POSTGRES_HOST", "db"), ("POSTGRES_DB", "all")][..],
+        &[("DATABASE_URL", "postgresql://u@db"), ("POSTGRES_DB", "shop")],
+        &[("PGSERVICE", "shop")],
+        &[("POSTGRES_HOST", "db"), ("POSTGRES_CLUSTER", "true")],
+    ] {
+        settings(said);
+    }
 }
 
 #[test]
