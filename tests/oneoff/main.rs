@@ -15,5 +15,6 @@ mod application;
 mod directory;
 mod elsewhere;
 mod killed;
+mod nowhere;
 mod scene;
 mod watched;
