@@ -9,7 +9,7 @@ use crate::rig::Ended;
 use crate::scene::{Scene, clients};
 
 /// Runs a shell line among the dumps, with the clients at hand and the server in the environment.
-fn shell(scene: &Scene, line: &str) {
+pub(crate) fn shell(scene: &Scene, line: &str) {
     let path = format!("{}:/usr/bin:/bin", clients());
     let mut command = Command::new("sh");
     command.args(["-ec", line]).current_dir(scene.work()).env_clear().env("PATH", path).env("PGHOST", "127.0.0.1");
@@ -19,7 +19,7 @@ fn shell(scene: &Scene, line: &str) {
 }
 
 /// `restore FILE --to DATABASE` on the scene's server.
-fn restore(scene: &Scene, file: &str, to: &str, more: &[&str]) -> Ended {
+pub(crate) fn restore(scene: &Scene, file: &str, to: &str, more: &[&str]) -> Ended {
     scene.alone(&[], &[&["restore", file, "--to", to, "--url", &scene.cluster.url("")], more].concat())
 }
 

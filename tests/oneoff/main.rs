@@ -16,5 +16,6 @@ mod directory;
 mod elsewhere;
 mod killed;
 mod nowhere;
+mod own;
 mod scene;
 mod watched;
