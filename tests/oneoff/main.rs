@@ -11,6 +11,7 @@ mod rig;
 mod skip;
 
 mod alone;
+mod altered;
 mod application;
 mod directory;
 mod elsewhere;
