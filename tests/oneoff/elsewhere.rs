@@ -232,6 +232,13 @@ fn a_manifest_beside_the_file_is_used() {
     }
     let shown = scene.alone(&[], &["show", &format!("./{artifact}"), "--json"]).json();
     assert_eq!((&shown["manifest"], &shown["total_rows"]), (&format!("./{artifact}.json").into(), &20_500.into()), "{shown:#}");
+    let verified = scene.alone(&[], &["verify", &format!("./{artifact}")]);
+    assert!(verified.code == 0 && verified.stdout.contains("checksum   ok"), "{verified:?}");
+    // Renamed together, they no longer belong together; that is no damage.
+    std::fs::copy(scene.work().join(&artifact), scene.work().join("other.dump.zst")).unwrap();
+    std::fs::copy(scene.work().join(format!("{artifact}.json")), scene.work().join("other.metadata.json")).unwrap();
+    let renamed = scene.alone(&[], &["verify", "./other.dump.zst"]);
+    assert!(renamed.code == 1 && renamed.stdout.contains("whole, but") && !renamed.stdout.contains("DAMAGED"), "{renamed:?}");
     let rows = scene.alone(&[], &["cat", &format!("./{artifact}"), "item"]);
     assert_eq!(rows.stdout.lines().count(), 501, "{rows:?}");
     // Altered bytes of the same length, and another length.

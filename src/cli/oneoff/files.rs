@@ -18,7 +18,7 @@ use crate::postgres::archive::Observed;
 use crate::postgres::archive::toc::Packing;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
-use crate::storage::Given;
+use crate::storage::{Given, names};
 use crate::units::show_size;
 
 use super::super::exit::Exit;
@@ -26,6 +26,9 @@ use super::super::{Common, out, progress};
 
 /// The check that says nothing where a dump could not be looked into.
 const UNCHECKED: &str = "structure";
+
+/// The check of what tells of the dump; it says nothing of the dump itself.
+const METADATA: &str = "metadata";
 
 /// The largest metadata that is read, bytes.
 const LARGEST: u64 = 64 << 20;
@@ -174,9 +177,11 @@ pub(in crate::cli) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> R
         }
         let unread = checks.iter().any(|(name, good, _)| *name == "file" && *good == Some(false));
         let unknown = !good && !unread && checks.iter().all(|(name, good, _)| *good != Some(false) || *name == "readable");
+        let astray = !good && checks.iter().all(|(name, good, _)| *good != Some(false) || *name == METADATA);
         let verdict = match (good, unread || unknown) {
             (true, _) if shallow => "good as far as it was read, which is not into its rows",
             (true, _) => "good",
+            _ if astray => "whole, but what lies beside it is not its metadata: nothing was compared with it",
             (_, true) => "could not be looked at, which says nothing about it",
             _ => "DAMAGED",
         };
@@ -191,24 +196,26 @@ pub(in crate::cli) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> R
 
 fn checks(file: &Path, given: Result<&Given>, cancel: &Cancel) -> Result<Vec<Check>> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let beside = file.with_file_name(metadata_name(&name));
+    // What was copied out of a storage has its manifest beside it, which tells the same.
+    let places = [metadata_name(&name), names::manifest_file(&name)].map(|place| file.with_file_name(place));
+    let beside = places.iter().find(|place| place.exists()).unwrap_or(&places[0]).clone();
     let mut checks: Vec<Check> = Vec::new();
     let metadata = match read(&beside) {
         Ok(metadata) if metadata.backup_file != name => {
-            checks.push(("metadata", Some(false), format!("it is about {}", metadata.backup_file)));
+            checks.push((METADATA, Some(false), format!("it is about {}", metadata.backup_file)));
             None
         }
         Ok(metadata) => {
             let of = metadata.environment.as_deref().unwrap_or("no environment");
-            checks.push(("metadata", Some(true), format!("{} of {of}, {}", metadata.database_name, metadata.backup_timestamp)));
+            checks.push((METADATA, Some(true), format!("{} of {of}, {}", metadata.database_name, metadata.backup_timestamp)));
             Some(metadata)
         }
         Err(_) if !beside.exists() => {
-            checks.push(("metadata", None, String::from("there is none: the dump was made elsewhere, or its metadata is lost")));
+            checks.push((METADATA, None, String::from("there is none: the dump was made elsewhere, or its metadata is lost")));
             None
         }
         Err(failure) => {
-            checks.push(("metadata", Some(false), failure.message));
+            checks.push((METADATA, Some(false), failure.message));
             None
         }
     };
