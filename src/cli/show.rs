@@ -128,10 +128,13 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
         out::say(format!("restore    pgdumpd restore {} --to {to}", manifest.backup_id));
     }
     let by_hand = root.filter(|root| root.starts_with('/')).map_or_else(
-        || manifest.restore_command.clone(),
-        |root| restore_command(&told::file(Some(&root), &row.project, &row.file), manifest.content),
+        || manifest.line_by_hand(),
+        |root| restore_command(&told::file(Some(&root), &row.project, &row.file), manifest.content, manifest.own_database()),
     );
     out::say(format!("by hand    {by_hand}"));
+    if let Some(why) = manifest.own_way() {
+        out::say(format!("warning    {why}"));
+    }
 }
 
 fn holds(manifest: &Manifest) -> String {

@@ -226,6 +226,12 @@ impl Selection {
     pub fn is_full(&self) -> bool {
         self.0 == "full"
     }
+
+    /// Whether `pg_dump --create` made it: a script then makes its database by itself and goes there.
+    #[must_use]
+    pub fn makes_database(&self) -> bool {
+        [" option=\"--create\"", " option=\"-C\""].iter().any(|option| self.0.contains(option))
+    }
 }
 
 impl fmt::Display for Selection {
@@ -235,9 +241,10 @@ impl fmt::Display for Selection {
 }
 
 /// The line that restores an artifact with standard tools alone into a new and empty database, told by its name: typed in its folder, or
-/// anywhere where `file` is a path.
+/// anywhere where `file` is a path. `own` names the database that a script makes by itself and goes to, whatever psql is told: it begins
+/// in another one, which it only leaves.
 #[must_use]
-pub fn restore_command(file: &str, content: Content) -> String {
+pub fn restore_command(file: &str, content: Content, own: Option<&str>) -> String {
     let quoted = shell::file(file);
     let (stem, reader) = match file.rsplit_once('.') {
         Some((stem, "zst")) => (stem, Some("zstd -dc")),
@@ -254,7 +261,12 @@ pub fn restore_command(file: &str, content: Content) -> String {
     }
     let restorer = match (content, stem.rsplit_once('.')) {
         (Content::Globals, _) => "psql -X -d postgres",
-        (_, Some((_, "sql"))) => "psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE",
+        (_, Some((_, "sql"))) => match own {
+            None => "psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE",
+            // No database can be dropped from within.
+            Some("postgres") => "psql -X -v ON_ERROR_STOP=1 -d template1",
+            Some(_) => "psql -X -v ON_ERROR_STOP=1 -d postgres",
+        },
         _ => "pg_restore --exit-on-error -d NEW_DATABASE",
     };
     match reader {
@@ -293,7 +305,7 @@ mod tests {
 
     #[test]
     fn restore_commands_are_the_lines_to_type() {
-        let full = |file| restore_command(file, Content::Full);
+        let full = |file| restore_command(file, Content::Full, None);
         assert_eq!(full("a.dump.zst"), "zstd -dc a.dump.zst | pg_restore --exit-on-error -d NEW_DATABASE");
         assert_eq!(full("a.dump"), "pg_restore --exit-on-error -d NEW_DATABASE a.dump");
         assert_eq!(full("a.sql.gz"), "gzip -dc a.sql.gz | psql -X -v ON_ERROR_STOP=1 -d NEW_DATABASE");
@@ -307,6 +319,10 @@ mod tests {
             full("a.dir.tar"),
             "mkdir NEW_FOLDER && tar -x -C NEW_FOLDER -f a.dir.tar && pg_restore --exit-on-error -j 4 -d NEW_DATABASE NEW_FOLDER"
         );
-        assert_eq!(restore_command("g.sql", Content::Globals), "psql -X -d postgres -f g.sql");
+        assert_eq!(restore_command("g.sql", Content::Globals, None), "psql -X -d postgres -f g.sql");
+        let own = |file, name| restore_command(file, Content::Full, Some(name));
+        assert_eq!(own("a.sql", "shop"), "psql -X -v ON_ERROR_STOP=1 -d postgres -f a.sql");
+        assert_eq!(own("a.sql.gz", "postgres"), "gzip -dc a.sql.gz | psql -X -v ON_ERROR_STOP=1 -d template1");
+        assert_eq!(own("a.dump", "shop"), "pg_restore --exit-on-error -d NEW_DATABASE a.dump");
     }
 }

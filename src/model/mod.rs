@@ -3,6 +3,7 @@
 pub mod backup;
 pub mod dump;
 pub mod options;
+mod own;
 pub mod project;
 pub mod proving;
 pub mod run;

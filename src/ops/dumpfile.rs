@@ -3,6 +3,8 @@
 //! A custom archive is watched on its way into `pg_restore`, whose script is counted as it passes; plain dumps and tars are looked at
 //! directly (release 15's `pg_restore` never ends on a tar that is cut). Nothing is believed of the file's name.
 
+mod inside;
+
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
@@ -12,7 +14,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::TableEntry;
+use crate::model::backup::{Structure, TableEntry};
 use crate::model::dump::{Compression, Format};
 use crate::postgres::archive::{Observed, Tap, is_known};
 use crate::postgres::version::Client;
@@ -20,6 +22,8 @@ use crate::process::{self, Cancel, CancelReason, Exit, Input, Output, Signal, Sp
 use crate::storage::{Given, Storage};
 use crate::stream::hash::{self, Sum};
 use crate::stream::{self, Observe};
+
+use self::inside::Watched;
 
 /// How long a `pg_restore` that has nothing left to write may take to end.
 const AFTER_EOF: Duration = Duration::from_secs(60);
@@ -33,8 +37,14 @@ const LOOK: Duration = Duration::from_millis(100);
 /// So much of a file's beginning says what it is: the first block of a tar and the head of the table of contents in it.
 const HEAD: usize = 4096;
 
-/// What an LZ4 frame begins with.
-const LZ4: [u8; 4] = [0x04, 0x22, 0x4d, 0x18];
+/// What files begin with that hold a dump in a way that isn't read from outside: what they are, and what unpacks them.
+const FOREIGN: [(&[u8], &str, &str); 5] = [
+    (&[0x04, 0x22, 0x4d, 0x18], "compressed with LZ4 from outside", "lz4 -d FILE"),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "compressed with xz", "xz -d FILE"),
+    (b"PK\x03\x04", "a zip archive", "unzip FILE"),
+    (&[b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c], "a 7z archive", "7z x FILE"),
+    (b"LZIP", "compressed with lzip", "lzip -d FILE"),
+];
 
 /// Where the first member of a tar begins.
 const BLOCK: usize = 512;
@@ -81,8 +91,8 @@ pub fn measure(path: &Path, given: &Given) -> Result<(u64, String)> {
     sums.finish(path)
 }
 
-/// Reads it all. Fails where it is not whole, or is no dump. Without a client that can read it, a custom archive is only watched as it
-/// passes, and its rows stay unknown where `pg_dump` has compressed them.
+/// Reads it all. Fails where it is not whole, or is no dump. Without a client that can read it, an archive is unpacked here; one of a
+/// version that isn't known here either is only watched as it passes, and stays unchecked.
 pub fn read_whole(path: &Path, given: &Given, client: Option<&Client>, cancel: &Cancel) -> Result<Whole> {
     let (mut archive, form, sums) = unpacked(path, given)?;
     is_dump(path, &form)?;
@@ -91,7 +101,9 @@ pub fn read_whole(path: &Path, given: &Given, client: Option<&Client>, cancel: &
         (Format::Plain, _) => pass(&mut archive, Tap::plain(), cancel),
         (Format::Directory, Some(client)) if given.is_folder() => pass(&mut archive, Tap::tar(), cancel)
             .and_then(|seen| Ok(together(seen, restored(Fed::Folder(given.lies_at().unwrap_or(path)), client, cancel)?.1))),
-        (Format::Tar | Format::Directory, _) => pass(&mut archive, Tap::tar(), cancel),
+        (Format::Tar, _) => pass(&mut archive, Tap::tar(), cancel),
+        (Format::Directory, _) => inside::directory(archive, cancel),
+        (Format::Custom, None) if is_known(&form.head) => inside::custom(archive, cancel),
         (Format::Custom, None) => pass(&mut archive, Tap::custom(), cancel),
         (Format::Custom, Some(client)) => restored(Fed::Pipe(archive), client, cancel).map(|both| match both {
             (Some(seen), counted) => together(seen, counted),
@@ -143,17 +155,14 @@ pub fn is_dump(path: &Path, form: &Form) -> Result<()> {
     if form.format != Format::Plain {
         return Ok(());
     }
-    if form.head.starts_with(&LZ4) {
-        return Err(Failure::new(
-            Cause::Refused,
-            format!("{name} is compressed with LZ4 from outside, which is read inside of archives alone"),
-        )
-        .hint("unpack it first: lz4 -d FILE"));
+    if let Some((_, what, how)) = FOREIGN.iter().find(|(magic, ..)| form.head.starts_with(magic)) {
+        let words = format!("{name} is {what}, which isn't unpacked here: {how}");
+        return Err(Failure::new(Cause::Refused, words).hint("what comes out of it is read like any other dump"));
     }
     let says = |words: &str| memchr::memmem::find(&form.head, words.as_bytes()).is_some();
     if says("-- PostgreSQL database cluster dump") {
-        return Err(Failure::new(Cause::Refused, format!("{name} is a script of pg_dumpall, for a whole server"))
-            .hint("psql runs it: psql -X -d postgres -f FILE"));
+        let words = format!("{name} is a script of pg_dumpall, for a whole server: psql -X -d postgres -f FILE runs it");
+        return Err(Failure::new(Cause::Refused, words).hint("whether it is whole, its last line says: database cluster dump complete"));
     }
     if says("-- PostgreSQL database dump") {
         return Ok(());
@@ -270,7 +279,7 @@ enum Fed<'a> {
 /// Hands an archive on. It ends with the pipe: `pg_restore` says what was wrong with what it got. What it didn't want is read all the
 /// same, to be summed up.
 fn feed(archive: Box<dyn Read + Send>, mut input: std::process::ChildStdin) -> Result<Observed> {
-    let mut watched = Watched { inner: archive, tap: Tap::custom(), cuts: Vec::new() };
+    let mut watched = Watched::new(archive, Tap::custom(), None);
     let fed = io::copy(&mut watched, &mut input);
     drop(input);
     let read = match fed {
@@ -332,6 +341,8 @@ fn restored(from: Fed<'_>, client: &Client, cancel: &Cancel) -> Result<(Option<O
 
 /// What was seen in the archive, with the rows that were counted in its script: `pg_dump` may have compressed the archive's.
 fn together(mut seen: Observed, counted: Observed) -> Observed {
+    // What is beyond us, pg_restore has read to its end.
+    seen.structure = Structure::Whole;
     if seen.tables.is_empty() {
         seen.tables = counted.tables;
         return seen;
@@ -344,20 +355,4 @@ fn together(mut seen: Observed, counted: Observed) -> Observed {
         }
     }
     seen
-}
-
-/// A reader that shows what passes to a tap.
-struct Watched<R> {
-    inner: R,
-    tap: Tap,
-    cuts: Vec<usize>,
-}
-
-impl<R: Read> Read for Watched<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.cuts.clear();
-        self.tap.observe(buffer.get(..count).unwrap_or_default(), &mut self.cuts)?;
-        Ok(count)
-    }
 }

@@ -134,6 +134,7 @@ fn described(path: &Path, given: &Given, written: DateTime<Utc>, depth: Depth<'_
         of_contents(path, given, &form, &mut manifest)?;
     }
     let command = whole.and_then(|whole| of_whole(whole.observed, &mut manifest));
+    manifest.restore_command = manifest.line_by_hand();
     Ok((manifest, command))
 }
 
@@ -196,7 +197,7 @@ fn by_hand(file: &str, form: &Form, is_folder: bool) -> String {
     }
     let compression = form.compression.extension().map(|ending| format!(".{ending}")).unwrap_or_default();
     let speaking = format!("FILE.{}{compression}", form.format.extension());
-    restore_command(&speaking, Content::Full).replace(&speaking, &quoted)
+    restore_command(&speaking, Content::Full, None).replace(&speaking, &quoted)
 }
 
 /// What the table of contents tells.
@@ -250,7 +251,9 @@ fn contents(path: &Path, given: &Given, form: &Form, give: &mut dyn FnMut(Entry)
 fn of_whole(observed: Observed, manifest: &mut Manifest) -> Option<String> {
     let (connects, command) = observed.command.into_iter().partition::<Vec<_>, _>(|command| command.starts_with("\\connect "));
     // What a restore refuses by this option is just that: a script that goes where it wants.
-    manifest.options.extend(connects.first().map(|_| String::from("--create")));
+    if !connects.is_empty() && manifest.own_database().is_none() {
+        manifest.options.push(String::from("--create"));
+    }
     if manifest.tables.is_empty() {
         manifest.tables = observed.tables;
     } else {

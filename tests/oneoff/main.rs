@@ -11,9 +11,12 @@ mod rig;
 mod skip;
 
 mod alone;
+mod altered;
 mod application;
 mod directory;
 mod elsewhere;
 mod killed;
+mod nowhere;
+mod own;
 mod scene;
 mod watched;

@@ -10,17 +10,25 @@ use serde_json::{Value, json};
 
 use crate::clock::Clock;
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::Manifest;
-use crate::ops::dumpfile;
+use crate::model::backup::{Manifest, Structure};
+use crate::model::dump::Compression;
+use crate::ops::dumpfile::{self, Whole};
 use crate::ops::given::metadata_name;
 use crate::postgres::archive::Observed;
+use crate::postgres::archive::toc::Packing;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
-use crate::storage::Given;
+use crate::storage::{Given, names};
 use crate::units::show_size;
 
 use super::super::exit::Exit;
 use super::super::{Common, out, progress};
+
+/// The check that says nothing where a dump could not be looked into.
+const UNCHECKED: &str = "structure";
+
+/// The check of what tells of the dump; it says nothing of the dump itself.
+const METADATA: &str = "metadata";
 
 /// The largest metadata that is read, bytes.
 const LARGEST: u64 = 64 << 20;
@@ -153,6 +161,7 @@ pub(in crate::cli) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> R
         Err(failure) => checks(file, Err(failure), cancel),
     }?;
     let good = checks.iter().all(|(_, good, _)| *good != Some(false));
+    let shallow = checks.iter().any(|(name, passed, _)| *name == UNCHECKED && passed.is_none());
     if common.json {
         let checks: Vec<Value> =
             checks.iter().map(|(name, good, words)| json!({ "check": name, "passed": good, "detail": words })).collect();
@@ -168,36 +177,45 @@ pub(in crate::cli) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> R
         }
         let unread = checks.iter().any(|(name, good, _)| *name == "file" && *good == Some(false));
         let unknown = !good && !unread && checks.iter().all(|(name, good, _)| *good != Some(false) || *name == "readable");
+        let astray = !good && checks.iter().all(|(name, good, _)| *good != Some(false) || *name == METADATA);
         let verdict = match (good, unread || unknown) {
+            (true, _) if shallow => "good as far as it was read, which is not into its rows",
             (true, _) => "good",
+            _ if astray => "whole, but what lies beside it is not its metadata: nothing was compared with it",
             (_, true) => "could not be looked at, which says nothing about it",
             _ => "DAMAGED",
         };
         out::say(format!("{}: {verdict}", file.display()));
     }
-    Ok(if good { Exit::Done } else { Exit::Failed })
+    Ok(match (good, shallow) {
+        (false, _) => Exit::Failed,
+        (true, true) => Exit::Partly,
+        (true, false) => Exit::Done,
+    })
 }
 
 fn checks(file: &Path, given: Result<&Given>, cancel: &Cancel) -> Result<Vec<Check>> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let beside = file.with_file_name(metadata_name(&name));
+    // What was copied out of a storage has its manifest beside it, which tells the same.
+    let places = [metadata_name(&name), names::manifest_file(&name)].map(|place| file.with_file_name(place));
+    let beside = places.iter().find(|place| place.exists()).unwrap_or(&places[0]).clone();
     let mut checks: Vec<Check> = Vec::new();
     let metadata = match read(&beside) {
         Ok(metadata) if metadata.backup_file != name => {
-            checks.push(("metadata", Some(false), format!("it is about {}", metadata.backup_file)));
+            checks.push((METADATA, Some(false), format!("it is about {}", metadata.backup_file)));
             None
         }
         Ok(metadata) => {
             let of = metadata.environment.as_deref().unwrap_or("no environment");
-            checks.push(("metadata", Some(true), format!("{} of {of}, {}", metadata.database_name, metadata.backup_timestamp)));
+            checks.push((METADATA, Some(true), format!("{} of {of}, {}", metadata.database_name, metadata.backup_timestamp)));
             Some(metadata)
         }
         Err(_) if !beside.exists() => {
-            checks.push(("metadata", None, String::from("there is none: the dump was made elsewhere, or its metadata is lost")));
+            checks.push((METADATA, None, String::from("there is none: the dump was made elsewhere, or its metadata is lost")));
             None
         }
         Err(failure) => {
-            checks.push(("metadata", Some(false), failure.message));
+            checks.push((METADATA, Some(false), failure.message));
             None
         }
     };
@@ -227,11 +245,27 @@ fn checks(file: &Path, given: Result<&Given>, cancel: &Cancel) -> Result<Vec<Che
         }
         Err(failure) => checks.push(("structure", Some(false), failure.message)),
         Ok(whole) => {
-            checks.push(("structure", Some(true), format!("a whole {} dump", whole.form.format.word())));
+            checks.push(structure(&whole, metadata.is_some()));
             checks.push(rows(metadata.and_then(|metadata| metadata.table_counts), &whole.observed));
         }
     }
     Ok(checks)
+}
+
+fn structure(whole: &Whole, is_summed_up: bool) -> Check {
+    let form = whole.form.format.word();
+    if whole.observed.structure != Structure::Whole {
+        let why = whole.observed.unchecked.as_deref().unwrap_or("nobody looked inside");
+        return (UNCHECKED, None, format!("a {form} dump that could not be looked into: {why}"));
+    }
+    let limits = if is_summed_up || has_checksums(whole) { "" } else { ", without checksums: a changed value would not show" };
+    (UNCHECKED, Some(true), format!("a whole {form} dump{limits}"))
+}
+
+/// Whether anything in the file is compared with a checksum that lies in it.
+fn has_checksums(whole: &Whole) -> bool {
+    let packing = whole.observed.header.as_ref().map(|header| header.packing);
+    whole.form.compression != Compression::None || packing == Some(Packing::Zlib)
 }
 
 fn rows(expected: Option<BTreeMap<String, u64>>, observed: &Observed) -> Check {

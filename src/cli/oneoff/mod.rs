@@ -72,7 +72,11 @@ fn plan(args: &Args) -> Result<Plan> {
     let environment = args.env.map(|mode| environment::read(mode, Path::new("."), &|name| std::env::var(name).ok())).transpose()?;
     let connection = environment.as_ref().map(|environment| environment.connection.clone()).or_else(|| args.url.clone());
     let from_url = || std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
-    let mut said = args.said(connection.or_else(from_url).unwrap_or_default());
+    let connection = connection.or_else(from_url);
+    if connection.is_none() {
+        unheard(&|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))?;
+    }
+    let mut said = args.said(connection.unwrap_or_default());
     let place = if environment.is_some() {
         Place::Folder(made(&usual_folder(args))?)
     } else {
@@ -81,6 +85,14 @@ fn plan(args: &Args) -> Result<Plan> {
     if place == Place::Pipe && std::io::stdout().is_terminal() && !args.dry_run {
         return Err(Failure::new(Cause::Configuration, "a backup is no text for a terminal")
             .hint("redirect it: > FILE, or name a file with --output"));
+    }
+    if place == Place::Pipe && !args.dry_run {
+        place::leads_somewhere(std::io::stdout())?;
+    }
+    if let Place::File(_, name) = &place
+        && !(args.format.is_some() && args.compress.is_some())
+    {
+        place::is_kept(name)?;
     }
     let (format, compression) = match &place {
         Place::File(_, name) => place::told_by_name(name),
@@ -94,6 +106,27 @@ fn plan(args: &Args) -> Result<Plan> {
     said.words.push(("format", named.to_owned()));
     said.words.push(("compression", args.compress.clone().unwrap_or_else(|| compression.to_owned())));
     Ok(Plan { said, place, environment })
+}
+
+/// Fails where variables that describe a project name the server or the database, and nothing that is used here does: the dump would
+/// be of another database than the one they mean.
+fn unheard(is_set: &dyn Fn(&str) -> bool) -> Result<()> {
+    let of_server = (["DATABASE_URL_FILE", "POSTGRES_HOST", "POSTGRES_HOST_FILE"], ["PGHOST", "PGHOSTADDR", "PGSERVICE"]);
+    let of_database = (["DATABASE_URL_FILE", "POSTGRES_DB", "POSTGRES_DB_FILE"], ["PGDATABASE", "PGSERVICE", "PGSERVICE"]);
+    let mut unheard: Vec<&str> = Vec::new();
+    for (theirs, ours) in [of_server, of_database] {
+        if !ours.into_iter().any(is_set) {
+            unheard.extend(theirs.into_iter().filter(|name| is_set(name)));
+        }
+    }
+    unheard.dedup();
+    if unheard.is_empty() {
+        return Ok(());
+    }
+    let words =
+        format!("{} would not be used: with options of its own a backup goes by --url, DATABASE_URL or PGHOST and kin", unheard.join(", "));
+    Err(Failure::new(Cause::Configuration, words)
+        .hint("name the database with --url or DATABASE_URL; or leave out the options: `pgdumpd backup` alone uses these variables"))
 }
 
 fn usual_folder(args: &Args) -> PathBuf {

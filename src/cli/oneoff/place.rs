@@ -1,8 +1,9 @@
 //! Where the output goes: decided before anything is written, and never outside of what is allowed.
 
+use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::Access;
+use rustix::fs::{Access, OFlags};
 
 use crate::error::{Cause, Failure, Result};
 
@@ -79,6 +80,33 @@ fn folder(path: &Path) -> Result<PathBuf> {
 
 fn unsafe_path(path: &str, why: &str) -> Failure {
     Failure::new(Cause::UnsafePath, format!("the output {path:?} {why}")).hint("name the place itself, below the folder that is allowed")
+}
+
+/// Fails where standard output was closed by whoever started this: the runtime has put /dev/null there, open for reading as well, which
+/// no shell's redirection is.
+pub(super) fn leads_somewhere(output: impl AsFd) -> Result<()> {
+    let is_null = rustix::fs::fstat(&output).is_ok_and(|facts| facts.st_rdev == rustix::fs::makedev(1, 3));
+    let reads_too = rustix::fs::fcntl_getfl(&output).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
+    if is_null && reads_too {
+        return Err(Failure::new(Cause::Configuration, "standard output is closed, so the backup would go nowhere")
+            .hint("name a file with --output, or give standard output a reader: | ssh host 'cat > shop.dump'"));
+    }
+    Ok(())
+}
+
+/// Endings that promise what isn't written: a program that goes by them would call the file broken.
+const FOREIGN: [&str; 15] = ["xz", "lz4", "zip", "tgz", "tbz", "tbz2", "txz", "tzst", "lzma", "lz", "br", "7z", "z", "rar", "gpg"];
+
+/// Fails where a name promises what isn't written.
+pub(super) fn is_kept(name: &str) -> Result<()> {
+    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_lowercase()).unwrap_or_default();
+    if !FOREIGN.contains(&ending.as_str()) {
+        return Ok(());
+    }
+    Err(Failure::new(Cause::Configuration, format!("the name {name:?} promises a .{ending} file, which pgdumpd doesn't write")).hint(
+        "end the name in .dump, .sql, .tar or .dir.tar, and after it .zst, .gz or .bz2 if wanted; or hand the dump to another program: \
+         --output - --format plain | xz > FILE",
+    ))
 }
 
 /// Format and compression that a file's name promises to whoever opens it.

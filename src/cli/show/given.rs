@@ -64,7 +64,8 @@ fn as_json(path: &Path, dump: &Dump) -> Value {
         "tables": manifest.tables,
         "table_counts": manifest.table_counts,
         "total_rows": manifest.total_rows,
-        "restore_command": manifest.restore_command,
+        "restore_command": manifest.line_by_hand(),
+        "warning": manifest.own_way(),
     })
 }
 
@@ -90,8 +91,14 @@ fn print(path: &Path, dump: &Dump) {
         None => String::from("manifest   none beside the file: this is what the file says of itself"),
     });
     let to = out::shell(&format!("{}_restored", manifest.database_name));
-    out::say(format!("restore    pgdumpd restore {} --to {to}", out::shell(&name)));
-    out::say(format!("by hand    {}", manifest.restore_command));
+    let own_way = manifest.own_way();
+    if own_way.is_none() {
+        out::say(format!("restore    pgdumpd restore {} --to {to}", out::shell(&name)));
+    }
+    out::say(format!("by hand    {}", manifest.line_by_hand()));
+    if let Some(why) = own_way {
+        out::say(format!("warning    {why}"));
+    }
 }
 
 fn form(manifest: &Manifest) -> String {

@@ -140,7 +140,7 @@ fn describe(world: &World, means: Means<'_>, request: &Request, asked: Asked, du
         schema_version: observed.schema_version,
         dependencies: Vec::new(),
         options: shape.options.clone(),
-        restore_command: restore_command(&key.file, shape.content),
+        restore_command: restore_command(&key.file, shape.content, shape.selection().makes_database().then_some(request.database.as_str())),
         made_on: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         pgdumpd_version: String::from(env!("CARGO_PKG_VERSION")),
         warnings: asked.warnings,

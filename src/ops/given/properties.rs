@@ -65,13 +65,39 @@ fn behind<'a>(defn: &'a str, key: &str) -> Option<&'a str> {
     None
 }
 
-/// The versions in a script's first comments.
+/// The versions in a script's first comments, and the database that it makes by itself, perhaps in the place of another.
 pub(super) fn of_script(head: &[u8], manifest: &mut Manifest) {
     let head = String::from_utf8_lossy(head);
     let behind = |words: &str| head.lines().find_map(|line| line.strip_prefix(words)).map(|rest| rest.trim().to_owned());
     manifest.postgresql_version = behind("-- Dumped from database version ").unwrap_or_default();
     manifest.pg_dump_version = behind("-- Dumped by pg_dump version ").unwrap_or_default();
     manifest.postgresql_version_num = version::number(&manifest.postgresql_version).unwrap_or_default();
+    if let Some(name) = behind("CREATE DATABASE ").as_deref().and_then(first_name) {
+        manifest.options.push(String::from("--create"));
+        manifest.database_name = name;
+    }
+    if behind("DROP DATABASE ").is_some() {
+        manifest.options.push(String::from("--clean"));
+    }
+}
+
+/// The name that a statement's rest begins with.
+fn first_name(rest: &str) -> Option<String> {
+    let Some(quoted) = rest.strip_prefix('"') else {
+        return rest.split([' ', ';']).next().filter(|name| !name.is_empty()).map(str::to_owned);
+    };
+    let mut name = String::new();
+    let mut letters = quoted.chars().peekable();
+    loop {
+        match letters.next()? {
+            '"' if letters.peek() == Some(&'"') => {
+                letters.next();
+                name.push('"');
+            }
+            '"' => return Some(name),
+            letter => name.push(letter),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -101,5 +127,17 @@ mod tests {
         let mut manifest = crate::manifest::tests::manifest();
         of_script(head, &mut manifest);
         assert_eq!((manifest.postgresql_version_num, manifest.pg_dump_version.as_str()), (150_018, "17.2"));
+        assert_eq!(manifest.own_way(), None);
+    }
+
+    #[test]
+    fn a_script_names_the_database_that_it_makes_and_drops() {
+        let head = b"SET x = 1;\r\nDROP DATABASE IF EXISTS \"a \"\"b\";\r\nCREATE DATABASE \"a \"\"b\" WITH TEMPLATE = template0;\r\n";
+        let mut manifest = crate::manifest::tests::manifest();
+        (manifest.dump_format, manifest.options) = (crate::model::dump::Format::Plain, Vec::new());
+        of_script(head, &mut manifest);
+        assert_eq!(manifest.own_database(), Some("a \"b"));
+        assert!(manifest.own_way().unwrap().contains("drops the database \"a \\\"b\""));
+        assert_eq!(first_name("shop;"), Some(String::from("shop")));
     }
 }

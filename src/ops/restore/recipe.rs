@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustix::fs::MemfdFlags;
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::TableEntry;
+use crate::model::backup::{Manifest, TableEntry};
 use crate::model::dump::{Content, Format};
 use crate::postgres::archive::members::Members;
 use crate::postgres::archive::toc::{self, Entry, Toc};
@@ -93,6 +93,12 @@ pub(super) fn recipe(means: Means<'_>, wanted: &Wanted, server: &Server) -> Resu
         script_fits(means, wanted)?;
     }
     let mut warnings: Vec<String> = chosen.iter().flat_map(|chosen| chosen.warnings.clone()).collect();
+    if toc.is_none() && wrote(manifest) / 10_000 > server.version_num / 10_000 {
+        warnings.push(format!(
+            "the script was written by pg_dump {}, newer than the server: what it does not know would end the restore",
+            manifest.pg_dump_version
+        ));
+    }
     if wanted.jobs > 1 && !matches!(manifest.dump_format, Format::Custom | Format::Directory) {
         warnings.push(format!("a backup in the {} format is restored by one connection, not {}", manifest.dump_format.word(), wanted.jobs));
     }
@@ -101,10 +107,9 @@ pub(super) fn recipe(means: Means<'_>, wanted: &Wanted, server: &Server) -> Resu
 
 /// A script does what stands in it; what would lead it elsewhere, or what can't be left out of it, is refused.
 fn script_fits(means: Means<'_>, wanted: &Wanted) -> Result<()> {
-    let option = |names: &[&str]| means.manifest.options.iter().any(|option| names.contains(&option.as_str()));
-    if option(&["--create", "-C"]) {
+    if let Some(why) = means.manifest.own_way() {
         return Err(Failure::new(Cause::Refused, "this plain dump was made with --create: it would go into a database of its own choice")
-            .hint(format!("restore it by hand: {}", means.manifest.restore_command)));
+            .hint(format!("by hand it is restored by: {} ({why})", means.manifest.line_by_hand())));
     }
     if wanted.halves != Halves::Both || wanted.no_owner || wanted.no_privileges || wanted.no_tablespaces {
         return Err(Failure::new(Cause::Refused, "a plain dump is a script: nothing can be left out of it")
@@ -124,7 +129,10 @@ fn client(means: Means<'_>, wanted: &Wanted, server: &Server) -> Result<Client> 
         );
         return Err(Failure::new(Cause::Refused, words).hint("restore it to a server of the same release or a newer one"));
     }
-    let wrote = version::number(&manifest.pg_dump_version).unwrap_or(manifest.postgresql_version_num);
+    let wrote = wrote(manifest);
+    if manifest.dump_format == Format::Plain {
+        return for_script(means, wanted, server, wrote);
+    }
     let client = means.clients.for_restore(wrote, server.version_num)?;
     // It begins with settings that an older server doesn't know.
     if client.version_num >= 170_000 && server.version_num < 170_000 && wanted.at_error == AtError::Stop {
@@ -137,6 +145,26 @@ fn client(means: Means<'_>, wanted: &Wanted, server: &Server) -> Result<Client> 
         ));
     }
     Ok(client)
+}
+
+/// The version of the `pg_dump` that wrote it.
+fn wrote(manifest: &Manifest) -> u32 {
+    version::number(&manifest.pg_dump_version).unwrap_or(manifest.postgresql_version_num)
+}
+
+/// psql takes a script of any release; whether the server does is another question, which it answers in one transaction.
+fn for_script(means: Means<'_>, wanted: &Wanted, server: &Server, wrote: u32) -> Result<Client> {
+    if wrote >= 170_000 && server.version_num < 170_000 && wanted.at_error == AtError::Stop {
+        let words = format!(
+            "the script was written by pg_dump {}, and begins with a setting that {} does not know",
+            means.manifest.pg_dump_version, server.version
+        );
+        return Err(Failure::new(Cause::Refused, words).hint(
+            "let errors pass with --keep-going and read them: one about transaction_timeout is harmless; or restore it to a newer server",
+        ));
+    }
+    let usable = means.clients.for_restore(wrote, server.version_num).or_else(|_| means.clients.for_server(server.version_num));
+    Ok(usable.unwrap_or_else(|_| means.clients.newest().clone()))
 }
 
 /// The table of contents, read from the beginning of the archive; none for a script.

@@ -2,7 +2,7 @@
 //!
 //! Trusts nothing: what stands at a place must be the block that was asked for. Keeps a buffer, never a block.
 
-use std::io::{self, BufRead, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
 use super::decode::{WIDEST, int};
 use super::toc::{Header, Packing};
@@ -10,6 +10,9 @@ use super::{Trouble, custom, unread, unreadable};
 use crate::error::Result;
 use crate::model::dump::Compression;
 use crate::stream;
+
+/// Who is shown a block: its entry, how it is packed, and what lies there.
+pub(super) type Taker<'a> = dyn FnMut(i32, Packing, &mut dyn BufRead) -> io::Result<()> + 'a;
 
 /// A source of archive bytes, at a known place.
 pub struct Blocks<R> {
@@ -54,6 +57,24 @@ impl<R: BufRead + Send> Blocks<R> {
         } else {
             Err(unreadable(Trouble::Broken { what: format!("the data of entry {id} is missing"), at: self.at }))
         }
+    }
+
+    /// Shows what lies packed in each block, one after another, a large object as one of its own; what isn't read of it is skipped.
+    pub(super) fn each(mut self, take: &mut Taker<'_>) -> Result<()> {
+        while let Some((kind, id)) = self.block().map_err(unread)? {
+            let named = |error: io::Error| unread(error).context(format!("the data of entry {id}"));
+            while kind != custom::LARGE_OBJECTS || self.int().map_err(unread)? != 0 {
+                let packing = self.packing;
+                let mut pieces = Pieces { blocks: self, left: 0, ended: false };
+                take(i32::try_from(id).unwrap_or_default(), packing, &mut BufReader::new(&mut pieces)).map_err(named)?;
+                io::copy(&mut pieces, &mut io::sink()).map_err(named)?;
+                self = pieces.blocks;
+                if kind != custom::LARGE_OBJECTS {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The next block's kind and entry; none at the archive's end.

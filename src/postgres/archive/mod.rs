@@ -12,6 +12,7 @@ mod decode;
 mod fingerprint;
 pub mod members;
 pub mod name;
+pub mod packed;
 mod plain;
 pub mod script;
 mod sql;

@@ -49,6 +49,7 @@ enum Line {
     Begin,
     Backslash,
     Dot,
+    DotReturn,
     Row,
 }
 
@@ -196,14 +197,22 @@ impl Data {
             match (self.line, byte) {
                 (Line::Begin, b'\\') => (self.line, at) = (Line::Backslash, at + 1),
                 (Line::Backslash, b'.') => (self.line, at) = (Line::Dot, at + 1),
-                (Line::Dot, b'\n') => return (at + 1, true),
+                (Line::Dot | Line::DotReturn, b'\n') => return (at + 1, true),
+                // A script whose line ends were changed on the way; rows escape theirs.
+                (Line::Dot, b'\r') => (self.line, at) = (Line::DotReturn, at + 1),
                 (line, _) => {
                     let newline = memchr::memchr(b'\n', rest);
                     let used = newline.map_or(rest.len(), |newline| newline + 1);
                     at += used;
                     if line != Line::Statement {
                         // The bytes of a line's beginning that was held back count as well.
-                        self.bytes += used as u64 + u64::from(line == Line::Backslash) + 2 * u64::from(line == Line::Dot);
+                        self.bytes += used as u64
+                            + match line {
+                                Line::Backslash => 1,
+                                Line::Dot => 2,
+                                Line::DotReturn => 3,
+                                _ => 0,
+                            };
                         self.rows += u64::from(newline.is_some());
                     }
                     self.line = match (newline, line) {
@@ -227,7 +236,8 @@ fn has_trailer(tail: &[u8], end: &str) -> bool {
         }
         _ => tail,
     };
-    tail.ends_with(format!("\n--\n-- {end}\n--").as_bytes())
+    let ends = |newline: &str| tail.ends_with(format!("{newline}--{newline}-- {end}{newline}--").as_bytes());
+    ends("\n") || ends("\r\n")
 }
 
 #[cfg(test)]
@@ -255,6 +265,16 @@ mod tests {
             let seen = watch(SCRIPT, size).unwrap();
             let tables: Vec<_> = seen.tables.iter().map(|table| (table.name.as_str(), table.rows, table.bytes)).collect();
             assert_eq!(tables, [("a\"\n", Some(3), 9), ("b", None, 0), ("c", Some(0), 0)], "pieces of {size}");
+        }
+    }
+
+    #[test]
+    fn other_line_ends_are_no_damage() {
+        let script = SCRIPT.replace('\n', "\r\n").replace("\"\"\r\n\"", "\"\"\n\"");
+        for size in 1..40 {
+            let seen = watch(&script, size).unwrap();
+            let rows: Vec<_> = seen.tables.iter().map(|table| table.rows).collect();
+            assert_eq!(rows, [Some(3), None, Some(0)], "pieces of {size}");
         }
     }
 

@@ -1,0 +1,99 @@
+//! Dump files that were altered, that can't be looked into, and that only look like it: each gets the verdict that is true.
+
+use crate::elsewhere::{restore, shell};
+use crate::rig::Ended;
+use crate::scene::Scene;
+
+/// Turns one bit of a file's byte.
+fn flip(scene: &Scene, file: &str, at: impl Fn(&[u8]) -> usize) {
+    let path = scene.work().join(file);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let at = at(&bytes);
+    bytes[at] ^= 0x10;
+    std::fs::write(&path, bytes).unwrap();
+}
+
+fn verify(scene: &Scene, file: &str) -> Ended {
+    scene.alone(&[], &["verify", &format!("./{file}")])
+}
+
+#[test]
+fn one_altered_bit_inside_of_a_directory_dump_is_found() {
+    let scene = Scene::new();
+    shell(&scene, "pg_dump -Fd -f d shop; tar -cf d.tar d; tar -C d -czf d.tgz .");
+    let url = scene.cluster.url("shop");
+    let own = scene.alone(&[], &["backup", "--url", &url, "-o", "own.dir", "--format", "directory"]);
+    assert_eq!(own.code, 0, "{own:?}");
+    for file in ["d.tar", "d.tgz", "own.dir"] {
+        let whole = verify(&scene, file);
+        assert!(whole.code == 0 && whole.stdout.contains("20500 rows") && whole.stdout.ends_with(": good\n"), "{file}: {whole:?}");
+        flip(&scene, file, |bytes| bytes.len() / 2);
+        let altered = verify(&scene, file);
+        assert!(altered.code == 1 && altered.stdout.contains("DAMAGED"), "{file}: {altered:?}");
+        let refused = restore(&scene, &format!("./{file}"), "never", &[]);
+        assert!(refused.code == 1 && refused.stderr.contains("not whole"), "{file}: {refused:?}");
+    }
+    assert_eq!(scene.cluster.psql("select count(*) from pg_database where datname = 'never' or datname like 'pgdumpd%'"), "0");
+}
+
+/// Made by `pg_dump` 17, which an older `pg_restore` can't read.
+#[test]
+fn an_archive_that_no_client_reads_is_unpacked_by_ourselves_or_called_unread() {
+    let scene = Scene::new();
+    let made = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oneoff/made");
+    let frame = |bytes: &[u8]| bytes.windows(4).position(|window| window == [0x04, 0x22, 0x4d, 0x18]).unwrap() + 9;
+    for name in ["lz4.dump", "lz4.dir.tar.gz"] {
+        std::fs::copy(made.join(name), scene.work().join(name)).unwrap();
+        if name != "lz4.dump" {
+            shell(&scene, "gzip -d lz4.dir.tar.gz");
+        }
+        let name = name.trim_end_matches(".gz");
+        let whole = verify(&scene, name);
+        assert!(whole.code == 0 && whole.stdout.contains("rows") && !whole.stdout.contains("not all rows"), "{name}: {whole:?}");
+        flip(&scene, name, frame);
+        let altered = verify(&scene, name);
+        assert!(altered.code == 1 && altered.stdout.contains("DAMAGED"), "{name}: {altered:?}");
+    }
+    // The twelfth byte says how the rows are compressed; nobody knows this way.
+    std::fs::copy(made.join("lz4.dump"), scene.work().join("later.dump")).unwrap();
+    flip(&scene, "later.dump", |_| 11);
+    let unread = verify(&scene, "later.dump");
+    assert!(unread.code == 3 && unread.stdout.contains("good as far as it was read"), "{unread:?}");
+    assert!(!unread.stdout.contains("structure  ok"), "{unread:?}");
+}
+
+#[test]
+fn what_is_whole_but_something_else_is_not_called_damaged() {
+    let scene = Scene::new();
+    shell(
+        &scene,
+        "pg_dumpall >all.sql; pg_dump shop | sed 's/$/\\r/' >dos.sql; printf '\\3757zXZ\\000rest' >a.sql.xz; printf '\\004\"M\\030rest' >a.sql.lz4",
+    );
+    for (file, words) in [("all.sql", "psql -X -d postgres -f"), ("a.sql.xz", "xz -d FILE"), ("a.sql.lz4", "lz4 -d FILE")] {
+        let ended = verify(&scene, file);
+        assert!(ended.code == 1 && ended.stdout.contains(words) && !ended.stdout.contains("DAMAGED"), "{file}: {ended:?}");
+    }
+    let dos = verify(&scene, "dos.sql");
+    assert!(dos.code == 0 && dos.stdout.contains("20500 rows"), "{dos:?}");
+    let again = restore(&scene, "./dos.sql", "again", &[]);
+    assert_eq!(again.code, 0, "{again:?}");
+    assert_eq!(scene.cluster.psql_in("again", "select count(*) || max(name) from item"), "500item 99");
+}
+
+#[test]
+fn a_script_of_a_newer_release_needs_no_newer_client() {
+    let scene = Scene::new();
+    shell(
+        &scene,
+        "pg_dump shop >now.sql; for n in 16.4 99.1; do sed \"s/by pg_dump version .*/by pg_dump version $n/\" now.sql >$n.sql; done",
+    );
+    let server = scene.cluster.psql("select current_setting('server_version_num')::int / 10000");
+    if server != "15" {
+        return;
+    }
+    let newer = restore(&scene, "./16.4.sql", "newer", &[]);
+    assert!(newer.code == 0 && newer.stderr.contains("was written by pg_dump 16.4"), "{newer:?}");
+    assert_eq!(scene.contents("newer").len(), scene.contents("shop").len());
+    let newest = restore(&scene, "./99.1.sql", "newest", &[]);
+    assert!(newest.code == 1 && newest.stderr.contains("--keep-going"), "{newest:?}");
+}
