@@ -158,7 +158,7 @@ impl Session {
             .detail(failure.message)
     }
 
-    /// Keeps others from restoring to the same database for as long as this session lives; who does so already, where somebody does.
+    /// Keeps others from restoring to the same database for as long as this connection lives; who does so already, where somebody does.
     pub fn hold_target(&mut self, name: &str) -> Result<Option<String>> {
         let key = format!("hashtext({})", literal(name));
         self.ask(&format!(

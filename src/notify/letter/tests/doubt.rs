@@ -110,9 +110,9 @@ fn a_normal_one_after_it() {
 
 #[test]
 fn an_accepted_one() {
-    let letter = normal_again(DoubtEnded::Accepted(String::from("anna")));
+    let letter = normal_again(DoubtEnded::Accepted(String::from("root")));
     let words = letter.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(words.contains("is as the one that anna has accepted: what it holds is the habit now. Pruning goes on."), "{letter}");
+    assert!(words.contains("is as the one that root has accepted: what it holds is the habit now. Pruning goes on."), "{letter}");
     assert!(words.contains("There is nothing for you to do."), "{letter}");
 }
 
