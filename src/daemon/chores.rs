@@ -144,7 +144,7 @@ impl Chores {
             self.keeping = Some(std::thread::spawn(move || complain("upkeep", upkeep(&world, diary))));
         } else if free(&mut self.keeping) && due(&mut self.look, LOOK_EVERY, now) {
             let world = world.clone();
-            self.keeping = Some(std::thread::spawn(move || drop(reindex::look(&world))));
+            self.keeping = Some(std::thread::spawn(move || found(&reindex::look(&world))));
         }
     }
 
@@ -192,9 +192,14 @@ impl Chores {
 fn upkeep(world: &World, diary: std::time::Duration) -> Result<()> {
     let before = world.clock.now() - TimeDelta::from_std(diary).unwrap_or(TimeDelta::days(400));
     while world.catalog.write(|writer| writer.forget_before(before, 10_000))? > 0 {}
-    reindex::reindex(world)?;
+    found(&reindex::reindex(world)?);
     let now = world.clock.now().to_rfc3339();
     world.catalog.write(|writer| writer.put_meta(UPKEEP, &now))
+}
+
+/// What a look through the storages could not use or reach.
+fn found(seen: &reindex::Reindexed) {
+    seen.problems.iter().for_each(|problem| tracing::warn!("while looking through the storages: {problem}"));
 }
 
 /// From when the daemon counts to its first upkeep, so that one that is started anew every day comes to it as well.
