@@ -1,7 +1,7 @@
 //! Printing: answers to standard output, everything else to standard error. A closed pipe ends the printing, not the work.
 
 use std::borrow::Cow;
-use std::io::Write;
+use std::io::{BufWriter, Write};
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -39,18 +39,55 @@ pub(super) fn forwarded(common: &Common) -> Option<fn(&str)> {
 /// A server's words must not draw on the reader's terminal.
 fn printable(text: &str) -> Cow<'_, str> {
     let drawing = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if !text.contains(drawing) {
+    if is_plain(text.as_bytes()) || !text.contains(drawing) {
         return Cow::Borrowed(text);
     }
     text.chars().map(|c| if drawing(c) { '?' } else { c }).collect()
 }
 
-/// The answer as JSON, on several lines.
+/// Whether it is ASCII that draws nothing. Most of what is printed is, and the processor looks at many bytes at once where no branch ends the loop.
+fn is_plain(text: &[u8]) -> bool {
+    !text.iter().fold(false, |found, byte| found | !matches!(byte, b' '..=b'~' | b'\n' | b'\t'))
+}
+
+/// The answer as JSON, on several lines. It goes out as it is made: ten thousand backups are ten megabytes.
 pub(super) fn json(value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Failure::new(crate::error::Cause::System, format!("the answer can't be written as JSON: {error}")))?;
-    drop(writeln!(std::io::stdout(), "{}", printable(&text)));
-    Ok(())
+    let mut out = BufWriter::with_capacity(64 * 1024, Printable { out: std::io::stdout().lock(), cut: Vec::new() });
+    match serde_json::to_writer_pretty(&mut out, value) {
+        Err(error) if !error.is_io() => {
+            Err(Failure::new(crate::error::Cause::System, format!("the answer can't be written as JSON: {error}")))
+        }
+        _ => {
+            drop(writeln!(out).and_then(|()| out.flush()));
+            Ok(())
+        }
+    }
+}
+
+/// Lets through what [`printable`] leaves of each piece.
+struct Printable<W> {
+    out: W,
+    /// The beginning of a character whose end comes with the next piece.
+    cut: Vec<u8>,
+}
+
+impl<W: Write> Write for Printable<W> {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        if self.cut.is_empty() && is_plain(piece) {
+            self.out.write_all(piece)?;
+            return Ok(piece.len());
+        }
+        self.cut.extend_from_slice(piece);
+        let whole = std::str::from_utf8(&self.cut).map_or_else(|error| error.valid_up_to(), str::len);
+        let rest = self.cut.split_off(whole);
+        let text = std::mem::replace(&mut self.cut, rest);
+        self.out.write_all(printable(&String::from_utf8_lossy(&text)).as_bytes())?;
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// A failure that is the whole answer: its sentence, what to do, the last words; as JSON where asked. Returns the exit code for it.
@@ -131,5 +168,19 @@ mod tests {
     #[test]
     fn a_pasted_line_means_what_it_says() {
         assert_eq!([shell("shop"), shell("a b"), shell("it's"), shell("")], ["shop", "'a b'", "'it'\\''s'", "''"]);
+    }
+
+    #[test]
+    fn nothing_that_draws_passes_wherever_the_pieces_are_cut() {
+        let text = "tab\tline\nbell \u{7}, \u{9b}31m, ü, 漢, 🐘\u{85}";
+        let expected = "tab\tline\nbell ?, ?31m, ü, 漢, 🐘?";
+        assert_eq!(printable(text), expected);
+        for length in 1..=text.len() {
+            let mut out = Printable { out: Vec::new(), cut: Vec::new() };
+            for piece in text.as_bytes().chunks(length) {
+                out.write_all(piece).unwrap();
+            }
+            assert_eq!(String::from_utf8(out.out).unwrap(), expected, "in pieces of {length}");
+        }
     }
 }
