@@ -68,7 +68,9 @@ impl Life {
         *exit = Some(child.wait().map_or(Exit::Code(-1), Exit::from));
         self.ended.notify_all();
         drop(exit);
-        guard.map(Guard::reap);
+        if let Some(guard) = guard {
+            guard.reap();
+        }
     }
 }
 

@@ -64,7 +64,13 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
     let rows = if wanted.halves == Halves::Schema { Vec::new() } else { recipe.tables(&means.manifest.tables) };
     let tables = Tables::new(&rows).side_by_side(parallel);
     let said = match means.manifest.dump_format {
-        Format::Plain => feed::piped(means, &restore.script(), Some(Tap::plain()), &tables),
+        Format::Plain => {
+            if whole != Whole::Apart {
+                // Its own transactions around large objects would commit what stands before them.
+                Source::open(means)?.check()?;
+            }
+            feed::piped(means, &restore.script(), Some(Tap::plain()), &tables)
+        }
         Format::Custom if !parallel => {
             if early && whole != Whole::Apart {
                 Source::open(means)?.check()?;
