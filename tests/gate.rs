@@ -115,6 +115,35 @@ fn a_truncated_table_is_marked_and_told_once_and_nothing_is_pruned() {
     );
 }
 
+fn remove_manifest(shop: &Shop, place: usize) {
+    let file = shop.rig.backups()[place]["file"].as_str().expect("a file").to_owned();
+    let name = format!("{file}.json");
+    let path =
+        shop.rig.stored().into_iter().find(|path| path.ends_with(&name)).unwrap_or_else(|| panic!("{name} in {:?}", shop.rig.stored()));
+    std::fs::remove_file(shop.rig.storage().join(path)).expect("a manifest to remove");
+}
+
+#[test]
+fn a_manifest_removed_by_hand_leaves_the_gate_the_ones_before_it() {
+    let shop = Shop::new(KEEP_THREE);
+    remove_manifest(&shop, 0);
+    shop.cluster.psql_in("shop", "truncate orders; insert into customers select g from generate_series(301, 6000) g");
+    shop.backup();
+    let why = shop.doubts()[0].clone().expect("a mark");
+    assert!(why.contains("table public.orders, which always had rows (last 5000), is empty"), "{why}");
+}
+
+#[test]
+fn what_cannot_be_judged_is_told_and_nothing_is_pruned_after_it() {
+    let shop = Shop::new(KEEP_THREE);
+    (0..3).for_each(|place| remove_manifest(&shop, place));
+    let told = shop.run(0, &["backup", "shop"]);
+    assert!(told.stderr.contains("SUSPICIOUS: it could not be compared with the backups before it"), "{told:?}");
+    assert!(shop.run(1, &["prune", "shop"]).stderr.contains("suspended"));
+    assert_eq!(shop.subjects().len(), 1, "{:?}", shop.subjects());
+    shop.run(0, &["accept", &shop.newest()]);
+}
+
 #[test]
 fn an_accepted_one_is_the_new_habit_and_pruning_goes_on() {
     let shop = Shop::new(KEEP_THREE);

@@ -26,7 +26,7 @@ pub(super) fn listen(cancel: &Cancel) -> Result<Listening> {
     std::thread::spawn(move || {
         for signal in signals.forever() {
             got.store(signal, Ordering::SeqCst);
-            cancel.cancel(CancelReason::Interrupted);
+            cancel.cancel(CancelReason::Signalled(if signal == SIGINT { "Ctrl-C (SIGINT)" } else { "SIGTERM" }));
         }
     });
     Ok(listening)

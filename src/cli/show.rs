@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::error::{Cause, Result};
 use crate::model::backup::{BackupRow, Manifest, ProofLevel, RunId};
+use crate::model::database::DatabaseProperties;
 use crate::model::dump::{Content, restore_command};
 use crate::model::run::{Run, RunStatus};
 use crate::model::settings::Settings;
@@ -98,6 +99,9 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
     out::say(format!("size       {stored} ({} before compression)", show_size(manifest.uncompressed_size_bytes)));
     out::say(format!("sha256     {}", manifest.checksum_sha256));
     out::say(format!("holds      {}", holds(manifest)));
+    if let Some(extras) = manifest.database_properties.as_ref().and_then(DatabaseProperties::extras) {
+        out::say(format!("database   has {extras}; `restore` into a new one makes them again"));
+    }
     out::say(format!("server     {}:{}, PostgreSQL {}", manifest.server_host, manifest.server_port, manifest.postgresql_version));
     out::say(format!("client     pg_dump {}", manifest.pg_dump_version));
     let pinned = if row.pinned { "; pinned" } else { "" };

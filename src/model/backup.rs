@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::database::DatabaseProperties;
 use super::dump::{Compression, Content, Format, Selection};
 
 /// The manifest format that this version writes; it reads this one and older ones.
@@ -226,25 +227,6 @@ impl Manifest {
     pub fn is_of_given_file(&self) -> bool {
         self.project.is_empty()
     }
-}
-
-/// A database's properties that `pg_dump` without `-C` leaves out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DatabaseProperties {
-    /// Owner role.
-    pub owner: String,
-    /// Encoding name.
-    pub encoding: String,
-    /// `LC_COLLATE`.
-    pub collate: String,
-    /// `LC_CTYPE`.
-    pub ctype: String,
-    /// ICU locale, where the provider is ICU.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub icu_locale: Option<String>,
-    /// Locale provider letter (`c`, `i`, `b`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub locale_provider: Option<String>,
 }
 
 /// What was proven of a backup, kept beside it as `….proof.json`; it outlives the catalog.

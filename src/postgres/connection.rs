@@ -194,6 +194,7 @@ impl Access {
             inherit: self.passfile.iter().map(|fd| (Arc::clone(fd), PASSFILE_FD)).collect(),
             cwd: None,
             user: None,
+            guarded: false,
         }
     }
 

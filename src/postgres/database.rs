@@ -6,26 +6,20 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::likeness::LIKENESS;
+pub use super::likeness::{alike, resembling};
 use super::quote::{ident, literal};
 use super::session::Session;
 pub use super::work::{Abandoned, Work};
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::DatabaseProperties;
+use crate::model::database::{DatabaseProperties, Grant, Setting};
 use crate::units::show_duration;
-
-/// Settings whose values are lists of names (`GUC_LIST_QUOTE` in the server's sources): each name is quoted alone.
-const LISTS: [&str; 6] = [
-    "local_preload_libraries",
-    "search_path",
-    "session_preload_libraries",
-    "shared_preload_libraries",
-    "temp_tablespaces",
-    "unix_socket_directories",
-];
 
 /// A database as it stands on the server, with what `pg_dump` without `--create` doesn't bring.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Database {
+    /// Its number, which no other database of the server gets.
+    pub oid: u64,
     /// Owner role.
     pub owner: String,
     /// Its size, bytes; unset where the role may not connect to it.
@@ -50,26 +44,6 @@ pub struct Database {
     pub sessions: u32,
 }
 
-/// One privilege on a database.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Grant {
-    /// `CONNECT`, `TEMPORARY`, `CREATE`.
-    pub privilege: String,
-    /// The role; unset is everybody.
-    pub to: Option<String>,
-    /// Whether it may be passed on.
-    pub grantable: bool,
-}
-
-/// One setting of a database.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Setting {
-    /// The role it counts for; unset is everybody.
-    pub role: Option<String>,
-    /// `name=value` as the server keeps it.
-    pub text: String,
-}
-
 /// What the connecting role may do with databases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Rights {
@@ -86,13 +60,7 @@ impl Session {
             "select coalesce((select json_build_object(
                'owner', pg_get_userbyid(d.datdba), 'allows_connections', d.datallowconn, 'is_template', d.datistemplate,
                'size', case when has_database_privilege(d.oid, 'CONNECT') then pg_database_size(d.oid) end,
-               'connection_limit', d.datconnlimit, 'tablespace', t.spcname, 'comment', shobj_description(d.oid, 'pg_database'),
-               'grants', case when d.datacl is not null then (select coalesce(json_agg(json_build_object('privilege', a.privilege_type,
-                  'to', case when a.grantee <> 0 then pg_get_userbyid(a.grantee) end, 'grantable', a.is_grantable)), '[]')
-                  from aclexplode(d.datacl) a) end,
-               'settings', (select coalesce(json_agg(json_build_object('role', r.rolname, 'text', u.text) order by r.rolname, u.n), '[]')
-                  from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole
-                  cross join lateral unnest(s.setconfig) with ordinality u (text, n) where s.setdatabase = d.oid),
+               'connection_limit', d.datconnlimit, 'tablespace', t.spcname, 'oid', d.oid::int8, {LIKENESS},
                'ours', pg_has_role(d.datdba, 'USAGE'),
                'sessions', (select count(*) from pg_stat_activity a where a.datid = d.oid and a.backend_type = 'client backend'))
              from pg_database d join pg_tablespace t on t.oid = d.dattablespace where d.datname = {}), 'null')",
@@ -277,92 +245,9 @@ pub fn drop(name: &str) -> String {
     format!("drop database {}", ident(name))
 }
 
-/// The statements that make `name` what `like` is to its applications: owner, privileges, settings, connection limit, comment.
-#[must_use]
-pub fn alike(name: &str, like: &Database) -> Vec<String> {
-    let mut statements = vec![give(name, &like.owner), comment(name, like.comment.as_deref())];
-    if let Some(grants) = &like.grants {
-        statements.push(format!("revoke all on database {} from public", ident(name)));
-        statements.push(format!("revoke all on database {} from {}", ident(name), ident(&like.owner)));
-        statements.extend(grants.iter().map(|grant| {
-            let to = grant.to.as_deref().map_or_else(|| String::from("public"), ident);
-            let option = if grant.grantable { " with grant option" } else { "" };
-            format!("grant {} on database {} to {to}{option}", grant.privilege, ident(name))
-        }));
-    }
-    statements.extend(like.settings.iter().filter_map(|setting| set(name, setting)));
-    if like.connection_limit >= 0 {
-        statements.push(format!("alter database {} connection limit {}", ident(name), like.connection_limit));
-    }
-    if like.is_template {
-        statements.push(format!("alter database {} is_template true", ident(name)));
-    }
-    statements
-}
-
-/// One setting as a statement, the way `pg_dump` writes it.
-fn set(name: &str, setting: &Setting) -> Option<String> {
-    let (key, value) = setting.text.split_once('=')?;
-    let value = if LISTS.contains(&key.to_ascii_lowercase().as_str()) {
-        let parts: Vec<String> = list(value).iter().map(|part| literal(part)).collect();
-        if parts.is_empty() { String::from("''") } else { parts.join(", ") }
-    } else {
-        literal(value)
-    };
-    // A setting of an extension has a dot in its name, which stands between two names.
-    let key: Vec<String> = key.split('.').map(ident).collect();
-    let whose = match &setting.role {
-        None => format!("alter database {}", ident(name)),
-        Some(role) => format!("alter role {} in database {}", ident(role), ident(name)),
-    };
-    Some(format!("{whose} set {} to {value}", key.join(".")))
-}
-
-/// The names in a list as the server keeps it: `"$user", public`.
-fn list(text: &str) -> Vec<String> {
-    let mut parts = Vec::new();
-    let (mut part, mut quoted, mut seen) = (String::new(), false, false);
-    let mut letters = text.chars().peekable();
-    while let Some(letter) = letters.next() {
-        match letter {
-            '"' if quoted && letters.peek() == Some(&'"') => {
-                letters.next();
-                part.push('"');
-            }
-            '"' => (quoted, seen) = (!quoted, true),
-            ',' if !quoted => {
-                parts.push(std::mem::take(&mut part));
-                seen = false;
-            }
-            _ if letter.is_whitespace() && !quoted => {}
-            _ => part.push(letter),
-        }
-    }
-    if seen || !part.is_empty() {
-        parts.push(part);
-    }
-    parts
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lists_of_names_are_taken_apart_as_the_server_keeps_them() {
-        assert_eq!(list("\"$user\", public"), ["$user", "public"]);
-        assert_eq!(list("\"a, \"\"b\"\"\",c"), ["a, \"b\"", "c"]);
-        assert_eq!(list("\"\""), [""]);
-        assert!(list("").is_empty());
-    }
-
-    #[test]
-    fn settings_become_statements() {
-        let said = |role: Option<&str>, text: &str| set("d", &Setting { role: role.map(str::to_owned), text: text.to_owned() }).unwrap();
-        assert_eq!(said(None, "work_mem=1MB"), "alter database \"d\" set \"work_mem\" to E'1MB'");
-        assert_eq!(said(Some("r"), "search_path=\"$user\", x"), "alter role \"r\" in database \"d\" set \"search_path\" to E'$user', E'x'");
-        assert_eq!(said(None, "my.key=a=b"), "alter database \"d\" set \"my\".\"key\" to E'a=b'");
-    }
 
     #[test]
     fn a_database_is_made_as_the_server_of_that_release_understands_it() {
@@ -373,6 +258,10 @@ mod tests {
             ctype: "C".into(),
             icu_locale: Some("de".into()),
             locale_provider: Some("i".into()),
+            comment: None,
+            connection_limit: None,
+            grants: None,
+            settings: Vec::new(),
         };
         let made = create("x\"y", Some(&like), None, 150_018).unwrap();
         assert_eq!(

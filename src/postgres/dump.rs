@@ -63,6 +63,8 @@ impl Dump<'_> {
             let mut file = OsString::from("--file=");
             file.push(scratch.join("archive"));
             spec.args.push(file);
+            // It writes into files, with workers of its own: nothing would tell it that nobody waits for it any more.
+            spec.guarded = true;
         }
         spec
     }

@@ -9,6 +9,7 @@ pub mod content;
 pub mod database;
 pub mod dump;
 pub mod follow;
+mod likeness;
 pub mod merge;
 mod pattern;
 mod peer;

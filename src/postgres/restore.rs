@@ -135,7 +135,7 @@ impl Restore<'_> {
                 spec.args.push(path.into());
             }
         }
-        spec.stdout = Output::Null;
+        (spec.stdout, spec.guarded) = (Output::Null, true);
         spec.inherit.extend(form.list.iter().map(|list| (Arc::clone(list), LIST_FD)));
         spec
     }
@@ -152,7 +152,7 @@ impl Restore<'_> {
         }
         spec.args.extend(["-f", "-"].map(OsString::from));
         spec.stdin = Input::Piped;
-        spec.stdout = Output::Null;
+        (spec.stdout, spec.guarded) = (Output::Null, true);
         spec
     }
 }

@@ -15,7 +15,6 @@ use super::merge::Feed;
 use super::psql::Psql;
 use super::{peer, version};
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::DatabaseProperties;
 use crate::model::project::Limits;
 use crate::process::{self, Cancel, Exit};
 
@@ -187,20 +186,6 @@ impl Session {
     /// Size of the connected database on the server, bytes.
     pub fn database_size(&mut self) -> Result<u64> {
         self.ask("select to_json(pg_database_size(current_database()))")
-    }
-
-    /// What CREATE DATABASE needs to make the connected database's like.
-    pub fn properties(&mut self) -> Result<DatabaseProperties> {
-        let (provider, locale) = match self.server.version_num {
-            170_000.. => ("datlocprovider", "datlocale"),
-            150_000.. => ("datlocprovider", "daticulocale"),
-            _ => ("null", "null"),
-        };
-        self.ask(&format!(
-            "select json_build_object('owner', pg_get_userbyid(datdba), 'encoding', pg_encoding_to_char(encoding),
-               'collate', datcollate, 'ctype', datctype, 'icu_locale', {locale}, 'locale_provider', {provider})
-             from pg_database where datname = current_database()"
-        ))
     }
 
     /// Asks one statement that answers with one JSON value.

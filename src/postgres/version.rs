@@ -271,6 +271,7 @@ fn version_line(program: &Path) -> Result<String> {
         inherit: Vec::new(),
         cwd: None,
         user: None,
+        guarded: false,
     };
     let finished = process::run(&spec, &[], VERSION_LIMIT, 4096)?;
     if finished.exit != Exit::Code(0) {

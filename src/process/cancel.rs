@@ -23,8 +23,10 @@ pub enum Stalled {
 /// Why work is to stop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CancelReason {
-    /// Shutdown or a signal.
+    /// The daemon shuts down.
     Interrupted,
+    /// A signal ended the command at work: `Ctrl-C` and its like.
+    Signalled(&'static str),
     /// A person asked for it.
     Cancelled,
     /// Nothing moved for longer than the limit.
@@ -50,7 +52,7 @@ impl CancelReason {
     #[must_use]
     pub fn failure(&self) -> Failure {
         let cause = match self {
-            Self::Interrupted | Self::Cancelled => Cause::Interrupted,
+            Self::Interrupted | Self::Signalled(_) | Self::Cancelled => Cause::Interrupted,
             Self::NoProgress { on: Stalled::Program, .. } => Cause::NoProgress,
             Self::NoProgress { on: Stalled::Destination, .. } => Cause::Storage,
             Self::TimeLimit { .. } => Cause::TimeLimit,
@@ -65,6 +67,7 @@ impl fmt::Display for CancelReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Interrupted => f.write_str("interrupted by a shutdown"),
+            Self::Signalled(name) => write!(f, "interrupted by {name}"),
             Self::Cancelled => f.write_str("cancelled on request"),
             Self::NoProgress { limit, on: Stalled::Program } => write!(f, "no progress for {}", format_duration(*limit)),
             Self::NoProgress { limit, on: Stalled::Destination } => {

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
+use super::Spec;
 use super::exit::Exit;
+use super::guard::Guard;
 use super::identity::{Identity, identity};
 use super::stderr::{LineHook, Tail};
 use crate::error::{Cause, Failure, Result};
@@ -58,19 +60,23 @@ impl Life {
         *exit
     }
 
-    fn watch(&self, mut child: std::process::Child) {
+    fn watch(&self, mut child: std::process::Child, guard: Option<Guard>) {
         // Without taking the status: the number stays the child's own until what is left of its group has been ended.
         while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(self.group), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
         let mut exit = self.exit.lock();
         let _gone_is_fine = kill_process_group(self.group, Signal::KILL);
         *exit = Some(child.wait().map_or(Exit::Code(-1), Exit::from));
         self.ended.notify_all();
+        drop(exit);
+        if let Some(guard) = guard {
+            guard.reap();
+        }
     }
 }
 
 impl Child {
-    pub(super) fn adopt(mut child: std::process::Child, name: String, hook: Option<LineHook>) -> Result<Self> {
-        let pid = child.id();
+    pub(super) fn adopt(mut child: std::process::Child, spec: &Spec, hook: Option<LineHook>) -> Result<Self> {
+        let (pid, name) = (child.id(), spec.name());
         let group = i32::try_from(pid).ok().and_then(Pid::from_raw);
         let Some(group) = group else {
             return Err(Failure::new(Cause::System, format!("{name} got the process number {pid}, which can't be")));
@@ -78,10 +84,11 @@ impl Child {
         // A child that has ended already keeps its place in /proc, but not as a living one: no ticks, and nobody to take it for.
         let identity = identity(pid).unwrap_or(Identity { pid, start_ticks: 0 });
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+        let guard = spec.guarded.then(|| set_guard(&name, group)).flatten();
         let life = Arc::new(Life { group, exit: Mutex::new(None), ended: Condvar::new() });
         let its_life = Arc::clone(&life);
         let watcher = std::thread::Builder::new().name(format!("wait {pid}")).stack_size(64 * 1024);
-        if let Err(error) = watcher.spawn(move || its_life.watch(child)) {
+        if let Err(error) = watcher.spawn(move || its_life.watch(child, guard)) {
             let _gone_is_fine = kill_process_group(group, Signal::KILL);
             return Err(no_thread(&name, &error));
         }
@@ -180,6 +187,13 @@ impl Drop for Child {
             self.kill();
         }
     }
+}
+
+/// Sets a guard. Without one the child does its work all the same; only a kill of this process would not end it.
+fn set_guard(name: &str, group: Pid) -> Option<Guard> {
+    let set = Guard::over(group.as_raw_nonzero().get());
+    set.inspect_err(|error| tracing::warn!("{name} goes on if pgdumpd is killed, because its guard (/bin/sh) can't be started: {error}"))
+        .ok()
 }
 
 fn no_thread(name: &str, error: &std::io::Error) -> Failure {

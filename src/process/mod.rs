@@ -5,6 +5,7 @@
 mod cancel;
 mod child;
 mod exit;
+mod guard;
 mod identity;
 pub mod memory;
 mod run;
@@ -67,6 +68,9 @@ pub struct Spec {
     pub cwd: Option<PathBuf>,
     /// The user and group it becomes, without further groups; `None` is this process's own. Only root can.
     pub user: Option<(u32, u32)>,
+    /// Whether its group is ended when this process is gone, however that came about: for a program that would not notice by its input or
+    /// output. Its own children are ended with it.
+    pub guarded: bool,
 }
 
 impl Spec {
@@ -93,7 +97,7 @@ pub fn spawn(spec: &Spec) -> Result<Child> {
 pub fn spawn_watched(spec: &Spec, hook: Option<LineHook>) -> Result<Child> {
     let mut command = command(spec)?;
     let child = command.spawn().map_err(|error| not_started(spec, &error))?;
-    Child::adopt(child, spec.name(), hook)
+    Child::adopt(child, spec, hook)
 }
 
 /// Starts this very program again with the same environment, input and output, in its own process group: the daemon below a reaper.

@@ -76,7 +76,8 @@ fn f48_a_signal_ends_it_with_the_target_as_it_was() {
         assert_eq!(running.wait(), code, "{signal} {to}");
         as_before(&scene, &["shop", "target"]);
         assert_eq!(scene.cluster.psql_in("target", "select count(*) from pg_class where relnamespace = 'public'::regnamespace"), "0");
-        assert!(scene.audit()[0].contains("interrupted"), "{:?}", scene.audit());
+        let by = if signal == "INT" { "interrupted by Ctrl-C (SIGINT)" } else { "interrupted by SIGTERM" };
+        assert!(scene.audit()[0].contains(by), "{:?}", scene.audit());
         assert_eq!(scene.rig.stored().len(), 2, "no scratch is left: {:?}", scene.rig.stored());
     }
 }
@@ -87,6 +88,67 @@ fn sleeping(scene: &Scene) -> usize {
         .psql("select count(*) from pg_stat_activity where wait_event = 'PgSleep' and application_name like 'pgdumpd/%'")
         .parse()
         .unwrap()
+}
+
+/// Processes whose command line holds all of these.
+fn processes(words: &[&str]) -> Vec<String> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let lines =
+        all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok()).map(|line| String::from_utf8_lossy(&line).into_owned());
+    lines.filter(|line| words.iter().all(|word| line.contains(word))).collect()
+}
+
+/// Nobody of them is there any more, and none of their sessions.
+fn all_gone(scene: &Scene, words: &[&str]) {
+    let began = std::time::Instant::now();
+    let sessions = || scene.cluster.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd/%'");
+    let left = || format!("{:?} and {} sessions", processes(words), sessions());
+    wait_until(Duration::from_secs(20), left, || processes(words).is_empty() && sessions() == "0");
+    assert!(began.elapsed() < Duration::from_secs(15), "within seconds: {:?}", began.elapsed());
+}
+
+#[test]
+fn f48_a_killed_restore_takes_its_tools_and_their_workers_with_it() {
+    let scene = Scene::new(SLOW);
+    let port = scene.cluster.port.to_string();
+    let tools = ["pg_restore", port.as_str()];
+    for (more, least) in [(&["--jobs", "2"][..], 2), (&[], 1)] {
+        let mut running = scene.start("new", more);
+        wait_until(LONG, || String::from("a row that takes long"), || sleeping(&scene) > 0);
+        assert!(processes(&tools).len() >= least, "{more:?}: {:?}", processes(&["pg_restore"]));
+        running.signal("KILL");
+        assert_eq!(running.wait(), -1);
+        all_gone(&scene, &tools);
+    }
+    assert!(processes(&["pgdumpd-guard"]).iter().all(|line| !line.contains(&port)), "a guard is no argument's keeper");
+    scene.restored("copy", &["--schema-only"]);
+    as_before(&scene, &["copy", "shop"]);
+}
+
+#[test]
+fn f21_a_killed_run_takes_a_directory_dump_and_its_workers_with_it() {
+    let scene = Scene::new(SHOP);
+    scene.configure("format = \"directory\"\njobs = 2");
+    let mut holder = scene.cluster.psql_command("shop");
+    let mut holder = holder.args(["-c", "begin", "-c", "lock table orders", "-c", "select pg_sleep(600)"]).spawn().unwrap();
+    let mut command = scene.rig.command();
+    let mut running = crate::scene::Running(command.args(["backup", "shop"]).stderr(std::process::Stdio::null()).spawn().unwrap());
+    let port = scene.cluster.port.to_string();
+    let tools = ["pg_dump", port.as_str()];
+    let waits =
+        || scene.cluster.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd/%' and wait_event_type = 'Lock'");
+    wait_until(
+        LONG,
+        || format!("a dump that waits for a lock: {:?}", processes(&tools)),
+        || waits() != "0" && !processes(&tools).is_empty(),
+    );
+    running.signal("KILL");
+    assert_eq!(running.wait(), -1);
+    all_gone(&scene, &tools);
+    scene.cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'");
+    holder.wait().unwrap();
+    scene.backup();
+    assert_eq!(scene.rig.stored().len(), 4, "no scratch is left: {:?}", scene.rig.stored());
 }
 
 #[test]
@@ -174,10 +236,14 @@ fn two_restores_to_one_database_at_the_same_time_are_refused() {
 fn f48_a_server_that_stops_half_way_is_told_and_the_target_is_as_it_was() {
     let scene = Scene::new(SLOW);
     scene.cluster.psql("create database target");
-    let mut running = scene.start("target", &[]);
+    let mut command = scene.rig.command();
+    let running = command.args(["restore", "shop@latest", "--to", "target"]).stderr(std::process::Stdio::piped()).spawn().unwrap();
     wait_until(LONG, || String::from("a row that takes long"), || sleeping(&scene) > 0);
     scene.cluster.stop_immediate();
-    assert_eq!(running.wait(), 1);
+    let ended = running.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("the server or the way to it went away") && !told.contains("--keep-going"), "{told}");
     std::thread::sleep(Duration::from_millis(200));
     scene.cluster.start_again();
     assert_eq!(scene.cluster.psql_in("target", "select count(*) from pg_class where relnamespace = 'public'::regnamespace"), "0");

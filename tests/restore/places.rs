@@ -140,3 +140,31 @@ fn a_time_names_the_backup_before_it() {
     let ended = restore(String::from("shop@2001-01-01"), "never");
     assert_eq!(ended.code, 1, "{ended:?}");
 }
+
+#[test]
+fn an_empty_database_in_another_encoding_is_refused_or_told() {
+    let scene = Scene::bare(crate::cluster::Setup::default().start(), "select 1");
+    scene.cluster.psql("drop database shop");
+    let made = |name: &str, encoding: &str, locale: &str| {
+        scene
+            .cluster
+            .psql(&format!("create database {name} template template0 encoding {encoding} lc_collate '{locale}' lc_ctype '{locale}'"));
+    };
+    made("shop", "UTF8", "C.UTF-8");
+    scene.cluster.psql_in("shop", "set client_encoding = utf8; create table t (x text); insert into t values ('Zoë')");
+    scene.backup();
+    made("ascii", "SQL_ASCII", "C");
+    let ended = scene.restore("ascii", &[]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stderr.contains("has the encoding SQL_ASCII, and the backup is of one in UTF8"), "{ended:?}");
+    assert!(ended.stderr.contains("--to shop_restored"), "{ended:?}");
+    assert_eq!(scene.cluster.psql_in("ascii", "select count(*) from pg_class where relnamespace = 'public'::regnamespace"), "0");
+    made("latin", "LATIN1", "C");
+    let ended = scene.restored("latin", &[]);
+    assert!(ended.stderr.contains("text that LATIN1 does not know ends the restore"), "{ended:?}");
+    assert!(ended.stderr.contains("sorts text by C, the original did by C.UTF-8"), "{ended:?}");
+    assert_eq!(scene.cluster.psql_in("latin", "select length(x) || x::bytea::text from t"), "3\\x5a6feb");
+    made("same", "UTF8", "C.utf8");
+    let ended = scene.restored("same", &[]);
+    assert!(!ended.stderr.contains("encoding") && !ended.stderr.contains("sorts"), "{ended:?}");
+}

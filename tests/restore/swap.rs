@@ -135,3 +135,77 @@ fn in_place_partitions_with_keys_are_made_again_too() {
         assert_eq!(scene.fingerprint("shop"), was, "{format}");
     }
 }
+
+#[test]
+fn a_new_database_gets_them_from_the_backup_when_the_server_is_lost() {
+    let scene = Scene::new(SHOP);
+    for sql in [
+        "create role boss",
+        "create role reader",
+        "alter database shop owner to boss",
+        "revoke all on database shop from public",
+        "grant connect on database shop to reader with grant option",
+        "alter database shop connection limit 33",
+        "alter database shop set search_path = \"$user\", public, 'a, b'",
+        "alter database shop set log_min_duration_statement = 4711",
+        "alter role reader in database shop set my.setting = 'it''s'",
+        "comment on database shop is 'the ''real'' shop'",
+    ] {
+        scene.cluster.psql(sql);
+    }
+    scene.backup();
+    let before = scene.cluster.psql(&format!("{ABOUT}'shop'"));
+    let shown = scene.rig.run(&["show", "shop@latest"]).stdout;
+    assert!(shown.contains("settings log_min_duration_statement") || shown.contains("search_path"), "{shown}");
+    assert!(shown.contains("my.setting (for reader)") && shown.contains("33 connections at most") && !shown.contains("it's"), "{shown}");
+
+    let other = crate::cluster::Cluster::start();
+    let url = other.url("shop");
+    let about = |name: &str| other.psql(&format!("{ABOUT}'{name}'"));
+    let planned = scene.restored(&url, &["--dry-run", "--no-owner"]);
+    assert!(planned.stderr.contains("left out of roles that are not there: reader"), "{planned:?}");
+    assert!(planned.stdout.contains("connection limit 33") && !planned.stdout.contains("to \"reader\""), "{planned:?}");
+    other.psql("create role boss; ");
+    other.psql("create role reader");
+    let ended = scene.restored(&url, &[]);
+    assert_eq!(about("shop"), before, "{ended:?}");
+    assert_eq!(other.psql_in("shop", "select count(*) from orders"), "500");
+
+    scene.restored(&other.url("plain"), &["--no-privileges", "--no-owner"]);
+    let plain = about("plain");
+    assert!(plain.contains("\"acl\" : null") && plain.contains("\"limit\" : 33") && !plain.contains("reader"), "{plain}");
+
+    // What the role may not do is told by name, and the restore stands.
+    other.psql("create role maker login createdb");
+    let ended = scene.restored(&other.url_as("maker", "third"), &["--no-owner", "--no-privileges"]);
+    assert!(ended.stderr.contains("for want of") && ended.stderr.contains("log_min_duration_statement"), "{ended:?}");
+    assert!(!ended.stderr.contains("4711"), "{ended:?}");
+    assert_eq!(other.psql("select datconnlimit from pg_database where datname = 'third'"), "33");
+}
+
+#[test]
+fn a_replacement_that_was_planned_before_another_was_done_is_refused() {
+    let scene = Scene::new(SHOP);
+    // The second session of the first restore, by which it carries its plan out, has to wait.
+    let psql = crate::cluster::bin().join("psql").display().to_string();
+    let dir = scene.rig.path().display().to_string();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *application_name*beside*) if ! mkdir {dir}/first 2>/dev/null && mkdir {dir}/second 2>/dev/null; then \
+         while ! [ -e {dir}/go ]; do sleep 0.1; done; fi;; esac\nexec {psql} \"$@\"\n"
+    );
+    scene.configure(&format!("pg_bin_dir = {:?}", scene.rig.clients(&[("psql", &script)])));
+    let mut command = scene.rig.command();
+    command.args(["restore", "shop@latest", "--to", "shop", "--replace", "--drop-old"]);
+    let waiting = command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let parked = || scene.rig.path().join("second").exists();
+    crate::rig::wait_until(crate::scene::LONG, || String::from("the first to have its plan"), parked);
+    scene.restored("shop", &["--replace", "--drop-old"]);
+    let put = scene.cluster.psql("select oid from pg_database where datname = 'shop'");
+    std::fs::write(scene.rig.path().join("go"), "").unwrap();
+    let ended = waiting.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("is another one than when the restore was planned"), "{told}");
+    assert_eq!(scene.databases(), ["shop"]);
+    assert_eq!(scene.cluster.psql("select oid from pg_database where datname = 'shop'"), put);
+}

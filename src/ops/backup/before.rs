@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::DatabaseProperties;
+use crate::model::database::DatabaseProperties;
 use crate::model::dump::{Content, Format};
 use crate::model::project::Standby;
 use crate::postgres::dump::application_name;

@@ -1,10 +1,12 @@
 //! Whether the backup that is about to be committed falls out of the habit, asked of the backups before it.
 //!
-//! The catalog names them, their manifests say what was in them. What can't be asked is told and leaves the backup unmarked: doubt never
-//! costs a backup.
+//! The catalog names them, their manifests say what was in them. One that can't be read is passed over; where none can, nobody can say that
+//! nothing was lost, and the backup counts as suspicious: doubt never costs a backup, neither the new one nor those before it.
+
+use std::cell::Cell;
 
 use crate::catalog::{BackupFilter, Page, Sort};
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::habit::{self, Counted, Figures, Habit, Known, Past, Rule, Standing};
 use crate::manifest;
 use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
@@ -37,7 +39,7 @@ pub(super) fn look(world: &World, means: Means<'_>, manifest: &Manifest) -> Doub
     let Some(rule) = means.project.anomaly.filter(|_| manifest.trigger != Trigger::AdHoc) else { return Doubt::default() };
     judge(world, means.storage.as_ref(), &rule, manifest).unwrap_or_else(|failure| {
         tracing::warn!(run = %manifest.backup_id, "this backup could not be compared with the ones before it: {failure}");
-        Doubt { note: Some(format!("it could not be compared with the backups before it: {failure}")), ..Doubt::default() }
+        Doubt { suspicious: Some(format!("it could not be compared with the backups before it: {failure}")), ..Doubt::default() }
     })
 }
 
@@ -48,8 +50,9 @@ fn judge(world: &World, storage: &dyn Storage, rule: &Rule, new: &Manifest) -> R
     if !habit.is_known {
         return Ok(Doubt::default());
     }
-    let read = Earlier { storage, rows: &rows, members: &habit.members };
-    let newest = read.manifest(0)?;
+    let members: Vec<&BackupRow> = habit.members.iter().filter_map(|place| rows.get(*place)).collect();
+    let read = Earlier { storage, rows: Cell::new(&members) };
+    let newest = read.newest()?;
     // pg_dump's own compression and another format change the size without changing the data.
     let comparable = newest.as_ref().is_some_and(|newest| is_like(newest, new));
     let figures = Figures { rows: new.total_rows, bytes: Some(new.uncompressed_size_bytes).filter(|_| comparable) };
@@ -58,7 +61,7 @@ fn judge(world: &World, storage: &dyn Storage, rule: &Rule, new: &Manifest) -> R
     if rule.tables && new.total_rows.is_some() {
         fall.tables = habit::missing(&known, &mut |place| match (place, &newest) {
             (0, newest) => Ok(newest.as_ref().map(counted)),
-            _ => Ok(read.manifest(place)?.as_ref().map(counted)),
+            _ => Ok(read.next().as_ref().map(counted)),
         })?;
     }
     if fall.is_none() {
@@ -112,17 +115,39 @@ fn past(storage: &dyn Storage, row: &BackupRow) -> Result<Past> {
     Ok(Past { figures: Figures { rows: row.rows, bytes: Some(row.uncompressed_size) }, standing })
 }
 
-/// The manifests of the habit's members, read one at a time.
+/// The manifests of the habit's members, newest first, read one at a time; those that can't be read are passed over.
 struct Earlier<'a> {
     storage: &'a dyn Storage,
-    rows: &'a [BackupRow],
-    members: &'a [usize],
+    rows: Cell<&'a [&'a BackupRow]>,
 }
 
 impl Earlier<'_> {
-    fn manifest(&self, place: usize) -> Result<Option<Manifest>> {
-        let Some(row) = self.members.get(place).and_then(|place| self.rows.get(*place)) else { return Ok(None) };
-        manifest::read(self.storage, &manifest::key(&row.project, &row.file)).map(Some)
+    fn next(&self) -> Option<Manifest> {
+        self.read(&mut None)
+    }
+
+    /// The newest that can be read. There is none, where there are no members; where none of them can be read, the first one's failure.
+    fn newest(&self) -> Result<Option<Manifest>> {
+        let mut failed = None;
+        let found = self.read(&mut failed);
+        match failed {
+            Some(failure) if found.is_none() => Err(failure),
+            _ => Ok(found),
+        }
+    }
+
+    fn read(&self, failed: &mut Option<Failure>) -> Option<Manifest> {
+        while let Some((row, rest)) = self.rows.get().split_first() {
+            self.rows.set(rest);
+            match manifest::read(self.storage, &manifest::key(&row.project, &row.file)) {
+                Ok(manifest) => return Some(manifest),
+                Err(failure) => {
+                    tracing::warn!(backup = %row.id, "no new backup can be compared with this one: {failure}");
+                    failed.get_or_insert(failure);
+                }
+            }
+        }
+        None
     }
 }
 

@@ -1,6 +1,7 @@
 //! What dumps say of the database that they are of: in an archive's entry for it, and in a script's head. Pure.
 
-use crate::model::backup::{DatabaseProperties, Manifest};
+use crate::model::backup::Manifest;
+use crate::model::database::DatabaseProperties;
 use crate::postgres::version;
 
 /// The properties in an archive's CREATE DATABASE; none where it leaves out what is needed.
@@ -21,6 +22,10 @@ pub(super) fn of_database(defn: &str, owner: &str) -> Option<DatabaseProperties>
         ctype: part("LC_CTYPE")?,
         icu_locale: value("ICU_LOCALE").or_else(|| value("BUILTIN_LOCALE")),
         locale_provider: provider.map(str::to_owned),
+        comment: None,
+        connection_limit: None,
+        grants: None,
+        settings: Vec::new(),
     })
 }
 

@@ -64,7 +64,13 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
     let rows = if wanted.halves == Halves::Schema { Vec::new() } else { recipe.tables(&means.manifest.tables) };
     let tables = Tables::new(&rows).side_by_side(parallel);
     let said = match means.manifest.dump_format {
-        Format::Plain => feed::piped(means, &restore.script(), Some(Tap::plain()), &tables),
+        Format::Plain => {
+            if whole != Whole::Apart {
+                // Its own transactions around large objects would commit what stands before them.
+                Source::open(means)?.check()?;
+            }
+            feed::piped(means, &restore.script(), Some(Tap::plain()), &tables)
+        }
         Format::Custom if !parallel => {
             if early && whole != Whole::Apart {
                 Source::open(means)?.check()?;
@@ -119,6 +125,9 @@ fn judged(mut said: Said, form: &Form, means: Means<'_>) -> Result<Said> {
     };
     let owners = ["must be member of role", "must be able to SET ROLE"].iter().any(|words| message.contains(words));
     let hint = match said.exit {
+        Exit::Code(_) if gone(&said.tail) => {
+            "the target is as it was: the server or the way to it went away; look into the server's log, and restore again when it answers"
+        }
         Exit::Code(_) if owners => {
             "the target is as it was; add --no-owner, so that all of it belongs to the role that restores, or restore as another with --user"
         }
@@ -130,6 +139,21 @@ fn judged(mut said: Said, form: &Form, means: Means<'_>) -> Result<Said> {
         }
     };
     Err(Failure::new(Cause::RestoreFailed, message).hint(hint).detail(said.tail))
+}
+
+/// Whether the tool lost its server. libpq's words, and the server's own when it ends a session; only a hint is chosen by them.
+fn gone(tail: &str) -> bool {
+    let words = [
+        "server closed the connection unexpectedly",
+        "terminating connection due to",
+        "no connection to the server",
+        "could not receive data from server",
+        "could not send data to server",
+        "connection to server was lost",
+        "connection to server at",
+        "connection to server on socket",
+    ];
+    words.iter().any(|words| tail.contains(words))
 }
 
 /// `pg_restore: warning: errors ignored on restore: 3`

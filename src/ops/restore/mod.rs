@@ -9,6 +9,7 @@ mod feed;
 mod fill;
 mod globals;
 mod leftovers;
+mod likeness;
 mod order;
 mod place;
 mod plan;

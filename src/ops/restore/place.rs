@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Cause, Failure, Result};
 use crate::postgres::database::{self, Database, Work};
+use crate::postgres::quote;
 use crate::postgres::restore::AtError;
 use crate::postgres::session::Session;
 use crate::process::{Cancel, CancelReason};
@@ -23,6 +24,7 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
         let words = format!("another restore to the database {:?} is at work ({who})", plan.database);
         return Err(Failure::new(Cause::Refused, words).hint("wait for its end, or restore to another database"));
     }
+    still_so(&mut session, plan)?;
     let left = leftovers::sweep(&mut session, &means.manifest.project)?;
     let said = match &plan.globals {
         Some(globals) => globals::restore(means, &mut session, &plan.recipe, globals)?,
@@ -31,11 +33,14 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
     let restored = match &plan.way {
         Way::Fill => fill::fill(means, &plan.recipe, &plan.wanted, &plan.database, Whole::Together),
         Way::InPlace => fill::fill(means, &plan.recipe, &plan.wanted, &plan.database, Whole::Over),
-        Way::New { temporary, owner } => {
+        Way::New { temporary, owner, like, comment } => {
             make(means, &mut session, &plan.recipe, (Work::Restore, temporary), None)?;
-            filled(means, &plan.recipe, &plan.wanted, temporary)
-                .and_then(|restored| name(means, plan, temporary, owner.as_deref()).map(|()| restored))
-                .map_err(|failure| leftovers::give_up(means, temporary, failure))
+            let finished = |mut restored: Restored| {
+                restored.warnings.extend(resemble(means, plan, temporary, owner.as_deref(), like)?);
+                name(means, plan, temporary, comment.as_deref()).map(|()| restored)
+            };
+            let done = filled(means, &plan.recipe, &plan.wanted, temporary).and_then(finished);
+            done.map_err(|failure| leftovers::give_up(means, temporary, failure))
         }
         Way::Swap { temporary, keep_as, drop_old, old } => {
             make(means, &mut session, &plan.recipe, (Work::Restore, temporary), Some(&old.tablespace))?;
@@ -46,9 +51,29 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
         }
     };
     let mut restored = restored?.timed(began);
-    restored.warnings = plan.warnings.iter().cloned().chain(said).collect();
+    let late = std::mem::take(&mut restored.warnings).into_iter().filter(|words| !plan.warnings.contains(words));
+    restored.warnings = plan.warnings.iter().cloned().chain(said).chain(late).collect();
     restored.warnings.extend(left.warnings());
     Ok(restored)
+}
+
+/// Refuses a plan that was made before somebody else changed what it is about; nobody of ours does from here on.
+fn still_so(session: &mut Session, plan: &Plan) -> Result<()> {
+    let found = session.find_database(&plan.database)?;
+    let words = match (&plan.way, found) {
+        (Way::New { .. }, Some(_)) => format!("the database {:?} has been made since the restore was planned", plan.database),
+        (Way::Swap { .. } | Way::Fill | Way::InPlace, None) => {
+            format!("the database {:?} has gone since the restore was planned", plan.database)
+        }
+        (Way::Swap { old, .. }, Some(found)) if found.oid != old.oid => {
+            format!(
+                "the database {:?} is another one than when the restore was planned: somebody has put it there meanwhile",
+                plan.database
+            )
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Cause::Refused, words).hint("look at what is there now, and restore again if that is still wanted"))
 }
 
 /// Makes a database like the original, marked as unfinished; returns its name.
@@ -89,10 +114,27 @@ fn steady<T>(means: Means<'_>, target: &str, work: impl FnOnce(&mut Session) -> 
     work(&mut before::maintenance(calm, target)?)
 }
 
-/// The finished database gets its name.
-fn name(means: Means<'_>, plan: &Plan, temporary: &str, owner: Option<&str>) -> Result<()> {
-    let mut statements = vec![database::comment(temporary, None), database::rename(temporary, &plan.database)];
-    statements.extend(owner.map(|owner| database::give(&plan.database, owner)));
+/// The finished database becomes what the original was to its applications. What this role may not do is told.
+fn resemble(means: Means<'_>, plan: &Plan, temporary: &str, owner: Option<&str>, like: &[String]) -> Result<Vec<String>> {
+    steady(means, &plan.database, |session| {
+        if let Some(owner) = owner {
+            session.carry_out(&database::give(temporary, owner))?;
+        }
+        let refused = like.iter().filter_map(|statement| {
+            let failure = session.carry_out(statement).err()?;
+            let statement = statement.replace(&quote::ident(temporary), &quote::ident(&plan.database));
+            // A setting's value may be a secret.
+            let told = statement.split_once(" to E'").map_or(statement.as_str(), |(told, _)| told);
+            Some(format!("the database is not all that the original was, for want of `{told}`: {failure}"))
+        });
+        Ok(refused.collect())
+    })
+    .map_err(|failure: Failure| failure.context(String::from("making the restored database what the original was")))
+}
+
+/// The finished database gets its name, and its comment in place of the mark of an unfinished one.
+fn name(means: Means<'_>, plan: &Plan, temporary: &str, comment: Option<&str>) -> Result<()> {
+    let statements = [database::comment(temporary, comment), database::rename(temporary, &plan.database)];
     steady(means, &plan.database, |session| session.carry_out_together(&statements))
         .map_err(|failure| failure.context(format!("giving the restored database its name {:?}", plan.database)))
 }

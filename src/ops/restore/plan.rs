@@ -11,7 +11,7 @@ use crate::postgres::database::{self, Database, Rights};
 use crate::postgres::restore::{AtError, Halves};
 use crate::postgres::session::Session;
 
-use super::{Globals, Means, Recipe, Wanted, before, recipe};
+use super::{Globals, Means, Recipe, Wanted, before, likeness, recipe};
 
 /// The longest name that PostgreSQL takes, bytes.
 const LONGEST: usize = 63;
@@ -57,6 +57,10 @@ pub enum Way {
         temporary: String,
         /// The role it is given to; unset leaves it to the connecting role.
         owner: Option<String>,
+        /// Statements that make it what the original was to its applications. One that is refused is told, and the restore stands.
+        like: Vec<String>,
+        /// The original's comment.
+        comment: Option<String>,
     },
     /// It is there: filled in one transaction.
     Fill,
@@ -131,6 +135,9 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         None => new(means, order, &mut session, rights, &mut warnings)?,
         Some(old) => over(means, order, &mut session, &recipe, rights, old, now)?,
     };
+    if matches!(way, Way::Fill | Way::InPlace) {
+        likeness::of_old(means, &mut session, &order.database, &mut warnings)?;
+    }
     let tables = recipe.tables(&means.manifest.tables);
     let rows = order.wanted.halves != Halves::Schema;
     let mut plan = Plan {
@@ -209,7 +216,10 @@ fn new(means: Means<'_>, order: &Order, session: &mut Session, rights: Rights, w
         }
         other => other,
     };
-    Ok(Way::New { temporary: temporary(means.run), owner })
+    let (temporary, role) = (temporary(means.run), session.server().role.clone());
+    let like = likeness::of_new(means, order, session, (&temporary, owner.as_ref().unwrap_or(&role)), warnings)?;
+    let comment = means.manifest.database_properties.as_ref().and_then(|like| like.comment.clone());
+    Ok(Way::New { temporary, owner, like, comment })
 }
 
 /// Whether only rows come: because only they are wanted, or because the backup holds nothing else.
@@ -218,7 +228,7 @@ fn rows_alone(means: Means<'_>, order: &Order) -> bool {
 }
 
 /// Whether a role is among those that are restored before.
-fn comes(order: &Order, role: &str) -> bool {
+pub(super) fn comes(order: &Order, role: &str) -> bool {
     order.globals.as_ref().is_some_and(|globals| globals.roles.iter().any(|name| name == role))
 }
 
@@ -236,15 +246,15 @@ fn over(
         return beside(means, order, session, rights, old, drop_old, now);
     }
     let holds = before::holds(means, &order.database)?;
+    // Around its large objects it has transactions of its own, so that a failure would leave a part of it.
+    let is_script = means.manifest.dump_format == Format::Plain;
     match order.occupied {
-        Occupied::InPlace if means.manifest.dump_format == Format::Plain => {
-            Err(Failure::new(Cause::Refused, "a plain dump can't drop what it makes: it is a script")
-                .hint("put it in the place of the database with --replace"))
-        }
+        Occupied::InPlace if is_script => Err(Failure::new(Cause::Refused, "a plain dump can't drop what it makes: it is a script")
+            .hint("put it in the place of the database with --replace")),
         Occupied::InPlace => Ok(Way::InPlace),
         _ if rows_alone(means, order) => before::takes_rows(means, &order.database, recipe).map(|()| Way::Fill),
         _ if !holds.is_empty() => Err(occupied(means, order, &holds)),
-        _ if fits_together(means, order, session, recipe)? => Ok(Way::Fill),
+        _ if fits_together(means, order, session, recipe)? && !(is_script && rights.creates && old.ours) => Ok(Way::Fill),
         // Nothing is lost with the empty one.
         _ => beside(means, order, session, rights, old, true, now),
     }
@@ -327,10 +337,12 @@ fn steps(means: Means<'_>, plan: &Plan) -> Result<Vec<String>> {
     let fill = |name: &str| format!("restore {} into {name:?} with the client {}", means.manifest.backup_file, plan.client_version);
     let check = String::from("compare rows, sequences, indexes and constraints with the backup");
     Ok(match &plan.way {
-        Way::New { temporary, owner } => {
+        Way::New { temporary, owner, like: alike, comment } => {
             let mut steps = vec![database::create(temporary, like, None, server)?, fill(temporary), check];
+            steps.extend(owner.iter().map(|owner| database::give(temporary, owner)));
+            steps.extend(alike.iter().cloned());
+            steps.extend(comment.iter().map(|comment| database::comment(temporary, Some(comment))));
             steps.push(database::rename(temporary, &plan.database));
-            steps.extend(owner.iter().map(|owner| database::give(&plan.database, owner)));
             steps
         }
         Way::Fill => vec![format!("{}, in one transaction", fill(&plan.database)), check],
