@@ -146,7 +146,7 @@ fn made(folder: &Path) -> Result<PathBuf> {
 
 fn back_up(common: &Common, args: &Args, cancel: &Cancel) -> Result<Exit> {
     let Plan { said, place, environment } = plan(args)?;
-    if let Some(warning) = environment.as_ref().and_then(|environment| environment.warning.as_ref()) {
+    for warning in environment.iter().flat_map(|environment| &environment.warnings) {
         out::note(format!("pgdumpd: warning: {warning}"));
     }
     let clock = Clock::system();
