@@ -23,7 +23,7 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(common, &settings)?;
+    let world = world::look(common, &settings)?;
     let entries = world.catalog.read(|reader| reader.audit(args.project.as_deref(), Page::first(args.limit)))?;
     if let (Some(name), true) = (&args.project, entries.is_empty()) {
         // A mistyped name is told from a project to which nothing was done; one that is no longer configured may still have entries.

@@ -53,7 +53,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     };
     let written = read::cat(storage.as_ref(), &manifest, &wanted, output, &mut std::io::stdout())?;
     // Where nothing vouches for the rows, all bytes are compared: after them, as they may be all that is left.
-    if !written.closed && !written.vouched && !manifest.is_of_given_file() {
+    if !written.closed && !written.vouched && !manifest.is_of_the_file_itself() {
         artifact::check(storage.as_ref(), &manifest, &Cancel::new())
             .map_err(|failure| failure.context("what was written may be altered"))?;
     }

@@ -48,7 +48,7 @@ pub(super) struct Args {
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
-    let world = world::open(common, &settings)?;
+    let world = world::look(common, &settings)?;
     let rows = chosen(&world, &settings, &args.what)?;
     let place = Place { on: args.on.as_deref(), keep: args.keep };
     if let Some(row) = rows.iter().find(|row| place.keep && order(&settings, &place, row).on.is_none()) {

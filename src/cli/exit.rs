@@ -13,7 +13,9 @@ pub(super) enum Exit {
     Partly,
     Locked,
     Unreachable,
+    HungUp,
     Interrupted,
+    Quit,
     Terminated,
 }
 
@@ -26,7 +28,9 @@ impl Exit {
             Self::Partly => 3,
             Self::Locked => 11,
             Self::Unreachable => 75,
+            Self::HungUp => 129,
             Self::Interrupted => 130,
+            Self::Quit => 131,
             Self::Terminated => 143,
         }
     }

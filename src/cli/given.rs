@@ -7,7 +7,6 @@ use crate::clock::Clock;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::Manifest;
-use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::given::{self, Depth, Dump};
 use crate::postgres::version::Clients;
@@ -57,11 +56,6 @@ fn is_configured(common: &Common) -> bool {
     config::is_ambient(&common.config) || common.config.exists()
 }
 
-/// Whether state is kept here, or may be: variables that name nothing but a database must not make a state folder.
-fn keeps_state(common: &Common, settings: &Settings) -> bool {
-    !config::is_ambient(&common.config) || config::keeps_backups(&common.config) || settings.daemon.state_dir.exists()
-}
-
 /// Whether a backup or a project is called so. What can't be asked knows nothing.
 fn is_known(common: &Common, word: &str) -> bool {
     let asked = || -> Result<bool> {
@@ -69,7 +63,7 @@ fn is_known(common: &Common, word: &str) -> bool {
         if settings.project(word).is_some() {
             return Ok(true);
         }
-        if !keeps_state(common, &settings) {
+        if !world::keeps_state(common, &settings) {
             return Ok(false);
         }
         let opened = world::open(common, &settings)?;
@@ -116,10 +110,12 @@ pub(super) fn diary(common: &Common) -> Result<World> {
     if !is_configured(common) {
         return world::usual()?.map_or_else(|| World::alone(Clock::system()), Ok);
     }
-    let opened = world::settings(common)
-        .and_then(|settings| if keeps_state(common, &settings) { world::open(common, &settings) } else { World::alone(Clock::system()) });
+    let opened = world::settings(common).and_then(|settings| {
+        if world::keeps_state(common, &settings) { world::open(common, &settings) } else { World::alone(Clock::system()) }
+    });
     opened.or_else(|failure| {
-        out::note(format!("pgdumpd: warning: this stands in no audit log: {failure}"));
+        let why = failure.hint.iter().flat_map(|hint| hint.lines()).next().unwrap_or_default();
+        out::note(format!("pgdumpd: warning: this stands in no audit log: {failure}{}{why}", if why.is_empty() { "" } else { ": " }));
         World::alone(Clock::system())
     })
 }

@@ -1,9 +1,9 @@
-//! INT and TERM while a command works: the work is cancelled in good order, and the exit code says which signal it was.
+//! INT, TERM, HUP and QUIT while a command works: the work is cancelled in good order, and the exit code says which signal it was.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::error::{Cause, Failure, Result};
@@ -19,7 +19,9 @@ pub(super) struct Listening {
 
 /// Cancels `cancel` at the first signal.
 pub(super) fn listen(cancel: &Cancel) -> Result<Listening> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])
+    // Whoever started this with HUP ignored, as nohup does, wants it to outlive its terminal.
+    let heard = [SIGHUP, SIGQUIT].into_iter().filter(|signal| !is_ignored(*signal));
+    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(heard))
         .map_err(|error| Failure::new(Cause::System, format!("signal handlers can't be installed: {error}")))?;
     let listening = Listening { handle: signals.handle(), got: Arc::default() };
     let (cancel, got) = (cancel.clone(), Arc::clone(&listening.got));
@@ -32,12 +34,21 @@ pub(super) fn listen(cancel: &Cancel) -> Result<Listening> {
     Ok(listening)
 }
 
+/// Whether this process was started with a signal ignored; where that can't be known, it wasn't.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
 impl Listening {
     /// The exit code for the signal that came, if one did.
     pub(super) fn exit(&self) -> Option<Exit> {
         match self.got.load(Ordering::SeqCst) {
             0 => None,
             SIGTERM => Some(Exit::Terminated),
+            SIGHUP => Some(Exit::HungUp),
+            SIGQUIT => Some(Exit::Quit),
             _ => Some(Exit::Interrupted),
         }
     }

@@ -40,7 +40,7 @@ enum SortBy {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(common, &settings)?;
+    let world = world::look(common, &settings)?;
     if let Some(name) = &args.project {
         known(&world, &settings, name)?;
     }

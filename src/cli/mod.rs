@@ -72,7 +72,7 @@ const EVERYWHERE: &str = "With each command";
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed or unhealthy; 2 usage or configuration; 3 partly done;
-11 locked by another run; 75 server not reachable in time; 130, 143 interrupted.
+11 locked by another run; 75 server not reachable in time; 129, 130, 131, 143 interrupted.
 
 First steps: pgdumpd check, pgdumpd doctor, pgdumpd backup PROJECT, pgdumpd list
 Without a configuration: pgdumpd backup --url URL -o FILE; show, verify, cat, diff, restore FILE";

@@ -167,7 +167,7 @@ fn ambiguous(name: &str, rows: &[BackupRow]) -> Failure {
 /// The storage and the manifest of the backup that is meant.
 pub(super) fn opened(common: &Common, name: &str) -> Result<(Arc<dyn Storage>, Manifest)> {
     let settings = world::settings(common)?;
-    let world = world::open(common, &settings)?;
+    let world = world::look(common, &settings)?;
     let row = backup(&world, &settings, name)?;
     if let Some(why) = &row.damaged {
         out::note(format!("warning: the backup {} counts as damaged: {why}", row.id));

@@ -53,7 +53,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         return given::show(common, args, wanted.as_ref(), &path);
     }
     let settings = world::settings(common)?;
-    let world = world::open(common, &settings)?;
+    let world = world::look(common, &settings)?;
     let row = match pick::backup(&world, &settings, &args.backup) {
         Ok(row) => row,
         Err(failure) if failure.cause == Cause::NotFound => {

@@ -31,7 +31,7 @@ pub(super) struct Args {
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
     let only = args.project.as_deref().map(|name| world::project(&settings, name)).transpose()?;
-    let world = world::open(common, &settings)?;
+    let world = world::look(common, &settings)?;
     let now = world.clock.now();
     if args.alive {
         let daemon = standing::daemon(&world, &settings)?;

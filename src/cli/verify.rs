@@ -73,7 +73,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     }
     let settings = world::settings(common)?;
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
-    let world = world::open(common, &settings)?;
+    let world = world::look(common, &settings)?;
     let rows = chosen(&world, &settings, args.what.as_deref())?;
     if rows.is_empty() && !common.json {
         out::note("no backups yet");

@@ -1,15 +1,17 @@
 //! What most verbs begin with: the configuration read, the right user, the catalog open and indexed.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use rustix::fs::Access;
 
+use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::jobs::rebuild::{self, Rebuilt};
 use crate::model::project::Project;
-use crate::model::settings::Settings;
+use crate::model::settings::{Settings, StorageSettings};
 use crate::ops::World;
 use crate::ops::notice::Desk;
 
@@ -70,15 +72,34 @@ pub(super) fn open(common: &Common, settings: &Settings) -> Result<World> {
     Ok(world)
 }
 
+/// The same for a question. Where variables name a database and nothing is kept, it makes neither a state folder nor a storage.
+pub(super) fn look(common: &Common, settings: &Settings) -> Result<World> {
+    if keeps_state(common, settings) {
+        return open(common, settings);
+    }
+    let clock = Clock::system();
+    let catalog = Catalog::in_memory(&clock)?;
+    catalog.write(|writer| writer.reindexed())?;
+    Ok(World::around(settings, clock, catalog))
+}
+
+/// Whether state is kept here, or may be: variables that name nothing but a database say nothing of it.
+pub(super) fn keeps_state(common: &Common, settings: &Settings) -> bool {
+    !config::is_ambient(&common.config)
+        || config::keeps_backups(&common.config)
+        || settings.daemon.state_dir.exists()
+        || settings.storages.values().any(|StorageSettings::Local { path, .. }| path.exists())
+}
+
 /// The service's own state without its configuration, where this user may write to it.
 pub(super) fn usual() -> Result<Option<World>> {
-    let folder = std::path::Path::new(USUAL_STATE);
-    let ours = std::fs::metadata(folder).is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw());
+    let folder = std::env::var_os("PGDUMPD_DAEMON_STATE_DIR").map_or_else(|| PathBuf::from(USUAL_STATE), PathBuf::from);
+    let ours = std::fs::metadata(&folder).is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw());
     if !ours || !folder.join("catalog.db").exists() {
         return Ok(None);
     }
     let clock = Clock::system();
-    let catalog = crate::catalog::Catalog::open(folder, &clock)?;
+    let catalog = Catalog::open(&folder, &clock)?;
     Ok(Some(World { catalog, ..World::alone(clock)? }))
 }
 

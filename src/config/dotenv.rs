@@ -1,43 +1,97 @@
-//! Files of `NAME=value` lines as web applications keep them: `.env.local` before `.env`, and the environment before both. Pure.
+//! Files of `NAME=value` as web applications keep them: `.env.local` before `.env`, and the environment before both. Pure.
 
 use std::collections::BTreeMap;
 
-/// The values of a text. Lines that are neither blank, a comment nor an assignment are told by their number.
-pub fn parse(text: &str) -> Result<BTreeMap<String, String>, usize> {
-    let mut values = BTreeMap::new();
-    for (number, line) in text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let line = line.strip_prefix("export ").map_or(line, str::trim_start);
-        let (name, value) = line.split_once('=').ok_or(number + 1)?;
-        let name = name.trim_end();
-        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-        if name.is_empty() || !name.chars().all(plain) {
-            return Err(number + 1);
-        }
-        values.insert(name.to_owned(), value_of(value.trim_start()).ok_or(number + 1)?);
-    }
-    Ok(values)
+/// What a text says, as far as it can be read.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Values {
+    /// The values by their names; of several for one name the last.
+    pub values: BTreeMap<String, String>,
+    /// What is neither blank, a comment nor an assignment.
+    pub unread: Vec<Unread>,
 }
 
-/// A value: in single quotes as it is, in double quotes with escapes, else up to a comment.
-fn value_of(text: &str) -> Option<String> {
-    if let Some(rest) = text.strip_prefix('\'') {
-        let (value, after) = rest.split_once('\'')?;
-        return is_over(after).then(|| value.to_owned());
+/// A line that can't be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// Its number, counted from 1.
+    pub line: usize,
+    /// The name that stands before its `=`, where one does.
+    pub name: Option<String>,
+}
+
+/// What begins at the start of a text.
+enum Entry {
+    Nothing,
+    /// A name, its value, and where that ends.
+    Value(String, String, usize),
+    Unread(Option<String>),
+}
+
+/// Reads a text. A value in quotes may go on over several lines, as it may for the programs that read such files; where its quotes are
+/// never closed, or something follows them, that line alone counts as unreadable, and the next one is read by itself.
+#[must_use]
+pub fn parse(text: &str) -> Values {
+    let mut found = Values::default();
+    let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut line = 1;
+    while !rest.is_empty() {
+        let mut end = rest.find('\n').unwrap_or(rest.len());
+        match entry(rest) {
+            Entry::Nothing => {}
+            Entry::Unread(name) => found.unread.push(Unread { line, name }),
+            Entry::Value(name, value, at) => {
+                found.values.insert(name, value);
+                end = at;
+            }
+        }
+        let (read, after) = rest.split_at((end + 1).min(rest.len()));
+        line += read.matches('\n').count();
+        rest = after;
     }
-    let Some(rest) = text.strip_prefix('"') else {
-        let end = text.find(" #").unwrap_or(text.len());
-        return Some(text[..end].trim_end().to_owned());
+    found
+}
+
+fn entry(rest: &str) -> Entry {
+    let line = rest.lines().next().unwrap_or_default();
+    let words = line.trim_start();
+    if words.trim_end().is_empty() || words.starts_with('#') {
+        return Entry::Nothing;
+    }
+    let Some(equals) = line.find('=') else { return Entry::Unread(None) };
+    let name = line[..equals].trim();
+    let name = name.strip_prefix("export ").map_or(name, str::trim_start);
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    if name.is_empty() || !name.chars().all(plain) {
+        return Entry::Unread(None);
+    }
+    let value = rest[equals + 1..].trim_start_matches([' ', '\t']);
+    match value_of(value) {
+        Some((text, length)) => Entry::Value(name.to_owned(), text, rest.len() - value.len() + length),
+        None => Entry::Unread(Some(name.to_owned())),
+    }
+}
+
+/// A value, and where its last line ends: in single quotes or backquotes as it is, in double quotes with escapes, else up to a comment.
+fn value_of(text: &str) -> Option<(String, usize)> {
+    let line_end = |from: usize| text[from..].find('\n').map_or(text.len(), |at| from + at);
+    let mut letters = text.char_indices();
+    let quote = match letters.next() {
+        Some((_, quote @ ('\'' | '"' | '`'))) => quote,
+        _ => {
+            let line = &text[..line_end(0)];
+            let end = line.find(" #").unwrap_or(line.len());
+            return Some((line[..end].trim_end().to_owned(), line.len()));
+        }
     };
     let mut value = String::new();
-    let mut letters = rest.chars();
-    while let Some(letter) = letters.next() {
+    while let Some((at, letter)) = letters.next() {
         match letter {
-            '"' => return is_over(letters.as_str()).then_some(value),
-            '\\' => match letters.next()? {
+            letter if letter == quote => {
+                let end = line_end(at);
+                return is_over(&text[at + 1..end]).then_some((value, end));
+            }
+            '\\' if quote == '"' => match letters.next()?.1 {
                 'n' => value.push('\n'),
                 'r' => value.push('\r'),
                 't' => value.push('\t'),
@@ -58,19 +112,47 @@ fn is_over(after: &str) -> bool {
 mod tests {
     use super::*;
 
-    #[test]
-    fn values_are_read_as_they_are_meant() {
-        let text =
-            "\u{feff}# a comment\n\nA=1\nexport B = two words \nC='it#s $x' # why\nD=\"a\\\"b\\\\ #\"\nE=p#w # comment\nF=\nG=a=b\r\n";
-        let values = parse(text).unwrap();
-        let expected = [("A", "1"), ("B", "two words"), ("C", "it#s $x"), ("D", "a\"b\\ #"), ("E", "p#w"), ("F", ""), ("G", "a=b")];
-        assert_eq!(values, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        parse(text).values.into_iter().collect()
+    }
+
+    fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
     #[test]
-    fn a_line_that_says_nothing_is_told_by_its_number() {
-        for (text, line) in [("A=1\nwords", 2), ("=1", 1), ("A='open", 1), ("A=\"open\\", 1), ("A='x'y", 1), ("a b=1", 1)] {
-            assert_eq!(parse(text), Err(line), "{text}");
+    fn values_are_read_as_they_are_meant() {
+        let text = "\u{feff}# a comment\n\nA=1\nexport B = two words \nC='it#s $x' # why\nD=\"a\\\"b\\\\ #\"\nE=p#w # comment\nF=\nG=a=b\r\nH=`x'\"`";
+        let expected =
+            [("A", "1"), ("B", "two words"), ("C", "it#s $x"), ("D", "a\"b\\ #"), ("E", "p#w"), ("F", ""), ("G", "a=b"), ("H", "x'\"")];
+        assert_eq!(pairs(text), owned(&expected));
+        assert!(parse(text).unread.is_empty());
+    }
+
+    #[test]
+    fn a_value_in_quotes_goes_on_over_lines() {
+        let text = "KEY=\"-----BEGIN\nabc=\n\n-----END\" # a key\nDB_NAME=shop\nB='x\r\ny'\r\nC=z";
+        let expected = [("B", "x\r\ny"), ("C", "z"), ("DB_NAME", "shop"), ("KEY", "-----BEGIN\nabc=\n\n-----END")];
+        assert_eq!(pairs(text), owned(&expected));
+        assert!(parse(text).unread.is_empty());
+    }
+
+    /// Quotes that are never closed, or swallow what stands in quotes below, cost their own line alone.
+    #[test]
+    fn a_line_that_says_nothing_is_told_and_costs_no_other() {
+        for (text, line, name) in [
+            ("A=1\nwords\nZ=2", 2, None),
+            ("=1\nZ=2", 1, None),
+            ("\n\nA='open\nZ=2", 3, Some("A")),
+            ("A=\"open\\\nZ=2", 1, Some("A")),
+            ("A='x'y\nZ=2", 1, Some("A")),
+            ("a b=1\nZ=2", 1, None),
+            ("A=\"open\nZ=\"2\"", 1, Some("A")),
+            ("M=\"1\n2\"\nwords\nZ=2", 3, None),
+        ] {
+            let found = parse(text);
+            assert_eq!(found.unread, [Unread { line, name: name.map(str::to_owned) }], "{text}");
+            assert_eq!(found.values.get("Z").map(String::as_str), Some("2"), "{text}");
         }
     }
 }

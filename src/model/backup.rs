@@ -227,6 +227,12 @@ impl Manifest {
     pub fn is_of_given_file(&self) -> bool {
         self.project.is_empty()
     }
+
+    /// Whether it was made of what a file says of itself, so that it holds nothing that the file could be compared with.
+    #[must_use]
+    pub fn is_of_the_file_itself(&self) -> bool {
+        self.is_of_given_file() && self.pgdumpd_version.is_empty()
+    }
 }
 
 /// What was proven of a backup, kept beside it as `….proof.json`; it outlives the catalog.

@@ -263,6 +263,30 @@ fn a_dry_run_says_everything_and_does_nothing() {
     assert!(estimated > 500_000 && estimated <= size, "{whole:#}");
 }
 
+/// Variables that name nothing but a database ask no question a folder.
+#[test]
+fn a_question_makes_neither_state_nor_storage() {
+    let scene = Scene::new();
+    let (state, storage) = (scene.rig.path().join("nothing-kept"), std::path::Path::new("/var/backups/pgdumpd"));
+    let before = storage.exists();
+    let url = [("DATABASE_URL", scene.cluster.url("shop"))];
+    let url: Vec<(&str, &str)> = url.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for (arguments, code, words) in [
+        (&["list"][..], 0, "no backups yet"),
+        (&["status"], 0, "main"),
+        (&["audit"], 0, ""),
+        (&["show", "latest"], 1, "no backup"),
+        (&["verify", "main"], 0, "no backups yet"),
+        (&["cat", "latest", "item"], 1, "no backup"),
+        (&["plan"], 0, "main"),
+    ] {
+        let ended = scene.alone(&url, arguments);
+        assert_eq!(ended.code, code, "{arguments:?}: {ended:?}");
+        assert!(format!("{}{}", ended.stdout, ended.stderr).contains(words), "{arguments:?}: {ended:?}");
+        assert!(!state.exists() && storage.exists() == before, "{arguments:?} has made a folder");
+    }
+}
+
 #[test]
 fn verbose_shows_what_pg_dump_says() {
     let scene = Scene::new();

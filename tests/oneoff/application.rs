@@ -75,6 +75,9 @@ fn prod_at_this_machine_is_warned_of_and_what_is_missing_is_named() {
     std::fs::write(scene.work().join(".env"), "DB_HOST=x\nnonsense\n").unwrap();
     let ended = scene.alone(&[], &["backup", "--env", "prod"]);
     assert!(ended.code == 2 && ended.stderr.contains(".env:2"), "{ended:?}");
+    std::fs::write(scene.work().join(".env"), "DB_HOST=x\nDB_NAME=x\nDB_USER=x\nDB_PASSWORD='open\n").unwrap();
+    let ended = scene.alone(&[], &["backup", "--env", "prod"]);
+    assert!(ended.code == 2 && ended.stderr.contains(".env:4: the value of DB_PASSWORD can't be read"), "{ended:?}");
     let ended = scene.alone(&[("ENV_MODE", "staging")], &["backup", "--env", "auto"]);
     assert!(ended.code == 2, "{ended:?}");
 }

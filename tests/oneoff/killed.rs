@@ -76,6 +76,38 @@ fn a_killed_run_to_standard_output_is_in_nobodys_way() {
     }
 }
 
+/// A terminal that is gone, and QUIT, end a run as TERM does; whoever said `nohup` has it go on.
+#[test]
+fn a_lost_terminal_leaves_nothing() {
+    let scene = Scene::new();
+    let url = scene.cluster.url("shop");
+    for (signal, format, code) in [("HUP", "custom", 129), ("QUIT", "directory", 131), ("TERM", "custom", 143), ("HUP", "nohup", 0)] {
+        let held = crate::directory::hold_lock(&scene);
+        let mut command = scene.alone_command(&[]);
+        if format == "nohup" {
+            let mut nohup = std::process::Command::new("nohup");
+            nohup.arg(command.get_program()).env_clear().current_dir(scene.work());
+            nohup.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command = nohup;
+        }
+        command.args(["backup", "--url", &url, "-o", "x.dump", "--format", if format == "nohup" { "custom" } else { format }]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        scene
+            .cluster
+            .wait_until("exists (select from pg_stat_activity where application_name like 'pgdumpd/%' and wait_event_type = 'Lock')");
+        let sent = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        if format == "nohup" {
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            drop(held);
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{signal} {format}");
+        let left = if format == "nohup" { vec![String::from("x.dump")] } else { Vec::new() };
+        assert_eq!(names(&scene.work()), left, "{signal} {format}");
+        scene.cluster.wait_until("not exists (select from pg_stat_activity where application_name like 'pgdumpd/%')");
+    }
+}
+
 /// A tar's largest table is asked for before the dump, without waiting for whoever has locked it: the dump's own limit is the one that counts.
 #[test]
 fn a_tars_largest_table_is_asked_for_without_waiting_for_locks() {

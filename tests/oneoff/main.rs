@@ -13,6 +13,7 @@ mod skip;
 mod alone;
 mod altered;
 mod application;
+mod beside;
 mod directory;
 mod elsewhere;
 mod killed;

@@ -84,10 +84,11 @@ impl Scene {
         }
     }
 
-    /// The same, to be started by the test.
+    /// The same, to be started by the test. What this machine's own service has written down is none of its business.
     pub(crate) fn alone_command(&self, variables: &[(&str, &str)]) -> Command {
         let mut command = self.rig.command();
-        command.env_remove("PGDUMPD_CONFIG").envs(variables.iter().copied()).current_dir(self.work());
+        command.env_remove("PGDUMPD_CONFIG").env("PGDUMPD_DAEMON_STATE_DIR", self.rig.path().join("nothing-kept"));
+        command.envs(variables.iter().copied()).current_dir(self.work());
         command
     }
 

@@ -1,9 +1,8 @@
 //! `--env`: an application's database by its own variables, from the environment, `.env.local` and `.env`, in this order.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::config::dotenv;
+use crate::config::dotenv::{self, Values};
 use crate::error::{Cause, Failure, Result};
 
 use super::args::Mode;
@@ -19,31 +18,69 @@ pub(super) struct Environment {
     /// Keywords for libpq, the password among them.
     pub(super) connection: String,
     /// What to warn of.
-    pub(super) warning: Option<String>,
+    pub(super) warnings: Vec<String>,
 }
 
-/// Reads it. `env` is the process's own environment; the files lie in `folder`.
+/// Reads it. `env` is the process's own environment; the files lie in `folder`. A line that can't be read and says nothing of what is
+/// looked for is somebody else's, and only warned of.
 pub(super) fn read(mode: Mode, folder: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Environment> {
-    let files = FILES.iter().map(|file| values(&folder.join(file))).collect::<Result<Vec<_>>>()?;
-    let value = |name: &str| {
-        let in_files = || files.iter().find_map(|values| values.get(name).cloned());
-        env(name).or_else(in_files).filter(|value| !value.is_empty())
-    };
+    let files = FILES.iter().map(|file| Ok((*file, values(&folder.join(file))?))).collect::<Result<Vec<_>>>()?;
+    let in_files = |name: &str| files.iter().find_map(|(_, found)| found.values.get(name).cloned());
+    let value = |name: &str| env(name).or_else(|| in_files(name)).filter(|value| !value.is_empty());
+    let legible = |name: &str| legible(name, &files, env);
+    if mode == Mode::Auto {
+        legible("ENV_MODE")?;
+    }
     let name = name(mode, value("ENV_MODE").as_deref())?;
     let prefix = if name == "dev" { "DEV_DB_" } else { "DB_" };
     let part = |part: &str| value(&format!("{prefix}{part}"));
+    let words = [("host", "HOST"), ("port", "PORT"), ("dbname", "NAME"), ("user", "USER"), ("password", "PASSWORD")];
+    words.iter().try_for_each(|(_, word)| legible(&format!("{prefix}{word}")))?;
+    let mut warnings: Vec<String> = files.iter().flat_map(|(file, found)| unread(file, found)).collect();
     let missing: Vec<String> =
         ["HOST", "NAME", "USER"].iter().filter(|word| part(word).is_none()).map(|word| format!("{prefix}{word}")).collect();
     if !missing.is_empty() {
-        return Err(Failure::new(Cause::Configuration, format!("the environment {name} lacks {}", missing.join(", ")))
-            .hint("set them in the environment, in .env.local or in .env"));
+        warnings.insert(0, String::from("set them in the environment, in .env.local or in .env"));
+        return Err(
+            Failure::new(Cause::Configuration, format!("the environment {name} lacks {}", missing.join(", "))).hint(warnings.join("\n"))
+        );
     }
-    let words = [("host", "HOST"), ("port", "PORT"), ("dbname", "NAME"), ("user", "USER"), ("password", "PASSWORD")];
     let connection: Vec<String> = words.iter().filter_map(|(key, word)| Some(format!("{key}={}", quoted(&part(word)?)))).collect();
     let host = part("HOST").unwrap_or_default();
-    let warning = (name == "prod" && is_here(&host))
-        .then(|| format!("the environment is prod, but {prefix}HOST is {host}: this machine's own server is backed up"));
-    Ok(Environment { name, connection: connection.join(" "), warning })
+    if name == "prod" && is_here(&host) {
+        warnings.push(format!("the environment is prod, but {prefix}HOST is {host}: this machine's own server is backed up"));
+    }
+    for word in words.iter().map(|(_, word)| format!("{prefix}{word}")) {
+        if env(&word).is_none() && in_files(&word).is_some_and(|value| value.contains("${")) {
+            warnings.push(format!("the value of {word} holds ${{…}}, which is taken as it stands: nothing is put in its place"));
+        }
+    }
+    Ok(Environment { name, connection: connection.join(" "), warnings })
+}
+
+/// Fails where a line that can't be read would have given this variable its value.
+fn legible(name: &str, files: &[(&str, Values)], env: &dyn Fn(&str) -> Option<String>) -> Result<()> {
+    if env(name).is_some() {
+        return Ok(());
+    }
+    for (file, found) in files {
+        if let Some(line) = found.unread.iter().find(|unread| unread.name.as_deref() == Some(name)) {
+            let words = format!("{file}:{}: the value of {name} can't be read: its quotes are open, or something follows them", line.line);
+            return Err(Failure::new(Cause::Configuration, words).hint("close the quotes, or take the other kind around the value"));
+        }
+        if found.values.contains_key(name) {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// What to say of a file's lines that nobody can read.
+fn unread(file: &str, found: &Values) -> Option<String> {
+    let lines: Vec<String> = found.unread.iter().map(|unread| format!("{file}:{}", unread.line)).collect();
+    let (first, more) = (lines.first()?, lines.len() - 1);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("{first}{more}: no NAME=value, or quotes that are open; passed over"))
 }
 
 fn name(mode: Mode, said: Option<&str>) -> Result<&'static str> {
@@ -58,15 +95,12 @@ fn name(mode: Mode, said: Option<&str>) -> Result<&'static str> {
     }
 }
 
-fn values(path: &Path) -> Result<BTreeMap<String, String>> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(Failure::new(Cause::Configuration, format!("{} can't be read: {error}", path.display()))),
-    };
-    dotenv::parse(&text).map_err(|line| {
-        Failure::new(Cause::Configuration, format!("{}:{line}: the line is no NAME=value, or its quotes are open", path.display()))
-    })
+fn values(path: &Path) -> Result<Values> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(dotenv::parse(&text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Values::default()),
+        Err(error) => Err(Failure::new(Cause::Configuration, format!("{} can't be read: {error}", path.display()))),
+    }
 }
 
 /// A value as a libpq connection string takes it.
@@ -91,7 +125,7 @@ mod tests {
         let read = read(Mode::Auto, folder.path(), &env).unwrap();
         assert_eq!(read.name, "prod");
         assert_eq!(read.connection, "host='127.0.0.1' port='1' dbname='it\\'s' user='u'");
-        assert!(read.warning.unwrap().contains("127.0.0.1"));
+        assert!(read.warnings.len() == 1 && read.warnings.first().unwrap().contains("127.0.0.1"), "{:?}", read.warnings);
         let failure = super::read(Mode::Dev, folder.path(), &env).unwrap_err();
         assert_eq!(failure.message, "the environment dev lacks DEV_DB_HOST, DEV_DB_NAME, DEV_DB_USER");
     }
@@ -102,5 +136,29 @@ mod tests {
         assert!(read(Mode::Auto, folder.path(), &|_| None).unwrap_err().message.contains("ENV_MODE"));
         let odd = |name: &str| (name == "ENV_MODE").then(|| String::from("staging"));
         assert!(read(Mode::Auto, folder.path(), &odd).unwrap_err().message.contains("staging"));
+    }
+    /// What concerns nobody here is warned of; what would have been the password stops.
+    #[test]
+    fn an_unreadable_line_counts_where_it_concerns_us() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |text: &str| std::fs::write(folder.path().join(".env"), text).unwrap();
+        let known = "DB_HOST=db\nDB_NAME=shop\nDB_USER=u\n";
+        let key = "KEY=\"-----BEGIN\nDB_HOST=no\n-----END\"\n";
+        write(&format!("{known}{key}"));
+        let found = read(Mode::Prod, folder.path(), &|_| None).unwrap();
+        assert!(found.warnings.is_empty() && found.connection.starts_with("host='db'"), "{found:?}");
+        write(&format!("{known}rubbish\nX=\"open\nDB_PASSWORD=p\n"));
+        let found = read(Mode::Prod, folder.path(), &|_| None).unwrap();
+        assert!(found.connection.contains("password='p'"), "{found:?}");
+        assert_eq!(found.warnings, [".env:4 and 1 more: no NAME=value, or quotes that are open; passed over"]);
+        write(&format!("{known}DB_PASSWORD=\"open\n"));
+        let failure = read(Mode::Prod, folder.path(), &|_| None).unwrap_err();
+        assert!(failure.message.starts_with(".env:4: the value of DB_PASSWORD can't be read"), "{failure:?}");
+        assert!(read(Mode::Prod, folder.path(), &|name| (name == "DB_PASSWORD").then(|| String::from("p"))).is_ok());
+        write("rubbish\nDB_HOST=${HOST:-db}\nDB_NAME=shop\n");
+        let failure = read(Mode::Prod, folder.path(), &|_| None).unwrap_err();
+        assert!(failure.message.ends_with("lacks DB_USER") && failure.hint.unwrap().contains(".env:1"));
+        write(&known.replace("=db", "=${HOST:-db}"));
+        assert!(read(Mode::Prod, folder.path(), &|_| None).unwrap().warnings.first().unwrap().contains("DB_HOST holds ${"));
     }
 }

@@ -1,10 +1,9 @@
-//! Dump files and the metadata beside them: written, listed, verified.
+//! Dump files and the metadata beside them: written and verified.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -23,6 +22,7 @@ use crate::units::show_size;
 
 use super::super::exit::Exit;
 use super::super::{Common, out, progress};
+use super::verdict;
 
 /// The check that says nothing where a dump could not be looked into.
 const UNCHECKED: &str = "structure";
@@ -35,18 +35,23 @@ const LARGEST: u64 = 64 << 20;
 
 /// The fields that listing and verifying need; pgdumpd itself writes a whole manifest.
 #[derive(Debug, Deserialize)]
-struct Metadata {
-    backup_timestamp: DateTime<Utc>,
+pub(super) struct Metadata {
+    pub(super) backup_timestamp: DateTime<Utc>,
     #[serde(default)]
-    environment: Option<String>,
-    database_name: String,
-    backup_file: String,
-    backup_size_bytes: u64,
+    pub(super) environment: Option<String>,
+    pub(super) database_name: String,
+    pub(super) backup_file: String,
+    pub(super) backup_size_bytes: u64,
     checksum_sha256: String,
     #[serde(default)]
     table_counts: Option<BTreeMap<String, u64>>,
     #[serde(default)]
-    verified_at: Option<DateTime<Utc>>,
+    pub(super) selection: Option<String>,
+    #[serde(default)]
+    pub(super) verified_at: Option<DateTime<Utc>>,
+    /// Why the last verification found the file damaged, if it did.
+    #[serde(default)]
+    pub(super) damage: Option<String>,
 }
 
 /// The manifest as metadata, with the time of its verification.
@@ -76,79 +81,22 @@ fn counts(observed: &Observed) -> BTreeMap<String, u64> {
     observed.tables.iter().filter_map(|table| Some((format!("{}.{}", table.schema, table.name), table.rows?))).collect()
 }
 
-fn read(path: &Path) -> Result<Metadata> {
+/// What lies beside a file and tells of it.
+pub(super) fn about(folder: &Path, file: &str) -> Vec<String> {
+    let tells_of_it = |beside: &String| {
+        let text = std::fs::read(folder.join(beside)).unwrap_or_default();
+        serde_json::from_slice::<Value>(&text).is_ok_and(|value| value["backup_file"] == file)
+    };
+    [metadata_name(file), names::manifest_file(file)].into_iter().filter(tells_of_it).collect()
+}
+
+pub(super) fn read(path: &Path) -> Result<Metadata> {
     use std::io::Read;
     let failed = |error: std::io::Error| Failure::storage(format!("reading {}", path.display()), &error);
     let mut text = Vec::new();
     std::fs::File::open(path).map_err(failed)?.take(LARGEST).read_to_end(&mut text).map_err(failed)?;
     serde_json::from_slice(&text)
         .map_err(|error| Failure::new(Cause::BadManifest, format!("the metadata {} can't be understood: {error}", path.display())))
-}
-
-/// One dump file of a folder.
-struct Listed {
-    path: PathBuf,
-    size: u64,
-    metadata: Option<Metadata>,
-    /// When it was begun; without metadata, when it was last written.
-    at: DateTime<Utc>,
-}
-
-/// `--list`, newest first.
-pub(super) fn list(common: &Common, folder: &Path) -> Result<Exit> {
-    let failed =
-        |error: std::io::Error| Failure::storage(format!("listing {}", folder.display()), &error).hint("name the folder with --output-dir");
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let is_dump = [".dump", ".dump.zst", ".dump.gz", ".dump.bz2"].iter().any(|ending| name.ends_with(ending));
-        let Some(facts) = std::fs::symlink_metadata(&path).ok().filter(|facts| is_dump && facts.is_file()) else { continue };
-        let metadata = read(&path.with_file_name(metadata_name(&name))).ok().filter(|metadata| metadata.backup_file == name);
-        let written = facts.modified().map(DateTime::from).unwrap_or_default();
-        let at = metadata.as_ref().map_or(written, |metadata| metadata.backup_timestamp);
-        found.push(Listed { path, size: facts.len(), metadata, at });
-    }
-    found.sort_by(|one, other| other.at.cmp(&one.at).then_with(|| other.path.cmp(&one.path)));
-    if common.json {
-        out::json(&found.iter().map(as_json).collect::<Vec<_>>())?;
-        return Ok(Exit::Done);
-    }
-    if found.is_empty() {
-        out::note(format!("no dump files in {}", folder.display()));
-        return Ok(Exit::Done);
-    }
-    let mut table = out::table(&["TIME (UTC)", "ENVIRONMENT", "DATABASE", "SIZE", "VERIFIED", "FILE"]);
-    for listed in &found {
-        let metadata = listed.metadata.as_ref();
-        table.add_row([
-            out::when(listed.at, Tz::UTC),
-            metadata.and_then(|metadata| metadata.environment.clone()).unwrap_or_else(|| String::from("-")),
-            metadata.map_or_else(|| String::from("-"), |metadata| metadata.database_name.clone()),
-            show_size(listed.size),
-            String::from(if is_verified(listed) { "yes" } else { "no" }),
-            listed.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        ]);
-    }
-    out::show(&table);
-    Ok(Exit::Done)
-}
-
-/// It was verified, and has the size that it had then.
-fn is_verified(listed: &Listed) -> bool {
-    listed.metadata.as_ref().is_some_and(|metadata| metadata.verified_at.is_some() && metadata.backup_size_bytes == listed.size)
-}
-
-fn as_json(listed: &Listed) -> Value {
-    let metadata = listed.metadata.as_ref();
-    json!({
-        "file": listed.path,
-        "backup_timestamp": listed.at,
-        "environment": metadata.and_then(|metadata| metadata.environment.as_ref()),
-        "database_name": metadata.map(|metadata| &metadata.database_name),
-        "size": listed.size,
-        "verified": is_verified(listed),
-    })
 }
 
 /// One check of a file: its name, and what came of it; `None` where it could not be made.
@@ -187,11 +135,25 @@ pub(in crate::cli) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> R
         };
         out::say(format!("{}: {verdict}", file.display()));
     }
+    if let Some(verdict) = to_write_down(&checks) {
+        verdict::write_down(file, verdict, &Clock::system());
+    }
     Ok(match (good, shallow) {
         (false, _) => Exit::Failed,
         (true, true) => Exit::Partly,
         (true, false) => Exit::Done,
     })
+}
+
+/// What is to stand in the metadata from now on: why the file is damaged, or nothing where it is good. `None` where it can't be said of the
+/// file that the metadata is about, or too little was looked at.
+fn to_write_down(checks: &[Check]) -> Option<Option<String>> {
+    let came_of = |wanted: &str| checks.iter().find(|(name, ..)| *name == wanted).and_then(|(_, passed, _)| *passed);
+    if came_of(METADATA) != Some(true) || came_of("file") != Some(true) || came_of("readable") == Some(false) {
+        return None;
+    }
+    let damage = checks.iter().find(|(_, passed, _)| *passed == Some(false)).map(|(name, _, words)| format!("{name}: {words}"));
+    (damage.is_some() || came_of(UNCHECKED) == Some(true)).then_some(damage)
 }
 
 fn checks(file: &Path, given: Result<&Given>, cancel: &Cancel) -> Result<Vec<Check>> {

@@ -3,8 +3,10 @@
 mod args;
 mod environment;
 mod files;
+mod list;
 mod place;
 mod told;
+mod verdict;
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -47,7 +49,7 @@ pub(super) fn is_named_by_environment() -> bool {
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     logging::start(crate::model::settings::LogFormat::Text, logging::level(common, "off"));
     if args.list {
-        return files::list(common, &usual_folder(args));
+        return list::list(common, &usual_folder(args));
     }
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
@@ -146,7 +148,7 @@ fn made(folder: &Path) -> Result<PathBuf> {
 
 fn back_up(common: &Common, args: &Args, cancel: &Cancel) -> Result<Exit> {
     let Plan { said, place, environment } = plan(args)?;
-    if let Some(warning) = environment.as_ref().and_then(|environment| environment.warning.as_ref()) {
+    for warning in environment.iter().flat_map(|environment| &environment.warnings) {
         out::note(format!("pgdumpd: warning: {warning}"));
     }
     let clock = Clock::system();
@@ -204,7 +206,8 @@ fn target(met: &Met, place: &Place, environment: Option<&Environment>, file: &st
     match place {
         Place::Pipe => (Target::Pipe(Loose::pipe(&std::env::temp_dir())), None),
         Place::File(folder, name) => {
-            (Target::File(Loose::file(folder, name, &scope(&format!("file {name}")), true)), Some(folder.join(name)))
+            let loose = Loose::file(folder, name, &scope(&format!("file {name}")), true).outdating(files::about(folder, name));
+            (Target::File(loose), Some(folder.join(name)))
         }
         Place::Folder(folder) => {
             let of = environment.map(|environment| environment.name).unwrap_or_default();

@@ -33,9 +33,9 @@ pub(super) fn apply(path: &Path, variables: &Variables) -> bool {
     path == Path::new(USUAL_FILE) && variables.iter().any(|(name, value)| speaks(name, value)) && missing()
 }
 
-/// Whether a variable is meant for pgdumpd; a zone or a password alone says nothing of backups.
+/// Whether a variable is meant for pgdumpd; a zone, a password or the place of the history alone says nothing of backups.
 fn speaks(name: &str, value: &str) -> bool {
-    const SILENT: [&str; 4] = ["TZ", "PGPASSWORD", "PGDUMPD_CONFIG", "PGUSER"];
+    const SILENT: [&str; 5] = ["TZ", "PGPASSWORD", "PGDUMPD_CONFIG", "PGUSER", "PGDUMPD_DAEMON_STATE_DIR"];
     if value.is_empty() || SILENT.contains(&name) || gather::of_a_service(name, value) {
         return false;
     }

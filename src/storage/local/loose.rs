@@ -32,6 +32,7 @@ pub struct Loose {
     file: Option<String>,
     scope: String,
     replaces: bool,
+    outdated: Vec<String>,
     small: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
 }
 
@@ -40,14 +41,21 @@ impl Loose {
     /// puts it in the place of one that has the name already.
     #[must_use]
     pub fn file(folder: &Path, file: &str, scope: &str, replaces: bool) -> Self {
-        Self { folder: folder.to_path_buf(), file: Some(file.to_owned()), scope: scope.to_owned(), replaces, small: Arc::default() }
+        let (file, scope) = (Some(file.to_owned()), scope.to_owned());
+        Self { folder: folder.to_path_buf(), file, scope, replaces, outdated: Vec::new(), small: Arc::default() }
+    }
+
+    /// Files beside it that are about the one it replaces: they go when that does.
+    #[must_use]
+    pub fn outdating(self, outdated: Vec<String>) -> Self {
+        Self { outdated, ..self }
     }
 
     /// Standard output; what has to lie on a disk first lies in `folder`.
     #[must_use]
     pub fn pipe(folder: &Path) -> Self {
         let scope = format!("{PIPE}{}", RunId::random());
-        Self { folder: folder.to_path_buf(), file: None, scope, replaces: false, small: Arc::default() }
+        Self { folder: folder.to_path_buf(), file: None, scope, replaces: false, outdated: Vec::new(), small: Arc::default() }
     }
 
     /// Removes the lock's file; only while holding that lock.
@@ -190,7 +198,7 @@ impl Storage for Loose {
             return Ok(Box::new(Kept { name: key.file.clone(), bytes: Vec::new(), small: Arc::clone(&self.small) }));
         }
         match &self.file {
-            Some(file) => Ok(Box::new(self.begin_file(file, run)?)),
+            Some(file) => Ok(Box::new(self.begin_file(file, run)?.outdating(self.outdated.clone()))),
             None => {
                 let output = std::io::stdout().as_fd().try_clone_to_owned();
                 Ok(Box::new(Pipe(output.map_err(|error| Failure::storage("opening standard output", &error))?.into())))

@@ -29,17 +29,24 @@ pub(super) struct LocalPending {
     writeback: Option<Writeback>,
     settled: bool,
     replaces: bool,
+    outdated: Vec<String>,
 }
 
 impl LocalPending {
     pub(super) fn new(now: Now, folder: Folder, key: Key, temporary: String, file: File) -> Self {
         let file = Arc::new(file);
-        Self { now, folder, key, temporary, file, unsynced: 0, writeback: None, settled: false, replaces: false }
+        Self { now, folder, key, temporary, file, unsynced: 0, writeback: None, settled: false, replaces: false, outdated: Vec::new() }
     }
 
     /// Takes the place of a file that has the final name already.
     pub(super) fn replacing(mut self) -> Self {
         self.replaces = true;
+        self
+    }
+
+    /// What is about the file that is replaced; it goes with it.
+    pub(super) fn outdating(mut self, outdated: Vec<String>) -> Self {
+        self.outdated = outdated;
         self
     }
 
@@ -62,6 +69,11 @@ impl LocalPending {
             let path = self.folder.path().display();
             return Err(Failure::new(Cause::NotMounted, format!("{path} is no longer the folder that {} was written into", self.key.file))
                 .hint("the storage was unmounted or replaced meanwhile; see what is mounted there now"));
+        }
+        // Before the new file has the name: at no moment, and after no power cut, does what tells of the old one lie beside the new one.
+        if !self.outdated.is_empty() {
+            self.outdated.iter().try_for_each(|name| self.folder.remove(name))?;
+            self.folder.sync()?;
         }
         if self.replaces {
             self.folder.rename_over(&self.temporary, &self.key.file)?;
