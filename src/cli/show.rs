@@ -98,7 +98,9 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
     out::say(format!("size       {stored} ({} before compression)", show_size(manifest.uncompressed_size_bytes)));
     out::say(format!("sha256     {}", manifest.checksum_sha256));
     out::say(format!("holds      {}", holds(manifest)));
-    out::say(format!("server     {}:{}, PostgreSQL {}", manifest.server_host, manifest.server_port, manifest.postgresql_version));
+    let identifier = manifest.system_identifier.as_ref().map(|id| format!(", system identifier {id}")).unwrap_or_default();
+    let (host, port, version) = (&manifest.server_host, manifest.server_port, &manifest.postgresql_version);
+    out::say(format!("server     {host}:{port}, PostgreSQL {version}{identifier}"));
     out::say(format!("client     pg_dump {}", manifest.pg_dump_version));
     let pinned = if row.pinned { "; pinned" } else { "" };
     out::say(format!("proof      {}, {}{pinned}", proof(row.proof), out::moment(row.proven_at, zone)));
