@@ -279,6 +279,8 @@ fn backup(number: i64) -> BackupRow {
         checked_at: None,
         restored_at: None,
         restore_ms: None,
+        system_identifier: None,
+        server: None,
     }
 }
 

@@ -74,6 +74,8 @@ fn backup(id: &str, project: &str, started_at: DateTime<Utc>, size: u64) -> Back
         checked_at: None,
         restored_at: None,
         restore_ms: None,
+        system_identifier: None,
+        server: None,
     }
 }
 

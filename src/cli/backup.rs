@@ -103,6 +103,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         if let Some(plan) = &report.held {
             notice::held(&world, &desk, &order.project, plan)?;
         }
+        if let Some(divided) = &report.divided {
+            notice::divided(&world, &desk, &order.project, divided)?;
+        }
     }
     let interrupted = signals.exit();
     drop(signals);

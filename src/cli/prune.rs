@@ -11,6 +11,7 @@ use crate::model::backup::BackupRow;
 use crate::model::project::Project;
 use crate::ops::World;
 use crate::ops::prune::{self as verb, PrunePlan, Pruned};
+use crate::retention::Divided;
 use crate::units::show_size;
 
 use super::exit::Exit;
@@ -30,7 +31,8 @@ pub(super) struct Args {
     /// With --dry-run: only how many each project keeps and removes
     #[arg(long, requires = "dry_run")]
     summary: bool,
-    /// Agree to a changed retention that removes more than half; prune this once although a suspicious backup suspends it
+    /// Agree to a changed retention that removes more than half, or that backups of several servers are one line; prune this once although
+    /// a suspicious backup suspends it
     #[arg(long, requires = "project", conflicts_with = "dry_run")]
     confirm: bool,
 }
@@ -51,7 +53,7 @@ struct Answer {
 #[serde(untagged)]
 enum Told {
     Plan(Box<Shown>),
-    Done { result: Pruned },
+    Done { result: Pruned, divided: Vec<Divided> },
     Failed { error: Failure },
 }
 
@@ -64,6 +66,8 @@ struct Shown {
     absent: Vec<BackupRow>,
     held: Option<String>,
     suspended: Vec<Suspension>,
+    divided: Vec<Divided>,
+    held_back: usize,
 }
 
 #[derive(Serialize)]
@@ -115,15 +119,16 @@ fn show(common: &Common, project: &Project, plan: PrunePlan, summary: bool) -> (
 }
 
 fn prune(common: &Common, world: &World, project: &Project, confirm: bool) -> Result<(Exit, Told)> {
-    let done = prune::run(world, project, confirm)?;
+    let (plan, done) = prune::run(world, project, confirm)?;
     if !common.json {
         let removed = out::count(done.removed.len() as u64, "backup");
         out::say(format!("{}: {removed} removed, {} freed", project.name, show_size(done.freed)));
         told::in_use(&done);
         done.failures.iter().for_each(out::tell);
+        told::divided(&project.name, &plan.divided, plan.held_back);
     }
-    let exit = if done.failures.is_empty() { Exit::Done } else { Exit::Partly };
-    Ok((exit, Told::Done { result: done }))
+    let exit = if done.failures.is_empty() && plan.held_back == 0 { Exit::Done } else { Exit::Partly };
+    Ok((exit, Told::Done { result: done, divided: plan.divided }))
 }
 
 fn failed(common: &Common, failure: Failure) -> (Exit, Told) {
@@ -161,6 +166,7 @@ fn print_plan(plan: &PrunePlan, project: &Project, summary: bool) {
         out::note(format!("suspended: the newest backup of {} is suspicious: {}", suspension.database, suspension.why));
         out::note(format!("  if it is meant to be so: pgdumpd accept {}", suspension.backup));
     }
+    told::divided(&plan.project, &plan.divided, plan.held_back);
     if let Some(why) = &plan.held {
         out::note(format!("held: {why}; agree with `pgdumpd prune {} --confirm`", out::shell(&plan.project)));
     }
@@ -174,7 +180,8 @@ fn shown(plan: PrunePlan, summary: bool) -> Shown {
             let (verdict, why) = verdicts.remove(&backup.id).unwrap_or_default();
             Judged { backup, verdict, why }
         };
-        plan.backups.into_iter().map(judged).collect()
+        plan.backups.iter().cloned().map(judged).collect()
     });
-    Shown { keep, remove, backups, absent: plan.absent, held: plan.held, suspended: plan.suspended }
+    let PrunePlan { absent, held, suspended, divided, held_back, .. } = plan;
+    Shown { keep, remove, backups, absent, held, suspended, divided, held_back }
 }

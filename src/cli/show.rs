@@ -102,7 +102,9 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
     if let Some(extras) = manifest.database_properties.as_ref().and_then(DatabaseProperties::extras) {
         out::say(format!("database   has {extras}; `restore` into a new one makes them again"));
     }
-    out::say(format!("server     {}:{}, PostgreSQL {}", manifest.server_host, manifest.server_port, manifest.postgresql_version));
+    let identifier = manifest.system_identifier.as_ref().map(|id| format!(", system identifier {id}")).unwrap_or_default();
+    let (host, port, version) = (&manifest.server_host, manifest.server_port, &manifest.postgresql_version);
+    out::say(format!("server     {host}:{port}, PostgreSQL {version}{identifier}"));
     out::say(format!("client     pg_dump {}", manifest.pg_dump_version));
     let pinned = if row.pinned { "; pinned" } else { "" };
     out::say(format!("proof      {}, {}{pinned}", proof(row.proof), out::moment(row.proven_at, zone)));

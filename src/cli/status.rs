@@ -181,6 +181,14 @@ fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
         let since = out::when(suspension.since, zone);
         notes.push(format!("pruning suspended since {since}, because {} is suspicious", suspension.database));
     }
+    for group in &project.divided {
+        notes.push(format!(
+            "pruning of {} held, because there are backups of {} servers: pgdumpd prune {} --dry-run",
+            group.database,
+            group.servers.len(),
+            out::shell(&project.project)
+        ));
+    }
     if project.prune_held {
         notes.push(format!("pruning held: pgdumpd prune {} --dry-run", out::shell(&project.project)));
     }

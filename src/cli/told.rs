@@ -11,6 +11,7 @@ use crate::model::dump::Content;
 use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::ops::World;
 use crate::ops::prune::Pruned;
+use crate::retention::Divided;
 use crate::storage::names;
 use crate::units::{show_duration, show_size};
 
@@ -92,12 +93,31 @@ pub(super) fn print(world: &World, order: &Order, report: &Report) {
         let name = out::shell(&order.project.name);
         out::note(format!("  look at `pgdumpd prune {name} --dry-run`, then agree with `pgdumpd prune {name} --confirm`"));
     }
+    divided(&order.project.name, report.divided.as_deref().unwrap_or_default(), 0);
     for suspension in &report.suspended {
         out::note(format!("pruning of {} is suspended: the newest backup of {} is suspicious", order.project.name, suspension.database));
         out::note(format!("  if it is meant to be so: pgdumpd accept {}", suspension.backup));
     }
     if report.cut_short {
         out::note(format!("{}: ended before every database had its turn", order.project.name));
+    }
+}
+
+/// Says of which databases nothing is pruned because their backups come from several servers, and what to type.
+pub(super) fn divided(project: &str, divided: &[Divided], held_back: usize) {
+    for Divided { database, selection, servers } in divided {
+        let selection = if selection.is_full() { String::new() } else { format!(" ({selection})") };
+        out::note(format!("pruning of {project}/{database}{selection} is held: it has backups of {} servers", servers.len()));
+        for origin in servers {
+            let place = origin.server.as_deref().unwrap_or("place unknown");
+            let backups = out::count(origin.backups as u64, "backup");
+            out::note(format!("  {place}, system identifier {}: {backups}, the newest {}", origin.system_identifier, origin.newest));
+        }
+    }
+    if !divided.is_empty() {
+        let goes = if held_back == 0 { String::new() } else { format!("; {} would go then", out::count(held_back as u64, "backup")) };
+        out::note(format!("  if the newer server took the other's place: pgdumpd prune {} --confirm{goes}", out::shell(project)));
+        out::note("  if they are different databases: give one of them another project name, or another storage");
     }
 }
 
@@ -154,6 +174,7 @@ pub(super) fn as_json(world: &World, order: &Order, report: &Report) -> Value {
         "pruned": pruned,
         "suspended": report.suspended,
         "looked": report.looked,
+        "divided": report.divided.as_deref().unwrap_or_default(),
         "held": report.held.as_ref().and_then(|plan| plan.held.as_ref()),
     })
 }

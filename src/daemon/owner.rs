@@ -270,6 +270,11 @@ impl Owner {
         {
             tracing::error!(project = order.project.name, "the held prune can't be turned into mail: {failure}");
         }
+        if let Some(divided) = &report.divided
+            && let Err(failure) = notice::divided(&self.world, &desk(&self.settings, &self.config_file), &order.project, divided)
+        {
+            tracing::error!(project = order.project.name, "the backups of several servers can't be turned into mail: {failure}");
+        }
         systemd::status(&self.summary());
     }
 

@@ -191,6 +191,8 @@ fn row(number: i64, suspicious: bool) -> BackupRow {
         checked_at: None,
         restored_at: None,
         restore_ms: None,
+        system_identifier: None,
+        server: None,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use crate::error::Result;
 use crate::model::project::Project;
-use crate::ops::prune::{self, Pruned};
-use crate::ops::{World, mount};
+use crate::ops::prune::{self, PrunePlan, Pruned};
+use crate::ops::{World, mount, origin};
 
 use super::hold;
 
-/// Prunes a project now. `confirm` agrees to a changed retention first, and passes over what suspends pruning.
-pub fn run(world: &World, project: &Project, confirm: bool) -> Result<Pruned> {
+/// Prunes a project now. `confirm` agrees to a changed retention and to several servers first, and passes over what suspends pruning.
+/// Comes with the plan: it names what is still held.
+pub fn run(world: &World, project: &Project, confirm: bool) -> Result<(PrunePlan, Pruned)> {
     let storage = world.storage(project)?;
     mount::ensure(world, storage.as_ref())?;
     let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
@@ -16,6 +17,7 @@ pub fn run(world: &World, project: &Project, confirm: bool) -> Result<Pruned> {
     let plan = prune::plan(world, project)?;
     let plan = if confirm {
         prune::confirm(world, &plan)?;
+        origin::agree(world, &project.name, &plan.divided)?;
         let mut agreed = prune::plan(world, project)?;
         // A suspicious backup displaces no good one, so a person's word is enough, and counts once.
         agreed.suspended.clear();
@@ -27,5 +29,5 @@ pub fn run(world: &World, project: &Project, confirm: bool) -> Result<Pruned> {
     drop(lock);
     let outcome = pruned.as_ref().map_or_else(ToString::to_string, |done| format!("{} removed", done.removed.len()));
     world.audit("prune", Some(&project.name), "by hand", &outcome)?;
-    pruned
+    Ok((plan, pruned?))
 }

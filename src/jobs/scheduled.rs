@@ -24,6 +24,7 @@ use crate::postgres::connection::{Access, named_by};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
+use crate::retention::Divided;
 use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
@@ -77,6 +78,8 @@ pub struct Report {
     pub held: Option<PrunePlan>,
     /// The suspicious backups because of which nothing was pruned.
     pub suspended: Vec<Suspension>,
+    /// The databases with backups of several servers, of which nothing was pruned; `None` where nobody looked.
+    pub divided: Option<Vec<Divided>>,
     /// Who held the project, where another did.
     pub held_by: Option<Failure>,
     /// Runs whose end the catalog could not take: nobody will be told of them from there.
@@ -97,6 +100,7 @@ impl Report {
             pruned: None,
             held: None,
             suspended: Vec::new(),
+            divided: None,
             held_by: None,
             unrecorded: Vec::new(),
             cut_short: false,
@@ -169,6 +173,11 @@ fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<
         report.runs.iter().any(|(run, made)| made.is_some() && fits(run))
     };
     plan.only(good);
+    for Divided { database, servers, .. } in &plan.divided {
+        let places: Vec<&str> = servers.iter().filter_map(|origin| origin.server.as_deref()).collect();
+        tracing::warn!(project = project.name, database, ?places, "pruning is held: there are backups of more than one server");
+    }
+    report.divided = Some(std::mem::take(&mut plan.divided));
     if let Some(first) = plan.suspended.first() {
         tracing::warn!(project = project.name, backup = %first.backup, since = %first.since, "pruning is suspended: {}", first.why);
         report.suspended = plan.suspended;

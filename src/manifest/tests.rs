@@ -53,6 +53,7 @@ pub(crate) fn manifest() -> Manifest {
         pg_dump_version: "pg_dump (PostgreSQL) 15.18".into(),
         server_host: "db.internal".into(),
         server_port: 5432,
+        system_identifier: None,
         from_standby: false,
         database_size_bytes: Some(1 << 20),
         database_properties: None,

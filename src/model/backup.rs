@@ -189,6 +189,9 @@ pub struct Manifest {
     pub server_host: String,
     /// Port reached.
     pub server_port: u16,
+    /// The server's `system_identifier`, the same on its standbys; absent where the role may not read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_identifier: Option<String>,
     /// Whether the server was a standby.
     #[serde(default)]
     pub from_standby: bool,
@@ -332,6 +335,10 @@ pub struct BackupRow {
     pub restored_at: Option<DateTime<Utc>>,
     /// How long that took, milliseconds.
     pub restore_ms: Option<u64>,
+    /// The `system_identifier` of the server it was made from, where known.
+    pub system_identifier: Option<String>,
+    /// Host and port of that server, as reached; `None` in rows of older catalogs.
+    pub server: Option<String>,
 }
 
 impl BackupRow {
@@ -373,6 +380,8 @@ impl BackupRow {
             checked_at: looks.iter().map(|look| look.at).max(),
             restored_at: restored.map(|look| look.at).or(once_restored),
             restore_ms: restored.map(|look| look.took_ms),
+            system_identifier: manifest.system_identifier.clone(),
+            server: Some(format!("{}:{}", manifest.server_host, manifest.server_port)),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::model::backup::ProofLevel;
 
 mod closed;
 mod damaged;
+mod divided;
 mod doubt;
 mod drill;
 mod failing;
@@ -27,6 +28,7 @@ mod summary;
 
 pub use closed::{Closed, Ended, Kept};
 pub use damaged::{Damaged, Ill, Mended};
+pub use divided::Divided;
 pub use doubt::{DoubtEnded, NormalAgain, Suspicious};
 pub use drill::{DrillFailed, DrillWorks};
 pub use lost::{Lost, Missing};
@@ -59,6 +61,8 @@ pub enum Letter {
     Weekly(Weekly),
     /// A changed policy would remove a lot; nothing was removed.
     HeldPrune(HeldPrune),
+    /// A project has backups of several servers; nothing of them is pruned.
+    Divided(Divided),
     /// The catalog was rebuilt from the storages.
     Rebuilt(Rebuilt),
     /// A stored backup is damaged, or can't be read.
@@ -287,6 +291,7 @@ impl Letter {
             Self::Grouped(letters) => many::body(letters, redactor),
             Self::Weekly(facts) => facts.body(redactor),
             Self::HeldPrune(facts) => facts.body(),
+            Self::Divided(facts) => facts.body(),
             Self::Rebuilt(facts) => facts.body(redactor),
             Self::Damaged(facts) => facts.body(redactor),
             Self::Mended(facts) => facts.body(redactor),
@@ -311,6 +316,7 @@ impl Letter {
             Self::Grouped(_) => "grouped",
             Self::Weekly(_) => "weekly",
             Self::HeldPrune(_) => "held-prune",
+            Self::Divided(_) => "several-servers",
             Self::Rebuilt(_) => "rebuilt-catalog",
             Self::Damaged(_) => "damaged",
             Self::Mended(_) => "mended",
@@ -333,6 +339,7 @@ impl Letter {
             Self::NormalAgain(facts) => vec![facts.about.project.clone()],
             Self::Closed(facts) => vec![facts.about.project.clone()],
             Self::HeldPrune(facts) => vec![facts.about.project.clone()],
+            Self::Divided(facts) => vec![facts.about.project.clone()],
             Self::Damaged(facts) => vec![facts.about.project.clone()],
             Self::Mended(facts) => vec![facts.about.project.clone()],
             Self::Lost(facts) => vec![facts.about.project.clone()],
@@ -357,6 +364,7 @@ impl Letter {
             Self::Grouped(letters) => many::subject(letters),
             Self::Weekly(facts) => facts.headline(),
             Self::HeldPrune(facts) => facts.headline(),
+            Self::Divided(facts) => facts.headline(),
             Self::Rebuilt(facts) => facts.headline(),
             Self::Damaged(facts) => facts.headline(redactor),
             Self::Mended(facts) => facts.headline(),

@@ -176,6 +176,7 @@ fn blank(path: &Path, form: &Form, written: DateTime<Utc>, (stored, length, sha2
         pg_dump_version: String::new(),
         server_host: String::new(),
         server_port: 0,
+        system_identifier: None,
         from_standby: false,
         database_size_bytes: None,
         database_properties: None,

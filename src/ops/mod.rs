@@ -30,6 +30,7 @@ pub mod given;
 pub mod held;
 pub mod lost;
 pub mod mount;
+pub mod origin;
 pub mod seen;
 pub mod space;
 pub mod standing;

@@ -13,10 +13,10 @@ use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
 use crate::model::project::Project;
-use crate::retention::{self, Plan, Reason};
+use crate::retention::{self, Divided, Plan, Reason};
 use crate::storage::{Key, Storage, Use, names};
 
-use super::{World, held, there};
+use super::{World, held, origin, there};
 
 /// A plan for one project, with the rows it speaks of.
 #[derive(Debug, Clone)]
@@ -33,6 +33,10 @@ pub struct PrunePlan {
     pub held: Option<String>,
     /// Suspicious backups because of which nothing is pruned.
     pub suspended: Vec<Suspension>,
+    /// Databases with backups of several servers, of which nothing is pruned until a person has said that they are one line.
+    pub divided: Vec<Divided>,
+    /// How many backups of those would go otherwise.
+    pub held_back: usize,
     fingerprint: String,
     agreed: Option<String>,
 }
@@ -97,21 +101,31 @@ pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
     let (backups, absent): (Vec<_>, Vec<_>) =
         indexed.into_iter().partition(|row| there.contains(&row.file) && there.contains(&names::manifest_file(&row.file)));
     let mut plan = retention::plan(&project.retention, project.time_zone, &backups, world.clock.now());
-    let ended = |database: &str, selection: &Selection| {
-        if *selection == Selection::globals() { !project.globals } else { there::database(project, on_server.as_ref(), database).is_some() }
-    };
-    if plan.groups.iter().any(|group| group.remove > 0 && ended(&group.database, &group.selection)) {
-        let groups: HashMap<&RunId, (&str, &Selection)> =
-            backups.iter().map(|row| (&row.id, (row.database.as_str(), &row.selection))).collect();
-        plan.spare(Reason::NotBackedUp, ended, |id| groups.get(id).copied());
-    }
+    let ended = |database: &str, selection: &Selection| origin::ended(project, on_server.as_ref(), database, selection);
+    spare(&mut plan, Reason::NotBackedUp, &backups, &ended);
+    let divided = world.catalog.read(|reader| origin::divided(reader, project, on_server.as_ref(), &backups))?;
+    let would_go = plan.remove.len();
+    let of_several =
+        |database: &str, selection: &Selection| divided.iter().any(|group| group.database == database && group.selection == *selection);
+    spare(&mut plan, Reason::OtherServer, &backups, &of_several);
+    let held_back = would_go - plan.remove.len();
     let fingerprint = retention::policy_fingerprint(&project.retention, project.time_zone);
     let suspended = habit::suspension(&backups);
-    let mut plan = PrunePlan { project: project.name.clone(), backups, plan, absent, held: None, suspended, fingerprint, agreed };
+    let name = project.name.clone();
+    let mut plan = PrunePlan { project: name, backups, plan, absent, held: None, suspended, divided, held_back, fingerprint, agreed };
     if plan.agreed.as_deref() != Some(plan.fingerprint()) {
         plan.held = held(&plan);
     }
     Ok(plan)
+}
+
+/// Keeps, for this reason, what would go of the databases and selections that are chosen.
+fn spare(plan: &mut Plan, reason: Reason, backups: &[BackupRow], chosen: &dyn Fn(&str, &Selection) -> bool) {
+    if plan.groups.iter().any(|group| group.remove > 0 && chosen(&group.database, &group.selection)) {
+        let groups: HashMap<&RunId, (&str, &Selection)> =
+            backups.iter().map(|row| (&row.id, (row.database.as_str(), &row.selection))).collect();
+        plan.spare(reason, chosen, |id| groups.get(id).copied());
+    }
 }
 
 /// A changed policy that would remove more than half of more than five backups waits for a person.
@@ -158,7 +172,10 @@ pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<P
             Err(failure) => pruned.failures.push(failure.context(format!("removing {}", row.file))),
         }
     }
-    confirm(world, plan)?;
+    // While something is held back nobody knows yet what this policy comes to.
+    if plan.held_back == 0 {
+        confirm(world, plan)?;
+    }
     Ok(pruned)
 }
 

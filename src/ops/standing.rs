@@ -14,9 +14,10 @@ use crate::model::dump::Selection;
 use crate::model::project::Project;
 use crate::model::run::Run;
 use crate::model::settings::Settings;
+use crate::retention::Divided;
 
 use super::there::{self, There};
-use super::{World, held};
+use super::{World, held, origin};
 
 /// A heartbeat older than this many intervals means that nobody turns.
 const BEATS_MISSED: i32 = 4;
@@ -99,6 +100,8 @@ pub struct ProjectStanding {
     pub prune_held: bool,
     /// Suspicious backups because of which nothing of it is pruned.
     pub suspended: Vec<Suspension>,
+    /// Databases with backups of several servers, of which nothing is pruned until a person has said that they are one line.
+    pub divided: Vec<Divided>,
     /// Whether it is enabled.
     pub enabled: bool,
     /// Its last runs, the latest first; only where one project was asked for.
@@ -175,6 +178,7 @@ struct Seen {
     /// Backups with an alert of their own that are still there.
     known: HashSet<RunId>,
     suspended: HashMap<String, Vec<Suspension>>,
+    divided: HashMap<String, Vec<Divided>>,
     there: BTreeMap<String, There>,
     mail: Waiting,
 }
@@ -227,6 +231,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         held,
         known,
         suspended: suspended(reader, settings)?,
+        divided: origin::standing(reader, settings)?,
         there: there::recall_all(reader, settings)?,
         mail: waiting(reader)?,
     })
@@ -372,6 +377,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         pause_reason: pause.map(|pause| pause.reason.clone()).filter(|reason| !reason.is_empty()),
         prune_held: seen.held.contains(&project.name),
         suspended: seen.suspended.get(&project.name).cloned().unwrap_or_default(),
+        divided: seen.divided.get(&project.name).cloned().unwrap_or_default(),
         enabled: project.enabled,
         recent: Vec::new(),
     }

@@ -7,6 +7,7 @@ mod buckets;
 mod policy;
 mod reason;
 mod select;
+mod servers;
 mod simulate;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ use crate::model::dump::Selection;
 pub use policy::{Policy, policy_change, policy_fingerprint};
 pub use reason::{Bucket, Reason};
 use select::Candidate;
+pub use servers::{Divided, Origin, divided};
 pub use simulate::simulate;
 
 /// What pruning would do. Both lists are in the order of the groups (project, database, selection, ad-hoc last), newest first.

@@ -43,6 +43,8 @@ pub enum Reason {
     },
     /// Nobody backs it up any more: what is there may be all that will ever be.
     NotBackedUp,
+    /// Its database has backups of several servers, and nobody has said yet that they are one line.
+    OtherServer,
     /// It goes: no rule keeps it.
     NoRule {
         /// How many newer ones of its group stay.
@@ -103,6 +105,7 @@ impl fmt::Display for Reason {
             Self::Oldest { of } => write!(f, "oldest, while {} is unfilled", of.rule()),
             Self::Proof { level } => write!(f, "newest that is proven: {}", proof_word(*level)),
             Self::NotBackedUp => f.write_str("no longer backed up: left for a person to decide"),
+            Self::OtherServer => f.write_str("held: the database has backups of more than one server"),
             Self::NoRule { newer_kept } => write!(f, "no rule keeps it; newer ones that stay: {newer_kept}"),
         }
     }

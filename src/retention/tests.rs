@@ -43,6 +43,8 @@ pub(super) fn backup(started: DateTime<Utc>) -> BackupRow {
         checked_at: None,
         restored_at: None,
         restore_ms: None,
+        system_identifier: None,
+        server: None,
     }
 }
 

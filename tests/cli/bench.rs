@@ -59,7 +59,8 @@ macro_rules! snapshot {
 pub(crate) use snapshot;
 
 /// What a snapshot doesn't hold.
-pub(crate) const FILTERS: [(&str, &str); 15] = [
+pub(crate) const FILTERS: [(&str, &str); 16] = [
+    (r"\b\d{18,20}\b", "IDENTIFIER"),
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\d{8}T\d{6}Z", "STAMP"),
     (r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?", "TIME"),

@@ -21,5 +21,6 @@ mod doctor;
 mod mails;
 mod prune;
 mod scope;
+mod servers;
 mod status;
 mod words;

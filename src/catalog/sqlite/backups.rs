@@ -14,7 +14,7 @@ use crate::model::dump::Selection;
 
 const COLUMNS: &str = "id, storage, project, database, content, selection, trigger, schedule, slot, started_at, finished_at, file, size, \
                        uncompressed_size, sha256, tables, rows, pinned, proof, proven_at, damaged, \
-                       suspicious, checked_at, restored_at, restore_ms";
+                       suspicious, checked_at, restored_at, restore_ms, system_identifier, server";
 
 impl Reader {
     /// The backup of that id, in whichever storage.
@@ -121,6 +121,13 @@ impl Reader {
         self.ask("looking for suspicious backups", |db| db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect())
     }
 
+    /// The projects that have backups of more than one server, by what is known of them.
+    pub fn divided_projects(&self) -> Result<Vec<String>> {
+        let sql = "SELECT project FROM backups WHERE system_identifier IS NOT NULL GROUP BY project \
+                   HAVING min(system_identifier) <> max(system_identifier)";
+        self.ask("looking for backups of several servers", |db| db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect())
+    }
+
     /// When the newest good full backup was started, for every (project, database).
     pub fn last_good_full(&self) -> Result<HashMap<(String, String), DateTime<Utc>>> {
         let sql = "SELECT project, database, max(started_at) FROM backups WHERE selection = 'full' AND damaged IS NULL \
@@ -158,7 +165,8 @@ impl Writer {
     pub fn put_backup(&self, row: &BackupRow) -> Result<()> {
         let sql = "INSERT OR REPLACE INTO backups VALUES (:id, :storage, :project, :database, :content, :selection, :trigger, :schedule, \
                    :slot, :started_at, :finished_at, :file, :size, :uncompressed_size, :sha256, :tables, :rows, :pinned, :proof, \
-                   :proven_at, :damaged, :suspicious, :checked_at, :restored_at, :restore_ms)";
+                   :proven_at, :damaged, :suspicious, :checked_at, :restored_at, :restore_ms, \
+                   :system_identifier, :server)";
         self.ask("indexing a backup", |db| {
             db.prepare_cached(sql)?
                 .execute(named_params! {
@@ -170,6 +178,7 @@ impl Writer {
                     ":rows": row.rows.map(int), ":pinned": row.pinned, ":proof": Word(row.proof), ":proven_at": Time(row.proven_at),
                     ":damaged": row.damaged, ":suspicious": row.suspicious, ":checked_at": row.checked_at.map(Time),
                     ":restored_at": row.restored_at.map(Time), ":restore_ms": row.restore_ms.map(int),
+                    ":system_identifier": row.system_identifier, ":server": row.server,
                 })
                 .map(drop)
         })
@@ -264,5 +273,7 @@ fn backup(row: &Row<'_>) -> rusqlite::Result<BackupRow> {
         checked_at: row.get::<_, Option<Time>>(22)?.map(|time| time.0),
         restored_at: row.get::<_, Option<Time>>(23)?.map(|time| time.0),
         restore_ms: row.get::<_, Option<i64>>(24)?.map(count),
+        system_identifier: row.get(25)?,
+        server: row.get(26)?,
     })
 }

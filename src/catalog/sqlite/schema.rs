@@ -131,4 +131,8 @@ CREATE INDEX backups_damaged ON backups (started_at) WHERE damaged IS NOT NULL;
 CREATE INDEX backups_restored ON backups (project) WHERE restored_at IS NOT NULL;
 ", "
 ALTER TABLE staged ADD COLUMN storage TEXT;
+", "
+ALTER TABLE backups ADD COLUMN system_identifier TEXT;
+ALTER TABLE backups ADD COLUMN server TEXT;
+CREATE INDEX backups_by_server ON backups (project, system_identifier) WHERE system_identifier IS NOT NULL;
 "];

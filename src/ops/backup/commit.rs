@@ -15,7 +15,7 @@ use crate::process::{self, Exit, Spec};
 use crate::storage::{Key, Pending, names};
 use crate::stream;
 
-use super::super::World;
+use super::super::{World, origin};
 use super::before::Asked;
 use super::doubt;
 use super::dump::Dumped;
@@ -43,6 +43,7 @@ pub(super) fn commit(
     let doubt = doubt::look(world, means, &manifest);
     manifest.suspicious = doubt.suspicious;
     manifest.warnings.extend(doubt.note);
+    manifest.warnings.extend(origin::warning(world, means.project, means.storage.name(), &manifest));
     world.catalog.write(|writer| writer.stage_manifest(&request.run, means.storage.name(), &manifest))?;
     // A directory dump was read before it was packed.
     let mut unread = unchecked && request.shape.format != Format::Directory;
@@ -134,6 +135,7 @@ fn describe(world: &World, means: Means<'_>, request: &Request, asked: Asked, du
         pg_dump_version: asked.client.version.clone(),
         server_host: asked.server.reached.host.clone(),
         server_port: asked.server.reached.port,
+        system_identifier: asked.server.system_identifier.clone(),
         from_standby: asked.server.standby,
         database_size_bytes: asked.database_size,
         database_properties: asked.properties,

@@ -4,6 +4,7 @@
 //! loses nothing and tells nothing twice. What to tell is decided in `alert`; how it reads, in `notify::letter`.
 
 mod closed;
+mod divided;
 mod doubt;
 mod drills;
 mod facts;
@@ -38,6 +39,7 @@ use super::prune::PrunePlan;
 use super::there::{self, There};
 
 pub use closed::closed;
+pub use divided::divided;
 pub use drills::drilled;
 pub use lost::lost;
 pub use overrun::overruns;

@@ -1,6 +1,9 @@
 //! The letters beside those of a single incident.
 
 use super::*;
+use crate::model::backup::RunId;
+use crate::model::dump::Selection;
+use crate::retention::{self, Origin};
 
 #[test]
 fn many_at_once() {
@@ -117,6 +120,57 @@ fn held_prune() {
 
     If the change was a mistake, put the old values back into the configuration;
     that is all.
+
+    Facts
+      server    db.internal:5432
+      storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0
+      machine   backup1
+    ");
+}
+
+#[test]
+fn backups_of_several_servers() {
+    let origin = |identifier: &str, server: &str, day, backups| Origin {
+        system_identifier: identifier.into(),
+        server: Some(server.into()),
+        newest: RunId(format!("{day}k3f9q2m7")),
+        newest_at: at(day, 1, 15),
+        backups,
+    };
+    let servers =
+        vec![origin("7300000000000000002", "db2.internal:5432", 20, 1), origin("7300000000000000001", "db.internal:5432", 19, 14)];
+    let groups = vec![retention::Divided { database: "shop".into(), selection: Selection::full(), servers }];
+    insta::assert_snapshot!(shown(&Letter::Divided(Divided { about: about("shop"), groups })), @r"
+    [pgdumpd] HELD shop: it has backups of 2 servers, and nothing of them is pruned
+
+    Backups of project shop come from more than one database server. The
+    retention would let the newer server's backups push out the other's, so
+    nothing of what is listed here is pruned until somebody says that it is
+    meant to be so.
+
+    shop (full)
+      db2.internal:5432  system identifier 7300000000000000002, 1 backup, newest
+                         2026-11-20 02:15 CET (01:15 UTC), 24 h 7 min ago
+                         (20k3f9q2m7)
+      db.internal:5432   system identifier 7300000000000000001, 14 backups,
+                         newest 2026-11-19 02:15 CET (01:15 UTC), 2 days ago
+                         (19k3f9q2m7)
+
+    Either the project was pointed at another server: then say so with the first
+    line below, and the retention goes on over both. A move by pg_upgrade or by
+    dump and restore changes the identifier; a promoted standby or a restored
+    base backup keeps it. Or two different databases are backed up under one
+    name: a second configuration, perhaps on another machine, uses this storage
+    and this project name. Then give one of them another project name, or
+    another storage; `@latest` may be the other's until then.
+
+    What to type
+      the new server succeeds the old one  pgdumpd prune shop --confirm
+      see each backup                      pgdumpd prune shop --dry-run
+
+    Until then backups go on being made, so watch the space. This is told once,
+    until another server comes.
 
     Facts
       server    db.internal:5432

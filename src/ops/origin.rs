@@ -1,0 +1,106 @@
+//! Which servers a project's backups come from, and whether a person has said that they are one line.
+//!
+//! Prune, `status` and notices ask; `prune --confirm` writes it down. The note is the catalog's: where that is lost, the question comes again.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::catalog::{Reader, Writer};
+use crate::error::Result;
+use crate::model::backup::{BackupRow, Manifest, Marks};
+use crate::model::dump::Selection;
+use crate::model::project::Project;
+use crate::model::settings::Settings;
+use crate::retention::{self, Divided};
+
+use super::World;
+use super::there::{self, There};
+
+/// The note under which the servers are kept that were told as several.
+#[must_use]
+pub fn told_key(project: &str) -> String {
+    format!("servers-told:{project}")
+}
+
+fn agreed_key(project: &str) -> String {
+    format!("servers-agreed:{project}")
+}
+
+/// A note that lists words.
+pub fn listed(reader: &Reader, key: &str) -> Result<BTreeSet<String>> {
+    Ok(reader.meta(key)?.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+}
+
+/// Keeps such a note.
+pub fn list(writer: &Writer, key: &str, words: &BTreeSet<String>) -> Result<()> {
+    writer.put_meta(key, &serde_json::to_string(words).unwrap_or_default())
+}
+
+/// Whether nothing more is made of what these backups hold.
+#[must_use]
+pub fn ended(project: &Project, on_server: Option<&There>, database: &str, selection: &Selection) -> bool {
+    if *selection == Selection::globals() { !project.globals } else { there::database(project, on_server, database).is_some() }
+}
+
+/// Where backups of a project, all in its storage, come from several servers of which nobody has said that they are one line. Of what is no
+/// longer backed up, or where everything is kept, nothing can be pushed out.
+pub fn divided(reader: &Reader, project: &Project, on_server: Option<&There>, backups: &[BackupRow]) -> Result<Vec<Divided>> {
+    if project.retention.keeps_all() || backups.iter().all(|row| row.system_identifier.is_none()) {
+        return Ok(Vec::new());
+    }
+    let agreed = listed(reader, &agreed_key(&project.name))?;
+    let mut divided = retention::divided(backups, &agreed);
+    divided.retain(|group| !ended(project, on_server, &group.database, &group.selection));
+    Ok(divided)
+}
+
+/// The same for every project, as far as the catalog knows.
+pub fn standing(reader: &Reader, settings: &Settings) -> Result<HashMap<String, Vec<Divided>>> {
+    let mut found = HashMap::new();
+    for name in reader.divided_projects()? {
+        let Some(project) = settings.project(&name) else { continue };
+        let mut rows = reader.project_backups(&name)?;
+        rows.retain(|row| row.storage == project.storage);
+        found.insert(name, divided(reader, project, there::recall(reader, &project.name)?.as_ref(), &rows)?);
+    }
+    Ok(found)
+}
+
+/// A person says that these are one line from now on.
+pub fn agree(world: &World, project: &str, divided: &[Divided]) -> Result<()> {
+    if divided.is_empty() {
+        return Ok(());
+    }
+    let servers = divided.iter().flat_map(|group| &group.servers).map(|origin| origin.system_identifier.clone());
+    world.catalog.write(|writer| {
+        let mut agreed = listed(writer, &agreed_key(project))?;
+        agreed.extend(servers.clone());
+        list(writer, &agreed_key(project), &agreed)?;
+        writer.remove_meta(&told_key(project))
+    })
+}
+
+/// What a new backup should say of that: it comes from another server than those before it.
+#[must_use]
+pub fn warning(world: &World, project: &Project, storage: &str, manifest: &Manifest) -> Option<String> {
+    let here = manifest.system_identifier.as_ref()?;
+    let look = world.catalog.read(|reader| {
+        let mut rows = reader.project_backups(&project.name)?;
+        rows.retain(|row| row.storage == storage && row.database == manifest.database_name && row.selection == manifest.selection);
+        rows.push(BackupRow::from_manifest(storage, manifest, None, Marks::default()));
+        divided(reader, project, None, &rows)
+    });
+    let divided = look.unwrap_or_else(|failure| {
+        tracing::warn!(run = %manifest.backup_id, "the servers of the backups before this one can't be asked: {failure}");
+        Vec::new()
+    });
+    let other = divided.into_iter().next()?.servers.into_iter().find(|origin| origin.system_identifier != *here)?;
+    Some(format!(
+        "this backup is of another server ({}:{}, system identifier {here}) than others of this project and database ({}, {}): none of \
+         them is pruned until `pgdumpd prune {} --confirm` says that they are one line",
+        manifest.server_host,
+        manifest.server_port,
+        other.server.as_deref().unwrap_or("place unknown"),
+        other.system_identifier,
+        crate::shell::word(&project.name)
+    ))
+}

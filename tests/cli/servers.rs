@@ -1,0 +1,138 @@
+//! Backups of two servers under one project: neither pushes out the other's until a person says that they are one line.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::bench::Bench;
+use crate::cluster::Cluster;
+use crate::rig::{Ended, Rig};
+use crate::smtp::{Script, Server};
+
+/// Two servers that have the same database, and a mail server.
+struct Two {
+    old: Bench,
+    new: Cluster,
+    mail: Server,
+}
+
+impl Two {
+    fn new() -> Self {
+        let new = Cluster::start();
+        new.psql("create database shop");
+        new.psql_in("shop", "create table orders as select g id from generate_series(1, 4) g");
+        Self { old: Bench::new(), new, mail: Server::start(Script { offer_starttls: false, auth: "", ..Script::default() }) }
+    }
+
+    /// Writes a configuration for this server into this folder.
+    fn configure(&self, rig: &Rig, server: &Cluster, more: &str) {
+        let port = self.mail.address.port();
+        rig.configure(&format!(
+            "[smtp]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"none\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]\n\
+             [[project]]\nname = \"shop\"\nconnection = {:?}\nlimits = {{ retries = [] }}\nretention = {{ keep_last = 2 }}\n{more}\n",
+            server.url("shop")
+        ));
+    }
+
+    fn mails(&self) -> Vec<String> {
+        self.mail.look(|seen| seen.mails.iter().map(|(_, mail)| mail.replace("=\r\n", "").replace("\r\n", "\n")).collect())
+    }
+}
+
+fn identifier(cluster: &Cluster) -> String {
+    cluster.psql("select system_identifier from pg_control_system()")
+}
+
+fn run(rig: &Rig, code: i32, arguments: &[&str]) -> Ended {
+    let ended = rig.run(arguments);
+    assert_eq!(ended.code, code, "{arguments:?}: {ended:?}");
+    ended
+}
+
+/// How many backups of the database `shop`, and of the roles, come from this server.
+fn of(rig: &Rig, cluster: &Cluster) -> (usize, usize) {
+    let (rows, identifier) = (rig.backups(), identifier(cluster));
+    let count =
+        |database: &str| rows.iter().filter(|row| row["database"] == database && row["system_identifier"] == identifier.as_str()).count();
+    (count("shop"), count("globals"))
+}
+
+#[test]
+fn a_project_that_is_pointed_at_another_server_keeps_the_old_ones_backups_until_a_word() {
+    let two = Two::new();
+    let rig = &two.old.rig;
+    two.configure(rig, &two.old.cluster, "globals = true\n");
+    for _ in 0..3 {
+        run(rig, 0, &["backup", "shop"]);
+    }
+    assert_eq!(of(rig, &two.old.cluster), (2, 2), "keep_last = 2");
+    two.configure(rig, &two.new, "globals = true\n");
+    let told = run(rig, 0, &["backup", "shop"]);
+    assert!(
+        told.stderr.contains("warning: this backup is of another server") && told.stderr.contains("has backups of 2 servers"),
+        "{told:?}"
+    );
+    for _ in 0..2 {
+        run(rig, 0, &["backup", "shop"]);
+    }
+    assert_eq!((of(rig, &two.old.cluster), of(rig, &two.new)), ((2, 2), (3, 3)), "nothing went");
+    let mails = two.mails();
+    assert_eq!(mails.len(), 1, "told once: {mails:#?}");
+    assert!(mails[0].contains("HELD shop: it has backups of 2 servers"), "{}", mails[0]);
+    for words in [
+        identifier(&two.old.cluster),
+        identifier(&two.new),
+        format!("127.0.0.1:{}", two.old.cluster.port),
+        String::from("prune shop --confirm"),
+    ] {
+        assert!(mails[0].contains(&words), "{words}: {}", mails[0]);
+    }
+    let status = run(rig, 0, &["status"]).stdout;
+    assert!(status.contains("pruning of shop held, because there are backups of 2 servers"), "{status}");
+    let plan = run(rig, 0, &["prune", "shop", "--dry-run"]);
+    assert!(
+        plan.stdout.contains("held: the database has backups of more than one server") && plan.stderr.contains("6 backups would go"),
+        "{plan:?}"
+    );
+    assert_eq!(run(rig, 3, &["prune", "shop", "--json"]).json()[0]["result"]["removed"], serde_json::json!([]));
+    assert!(run(rig, 0, &["show", "shop/shop@latest"]).stdout.contains(&identifier(&two.new)));
+
+    run(rig, 0, &["prune", "shop", "--confirm"]);
+    assert_eq!((of(rig, &two.old.cluster), of(rig, &two.new)), ((0, 0), (2, 2)), "one line from now on");
+    run(rig, 0, &["backup", "shop"]);
+    assert_eq!(of(rig, &two.new), (2, 2), "pruned without asking again");
+    assert!(!run(rig, 0, &["status"]).stdout.contains("servers"));
+
+    two.configure(rig, &two.old.cluster, "globals = true\n");
+    run(rig, 0, &["backup", "shop"]);
+    assert_eq!((of(rig, &two.old.cluster), of(rig, &two.new)), ((1, 1), (1, 1)), "both were agreed to");
+    assert_eq!(two.mails().len(), 1);
+}
+
+#[test]
+fn two_daemons_with_one_storage_and_one_project_name_do_not_prune_each_others_backups() {
+    let two = Two::new();
+    let (here, there) = (&two.old.rig, Rig::new());
+    two.configure(here, &two.old.cluster, "");
+    for _ in 0..2 {
+        run(here, 0, &["backup", "shop"]);
+    }
+    two.configure(&there, &two.new, "");
+    let file = there.path().join("pgdumpd.toml");
+    let text = std::fs::read_to_string(&file).expect("configuration");
+    std::fs::write(&file, text.replace(&there.storage().display().to_string(), &here.storage().display().to_string()))
+        .expect("configuration");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("permissions");
+    for _ in 0..4 {
+        run(&there, 0, &["backup", "shop"]);
+    }
+    assert_eq!((of(&there, &two.old.cluster).0, of(&there, &two.new).0), (2, 4), "nothing of the other's went");
+    for row in here.backups() {
+        let file = here.storage().join("shop").join(row["file"].as_str().expect("a file"));
+        assert!(file.exists(), "{row} is gone");
+    }
+    assert_eq!(two.mails().iter().filter(|mail| mail.contains("HELD shop: it has backups of 2 servers")).count(), 1, "{:#?}", two.mails());
+    for entry in std::fs::read_dir(there.state()).expect("state").flatten() {
+        std::fs::remove_file(entry.path()).expect("removed");
+    }
+    run(&there, 0, &["backup", "shop"]);
+    assert_eq!((of(&there, &two.old.cluster).0, of(&there, &two.new).0), (2, 5), "nor with a lost catalog");
+}
