@@ -151,9 +151,9 @@ fn of_tables((number, of, name): &(u64, u64, String)) -> String {
     format!("{number} of {} ({name})", out::count(*of, "table"))
 }
 
-/// The retries that have been told.
+/// The retries that have been told, and who holds something up.
 #[derive(Default)]
-struct Told(Vec<Retry>);
+struct Told(Vec<Retry>, Vec<String>);
 
 impl Told {
     fn news(&mut self, board: &Board) -> Vec<String> {
@@ -163,8 +163,15 @@ impl Told {
             let wait = show_age((retry.until - now).to_std().unwrap_or_default() + Duration::from_millis(500));
             format!("{}: {}\n  trying again in {wait}", retry.project, retry.why)
         });
-        let words = new.collect();
+        let mut words: Vec<String> = new.collect();
         self.0 = waiting;
+        let held = board.current().into_iter().filter_map(|current| {
+            let who = current.gauge.held_up()?;
+            Some(format!("{} waits for a lock held by {who}", name(&current)))
+        });
+        let held: Vec<String> = held.collect();
+        words.extend(held.iter().filter(|held| !self.1.contains(held)).cloned());
+        self.1 = held;
         words
     }
 }

@@ -92,6 +92,8 @@ pub struct Merged {
     pub updated: u64,
     /// Rows that were left as they are.
     pub skipped: u64,
+    /// Of those, the ones that were compared and not updated: they were equal already, or a trigger kept them so.
+    pub unchanged: u64,
     /// How long it took, milliseconds.
     pub took_ms: u64,
     /// What a person should know.
@@ -156,6 +158,7 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
         inserted,
         updated,
         skipped: came.saturating_sub(inserted + updated),
+        unchanged: if request.rule == Rule::Update { conflicts.count.saturating_sub(updated) } else { 0 },
         took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
         warnings,
     })

@@ -56,6 +56,7 @@ struct Figures {
     reading: AtomicBool,
     writing: AtomicBool,
     step: Mutex<Option<Step>>,
+    held_up: Mutex<Option<String>>,
 }
 
 impl Default for Gauge {
@@ -76,6 +77,7 @@ impl Gauge {
             reading: AtomicBool::new(false),
             writing: AtomicBool::new(false),
             step: Mutex::new(None),
+            held_up: Mutex::new(None),
         }))
     }
 
@@ -102,6 +104,17 @@ impl Gauge {
     #[must_use]
     pub fn step(&self) -> Option<Step> {
         self.0.step.lock().clone()
+    }
+
+    /// Who keeps it waiting now, for people.
+    #[must_use]
+    pub fn held_up(&self) -> Option<String> {
+        self.0.held_up.lock().clone()
+    }
+
+    /// Somebody keeps it waiting, or nobody any more.
+    pub fn held_up_by(&self, who: Option<String>) {
+        *self.0.held_up.lock() = who;
     }
 
     /// Another thing begins: its bytes count from zero.

@@ -93,11 +93,11 @@ fn each_rule_does_what_it_says_and_counts_it() {
     assert_eq!(all(), before);
 
     let merged = place.merge(&request("items", &columns, Rule::Skip), ROWS).expect("merged");
-    assert_eq!((counts(&merged), merged.warnings.len()), ((5, 2, 0, 3), 0), "{merged:?}");
+    assert_eq!((counts(&merged), merged.warnings.len(), merged.unchanged), ((5, 2, 0, 3), 0, 0), "{merged:?}");
     assert_eq!(all(), "1:one:1.0,2:two:2,3:three:-,4:four:4,5:t\tab\nline:-");
 
     let merged = place.merge(&request("items", &columns, Rule::Update), ROWS).expect("merged");
-    assert_eq!(counts(&merged), (5, 0, 2, 3), "1.0 became 1.00, and three drei");
+    assert_eq!((counts(&merged), merged.unchanged), ((5, 0, 2, 3), 3), "1.0 became 1.00, and three drei");
     assert_eq!(all(), "1:one:1.00,2:two:2,3:drei:3,4:four:4,5:t\tab\nline:-");
     assert_eq!(
         counts(&place.merge(&request("items", &columns, Rule::Update), ROWS).expect("merged")),

@@ -24,14 +24,18 @@ fn a_terminal_shows_the_table_and_what_is_done() {
     scene.configure(&format!("pg_bin_dir = {:?}", scene.rig.clients(&[("pg_restore", slow)])));
     let piped = drawn(&scene, "restore shop@latest --to piped");
     assert!(piped.contains("making the indexes and constraints of shop/piped"), "{piped}");
-    // It tells that a table is finished, and then takes its time.
-    let relay = "while IFS= read -r line; do printf '%s\\n' \"$line\" >&2; case $line in *finished*'TABLE DATA'*) sleep 2;; esac; done";
+    // Both tables are begun before either is finished, and it takes its time at each.
+    let relay = "{ n=0; held=; while IFS= read -r line; do case $line in \
+        *'processing data for table'*) n=$((n+1)); printf '%s\\n' \"$line\"; [ $n = 2 ] && sleep 2 && printf '%s' \"$held\";; \
+        *finished*'TABLE DATA'*) if [ $n -lt 2 ]; then held=\"$held$line\"$'\\n'; else printf '%s\\n' \"$line\"; sleep 2; fi;; \
+        *) printf '%s\\n' \"$line\";; esac; done; } >&2";
     let slow = format!("#!/bin/bash\n{}/pg_restore \"$@\" 2>&1 | {relay}\nexit ${{PIPESTATUS[0]}}\n", bin().display());
     scene.configure(&format!("pg_bin_dir = {:?}", scene.rig.clients(&[("pg_restore", &slow)])));
     let parallel = drawn(&scene, "restore shop@latest --to parallel --jobs 2");
     assert!(parallel.contains("restoring shop/parallel") && parallel.contains(" of 2 tables ("), "{parallel}");
     assert!(parallel.contains("making the indexes and constraints of shop/parallel"), "begun is not done: {parallel}");
     assert!(!parallel.contains("· 0 s left"), "{parallel}");
+    assert!(parallel.contains("restoring shop/parallel · 2 of 2 tables"), "nothing is done yet when both are begun: {parallel}");
     // Its chatter is nobody's last words.
     let lies = "#!/bin/sh\n/usr/lib/postgresql/15/bin/pg_restore \"$@\"\necho 'pg_restore: error: no luck today' >&2\nexit 1\n";
     scene.configure(&format!("pg_bin_dir = {:?}", scene.rig.clients(&[("pg_restore", lies)])));

@@ -209,3 +209,25 @@ fn a_replacement_that_was_planned_before_another_was_done_is_refused() {
     assert_eq!(scene.databases(), ["shop"]);
     assert_eq!(scene.cluster.psql("select oid from pg_database where datname = 'shop'"), put);
 }
+
+#[test]
+fn in_place_says_who_holds_it_up() {
+    let scene = Scene::new(SHOP);
+    let mut holder = scene.cluster.psql_command("shop");
+    holder.env("PGAPPNAME", "nightly report").args(["-c", "begin", "-c", "select count(*) from orders", "-c", "select pg_sleep(600)"]);
+    let mut holder = holder.stdout(std::process::Stdio::null()).spawn().unwrap();
+    scene.cluster.wait_until("(select count(*) > 0 from pg_stat_activity where wait_event = 'PgSleep')");
+    let mut command = scene.rig.command();
+    command.args(["restore", "shop@latest", "--to", "shop", "--in-place", "--no-safety-backup"]);
+    let waiting = command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let asks =
+        "(select count(*) > 0 from pg_stat_activity where application_name ~ '^pgdumpd/.* beside$' and query like '%pg_blocking_pids%')";
+    scene.cluster.wait_until(asks);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    scene.cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'");
+    holder.wait().unwrap();
+    let ended = waiting.wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert_eq!(ended.status.code(), Some(0), "{told}");
+    assert!(told.contains("waits for a lock held by process") && told.contains("(nightly report)"), "{told}");
+}

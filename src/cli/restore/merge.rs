@@ -59,14 +59,15 @@ fn told(common: &Common, backup: &RunId, dry_run: bool, merged: &Merged) -> Resu
     } else {
         let took = show_duration(Duration::from_millis(merged.took_ms));
         out::say(format!(
-            "{} {} of {} into {}: {} inserted, {} updated, {} skipped, in {took}{}",
+            "{} {} of {} into {}: {} inserted, {} updated, {}{} skipped, in {took}{}",
             if dry_run { "would have merged" } else { "merged" },
             out::count(merged.rows, "row"),
             backup,
             merged.table,
             merged.inserted,
             merged.updated,
-            merged.skipped,
+            if merged.unchanged > 0 { format!("{} equal already, ", merged.unchanged) } else { String::new() },
+            merged.skipped - merged.unchanged,
             if dry_run { "; rolled back, the table is as it was" } else { "" }
         ));
         merged.warnings.iter().for_each(|warning| out::note(format!("  {warning}")));
@@ -88,6 +89,7 @@ fn as_json(backup: &RunId, dry_run: bool, merged: &Merged) -> serde_json::Value 
         "inserted": merged.inserted,
         "updated": merged.updated,
         "skipped": merged.skipped,
+        "unchanged": merged.unchanged,
         "duration": merged.took_ms,
         "warnings": merged.warnings,
     })

@@ -12,7 +12,7 @@ use super::super::compare::{self, Expected};
 use super::feed::{self, Said};
 use super::source::Source;
 use super::tables::Tables;
-use super::{Means, Recipe, Restored, Wanted, scratch};
+use super::{Means, Recipe, Restored, Wanted, held, scratch};
 
 /// How the database changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +27,10 @@ pub(super) enum Whole {
 
 /// Restores into a database that is there.
 pub(super) fn fill(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole: Whole) -> Result<Restored> {
-    let said = run(means, recipe, wanted, database, whole)?;
+    let said = match whole {
+        Whole::Over => held::told(means, recipe, database, || run(means, recipe, wanted, database, whole)),
+        Whole::Apart | Whole::Together => run(means, recipe, wanted, database, whole),
+    }?;
     means.gauge.begin("comparing");
     let open = || Session::open(&recipe.client, means.access, Some(database), &beside(means.run), means.limits, means.cancel);
     // Side by side: both read every table, and the tool's own connections are free by now.

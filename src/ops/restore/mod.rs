@@ -8,6 +8,7 @@ mod choose;
 mod feed;
 mod fill;
 mod globals;
+mod held;
 mod leftovers;
 mod likeness;
 mod order;
