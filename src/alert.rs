@@ -253,6 +253,12 @@ impl Alert {
         }
     }
 
+    /// Whether the newest full backup is older than allowed, or was never made for so long.
+    #[must_use]
+    pub fn is_overdue(&self, last_good_full: Option<DateTime<Utc>>, max_age: Duration, now: DateTime<Utc>) -> bool {
+        elapsed(self.fresh_since(last_good_full, now), now) > max_age
+    }
+
     /// The latest time, as far as it isn't in the future, from which a full backup's age counts.
     fn fresh_since(&self, last_good_full: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
         let known = [last_good_full, self.last_good_at];

@@ -22,6 +22,8 @@ pub enum Cause {
     ServerTooNew,
     /// No connection to the server could be made, whatever the reason (libpq tells no SQLSTATE before connecting).
     Connection,
+    /// The server answers and turns the connection away, or its parameters can't be right: password, role, database, TLS, service.
+    Login,
     /// The connection broke after it had been made.
     ConnectionLost,
     /// The server ended the session by an administrator's order or while shutting down (SQLSTATE class 57).
@@ -94,13 +96,14 @@ impl Cause {
 
     /// Whether the cause can pass by itself within minutes, so that a bounded retry makes sense (1 and 5 min).
     ///
-    /// Every failure to connect counts as such, and so does a `pg_dump` that failed without pgdumpd seeing why: only causes that pgdumpd
+    /// Every failure to connect counts as such (a password is rotated, a database is being swapped), and so does a `pg_dump` that failed without pgdumpd seeing why: only causes that pgdumpd
     /// detects itself are permanent.
     #[must_use]
     pub fn is_transient(self) -> bool {
         matches!(
             self,
             Self::Connection
+                | Self::Login
                 | Self::ConnectionLost
                 | Self::ServerShutdown
                 | Self::LockTimeout

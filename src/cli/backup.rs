@@ -1,13 +1,15 @@
 //! `pgdumpd backup`
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::config;
 use crate::error::{Cause, Failure, Result};
-use crate::jobs::scheduled::{self, Order, Report, Setting};
+use crate::jobs::scheduled::{self, Ended, Order, Report, Setting};
 use crate::jobs::{Board, Open};
-use crate::model::backup::Trigger;
+use crate::model::backup::{Manifest, Trigger};
 use crate::model::project::{Databases, Project};
+use crate::model::run::Run;
 use crate::model::settings::Settings;
 use crate::ops::notice::{self, Desk};
 use crate::ops::{World, deliver};
@@ -93,11 +95,18 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         if cancel.reason().is_some() {
             break;
         }
-        let report = carry_out(&world, order, &cancel, out::forwarded(common));
+        let told = RefCell::new(Vec::new());
+        let tell = |run: &Run, made: Option<&Manifest>| {
+            progress::make_room();
+            told::print_run(&world, run, made);
+            told.borrow_mut().push(run.id.clone());
+        };
+        let tell: Option<&Ended<'_>> = if common.json { None } else { Some(&tell) };
+        let report = carry_out(&world, order, &cancel, out::forwarded(common), tell);
         if common.json {
             answers.push(told::as_json(&world, order, &report));
         } else {
-            told::print(&world, order, &report);
+            told::print(&world, order, &report, &told.borrow());
         }
         exits.push(told::exit(&report));
         if let Some(plan) = &report.held {
@@ -175,12 +184,12 @@ fn named(project: &Project, name: &str) -> Result<crate::model::dump::DumpShape>
     })
 }
 
-fn carry_out(world: &World, order: &Order, cancel: &Cancel, said: Option<fn(&str)>) -> Report {
+fn carry_out(world: &World, order: &Order, cancel: &Cancel, said: Option<fn(&str)>, ended: Option<&Ended<'_>>) -> Report {
     let board = Board::default();
     let over = Cancel::new();
     std::thread::scope(|scope| {
         scope.spawn(|| progress::follow(&board, &over));
-        let report = scheduled::run(world, order, &Setting { cancel, board: &board, gate: &Open, said });
+        let report = scheduled::run(world, order, &Setting { cancel, board: &board, gate: &Open, said, ended });
         over.cancel(CancelReason::Cancelled);
         report
     })

@@ -15,7 +15,9 @@ use crate::model::project::{Connection, PasswordSource, Target};
 use crate::model::settings::Settings;
 use crate::ops::drill::{self, Drilled};
 use crate::ops::notice::{self, Desk};
-use crate::ops::{World, deliver};
+use crate::ops::{World, artifact, deliver};
+use crate::postgres::throwaway;
+use crate::postgres::version::Clients;
 use crate::process::{Cancel, CancelReason};
 use crate::units::show_duration;
 
@@ -82,6 +84,7 @@ pub(super) fn of_databases(rows: Vec<BackupRow>) -> Vec<BackupRow> {
 
 /// Restores each of them for trial.
 pub(super) fn all(common: &Common, settings: &Settings, world: &World, rows: &[BackupRow], place: &Place<'_>) -> Result<Exit> {
+    rows.iter().filter(|row| order(settings, place, row).on.is_none()).try_for_each(|row| possible(world, settings, row))?;
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
     let mut drilled: Vec<Drilled> = Vec::new();
@@ -108,6 +111,18 @@ pub(super) fn all(common: &Common, settings: &Settings, world: &World, rows: &[B
     }
     deliver::deliver(world)?;
     Ok(interrupted.unwrap_or_else(|| exit(&drilled)))
+}
+
+/// What this machine can't do says nothing of any backup: by hand it is refused before it counts as a drill that failed.
+fn possible(world: &World, settings: &Settings, row: &BackupRow) -> Result<()> {
+    let clients = match settings.project(&row.project) {
+        Some(project) => world.clients(project)?,
+        None => Clients::find(None, &|name| std::env::var(name).ok())?,
+    };
+    // One that can't be read is the drill's to tell.
+    let Ok(backup) = artifact::restorable(world, row) else { return Ok(()) };
+    throwaway::possible(&clients, backup.manifest.postgresql_version_num)
+        .map_err(|failure| failure.context(format!("the backup {} can't be restored for trial on this machine", row.id)))
 }
 
 /// The backups that are meant: one, or of a project (also at a time: `shop@latest`) the newest of each database.

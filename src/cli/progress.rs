@@ -1,7 +1,7 @@
 //! Progress of a run: a bar on a terminal, a plain line now and then elsewhere; a retry is told as soon as it is waited for.
 
 use std::collections::HashMap;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -48,6 +48,13 @@ pub(super) fn of_file<T>(path: &Path, given: Given, work: impl FnOnce(&Given) ->
         over.cancel(CancelReason::Cancelled);
         done
     })
+}
+
+/// Clears the line that a bar has drawn on the terminal, before something else is told there; it is drawn again.
+pub(super) fn make_room() {
+    if std::io::stderr().is_terminal() {
+        drop(write!(std::io::stderr(), "\r\x1b[2K"));
+    }
 }
 
 fn bar(board: &Board, over: &Cancel) {

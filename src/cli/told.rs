@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::jobs::scheduled::{Order, Report};
-use crate::model::backup::Manifest;
+use crate::model::backup::{Manifest, RunId};
 use crate::model::dump::Content;
 use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::ops::World;
@@ -60,14 +60,16 @@ pub(super) fn in_use(pruned: &Pruned) {
     }
 }
 
-/// Prints what became of an order.
-pub(super) fn print(world: &World, order: &Order, report: &Report) {
+/// Prints what became of an order, but for the runs that were told when they ended.
+pub(super) fn print(world: &World, order: &Order, report: &Report, told: &[RunId]) {
     if let Some(failure) = &report.held_by {
         out::tell(failure);
         return;
     }
     for (run, manifest) in &report.runs {
-        print_run(world, run, manifest.as_ref());
+        if !told.contains(&run.id) {
+            print_run(world, run, manifest.as_ref());
+        }
         for looked in report.looked.iter().filter(|looked| looked.backup.id == run.id) {
             super::verify::print(looked);
         }
@@ -121,7 +123,8 @@ pub(super) fn divided(project: &str, divided: &[Divided], held_back: usize) {
     }
 }
 
-fn print_run(world: &World, run: &Run, manifest: Option<&Manifest>) {
+/// Prints what became of one run.
+pub(super) fn print_run(world: &World, run: &Run, manifest: Option<&Manifest>) {
     let name = if run.database == ANY_DATABASE { run.project.clone() } else { format!("{}/{}", run.project, run.database) };
     if let Some(failure) = &run.failure {
         out::tell(&failure.clone().context(name));

@@ -23,12 +23,36 @@ pub(super) struct Read {
     pub(super) place: Place,
 }
 
+/// What drivers and poolers read from a URL and libpq doesn't know.
+const OF_DRIVERS: [&str; 10] = [
+    "schema",
+    "currentSchema",
+    "connection_limit",
+    "pool_timeout",
+    "socket_timeout",
+    "pgbouncer",
+    "statement_cache_size",
+    "sslaccept",
+    "charset",
+    "serverVersion",
+];
+
 /// What the readers of keywords answer: each with its value and its place, the password among them.
 type Pairs = Vec<(String, String, Place)>;
 
 /// The `connection` key.
 pub(super) fn read(item: &Item<'_>) -> Option<Read> {
     match item.value {
+        DeValue::String(text) if text.trim() != text.as_ref() => {
+            let trouble = Trouble::new("a blank or a line break stands before it or after it");
+            item.place.problem(trouble.hint("leave it away; `printf %s` and `tr -d '\\n'` write none"));
+            None
+        }
+        DeValue::String(text) if text.starts_with(['"', '\'']) || text.ends_with('"') => {
+            let trouble = Trouble::new("it stands in quotes, which belong to it here");
+            item.place.problem(trouble.hint("leave the quotes away: files of variables are not read by a shell"));
+            None
+        }
         DeValue::Table(_) => from_pairs(item, table(item)?),
         DeValue::String(text) if text.starts_with("postgresql://") || text.starts_with("postgres://") => from_url(item, text),
         DeValue::String(text) if text.contains('=') => match keywords::parse(text) {
@@ -102,6 +126,10 @@ fn check(place: &Place, name: &str, value: &str) -> bool {
     let trouble = if !KEYWORDS.contains(&name) {
         let trouble = Trouble::new(format!("libpq has no keyword {}", shown(name)));
         match nearest(name, KEYWORDS.iter().copied()) {
+            _ if OF_DRIVERS.contains(&name) => {
+                let one_schema = if name == "schema" { "; one schema alone is dumped by --schemas, or PGDUMPD_SCHEMAS" } else { "" };
+                trouble.hint(format!("leave {name}=… away: it is meant for a driver, such as Prisma's, and not for PostgreSQL{one_schema}"))
+            }
             Some(near) => trouble.suggest(Some(near)),
             None => trouble.hint("see \"Parameter Key Words\" in PostgreSQL's manual"),
         }

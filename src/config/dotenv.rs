@@ -76,13 +76,10 @@ fn entry(rest: &str) -> Entry {
 fn value_of(text: &str) -> Option<(String, usize)> {
     let line_end = |from: usize| text[from..].find('\n').map_or(text.len(), |at| from + at);
     let mut letters = text.char_indices();
-    let quote = match letters.next() {
-        Some((_, quote @ ('\'' | '"' | '`'))) => quote,
-        _ => {
-            let line = &text[..line_end(0)];
-            let end = line.find(" #").unwrap_or(line.len());
-            return Some((line[..end].trim_end().to_owned(), line.len()));
-        }
+    let Some((_, quote @ ('\'' | '"' | '`'))) = letters.next() else {
+        let line = &text[..line_end(0)];
+        let end = line.find(" #").unwrap_or(line.len());
+        return Some((line[..end].trim_end().to_owned(), line.len()));
     };
     let mut value = String::new();
     while let Some((at, letter)) = letters.next() {

@@ -329,7 +329,7 @@ pub(super) const LIMITS: Section = Section {
             "retries",
             Kind::Durations,
             "[\"1 min\", \"5 min\"]",
-            "Waits before the attempts after a failure that may pass; `[]` for a single attempt.",
+            "Waits before the attempts after a failure that may pass; `[]` for a single attempt, in the variable `none`.",
         ),
     ]],
 };

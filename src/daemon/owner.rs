@@ -230,7 +230,7 @@ impl Owner {
         let claim = Claim::holding(self.places.clone(), server, cancel.clone());
         let (world, board) = (self.world.clone(), self.board.clone());
         self.jobs.spawn_blocking(move || {
-            let report = scheduled::run(&world, &order, &Setting { cancel: &cancel, board: &board, gate: &claim, said: None });
+            let report = scheduled::run(&world, &order, &Setting { cancel: &cancel, board: &board, gate: &claim, said: None, ended: None });
             drop(claim);
             (order, report)
         });

@@ -134,7 +134,7 @@ fn retrying(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>)
             failure: None,
         };
         let Err(failure) = located(world, order, row, setting.cancel, setting.board, &mut drilled) else { return drilled };
-        let again = patience.again(attempt, &failure);
+        let again = failure.cause.is_transient() && patience.again(attempt, &failure);
         drilled.failure = Some(failure);
         if !again {
             return drilled;

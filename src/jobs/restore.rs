@@ -116,7 +116,7 @@ fn opened(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Resul
 /// only choose the hint.
 fn without_password(order: &Order, access: &Access, failure: Failure) -> Failure {
     let Some(user) = order.user.as_ref().filter(|_| access.secret().is_none()) else { return failure };
-    if failure.cause != Cause::Connection || !failure.message.contains("password") {
+    if !matches!(failure.cause, Cause::Connection | Cause::Login) || !failure.message.contains("password") {
         return failure;
     }
     let own = match (&order.to, &order.project) {

@@ -23,10 +23,10 @@ pub(super) struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    /// Waits after this attempt, counted from 1, failed so; `false` where another would be of no use, or nobody waits for it any more. The
-    /// failure's words must be free of secrets.
+    /// Waits after this attempt, counted from 1, failed so that it may pass; `false` where there are no more, or nobody waits for it any
+    /// more. The failure's words must be free of secrets.
     pub(super) fn again(&self, attempt: u32, failure: &Failure) -> bool {
-        let wait = self.waits.get(attempt as usize - 1).filter(|_| failure.cause.is_transient() && self.cancel.reason().is_none());
+        let wait = self.waits.get(attempt as usize - 1).filter(|_| self.cancel.reason().is_none());
         let Some(wait) = wait else { return false };
         tracing::warn!(project = self.project, attempt, wait = ?wait, "trying the {} again later: {failure}", self.what);
         let until = self.clock.now() + TimeDelta::from_std(*wait).unwrap_or_default();

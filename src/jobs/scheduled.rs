@@ -63,7 +63,12 @@ pub struct Setting<'a> {
     pub gate: &'a dyn Gate,
     /// Gets `pg_dump`'s own lines.
     pub said: Option<fn(&str)>,
+    /// Gets each run as soon as it has ended.
+    pub ended: Option<&'a Ended<'a>>,
 }
+
+/// Takes a run that has ended, and what it made.
+pub type Ended<'a> = dyn Fn(&Run, Option<&Manifest>) + 'a;
 
 /// What became of an order.
 #[derive(Debug)]
@@ -243,8 +248,7 @@ fn finish(world: &World, run: &mut Run, result: Result<&Manifest, &Failure>) -> 
             tracing::error!(run = %run.id, project = run.project, database = run.database, cause = %failure.cause, hint = failure.hint, "backup failed: {failure}");
         }
     }
-    let told = world.catalog.write(|writer| writer.finish_run(run));
-    told.err().map(|failure| {
+    world.catalog.write(|writer| writer.finish_run(run)).err().map(|failure| {
         tracing::error!(run = %run.id, "the catalog could not be told how the run ended: {failure}");
         run.clone()
     })
@@ -361,6 +365,9 @@ impl Job<'_> {
         });
         self.setting.board.take(&run.id);
         unrecorded.extend(finish(self.world, &mut run, result.as_ref()));
+        if let Some(ended) = self.setting.ended {
+            ended(&run, result.as_ref().ok());
+        }
         (run, result.ok())
     }
 
@@ -371,11 +378,15 @@ impl Job<'_> {
             selection: Some(run.selection.clone()),
             ..BackupFilter::default()
         };
-        let last = self.world.catalog.read(|reader| reader.latest_backup(&filter));
-        last.ok().flatten().map(|backup| backup.uncompressed_size)
+        self.world.catalog.read(|reader| reader.latest_backup(&filter)).ok().flatten().map(|backup| backup.uncompressed_size)
     }
 
-    /// Tries again after a transient failure, as the limits say.
+    /// Whether another try may end otherwise. Whoever types waits neither for another pgdumpd nor for a server that turned him away.
+    fn may_pass(&self, cause: Cause) -> bool {
+        if matches!(cause, Cause::Login | Cause::Locked) { self.order.trigger != Trigger::Manual } else { cause.is_transient() }
+    }
+
+    /// Tries again after a failure that may pass, as the limits say.
     fn retrying<T>(&self, mut attempt: impl FnMut(u32) -> Result<T>) -> Result<T> {
         let project = &self.order.project;
         let patience = Patience {
@@ -390,7 +401,7 @@ impl Job<'_> {
         let mut number = 1;
         loop {
             match attempt(number).map_err(|failure| self.redactor.clean_failure(failure)) {
-                Err(failure) if patience.again(number, &failure) => number += 1,
+                Err(failure) if self.may_pass(failure.cause) && patience.again(number, &failure) => number += 1,
                 ended => return ended,
             }
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::fs::Access as Right;
 use rustix::io::Errno;
 
+use crate::clock::Clock;
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::Project;
 use crate::model::settings::{Settings, StorageSettings};
@@ -16,6 +17,7 @@ use crate::notify::redact::Redactor;
 use crate::postgres::session::Session;
 use crate::postgres::{throwaway, version};
 use crate::process::Cancel;
+use crate::storage;
 
 use super::targets;
 
@@ -34,11 +36,13 @@ pub enum Arrived {
 /// Waits for each enabled project's server, as long as a run's retries would.
 ///
 /// # Errors
-/// A folder that can't be written; a server that isn't there in time ([`Cause::Connection`]); one that no client here can dump; drills that could not be done.
+/// A folder that can't be written; a server that isn't there in time ([`Cause::Connection`], [`Cause::Login`]); one that no client here can dump; drills that could not be done.
 pub fn arrive(settings: &Settings, cancel: &Cancel) -> Result<Arrived> {
     writable(&settings.daemon.state_dir, "PGDUMPD_DAEMON_STATE_DIR")?;
-    for StorageSettings::Local { path, .. } in settings.storages.values() {
+    for (name, chosen) in &settings.storages {
+        let StorageSettings::Local { path, .. } = chosen;
         writable(path, "BACKUP_DIR")?;
+        storage::open(name, chosen, &Clock::system()).takeable()?;
     }
     let mut found = Vec::new();
     for project in settings.projects.iter().filter(|project| project.enabled) {
@@ -52,7 +56,8 @@ fn wait(project: &Project, cancel: &Cancel) -> Result<String> {
     let mut waited = Duration::ZERO;
     loop {
         match look(project, cancel) {
-            Err(failure) if failure.cause == Cause::Connection && cancel.reason().is_none() => {
+            // While it is being set up, a server may answer without its roles and databases.
+            Err(failure) if matches!(failure.cause, Cause::Connection | Cause::Login) && cancel.reason().is_none() => {
                 if waited >= longest {
                     return Err(failure.context(format!("the database did not come up within {}", crate::units::show_duration(longest))));
                 }

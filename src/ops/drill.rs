@@ -69,6 +69,7 @@ impl Drilled {
         self.failure.as_ref().is_none_or(|failure| match failure.cause {
             Cause::Interrupted => false,
             Cause::Connection
+            | Cause::Login
             | Cause::ConnectionLost
             | Cause::ServerShutdown
             | Cause::Configuration

@@ -12,7 +12,7 @@ use crate::habit::{self, Suspension};
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
 use crate::model::project::Project;
-use crate::model::run::Run;
+use crate::model::run::{ANY_DATABASE, Run};
 use crate::model::settings::Settings;
 use crate::retention::Divided;
 
@@ -304,6 +304,8 @@ struct ByProject<'a>(HashMap<&'a str, Parts<'a>>);
 #[derive(Default)]
 struct Parts<'a> {
     alerts: Vec<&'a Alert>,
+    /// Those of whole databases, whether there is something to tell or not.
+    full: Vec<&'a Alert>,
     good: Vec<&'a BackupRow>,
     running: Vec<&'a Run>,
 }
@@ -313,6 +315,9 @@ impl<'a> ByProject<'a> {
         let mut all = Self::default();
         for alert in seen.alerts.iter().filter(|alert| alert.status != Status::Ok) {
             all.0.entry(&alert.key.project).or_default().alerts.push(alert);
+        }
+        for alert in seen.alerts.iter().filter(|alert| alert.key.selection.is_full()) {
+            all.0.entry(&alert.key.project).or_default().full.push(alert);
         }
         seen.good.iter().for_each(|row| all.0.entry(&row.project).or_default().good.push(row));
         seen.running.iter().for_each(|run| all.0.entry(&run.project).or_default().running.push(run));
@@ -342,12 +347,17 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         // What is suspicious says so by itself, as `suspended`.
         None => alert.key.of_anomaly().is_none() && there::subject(project, there, &alert.key).is_none(),
     };
-    let alerts: Vec<Alert> = parts.alerts.into_iter().filter(stands).cloned().collect();
+    let alerts: Vec<Alert> = parts.alerts.iter().copied().filter(stands).cloned().collect();
     let mut last_good: Vec<BackupRow> = parts.good.into_iter().cloned().collect();
     last_good.retain(|row| there::database(project, there, &row.database).is_none());
-    // The daemon's tick makes the alert; where nothing ticks, the backups' own age still tells.
-    let limit = project.max_backup_age.and_then(|limit| TimeDelta::from_std(limit).ok());
-    let too_old = limit.is_some_and(|limit| last_good.iter().any(|row| now - row.started_at > limit));
+    // The daemon's tick makes the alert; where nothing ticks, or not yet, the backups' own age tells, or how long there was none.
+    let newest = |database: &str| last_good.iter().find(|row| row.database == database).map(|row| row.started_at);
+    let counts = |alert: &&&Alert| stands(alert) && (alert.key.database != ANY_DATABASE || last_good.is_empty());
+    let too_old = project.max_backup_age.is_some_and(|limit| {
+        let is_old = |row: &BackupRow| (now - row.started_at).to_std().is_ok_and(|age| age > limit);
+        let never = |alert: &&Alert| newest(&alert.key.database).is_none() && alert.is_overdue(None, limit, now);
+        last_good.iter().any(is_old) || parts.full.iter().filter(counts).any(never)
+    });
     // Backups are made, but a suspicious one is nothing to fall back on as long as there is another.
     last_good.iter_mut().for_each(|row| *row = seen.normal.get(&row.id).unwrap_or(row).clone());
     let (restored, never_restored) = restored(seen.restored.get(&project.name).map_or(&[], Vec::as_slice), &last_good);

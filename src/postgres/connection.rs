@@ -177,7 +177,11 @@ impl Access {
     /// Where it goes, for messages, without any secret: `db.internal:5432`, `service shop`.
     #[must_use]
     pub fn place(&self) -> String {
-        target::place(&self.target)
+        let env = |name: &str| {
+            let found = self.env.iter().rev().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.to_string_lossy().into_owned()).filter(|value| !value.is_empty())
+        };
+        target::place(&self.target, &env)
     }
 
     /// One of the client's programs with its environment and `-d CONNECTION`; further arguments are the caller's. `database` overrules

@@ -88,7 +88,7 @@ pub struct Session {
 impl Session {
     /// Connects and asks who is there. `database` overrules the target's own.
     ///
-    /// Every failure to connect is [`Cause::Connection`], with libpq's reason and a hint by whether the server answers at all.
+    /// Every failure to connect is [`Cause::Connection`], or [`Cause::Login`] where the server turns it away, with libpq's reason and a hint.
     pub fn open(
         client: &version::Client,
         access: &Access,
@@ -264,25 +264,47 @@ fn decode<T: DeserializeOwned>(answer: &str) -> Result<T> {
         .map_err(|error| Failure::new(Cause::Query, format!("the server's answer can't be understood: {error}")).detail(answer))
 }
 
-/// Adds what to look at, by whether the server answers at all (`pg_isready`'s exit status).
+/// What libpq says where TLS fails.
+const TLS: [&str; 3] = ["SSL", "TLS", "certificate"];
+
+/// What a server, or libpq before it sends a password, says where the same attempt fails again.
+const TURNED_AWAY: [&str; 8] = [
+    "authentication failed for user",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "pg_hba.conf rejects",
+    "does not exist",
+    "not permitted to log in",
+    "permission denied for database",
+    "is not currently accepting connections",
+];
+
+/// Adds what to look at, by whether the server answers at all (`pg_isready`'s exit status), and tells a connection that is turned away from
+/// one that isn't had: libpq gives no SQLSTATE before there is a session. Where a server answers in another language its words are not
+/// understood, and the failure stays one that may pass.
 fn with_hint(failure: Failure, client: &version::Client, access: &Access, database: Option<&str>) -> Failure {
     if failure.cause != Cause::Connection || failure.hint.is_some() {
         return failure;
     }
     let program = client.dir().join("pg_isready");
-    let hint = match answers(client, access, database, &program) {
-        Some(Exit::Code(0)) => {
-            "the server answers: check role, password, database name, TLS settings, pg_hba.conf and its connection limits"
+    let says = |words: &[&str]| words.iter().any(|word| failure.message.contains(word));
+    let (is_refused, hint) = match answers(client, access, database, &program) {
+        Some(Exit::Code(0)) => (
+            says(&TURNED_AWAY) || says(&TLS),
+            "the server answers: check role, password, database name, TLS settings, pg_hba.conf and its connection limits",
+        ),
+        Some(Exit::Code(1)) => (false, "the server answers but takes no connections now: it is starting, stopping or recovering"),
+        // pg_isready fails where TLS does; libpq's words tell the two apart.
+        Some(Exit::Code(2)) if says(&TLS) => {
+            (true, "TLS failed, not the network: check sslmode, the certificates it names, and whether the server has ssl = on")
         }
-        Some(Exit::Code(1)) => "the server answers but takes no connections now: it is starting, stopping or recovering",
-        // pg_isready fails where TLS does; libpq's words tell the two apart, and only the hint follows from them.
-        Some(Exit::Code(2)) if ["SSL", "TLS", "certificate"].iter().any(|word| failure.message.contains(word)) => {
-            "TLS failed, not the network: check sslmode, the certificates it names, and whether the server has ssl = on"
-        }
-        Some(Exit::Code(2)) => "nothing answers there: check host, port, DNS and firewall, and whether the server runs",
-        _ => "check the connection's parameters, and try them with psql",
+        Some(Exit::Code(2)) => (false, "nothing answers there: check host, port, DNS and firewall, and whether the server runs"),
+        // No attempt was made: the parameters themselves are wrong.
+        Some(Exit::Code(3)) => (true, "check the connection's parameters, and try them with psql"),
+        _ => (false, "check the connection's parameters, and try them with psql"),
     };
-    failure.hint(hint)
+    let cause = if is_refused { Cause::Login } else { failure.cause };
+    Failure { cause, ..failure }.hint(hint)
 }
 
 fn answers(client: &version::Client, access: &Access, database: Option<&str>, program: &Path) -> Option<Exit> {

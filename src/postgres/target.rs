@@ -140,11 +140,15 @@ pub(super) fn hosts(target: &Target) -> u64 {
     count("host").max(count("hostaddr"))
 }
 
-/// Where the target goes, for messages.
-pub(super) fn place(target: &Target) -> String {
+/// Where the target goes, for messages; `env` tells what libpq's own variables say, where it asks them.
+pub(super) fn place(target: &Target, env: &dyn Fn(&str) -> Option<String>) -> String {
+    let or_env = |key: &str, variable: &str| value(target, key).or_else(|| env(variable));
     let host = value(target, "host").or_else(|| value(target, "hostaddr"));
-    match (host, value(target, "service")) {
-        (Some(host), _) => match value(target, "port") {
+    let service = value(target, "service").or_else(|| env("PGSERVICE").filter(|_| host.is_none()));
+    // What a service says comes before the variables.
+    let host = host.or_else(|| env("PGHOST").or_else(|| env("PGHOSTADDR")).filter(|_| service.is_none()));
+    match (host, service) {
+        (Some(host), _) => match or_env("port", "PGPORT") {
             Some(port) if port != "5432" => format!("{host} port {port}"),
             _ => host,
         },

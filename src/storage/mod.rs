@@ -74,6 +74,10 @@ pub trait Storage: Send + Sync + Debug {
     fn id(&self) -> Result<Option<String>>;
     /// Makes the root and its marker, for a storage that has never been used; refuses a folder that isn't empty. Returns the new id.
     fn initialize(&self) -> Result<String>;
+    /// Fails where it has no marker and holds what isn't ours, so that [`Storage::initialize`] would refuse it; touches nothing.
+    fn takeable(&self) -> Result<()> {
+        Ok(())
+    }
     /// Begins a file. `run` names the temporary file, so that debris can be told from a living run's work.
     fn begin(&self, key: &Key, run: &str) -> Result<Box<dyn Pending>>;
     /// Reads a file from its start.

@@ -200,7 +200,13 @@ fn failures_are_told_and_leave_nothing() {
     let run = |variables: &[(&str, &str)], url: &str| scene.alone(variables, &["backup", "--url", url, "-o", "x.dump", "--json"]);
     for (url, code, words) in [
         ("postgresql://postgres@127.0.0.1:1/shop", 75, "refused"),
-        (scene.cluster.url("nobody").as_str(), 75, "does not exist"),
+        (scene.cluster.url("nobody").as_str(), 1, "does not exist"),
+        (scene.cluster.url_as("nobody", "shop").as_str(), 1, "does not exist"),
+        (format!("{}?sslmode=require", scene.cluster.url("shop")).as_str(), 1, "does not support SSL"),
+        ("service=nobody", 1, "nobody"),
+        (format!("{}?schema=public", scene.cluster.url("shop")).as_str(), 2, "no keyword schema"),
+        ("\"postgresql://me@db/shop\"", 2, "it stands in quotes"),
+        ("postgresql://me@db/shop\n", 2, "a line break"),
         (scene.cluster.url_as("plain", "shop").as_str(), 1, "can't read"),
         ("postgresql://me:geheim@127.0.0.1:x/", 2, "not a port"),
         ("mysql://x", 2, "neither a URL nor"),
@@ -212,6 +218,15 @@ fn failures_are_told_and_leave_nothing() {
         assert!(answer["error"].as_str().unwrap().contains(words), "{url}: {answer:#}");
         assert!(!format!("{ended:?}").contains("geheim"));
     }
+    // Too many connections pass by themselves.
+    scene.cluster.psql("create role busy login connection limit 0; grant all on database shop to busy");
+    let busy = run(&[], &scene.cluster.url_as("busy", "shop"));
+    assert!(busy.code == 75 && busy.stdout.contains("too many connections"), "{busy:?}");
+    // Where the connection leads is told as libpq's own variables say.
+    let port = scene.cluster.port.to_string();
+    let by_variables = [("PGHOST", "127.0.0.1"), ("PGPORT", port.as_str()), ("PGUSER", "postgres"), ("PGDATABASE", "nobody")];
+    let told = scene.alone(&by_variables, &["backup", "-o", "x.dump"]);
+    assert!(told.code == 1 && told.stderr.contains(&format!("no connection to 127.0.0.1 port {port}: ")), "{told:?}");
     let gone = scene
         .alone(&[("PG_DUMP_PATH", empty.join("pg_dump").to_str().unwrap()), ("PATH", empty.to_str().unwrap())], &["backup", "--url", &url]);
     assert!(gone.code == 1 && gone.stderr.contains("empty/pg_dump"), "{gone:?}");
@@ -246,7 +261,7 @@ fn a_password_goes_its_own_way() {
         assert!(!format!("{dry:?}{ended:?}").contains("w@rd") && !format!("{dry:?}{ended:?}").contains("w%40rd"));
     }
     let wrong = scene.alone(&[("PGPASSWORD", "falsch1")], &["backup", "--url", &bare]);
-    assert!(wrong.code == 75 && wrong.stderr.contains("password") && !wrong.stderr.contains("falsch1"), "{wrong:?}");
+    assert!(wrong.code == 1 && wrong.stderr.contains("password") && !wrong.stderr.contains("falsch1"), "{wrong:?}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ fn any_character_may_stand_in_role_and_password() {
         assert!(finished.exit.is_success(), "{}", finished.stderr);
     }
     let wrong = open(&access_with(&by_keywords, "wrong"), None).unwrap_err();
-    assert_eq!(wrong.cause, Cause::Connection);
+    assert_eq!(wrong.cause, Cause::Login);
     assert!(wrong.hint.as_deref().unwrap().starts_with("the server answers"), "{wrong:?}");
 }
 

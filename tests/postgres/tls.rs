@@ -79,7 +79,7 @@ fn every_sslmode_holds_for_the_session_and_the_dump() {
                 drop(session);
                 cluster.wait_until("not exists (select from pg_stat_activity where application_name like 'pgdumpd/%')");
             }
-            (Err(failure), None) => assert_eq!(failure.cause, Cause::Connection, "{failure:?}"),
+            (Err(failure), None) => assert_eq!(failure.cause, Cause::Login, "{failure:?}"),
             (outcome, _) => panic!("{role} {host} {parameters}: {outcome:?}"),
         }
     }

@@ -153,6 +153,9 @@ fn without_server_programs_it_says_what_to_install() {
     std::fs::write(&manifest, text.replace(from, "  \"postgresql_version_num\": 770001,")).unwrap();
     let ended = stage.run(&["drill", &id], 1);
     assert!(ended.stderr.contains("initdb") && ended.stderr.contains("postgresql-77") && ended.stderr.contains("--on URL"), "{ended:?}");
+    // By hand, what this machine can't do is no drill that failed.
+    let status = stage.run(&["status"], 0);
+    assert!(!status.stdout.contains("DRILL"), "{status:?}");
 }
 
 /// The databases on a server that drills have made.

@@ -10,7 +10,7 @@ mod skip;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cluster::Cluster;
@@ -243,6 +243,112 @@ fn a_volume_of_somebody_else_is_refused_at_the_start() {
         command
     });
     serving.wait_for_log("waiting for the database", LONG);
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0, "{}", serving.log());
+}
+
+/// What can't be put right by waiting is told at once where somebody waits for the answer, and each database's result when it is there.
+#[test]
+fn what_is_wrong_for_good_is_not_tried_again_by_hand() {
+    const TEST: &str = "what_is_wrong_for_good_is_not_tried_again_by_hand";
+    if configured(TEST) {
+        return;
+    }
+    let cluster = Cluster::start();
+    let mut port = String::new();
+    let mut rig = rig(&beside(&cluster, &mut port));
+    let (others, set): (Vec<_>, Vec<_>) = rig.env.clone().into_iter().partition(|(name, _)| name != "POSTGRES_DB");
+    assert_eq!(set.len(), 1);
+    rig.env = others;
+    rig.env.push((String::from("POSTGRES_DB"), String::from("shop,nobody")));
+    let began = Instant::now();
+    let ended = rig.run(&["backup"]);
+    assert!(ended.code == 3 && ended.stderr.contains("\"nobody\" does not exist"), "{ended:?}");
+    assert!(began.elapsed() < Duration::from_secs(50) && !ended.stderr.contains("trying again"), "{ended:?}");
+    // What may pass is waited for, unless the variable says otherwise; what was made before is told meanwhile.
+    cluster.psql("create database later connection limit 0");
+    cluster.psql("create role plain login in role pg_read_all_data");
+    let mut command = rig.command();
+    command.env("POSTGRES_DB", "shop,later").env("POSTGRES_USER", "plain").env("PGDUMPD_LIMITS_RETRIES", "10 min").arg("backup");
+    let log = rig.path().join("told");
+    let file = std::fs::File::create(&log).unwrap();
+    let mut waiting = command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap();
+    let told = || std::fs::read_to_string(&log).unwrap();
+    wait_until(LONG, told, || told().contains("trying again in 10 min") && told().contains("main/shop: "));
+    waiting.kill().unwrap();
+    waiting.wait().unwrap();
+    for none in ["none", "[]"] {
+        rig.env.retain(|(name, _)| !["POSTGRES_DB", "POSTGRES_USER", "PGDUMPD_LIMITS_RETRIES"].contains(&name.as_str()));
+        let more = [("POSTGRES_DB", "later"), ("POSTGRES_USER", "plain"), ("PGDUMPD_LIMITS_RETRIES", none)];
+        rig.env.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(rig.run(&["backup"]).code, 75);
+    }
+}
+
+/// Two sidecars that are both called `main`, on one database: the second one waits within its slot, and both have their backup.
+#[test]
+fn two_of_one_name_take_turns() {
+    const TEST: &str = "two_of_one_name_take_turns";
+    if configured(TEST) {
+        return;
+    }
+    let cluster = Cluster::start();
+    let mut port = String::new();
+    let pairs = beside(&cluster, &mut port);
+    let (first, mut second) = (rig(&pairs), rig(&pairs));
+    let mut locked =
+        cluster.psql_command("shop").args(["-c", "begin", "-c", "lock table orders", "-c", "select pg_sleep(600)"]).spawn().unwrap();
+    cluster.wait_until("exists (select from pg_locks where locktype = 'relation' and mode = 'AccessExclusiveLock' and granted)");
+    let mut dumping = first.command().arg("backup").stdin(Stdio::null()).spawn().unwrap();
+    cluster.wait_until("exists (select from pg_stat_activity where application_name like 'pgdumpd/%' and wait_event_type = 'Lock')");
+    let by_hand = second.run(&["backup"]);
+    assert!(by_hand.code == 11 && by_hand.stderr.contains("PGDUMPD_NAME") && by_hand.stderr.contains("server_lock"), "{by_hand:?}");
+    let more = [("SCHEDULE", "* * * * * *"), ("PGDUMPD_LIMITS_RETRIES", "1s,".repeat(60).trim_end_matches(',').to_owned().leak())];
+    second.env.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let mut serving = second.serve();
+    serving.wait_for_log("trying the backup again later: another pgdumpd", LONG);
+    assert_eq!(second.run(&["status"]).code, 0, "a turn that is waited for is no failure");
+    locked.kill().unwrap();
+    locked.wait().unwrap();
+    cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()");
+    assert_eq!(dumping.wait().unwrap().code(), Some(0));
+    wait_until(LONG, || serving.log(), || !second.backups().is_empty());
+    assert_eq!((second.run(&["status"]).code, first.backups().len()), (0, 1));
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0, "{}", serving.log());
+}
+
+/// A volume with somebody's files is refused where the first lines are read, not in the night.
+#[test]
+fn a_folder_that_holds_strange_files_is_refused_at_the_start() {
+    if configured("a_folder_that_holds_strange_files_is_refused_at_the_start") {
+        return;
+    }
+    let rig = rig(&[("DATABASE_URL", "postgresql://backup@127.0.0.1:1/shop")]);
+    std::fs::write(rig.storage().join("older.sql.gz"), "x").unwrap();
+    let refused = rig.run(&["serve"]);
+    assert!(refused.code == 1 && refused.stderr.contains("isn't empty: it holds \"older.sql.gz\""), "{refused:?}");
+    assert_eq!(std::fs::read_dir(rig.state()).unwrap().count(), 0, "nothing was begun");
+}
+
+/// Health is about backups, also about those that were never made.
+#[test]
+fn a_sidecar_that_never_made_a_backup_becomes_unhealthy() {
+    if configured("a_sidecar_that_never_made_a_backup_becomes_unhealthy") {
+        return;
+    }
+    let cluster = Cluster::start();
+    let mut port = String::new();
+    let mut rig = rig(&beside(&cluster, &mut port));
+    let more = [("SCHEDULE", "0 0 29 2 *"), ("PGDUMPD_MAX_BACKUP_AGE", "5s")];
+    rig.env.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    let mut serving = rig.serve();
+    serving.wait_for_log("ready", LONG);
+    assert_eq!(rig.run(&["status"]).code, 0, "just started");
+    let stale = || rig.run(&["status"]);
+    wait_until(Duration::from_secs(30), || format!("{:?}", stale()), || stale().code == 1 && stale().stdout.contains("STALE"));
+    assert_eq!(rig.run(&["backup"]).code, 0);
+    assert_eq!(rig.run(&["status"]).code, 0);
     serving.signal("TERM");
     assert_eq!(serving.wait(LONG), 0, "{}", serving.log());
 }

@@ -121,6 +121,6 @@ impl Twisted {
             slot: None,
             only: Vec::new(),
         };
-        scheduled::run(&self.world, &order, &Setting { cancel, board: &Board::default(), gate: &Open, said: None })
+        scheduled::run(&self.world, &order, &Setting { cancel, board: &Board::default(), gate: &Open, said: None, ended: None })
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn read(mode: Mode, folder: &Path, env: &dyn Fn(&str) -> Option<Strin
     let part = |part: &str| value(&format!("{prefix}{part}"));
     let words = [("host", "HOST"), ("port", "PORT"), ("dbname", "NAME"), ("user", "USER"), ("password", "PASSWORD")];
     words.iter().try_for_each(|(_, word)| legible(&format!("{prefix}{word}")))?;
-    let mut warnings: Vec<String> = files.iter().flat_map(|(file, found)| unread(file, found)).collect();
+    let mut warnings: Vec<String> = files.iter().filter_map(|(file, found)| unread(file, found)).collect();
     let missing: Vec<String> =
         ["HOST", "NAME", "USER"].iter().filter(|word| part(word).is_none()).map(|word| format!("{prefix}{word}")).collect();
     if !missing.is_empty() {

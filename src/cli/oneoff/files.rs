@@ -22,7 +22,7 @@ use crate::units::show_size;
 
 use super::super::exit::Exit;
 use super::super::{Common, out, progress};
-use super::verdict;
+use super::verdict::{self, Verdict};
 
 /// The check that says nothing where a dump could not be looked into.
 const UNCHECKED: &str = "structure";
@@ -145,15 +145,17 @@ pub(in crate::cli) fn verify(common: &Common, file: &Path, cancel: &Cancel) -> R
     })
 }
 
-/// What is to stand in the metadata from now on: why the file is damaged, or nothing where it is good. `None` where it can't be said of the
-/// file that the metadata is about, or too little was looked at.
-fn to_write_down(checks: &[Check]) -> Option<Option<String>> {
+/// What is to stand in the metadata from now on. `None` where it can't be said of the file that the metadata is about, or too little was
+/// looked at.
+fn to_write_down(checks: &[Check]) -> Option<Verdict> {
     let came_of = |wanted: &str| checks.iter().find(|(name, ..)| *name == wanted).and_then(|(_, passed, _)| *passed);
     if came_of(METADATA) != Some(true) || came_of("file") != Some(true) || came_of("readable") == Some(false) {
         return None;
     }
-    let damage = checks.iter().find(|(_, passed, _)| *passed == Some(false)).map(|(name, _, words)| format!("{name}: {words}"));
-    (damage.is_some() || came_of(UNCHECKED) == Some(true)).then_some(damage)
+    match checks.iter().find(|(_, passed, _)| *passed == Some(false)) {
+        Some((name, _, words)) => Some(Verdict::Damaged(format!("{name}: {words}"))),
+        None => (came_of(UNCHECKED) == Some(true)).then_some(Verdict::Good),
+    }
 }
 
 fn checks(file: &Path, given: Result<&Given>, cancel: &Cancel) -> Result<Vec<Check>> {

@@ -76,7 +76,7 @@ fn listed(path: PathBuf) -> Option<Listed> {
     let name = path.file_name()?.to_string_lossy().into_owned();
     let stem = [".zst", ".gz", ".bz2"].iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
     let told = [".dump", ".sql", ".dir.tar"].iter().any(|ending| stem.ends_with(ending));
-    if !told && !stem.ends_with(".tar") {
+    if !told && stem.rsplit_once('.')?.1 != "tar" {
         return None;
     }
     let facts = std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file)?;

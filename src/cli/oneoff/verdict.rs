@@ -14,9 +14,17 @@ use crate::stream::hash;
 
 use super::super::out;
 
+/// What a verification has shown.
+pub(super) enum Verdict {
+    Good,
+    /// Why it is damaged.
+    Damaged(String),
+}
+
 /// Writes it down where the metadata is `--env`'s; a manifest that was copied out of a storage stays as it is. Where it can't be written,
 /// and says something else than what stands there, that is told: the verdict itself was, already.
-pub(super) fn write_down(file: &Path, damage: Option<String>, clock: &Clock) {
+pub(super) fn write_down(file: &Path, verdict: Verdict, clock: &Clock) {
+    let damage = if let Verdict::Damaged(why) = verdict { Some(why) } else { None };
     let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let place = file.with_file_name(metadata_name(&name));
     let Ok(text) = std::fs::read(&place) else { return };

@@ -155,7 +155,12 @@ impl Gathered {
             Form::Cluster if truth(text) == Some(false) => {}
             Form::Cluster => {
                 // Popular images want a database's name as well then, which means nothing more.
-                values.insert(at(Part::Project, "databases"), value(quoted("all")));
+                if let Some(list) = values.insert(at(Part::Project, "databases"), value(quoted("all")))
+                    && list.toml != quoted("all")
+                {
+                    let doubt = Trouble::new(format!("has no effect, as {name} says that every database is dumped"));
+                    self.doubts.push((list.variable, doubt.hint("unset one of them")));
+                }
                 self.add((variable.part, variable.key.clone()), value(toml(variable.form, text)), values);
             }
             form => self.add((variable.part, variable.key.clone()), value(toml(form, text)), values),

@@ -27,6 +27,7 @@ pub(super) fn toml(form: Form, text: &str) -> String {
 
 fn plain(kind: Kind, text: &str) -> String {
     match kind {
+        Kind::Durations if ["none", "[]"].contains(&text.trim()) => String::from("[]"),
         Kind::Texts | Kind::Emails | Kind::Durations => list(text.split(',')),
         Kind::Databases => list(std::iter::once(text)),
         Kind::Count(..) => number(text),

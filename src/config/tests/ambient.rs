@@ -114,6 +114,13 @@ fn what_is_not_said_has_the_usual_values() {
 
 #[test]
 fn the_whole_server_and_its_roles() {
+    // Popular images want a name beside it, which then says nothing.
+    let warned = settings_beside(&[("POSTGRES_DB", "shop"), ("POSTGRES_CLUSTER", "TRUE")]);
+    let told = warned.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    assert!(told.contains("POSTGRES_DB: has no effect, as POSTGRES_CLUSTER says that every database is dumped"), "{told}");
+    for none in ["none", "[]"] {
+        assert!(settings_beside(&[("PGDUMPD_LIMITS_RETRIES", none)]).projects[0].limits.retries.is_empty());
+    }
     let settings = settings_beside(&[("POSTGRES_CLUSTER", "TRUE")]);
     assert_eq!((settings.projects[0].databases.clone(), settings.projects[0].globals), (Databases::All { exclude: Vec::new() }, true));
     let all = settings_beside(&[("POSTGRES_CLUSTER", "false"), ("POSTGRES_DB", "all"), ("PGDUMPD_EXCLUDE_DATABASES", "tmp_*,old")]);

@@ -255,8 +255,11 @@ fn server_lock(means: Means<'_>, request: &Request, session: &mut Session, warni
         ServerLock::HeldByPgdumpd(other) => {
             let from = other.address.map(|address| format!(" from {address}")).unwrap_or_default();
             let words = format!("another pgdumpd (run {}{from}) is dumping {:?} of this project", other.run, request.database);
-            Err(Failure::new(Cause::Locked, words)
-                .hint("two hosts seem to have the same project; leave it to one, or wait for the other to end"))
+            Err(Failure::new(Cause::Locked, words).hint(format!(
+                "wait for the other to end; two that are both called {:?} by chance get names of their own (PGDUMPD_NAME, name in the \
+                     file), or dump beside each other with server_lock = false",
+                means.project.name
+            )))
         }
         ServerLock::HeldByOther { pid, application_name } => {
             warnings.push(format!("the server lock is held by process {pid} ({application_name}), which is no pgdumpd"));

@@ -173,11 +173,11 @@ pub(super) fn judge<T>(
         return Err(Failure::new(Cause::Interrupted, format!("the dump was ended: {reason}")));
     }
     if let Some(verdict) = &seen.verdict {
-        return Err(verdict.clone().detail(tail));
+        return Err(verdict.clone().detail(unended(tail)));
     }
     let pumped = match pumped {
         Ok(pumped) => Ok(pumped),
-        Err(PumpError { side: Side::Sink, failure }) => return Err(room_told(means, asked, failure).detail(tail)),
+        Err(PumpError { side: Side::Sink, failure }) => return Err(room_told(means, asked, failure).detail(unended(tail))),
         Err(PumpError { failure, .. }) => Err(failure),
     };
     match exit {
@@ -189,6 +189,12 @@ pub(super) fn judge<T>(
             .detail(tail)),
         Exit::Code(_) => Err(failed(means, asked, seen, exit, began).detail(tail)),
     }
+}
+
+/// What `pg_dump` said, but for its good-bye where it was ended for another reason, which would only mislead.
+fn unended(tail: &str) -> String {
+    let lines = tail.lines().filter(|line| !line.ends_with("terminated by user"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// `pg_dump` said no. Its words are for people; the class comes from what was seen: a blocker until the lock limit, a session that is gone too.

@@ -48,7 +48,7 @@ pub(super) fn outside(server: Server<'_>, target: &str, known: Option<&str>) -> 
         match Session::open(server.clients.newest(), server.access, Some(database), server.name, server.limits, server.cancel) {
             Ok(session) => return Ok(session),
             // A server that doesn't answer won't do so for another database either.
-            Err(failure) if failure.cause == Cause::Connection && began.elapsed() < server.limits.connect / 2 => {
+            Err(failure) if matches!(failure.cause, Cause::Connection | Cause::Login) && began.elapsed() < server.limits.connect / 2 => {
                 first.get_or_insert(failure);
             }
             Err(failure) => return Err(first.unwrap_or(failure)),

@@ -88,6 +88,11 @@ impl Local {
         Marker { format: MARKER_FORMAT, id: RunId::random().0, created: self.clock.now() }
     }
 
+    fn empty(&self, root: &Folder) -> Result<()> {
+        let strange = root.list()?.into_iter().find(|found| found.name != "lost+found");
+        strange.map_or(Ok(()), |found| Err(self.not_ours(root.path(), &found.name)))
+    }
+
     /// Somebody's folder: whose it is only a person knows.
     fn not_ours(&self, path: &Path, holds: &str) -> Failure {
         let marker = serde_json::to_string(&self.new_marker()).unwrap_or_default();
@@ -155,9 +160,7 @@ impl Storage for Local {
             made.map_err(|error| Failure::storage(format!("making the folder {}", path.display()), &error))?;
         }
         let root = Folder::root(&path)?.ok_or_else(|| self.not_mounted(format!("the folder {} has vanished", path.display())))?;
-        if let Some(found) = root.list()?.into_iter().find(|found| found.name != "lost+found") {
-            return Err(self.not_ours(&path, &found.name));
-        }
+        self.empty(&root)?;
         let marker = self.new_marker();
         let text = serde_json::to_vec_pretty(&marker).map_err(|error| Failure::new(Cause::System, error.to_string()))?;
         let failed = |error: std::io::Error| Failure::storage(format!("writing {}", path.join(MARKER).display()), &error);
@@ -169,6 +172,13 @@ impl Storage for Local {
             let _told_already = root.remove(MARKER);
         }
         written.map(|()| marker.id)
+    }
+
+    fn takeable(&self) -> Result<()> {
+        match Folder::root(&self.path)? {
+            Some(root) if self.marker(&root)?.is_none() => self.empty(&root),
+            _ => Ok(()),
+        }
     }
 
     fn begin(&self, key: &Key, run: &str) -> Result<Box<dyn Pending>> {
