@@ -339,8 +339,7 @@ fn last_line(stderr: &str) -> &str {
     const ADDED: [&str; 4] = ["password retrieved from file", "DETAIL:", "HINT:", "CONTEXT:"];
     let says =
         |line: &&str| !line.trim().is_empty() && !line.starts_with(['\t', ' ']) && !ADDED.iter().any(|added| line.starts_with(added));
-    let line = stderr.lines().rev().find(says);
-    line.map_or("no reason given", |line| line.trim().trim_start_matches("psql: ").trim_start_matches("error: "))
+    stderr.lines().rev().find(says).map_or("no reason given", |line| line.trim().trim_start_matches("psql: ").trim_start_matches("error: "))
 }
 
 /// libpq's reason without its own naming of the place, where `place` has named the only host already; for people, never for decisions.
