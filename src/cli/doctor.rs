@@ -29,6 +29,11 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Some(name) => vec![world::project(&settings, name)?],
         None => settings.projects.iter().map(Arc::as_ref).filter(|project| project.enabled).collect(),
     };
+    world::right_user(common, &settings)?;
+    // A full disk is told as such, not by what the catalog's opening says of it.
+    if let Some(finding) = examine::state(&settings).filter(|finding| finding.level == Level::Problem) {
+        return Ok(alone(common, finding));
+    }
     let world = world::open(common, &settings)?;
     if let Some(name) = &args.accept_storage {
         let storage = world.storage_named(name)?;
@@ -49,6 +54,18 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         out::say(format!("{}, {}", out::count(problems, "problem"), out::count(warnings, "warning")));
     }
     Ok(if worst == Level::Problem { Exit::Failed } else { Exit::Done })
+}
+
+/// Where nothing else can be looked at.
+fn alone(common: &Common, finding: Finding) -> Exit {
+    let mut findings = Vec::new();
+    tell(common, vec![finding], &mut findings);
+    if common.json {
+        drop(out::json(&json!({ "success": false, "findings": findings })));
+    } else {
+        out::say("1 problem; nothing else can be looked at before it is mended");
+    }
+    Exit::Failed
 }
 
 /// Prints as it goes, for servers answer slowly; what many projects share (an old client) is told once.

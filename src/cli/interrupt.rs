@@ -28,10 +28,19 @@ pub(super) fn listen(cancel: &Cancel) -> Result<Listening> {
     std::thread::spawn(move || {
         for signal in signals.forever() {
             got.store(signal, Ordering::SeqCst);
-            cancel.cancel(CancelReason::Signalled(if signal == SIGINT { "Ctrl-C (SIGINT)" } else { "SIGTERM" }));
+            cancel.cancel(CancelReason::Signalled(named(signal)));
         }
     });
     Ok(listening)
+}
+
+fn named(signal: i32) -> &'static str {
+    match signal {
+        SIGINT => "Ctrl-C (SIGINT)",
+        SIGHUP => "the end of its terminal (SIGHUP)",
+        SIGQUIT => "Ctrl-\\ (SIGQUIT)",
+        _ => "SIGTERM",
+    }
 }
 
 /// Whether this process was started with a signal ignored; where that can't be known, it wasn't.

@@ -1,5 +1,6 @@
 //! `pgdumpd list`
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use crate::catalog::{BackupFilter, Page, Sort};
@@ -68,7 +69,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         // Roles and tablespaces are nobody's database.
         let of_database = row.content != Content::Globals;
         let gone = |project| of_database && there::database(project, there.get(&row.project), &row.database).is_some();
-        table.add_row(cells(row, zone, project.is_none_or(gone)));
+        table.add_row(cells(row, zone, project.is_none_or(gone), world.clock.now()));
     }
     out::show(&table);
     if rows.len() == args.limit as usize {
@@ -84,7 +85,7 @@ fn known(world: &World, settings: &Settings, name: &str) -> Result<()> {
     if stored { Ok(()) } else { world::project(settings, name).map(drop) }
 }
 
-fn cells(row: &BackupRow, zone: Tz, orphaned: bool) -> Vec<String> {
+fn cells(row: &BackupRow, zone: Tz, orphaned: bool, now: DateTime<Utc>) -> Vec<String> {
     let mut notes = Vec::new();
     if row.pinned {
         notes.push("pinned");
@@ -97,6 +98,9 @@ fn cells(row: &BackupRow, zone: Tz, orphaned: bool) -> Vec<String> {
     }
     if row.selection.is_before_restore() {
         notes.push("made before an in-place restore");
+    }
+    if row.started_at > now {
+        notes.push("dated in the future");
     }
     if orphaned {
         notes.push("orphaned");

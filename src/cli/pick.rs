@@ -82,6 +82,9 @@ impl<'a> Newest<'a> {
         let there = world.catalog.read(|reader| there::recall(reader, project))?;
         let covered: BTreeSet<String> =
             there::covered(settings.project(project), there.as_ref(), &rows).into_iter().map(str::to_owned).collect();
+        // As retention does: what is dated in the future is taken only where there is nothing else.
+        let now = world.clock.now();
+        rows.sort_by_key(|row| row.started_at > now);
         let mut seen = BTreeSet::new();
         rows.retain(|row| covered.contains(&row.database) && seen.insert(row.database.clone()));
         Ok(rows)

@@ -1,5 +1,6 @@
 //! `pgdumpd plan`
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Utc};
@@ -8,8 +9,9 @@ use serde::Serialize;
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::{Project, Schedule};
+use crate::model::settings::Settings;
 use crate::retention;
-use crate::schedule;
+use crate::schedule::{self, Timing};
 
 use super::exit::Exit;
 use super::{Common, out, world};
@@ -81,10 +83,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         None => settings.projects.iter().map(Arc::as_ref).collect(),
     };
     let now = crate::clock::Clock::system().now();
+    let last = last_due(common, &settings)?;
     let mut plans = Vec::new();
     for project in chosen {
         for plan in project.plans() {
-            plans.push((coming(project, plan, args, now)?, plan.time_zone));
+            let last = last.get(&(project.name.clone(), plan.name.clone())).copied();
+            plans.push((coming(project, plan, args, now, last)?, plan.time_zone));
         }
         if project.schedules.is_empty() && !common.json {
             out::say(format!("{}: by hand only", project.name));
@@ -98,13 +102,23 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn coming(project: &Project, plan: &Schedule, args: &Args, now: DateTime<Utc>) -> Result<Coming> {
+/// When each schedule was last due, for those that count from there; without a catalog nothing ever was, and none is made for the asking.
+fn last_due(common: &Common, settings: &Settings) -> Result<HashMap<(String, String), DateTime<Utc>>> {
+    let counts = |plan: &Schedule| matches!(plan.timing, Timing::Every(_));
+    let asked = settings.projects.iter().any(|project| project.plans().any(counts));
+    if !asked || !settings.daemon.state_dir.join("catalog.db").is_file() {
+        return Ok(HashMap::new());
+    }
+    world::open(common, settings)?.catalog.read(|reader| reader.last_due())
+}
+
+fn coming(project: &Project, plan: &Schedule, args: &Args, now: DateTime<Utc>, last: Option<DateTime<Utc>>) -> Result<Coming> {
     let from = args.from.as_deref().map(|text| time(text, plan.time_zone)).transpose()?.unwrap_or(now);
     let to = args.to.as_deref().map(|text| time(text, plan.time_zone)).transpose()?;
     let delay = TimeDelta::from_std(schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread)).unwrap_or_default();
-    let slots = slots(plan, from, to, if to.is_some() { MOST } else { args.count });
+    let slots = slots(plan, from, last, to, if to.is_some() { MOST } else { args.count });
     let purpose = if project.is_drill(&plan.name) { For::Drill } else { For::Backup };
-    let kept = args.days.filter(|_| purpose == For::Backup).map(|days| kept(project, plan, from, days));
+    let kept = args.days.filter(|_| purpose == For::Backup).map(|days| kept(project, plan, (from, last), days));
     Ok(Coming {
         project: project.name.clone(),
         schedule: plan.name.clone(),
@@ -116,15 +130,15 @@ fn coming(project: &Project, plan: &Schedule, args: &Args, now: DateTime<Utc>) -
     })
 }
 
-fn slots(plan: &Schedule, from: DateTime<Utc>, to: Option<DateTime<Utc>>, most: usize) -> Vec<DateTime<Utc>> {
-    let start = Some(from);
+fn slots(plan: &Schedule, from: DateTime<Utc>, last: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, most: usize) -> Vec<DateTime<Utc>> {
+    let start = Some(last.unwrap_or(from));
     let next = |after: &DateTime<Utc>| plan.timing.next_after(plan.time_zone, *after, start);
     std::iter::successors(next(&from), next).take_while(|slot| to.is_none_or(|to| *slot <= to)).take(most).collect()
 }
 
-fn kept(project: &Project, plan: &Schedule, from: DateTime<Utc>, days: u32) -> Vec<Kept> {
+fn kept(project: &Project, plan: &Schedule, (from, last): (DateTime<Utc>, Option<DateTime<Utc>>), days: u32) -> Vec<Kept> {
     let until = from + TimeDelta::days(i64::from(days));
-    let all = slots(plan, from, Some(until), MOST);
+    let all = slots(plan, from, last, Some(until), MOST);
     retention::simulate(&project.retention, project.time_zone, &all)
         .into_iter()
         .map(|(slot, reasons)| Kept { slot, why: reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ") })

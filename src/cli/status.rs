@@ -4,9 +4,11 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use crate::alert::{Alert, Status};
-use crate::error::{Cause, Result};
+use crate::config;
+use crate::error::{Cause, Failure, Result};
 use crate::model::project::Project;
 use crate::model::run::ANY_DATABASE;
+use crate::model::settings::Settings;
 use crate::ops::standing::{self, DaemonStanding, ProjectStanding, Standing};
 use crate::units::{show_age, show_size};
 
@@ -17,8 +19,8 @@ use super::{Common, out, show, world};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit code 1 where a project is failing or stale, a mail was refused for good, the configuration on
-disk is broken, or the daemon has fallen silent. With PROJECT only that project's state counts
-besides. For health checks: pgdumpd status --alive")]
+disk is broken, or the daemon has fallen silent, or isn't there although there are schedules. With
+PROJECT only that project's state counts besides. For health checks: pgdumpd status --alive")]
 pub(super) struct Args {
     /// Only this project, with its last runs
     #[arg(conflicts_with = "alive")]
@@ -29,8 +31,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
-    let settings = world::settings(common)?;
-    let only = args.project.as_deref().map(|name| world::project(&settings, name)).transpose()?;
+    let (settings, wrong) = settings(common)?;
+    let only = match (args.project.as_deref().map(|name| world::project(&settings, name)).transpose(), &wrong) {
+        (Err(_), Some(wrong)) => return Err(wrong.clone()),
+        (only, _) => only?,
+    };
     let world = world::look(common, &settings)?;
     let now = world.clock.now();
     if args.alive {
@@ -42,16 +47,37 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         }
         return Ok(if matches!(daemon, DaemonStanding::Serving { .. }) { Exit::Done } else { Exit::Failed });
     }
-    let standing = standing::standing(&world, &settings, only)?;
+    let mut standing = match &wrong {
+        None => standing::standing(&world, &settings, only)?,
+        Some(wrong) => standing::as_far_as_read(&world, &settings, only, &in_one_line(wrong))?,
+    };
+    // Where variables are the configuration the container is the daemon's, and without it each run is by hand.
+    let unattended = standing::is_unattended(&standing) && !config::is_ambient(&common.config);
+    standing.healthy &= !unattended;
     if common.json {
         out::json(&standing)?;
     } else {
-        print(&standing, now, settings.daemon.time_zone);
+        print(&standing, unattended, now, settings.daemon.time_zone);
         if let (Some(project), Some(standing)) = (only, standing.projects.first()) {
             recent(project, standing);
         }
     }
     Ok(if standing.healthy { Exit::Done } else { Exit::Failed })
+}
+
+/// The configuration; where the file is broken, what could be read of it and what is wrong, if there is a catalog to ask.
+fn settings(common: &Common) -> Result<(Settings, Option<Failure>)> {
+    let wrong = match world::settings(common) {
+        Ok(settings) => return Ok((settings, None)),
+        Err(wrong) => wrong,
+    };
+    let read = config::as_far_as_read(&common.config).filter(|settings| settings.daemon.state_dir.join("catalog.db").is_file());
+    read.map(|settings| (settings, Some(wrong.clone()))).ok_or(wrong)
+}
+
+fn in_one_line(wrong: &Failure) -> String {
+    let lines = wrong.hint.as_deref().unwrap_or_default().lines().collect::<Vec<_>>().join("; ");
+    format!("{wrong}: {lines}")
 }
 
 fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
@@ -67,8 +93,12 @@ fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
     }
 }
 
-fn print(standing: &Standing, now: DateTime<Utc>, zone: Tz) {
-    out::say(daemon_words(&standing.daemon, now));
+fn print(standing: &Standing, unattended: bool, now: DateTime<Utc>, zone: Tz) {
+    if unattended {
+        out::say("the daemon is NOT RUNNING, so no schedule fires and nothing is backed up: systemctl start pgdumpd, or pgdumpd serve");
+    } else {
+        out::say(daemon_words(&standing.daemon, now));
+    }
     let next = format!("NEXT ({})", zone.name());
     let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD FULL BACKUP", "LAST RESTORED", &next, "NOTE"]);
     for project in &standing.projects {
@@ -162,7 +192,8 @@ fn last_good(project: &ProjectStanding, now: DateTime<Utc>) -> String {
         |row| {
             let more =
                 if project.last_good.len() > 1 { format!(" (oldest of {} databases)", project.last_good.len()) } else { String::new() };
-            format!("{} {} ago, {}{more}", row.id, age(now, row.started_at), show_size(row.size))
+            let when = if row.started_at > now { String::from("dated in the future") } else { format!("{} ago", age(now, row.started_at)) };
+            format!("{} {when}, {}{more}", row.id, show_size(row.size))
         },
     )
 }
@@ -188,6 +219,10 @@ fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
             group.servers.len(),
             out::shell(&project.project)
         ));
+    }
+    if project.dated_ahead > 0 {
+        let backups = out::count(project.dated_ahead, "backup");
+        notes.push(format!("{backups} dated in the future, by a wrong clock: pgdumpd list {}", out::shell(&project.project)));
     }
     if project.prune_held {
         notes.push(format!("pruning held: pgdumpd prune {} --dry-run", out::shell(&project.project)));

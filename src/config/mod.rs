@@ -67,6 +67,16 @@ pub fn here(path: &Path) -> Result<Settings, Vec<Problem>> {
     if ambient::apply(path, &variables) { ambient::load(&variables) } else { load(path, &|name| std::env::var(name).ok()) }
 }
 
+/// What could be read of a broken file, to look at what it is about: nothing may be done by it. `None` where there is no text to read.
+#[must_use]
+pub fn as_far_as_read(path: &Path) -> Option<Settings> {
+    if is_ambient(path) {
+        return None;
+    }
+    let (text, _) = read(path).ok()?;
+    Some(Reading::new(&path.display().to_string(), &text, &|name| std::env::var(name).ok()).settings)
+}
+
 /// Whether [`here`] reads variables alone.
 #[must_use]
 pub fn is_ambient(path: &Path) -> bool {

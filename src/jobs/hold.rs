@@ -11,7 +11,7 @@ use crate::model::project::{Databases, Project};
 use crate::model::run::Run;
 use crate::ops::World;
 use crate::postgres::session::Session;
-use crate::process::{Cancel, Identity, Signal};
+use crate::process::{Cancel, Identity, Signal, own_identity};
 use crate::storage::Storage;
 
 /// How long an orphan has between TERM and KILL, and the lock to come free after that.
@@ -51,7 +51,7 @@ pub(super) fn project(world: &World, project: &Project, storage: &Arc<dyn Storag
 pub(super) fn by_name(world: &World, project: &str, storage: &Arc<dyn Storage>) -> Result<Hold> {
     let own = Holder::own(&RunId::random(), world.clock.now());
     let holder = match ProjectLock::acquire(storage.as_ref(), project, own.clone()) {
-        Ok(lock) => return Ok(Hold::Lock(lock)),
+        Ok(lock) => return unless_at_work(world, project, storage, lock),
         Err(Refused::Failed(failure)) => return Err(failure),
         Err(Refused::Held(holder)) => holder,
     };
@@ -66,6 +66,23 @@ pub(super) fn by_name(world: &World, project: &str, storage: &Arc<dyn Storage>) 
         Err(Refused::Failed(failure)) => Err(failure),
         Err(Refused::Held(holder)) => Ok(Hold::Held(holder)),
     }
+}
+
+/// A lock that is free says nothing where the disk was exchanged while a run was going on: that run holds the old disk's. The catalog knows
+/// who is at it; such a run is neither mended nor ended.
+fn unless_at_work(world: &World, project: &str, storage: &Arc<dyn Storage>, lock: ProjectLock) -> Result<Hold> {
+    let path = storage.lock_file(project)?;
+    let own = own_identity();
+    for unfinished in world.catalog.read(|reader| reader.unfinished_runs())? {
+        let Some(owner) = unfinished.owner.filter(|owner| Some(*owner) != own && unfinished.run.project == project) else { continue };
+        if lock::is_held_elsewhere(&owner, &path) {
+            drop(lock);
+            let Run { id: run, started_at: since, .. } = unfinished.run;
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            return Ok(Hold::Held(Some(Holder { pid: owner.pid, start_ticks: owner.start_ticks, run, host, since, child: None })));
+        }
+    }
+    Ok(Hold::Lock(lock))
 }
 
 /// Ends everything that keeps the lock, and what that started meanwhile: a parallel dump has workers, each of which keeps it as well.

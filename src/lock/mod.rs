@@ -168,13 +168,33 @@ pub fn keepers(storage: &dyn Storage, project: &str) -> Result<Vec<Identity>> {
     Ok(others.filter(|pid| holds(*pid, &file)).filter_map(identity).collect())
 }
 
+/// Whether a process of this machine holds a lock of the project through a file that no longer stands in the storage: another disk was put
+/// in its place while that process worked, or the file was removed.
+#[must_use]
+pub fn is_held_elsewhere(process: &Identity, path: &Path) -> bool {
+    let Ok(descriptors) = std::fs::read_dir(format!("/proc/{}/fd", process.pid)) else { return false };
+    let alike = |link: &Path| {
+        let name = link.to_string_lossy().trim_end_matches(" (deleted)").to_owned();
+        let (link, path) = (Path::new(&name).iter().rev().take(2), path.iter().rev().take(2));
+        link.eq(path)
+    };
+    let held = descriptors.flatten().any(|entry| {
+        std::fs::read_link(entry.path()).is_ok_and(|link| alike(&link)) && is_locked(process.pid, &entry.file_name().to_string_lossy())
+    });
+    held && process.is_alive()
+}
+
+/// The kernel lists a lock with each descriptor of the very opening it was taken through (proc(5), fdinfo).
+fn is_locked(pid: u32, descriptor: &str) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"))
+        .is_ok_and(|facts| facts.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
+}
+
 fn holds(pid: u32, file: &Stat) -> bool {
     let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
     descriptors.flatten().any(|entry| {
         let same = rustix::fs::stat(entry.path()).is_ok_and(|open| (open.st_dev, open.st_ino) == (file.st_dev, file.st_ino));
-        // The kernel lists a lock with each descriptor of the very opening it was taken through (proc(5), fdinfo).
-        same && std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{}", entry.file_name().to_string_lossy()))
-            .is_ok_and(|facts| facts.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
+        same && is_locked(pid, &entry.file_name().to_string_lossy())
     })
 }
 

@@ -44,7 +44,7 @@ pub struct Ready {
 /// Splits what waits into mails that are due and letters that wait on.
 ///
 /// A recipient set is due once its oldest letter has waited for [`WINDOW`], or at once where the clock went back behind it. Only letters of
-/// an incident share a mail; a summary, a held prune or a damaged backup go alone.
+/// an incident share a mail, and those of stored backups; a summary or a held prune go alone.
 #[must_use]
 pub fn gather(waiting: Vec<Waiting>, now: DateTime<Utc>) -> (Vec<Ready>, Vec<Waiting>) {
     let mut sets: BTreeMap<BTreeSet<String>, Vec<Waiting>> = BTreeMap::new();
@@ -74,7 +74,8 @@ fn is_due(since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
 
 fn joins(letter: &Letter) -> bool {
     let about_backups = matches!(letter, Letter::Failing(_) | Letter::Stale(_) | Letter::Recovered(_) | Letter::Suspicious(_));
-    about_backups || matches!(letter, Letter::NormalAgain(_) | Letter::Overrun(_) | Letter::OnTime(_) | Letter::Closed(_))
+    let stored = matches!(letter, Letter::Damaged(_) | Letter::Mended(_));
+    about_backups || stored || matches!(letter, Letter::NormalAgain(_) | Letter::Overrun(_) | Letter::OnTime(_) | Letter::Closed(_))
 }
 
 fn alone(waiting: Waiting) -> Ready {

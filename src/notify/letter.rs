@@ -153,8 +153,8 @@ pub struct FailedDatabase {
     pub ended_at: DateTime<Utc>,
     /// Attempts made.
     pub attempts: u32,
-    /// The newest good backup of the same selection.
-    pub last_good: Option<LastGood>,
+    /// The newest good backup of the same selection; of each database where the failure struck before they were known.
+    pub last_good: Vec<LastGood>,
 }
 
 /// The backup to fall back on.

@@ -1,12 +1,15 @@
 //! How each project stands: the one answer behind `status` and the health check.
 
+mod mail;
+mod unread;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::alert::{Alert, Status};
-use crate::catalog::{BackupFilter, Heartbeat, Letter, LetterState, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter};
+use crate::catalog::{BackupFilter, Heartbeat, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter};
 use crate::error::Result;
 use crate::habit::{self, Suspension};
 use crate::model::backup::{BackupRow, RunId};
@@ -18,6 +21,9 @@ use crate::retention::Divided;
 
 use super::there::{self, There};
 use super::{World, held, origin};
+
+pub use mail::{Waiting, mail_accepted};
+pub use unread::as_far_as_read;
 
 /// A heartbeat older than this many intervals means that nobody turns.
 const BEATS_MISSED: i32 = 4;
@@ -102,20 +108,13 @@ pub struct ProjectStanding {
     pub suspended: Vec<Suspension>,
     /// Databases with backups of several servers, of which nothing is pruned until a person has said that they are one line.
     pub divided: Vec<Divided>,
+    /// How many of its backups are dated in the future, by a clock that was wrong: nothing counts them until then.
+    pub dated_ahead: u64,
     /// Whether it is enabled.
     pub enabled: bool,
     /// Its last runs, the latest first; only where one project was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<Run>,
-}
-
-/// Mail that has not been delivered yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Waiting {
-    /// How many messages wait, counted up to a hundred.
-    pub queued: usize,
-    /// Why the last attempt failed, where there was one.
-    pub error: Option<String>,
 }
 
 /// How many runs of a single project are told.
@@ -149,6 +148,12 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     Ok(Standing { healthy, daemon, projects, orphaned, problems, notes, mail: seen.mail })
 }
 
+/// Whether schedules wait for a daemon that isn't there.
+#[must_use]
+pub fn is_unattended(standing: &Standing) -> bool {
+    standing.daemon == DaemonStanding::Stopped && standing.projects.iter().any(|project| project.next.is_some())
+}
+
 /// Whether the daemon turns.
 pub fn daemon(world: &World, settings: &Settings) -> Result<DaemonStanding> {
     let heartbeat = world.catalog.read(|reader| reader.heartbeat())?;
@@ -179,6 +184,7 @@ struct Seen {
     known: HashSet<RunId>,
     suspended: HashMap<String, Vec<Suspension>>,
     divided: HashMap<String, Vec<Divided>>,
+    dated_ahead: HashMap<String, u64>,
     there: BTreeMap<String, There>,
     mail: Waiting,
 }
@@ -219,7 +225,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         configuration: reader.meta(CONFIGURATION_PROBLEM)?,
         lost_index: reader.rebuilt_because()?,
         rebuilt: reader.meta(REBUILT)?,
-        refused: refused(reader)?,
+        refused: mail::refused(reader)?,
         with_backups: reader.totals()?.into_iter().map(|totals| totals.project).collect(),
         heartbeat: reader.heartbeat()?,
         last_due: reader.last_due()?,
@@ -232,8 +238,9 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         known,
         suspended: suspended(reader, settings)?,
         divided: origin::standing(reader, settings)?,
+        dated_ahead: reader.dated_ahead()?,
         there: there::recall_all(reader, settings)?,
-        mail: waiting(reader)?,
+        mail: mail::waiting(reader)?,
     })
 }
 
@@ -259,42 +266,6 @@ fn suspended(reader: &Reader, settings: &Settings) -> Result<HashMap<String, Vec
         found.insert(name, habit::suspension(&rows));
     }
     Ok(found)
-}
-
-/// Where the last test mail is noted that was accepted.
-const MAIL_ACCEPTED: &str = "mail-accepted";
-
-#[derive(Serialize, Deserialize)]
-struct Accepted {
-    at: DateTime<Utc>,
-    to: Vec<String>,
-}
-
-/// Notes that a test mail to these people was accepted: what was refused before is settled.
-pub fn mail_accepted(world: &World, to: &[String]) -> Result<()> {
-    let accepted = Accepted { at: world.clock.now(), to: to.to_vec() };
-    world.catalog.write(|writer| writer.put_meta(MAIL_ACCEPTED, &serde_json::to_string(&accepted).unwrap_or_default()))
-}
-
-/// Why mails were refused for good, as long as no later mail to the same people was accepted.
-fn refused(reader: &Reader) -> Result<Vec<String>> {
-    let letters = |state| reader.letters::<serde_json::Value>(Some(state), Page::first(50));
-    let refused = letters(LetterState::Refused)?;
-    let accepted = if refused.is_empty() { Vec::new() } else { letters(LetterState::Delivered)? };
-    let tested: Option<Accepted> = reader.meta(MAIL_ACCEPTED)?.and_then(|text| serde_json::from_str(&text).ok());
-    let mended = |letter: &Letter<serde_json::Value>| {
-        let to = |to: &Vec<String>| letter.message.get("to") == serde_json::to_value(to).ok().as_ref();
-        tested.as_ref().is_some_and(|tested| tested.at > letter.queued_at && to(&tested.to))
-            || accepted.iter().any(|later| later.queued_at > letter.queued_at && later.message.get("to") == letter.message.get("to"))
-    };
-    let mut reasons: Vec<String> = refused.iter().filter(|letter| !mended(letter)).filter_map(|letter| letter.error.clone()).collect();
-    reasons.dedup();
-    Ok(reasons)
-}
-
-fn waiting(reader: &Reader) -> Result<Waiting> {
-    let queued = reader.letters::<serde_json::Value>(Some(LetterState::Queued), Page::first(100))?;
-    Ok(Waiting { queued: queued.len(), error: queued.iter().find_map(|letter| letter.error.clone()) })
 }
 
 /// What was seen of each project, so that ten thousand of them don't each look through all of it.
@@ -388,6 +359,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         prune_held: seen.held.contains(&project.name),
         suspended: seen.suspended.get(&project.name).cloned().unwrap_or_default(),
         divided: seen.divided.get(&project.name).cloned().unwrap_or_default(),
+        dated_ahead: seen.dated_ahead.get(&project.name).copied().unwrap_or(0),
         enabled: project.enabled,
         recent: Vec::new(),
     }

@@ -333,12 +333,13 @@ fn sqlstate_in(stderr: &str) -> Option<&str> {
     stderr.lines().rev().find_map(|line| line.split(':').map(str::trim).nth(1).filter(is_state))
 }
 
-/// The last line that says something: libpq indents the advice that follows it.
+/// The last line that says something: libpq indents the advice that follows it, and names what the server adds.
 fn last_line(stderr: &str) -> &str {
     // After a refused password libpq adds where it had the password from, which is a descriptor of ours.
-    let says = |line: &&str| !line.trim().is_empty() && !line.starts_with(['\t', ' ']) && !line.starts_with("password retrieved from file");
-    let line = stderr.lines().rev().find(says);
-    line.map_or("no reason given", |line| line.trim().trim_start_matches("psql: ").trim_start_matches("error: "))
+    const ADDED: [&str; 4] = ["password retrieved from file", "DETAIL:", "HINT:", "CONTEXT:"];
+    let says =
+        |line: &&str| !line.trim().is_empty() && !line.starts_with(['\t', ' ']) && !ADDED.iter().any(|added| line.starts_with(added));
+    stderr.lines().rev().find(says).map_or("no reason given", |line| line.trim().trim_start_matches("psql: ").trim_start_matches("error: "))
 }
 
 /// libpq's reason without its own naming of the place, where `place` has named the only host already; for people, never for decisions.
@@ -359,6 +360,7 @@ mod tests {
         let stderr =
             "psql: error: FATAL:  password authentication failed for user \"b\"\npassword retrieved from file \"/proc/self/fd/9\"\n";
         assert_eq!(last_line(stderr), "FATAL:  password authentication failed for user \"b\"");
+        assert_eq!(last_line("psql: error: FATAL:  not yet\nDETAIL:  Recovery.\n"), "FATAL:  not yet");
     }
 
     #[test]

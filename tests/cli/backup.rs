@@ -153,3 +153,29 @@ fn plans_name_slots_and_what_would_be_kept() {
     insta::assert_snapshot!("plan_json", plan);
     snapshot!("plan_nonsense", bench.told(2, &["plan", "--from", "soon"]));
 }
+
+/// The lock of a run that is going on lies on the disk it began on; what is mounted there instead has one that is free.
+#[test]
+fn a_run_on_a_disk_that_was_exchanged_is_not_declared_dead() {
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "shop", ""));
+    let mut blocker = bench.cluster.psql_command("shop").stdin(Stdio::piped()).spawn().expect("psql");
+    std::io::Write::write_all(blocker.stdin.as_mut().expect("stdin"), b"begin; lock table orders;\n").expect("lock");
+    bench.cluster.wait_until("exists (select from pg_locks where mode = 'AccessExclusiveLock')");
+    let child = bench.rig.command().args(["backup", "shop"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("pgdumpd");
+    bench.cluster.wait_until("exists (select from pg_stat_activity where wait_event_type = 'Lock')");
+    let storage = bench.rig.storage();
+    std::fs::rename(&storage, storage.with_extension("old")).expect("taken away");
+    std::fs::create_dir(&storage).expect("an empty one");
+    bench.run(0, &["doctor", "--accept-storage", "main"]);
+    let second = bench.run(11, &["backup", "shop"]).stderr;
+    assert!(second.contains(&format!("process {}", child.id())), "{second}");
+    let running = bench.run(0, &["status", "shop", "--json"]).json();
+    assert_eq!(running["projects"][0]["recent"][0]["status"], "running", "{running}");
+    drop(blocker.stdin.take());
+    blocker.wait().expect("psql ends");
+    let output = child.wait_with_output().expect("end");
+    let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(!told.contains("the server ended the connection"), "{told}");
+    bench.run(0, &["backup", "shop"]);
+}

@@ -136,3 +136,41 @@ fn a_full_disk_is_named() {
     assert_eq!((first.code, told.code, backup.code), (0, 1, 1), "{first:?} {told:?} {backup:?}");
     assert!(told.stdout.contains("nothing free beyond its reserve"), "{told:?}");
 }
+
+#[test]
+fn a_full_state_folder_is_a_problem() {
+    if !crate::cluster::is_root() {
+        return crate::skip::skip("a_full_state_folder_is_a_problem", "needs root and mount");
+    }
+    let bench = Bench::new();
+    let state = bench.rig.state();
+    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&state).status().expect("mount");
+    assert!(mount.success());
+    bench.rig.configure(&bench.project("shop", "shop", ""));
+    let first = bench.rig.run(&["doctor"]);
+    let filled = std::fs::write(state.join("filler"), vec![0; 4 * 1024 * 1024]);
+    let told = bench.rig.run(&["doctor", "--json"]);
+    let left = std::fs::read_dir(&state).expect("state").flatten().any(|entry| entry.file_name().to_string_lossy().contains("doctor"));
+    let unmount = std::process::Command::new("umount").arg(&state).status().expect("umount");
+    assert!(unmount.success() && filled.is_err(), "the filler filled it");
+    assert_eq!((first.code, told.code, left), (0, 1, false), "{first:?} {told:?}");
+    assert!(told.stdout.contains("can't be written: No space left on device"), "{told:?}");
+}
+
+#[test]
+fn a_project_folder_that_can_not_be_written_is_found() {
+    if !crate::cluster::is_root() {
+        return crate::skip::skip("a_project_folder_that_can_not_be_written_is_found", "needs root and chattr");
+    }
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "shop", ""));
+    bench.run(0, &["backup", "shop"]);
+    let folder = bench.rig.storage().join("shop");
+    let chattr = |flag: &str| std::process::Command::new("chattr").arg(flag).arg(&folder).status().is_ok_and(|status| status.success());
+    if !chattr("+i") {
+        return crate::skip::skip("a_project_folder_that_can_not_be_written_is_found", "needs a file system with attributes");
+    }
+    let told = bench.rig.run(&["doctor", "--json"]);
+    assert!(chattr("-i"));
+    assert!(told.code == 1 && told.stdout.contains("backups/shop"), "{told:?}");
+}

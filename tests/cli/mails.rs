@@ -91,3 +91,47 @@ fn a_mail_server_that_is_away_keeps_no_backup_waiting_and_is_told() {
     let answer = bench.run(1, &["notify", "test", "--json"]).json();
     assert_eq!((answer["success"].as_bool(), answer["steps"][1]["ok"].as_bool()), (Some(false), Some(false)), "{answer}");
 }
+
+fn mails(server: &Server) -> Vec<String> {
+    server.look(|seen| seen.mails.iter().map(|(_, mail)| mail.replace("=\r\n", "").replace("\r\n", "\n")).collect())
+}
+
+#[test]
+fn files_that_are_gone_are_told_in_one_mail_and_not_as_damaged() {
+    let bench = Bench::new();
+    let server = Server::start(plain());
+    bench.rig.configure(&format!("{}{}", settings(&server), bench.project("shop", "shop", "")));
+    for _ in 0..3 {
+        bench.run(0, &["backup", "shop"]);
+    }
+    for file in bench.rig.stored().iter().filter(|file| file.ends_with(".dump.zst")) {
+        std::fs::remove_file(bench.rig.storage().join(file)).expect("removed");
+    }
+    bench.rig.run(&["verify", "shop"]);
+    let mails = mails(&server);
+    assert_eq!(mails.len(), 1, "{mails:#?}");
+    assert!(header(&mails[0], "Subject").starts_with("[pgdumpd] LOST 3 backups: shop"), "{}", mails[0]);
+    assert_eq!(mails[0].matches("is missing").count(), 3, "{}", mails[0]);
+    assert!(!mails[0].contains("DAMAGED") && !mails[0].contains("may still be readable"), "{}", mails[0]);
+}
+
+#[test]
+fn a_failure_of_a_whole_project_names_the_last_good_backup_of_each_database() {
+    let bench = Bench::new();
+    let server = Server::start(plain());
+    let project = bench.project("all", "", "databases = \"all\"\n");
+    bench.rig.configure(&format!("{}{project}", settings(&server)));
+    bench.run(0, &["backup", "all"]);
+    let away = project.replace(&bench.cluster.port.to_string(), "1");
+    bench.rig.configure(&format!("{}{away}", settings(&server)));
+    bench.run(75, &["backup", "all"]);
+    bench.rig.configure(&format!("{}{project}", settings(&server)));
+    bench.run(0, &["backup", "all"]);
+    let mails = mails(&server);
+    assert_eq!(mails.len(), 2, "{mails:#?}");
+    for database in ["shop", "billing", "postgres"] {
+        assert!(mails[0].contains(&format!("The last good backup of {database}\n")), "{database}: {}", mails[0]);
+        assert!(mails[1].contains(&format!("New backup of {database}\n")), "{database}: {}", mails[1]);
+    }
+    assert!(mails[0].contains("those of what failed are pruned"), "{}", mails[0]);
+}

@@ -1,8 +1,15 @@
 //! `status` says how each project stands, and its exit code says whether someone must look.
 
+use std::time::Duration;
+
 use rusqlite::Connection;
 
 use crate::bench::{Bench, snapshot};
+use crate::rig::wait_until;
+use crate::smtp::{Script, Server};
+
+/// A bound, not an expectation.
+const LONG: Duration = Duration::from_secs(60);
 
 fn nightly() -> &'static str {
     "max_backup_age = \"26h\"\n[[project.schedule]]\nname = \"nightly\"\ncron = \"15 2 * * *\"\n"
@@ -16,17 +23,18 @@ fn every_state_is_told_and_only_bad_ones_fail() {
     let off = bench.project("off", "shop", "enabled = false\n");
     let gone = bench.project("gone", "billing", "");
     bench.rig.configure(&format!("{shop}{off}{gone}"));
-    snapshot!("status_new", bench.told(0, &["status"]));
+    // A schedule without a daemon is bad, too; the states beside it are as they are.
+    snapshot!("status_new", bench.told(1, &["status"]));
     bench.run(0, &["backup", "shop"]);
     bench.run(0, &["backup", "gone"]);
     bench.rig.configure(&format!("{shop}{off}{away}"));
     bench.run(0, &["pause", "shop", "--for", "2h", "--reason", "new disks"]);
-    snapshot!("status_orphaned_and_paused", bench.told(0, &["status"]));
+    snapshot!("status_orphaned_and_paused", bench.told(1, &["status"]));
     assert!(bench.run(0, &["list", "gone"]).stdout.contains("orphaned"));
     bench.run(75, &["backup", "away"]);
     snapshot!("status_failing", bench.told(1, &["status"]));
     snapshot!("status_json", bench.told(1, &["status", "away", "--json"]));
-    snapshot!("status_project", bench.told(0, &["status", "shop"]));
+    snapshot!("status_project", bench.told(1, &["status", "shop"]));
     assert!(bench.run(0, &["resume", "shop"]).stdout.contains("runs again"));
 }
 
@@ -42,8 +50,8 @@ fn age(bench: &Bench, hours: i64) {
 #[test]
 fn an_old_backup_is_stale_without_a_daemon_and_a_schema_only_one_does_not_help() {
     let bench = Bench::new();
-    let schema = "[[project.schedule]]\nname = \"schema\"\ncron = \"@hourly\"\ncontent = \"schema\"\n";
-    bench.rig.configure(&bench.project("shop", "shop", &format!("{}{schema}", nightly())));
+    let schema = "[[project.schedule]]\nname = \"schema\"\ncron = \"@hourly\"\ncontent = \"schema\"\nenabled = false\n";
+    bench.rig.configure(&bench.project("shop", "shop", &format!("max_backup_age = \"26h\"\n{schema}")));
     bench.run(0, &["backup", "shop"]);
     bench.run(0, &["status"]);
     age(&bench, 27);
@@ -62,4 +70,108 @@ fn what_left_the_configuration_cannot_fail_for_ever() {
     bench.run(1, &["status"]);
     bench.rig.configure(&bench.project("shop", "", "databases = [\"shop\"]\n"));
     bench.run(0, &["status"]);
+}
+
+#[test]
+fn schedules_without_a_daemon_are_told_first_and_fail() {
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "shop", nightly()));
+    bench.run(0, &["backup", "shop"]);
+    let told = bench.run(1, &["status"]).stdout;
+    assert!(told.starts_with("the daemon is NOT RUNNING, so no schedule fires"), "{told}");
+    assert_eq!(bench.run(1, &["status", "--json"]).json()["healthy"], false);
+    let mut serving = bench.rig.serve();
+    wait_until(LONG, || serving.log(), || bench.rig.run(&["status"]).code == 0);
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0);
+    bench.run(1, &["status"]);
+    bench.rig.configure(&bench.project("shop", "shop", "max_backup_age = \"26h\"\n"));
+    let told = bench.run(0, &["status"]).stdout;
+    assert!(told.starts_with("the daemon is not running; nothing is backed up by itself"), "by hand only: {told}");
+}
+
+#[test]
+fn a_broken_configuration_hides_no_projects_state() {
+    let bench = Bench::new();
+    let (shop, other) = (bench.project("shop", "shop", nightly()), bench.project("other", "billing", nightly()));
+    bench.rig.configure(&format!("{shop}{other}"));
+    let mut serving = bench.rig.serve();
+    wait_until(LONG, || serving.log(), || bench.rig.run(&["status"]).code == 0);
+    bench.run(0, &["backup", "shop"]);
+    bench.run(0, &["backup", "other"]);
+    let id = |database: &str| {
+        bench.rig.backups().iter().find(|row| row["database"] == database).map(|row| row["id"].to_string()).expect("a backup")
+    };
+    let ids = [id("shop"), id("billing")].map(|id| id.trim_matches('"').to_owned());
+    for broken in
+        [format!("{shop}{other}corn = 1\n"), format!("{shop}{}", other.replace("connection", "conection")), format!("{shop}[[project\n")]
+    {
+        bench.rig.configure(&broken);
+        let told = bench.run(1, &["status"]).stdout;
+        assert!(told.contains("PROBLEM the configuration has") && told.contains("pgdumpd.toml:"), "{broken}\n{told}");
+        assert!(told.contains("the daemon is serving") && told.contains("goes on with what it read before"), "{told}");
+        assert!(ids.iter().all(|id| told.contains(id)) && !told.contains("orphaned"), "{broken}\n{told}");
+        assert_eq!(bench.run(1, &["status", "--json"]).json()["projects"].as_array().map(Vec::len), Some(2));
+        bench.run(0, &["status", "--alive"]);
+        bench.run(2, &["list"]);
+    }
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0);
+}
+
+/// Dates this backup so many hours ahead, as a wrong clock would have.
+fn date_ahead(bench: &Bench, id: &str, hours: i64) {
+    let catalog = Connection::open(bench.rig.state().join("catalog.db")).expect("catalog");
+    let changed =
+        catalog.execute("UPDATE backups SET started_at = started_at + ?1 WHERE id = ?2", (hours * 3_600_000_000, id)).expect("dated");
+    assert_eq!(changed, 1);
+}
+
+#[test]
+fn a_backup_dated_in_the_future_is_nobodys_last_good_one() {
+    let bench = Bench::new();
+    let mail = Server::start(Script { offer_starttls: false, auth: "", ..Script::default() });
+    let port = mail.address.port();
+    let smtp =
+        format!("[smtp]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"none\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]\n");
+    bench.rig.configure(&format!("{smtp}{}", bench.project("shop", "shop", "max_backup_age = \"26h\"\n")));
+    bench.run(0, &["backup", "shop"]);
+    let newest = || bench.rig.backups()[0]["id"].as_str().map(str::to_owned).expect("a backup");
+    let good = newest();
+    age(&bench, 27);
+    bench.run(0, &["backup", "shop"]);
+    let ahead = newest();
+    date_ahead(&bench, &ahead, 24 * 370);
+    let catalog = Connection::open(bench.rig.state().join("catalog.db")).expect("catalog");
+    let long_ago = "UPDATE alerts SET state = json_set(state, '$.last_good_at', null, '$.first_seen', '2020-01-01T00:00:00Z')";
+    assert_eq!(catalog.execute(long_ago, []).expect("alerts"), 1);
+    let told = bench.run(1, &["status"]).stdout;
+    assert!(told.contains("STALE") && told.contains(&good) && told.contains("1 backup dated in the future"), "{told}");
+    assert!(bench.run(0, &["list"]).stdout.contains("dated in the future"));
+    for name in ["shop@latest", "shop/shop@latest", "latest"] {
+        assert!(bench.run(0, &["show", name]).stdout.starts_with(&format!("backup     {good}")), "{name}");
+    }
+    let serving = bench.rig.serve();
+    wait_until(LONG, || serving.log(), || mail.look(|seen| !seen.mails.is_empty()));
+    bench.run(0, &["backup", "shop"]);
+    wait_until(LONG, || serving.log(), || mail.look(|seen| seen.mails.len() >= 2));
+    let recovered = mail.look(|seen| seen.mails[1].1.replace("=\r\n", "").replace("\r\n", " "));
+    assert!(recovered.contains("It was: no good full backup of shop within max_backup_age"), "{recovered}");
+    let mail = mail.look(|seen| seen.mails[0].1.replace("=\r\n", "").replace("\r\n", "\n"));
+    assert!(mail.contains("X-Pgdumpd-Event: stale") && mail.contains(&good) && !mail.contains(&ahead), "{mail}");
+}
+
+#[test]
+fn an_interval_is_planned_from_its_last_start() {
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "shop", "[[project.schedule]]\nname = \"often\"\nevery = \"10 min\"\n"));
+    let first = bench.run(0, &["plan", "shop", "--json"]).json()[0]["slots"][0].to_string();
+    assert!(first.contains('T'), "{first}");
+    assert!(!bench.rig.state().join("catalog.db").exists(), "a question makes no catalog");
+    let serving = bench.rig.serve();
+    wait_until(LONG, || serving.log(), || !bench.rig.backups().is_empty());
+    std::thread::sleep(Duration::from_secs(2));
+    let next = bench.run(0, &["status", "--json"]).json()["projects"][0]["next"].to_string();
+    let planned = bench.run(0, &["plan", "shop", "--json"]).json();
+    assert_eq!(planned[0]["slots"][0].to_string(), next, "{planned}");
 }

@@ -20,7 +20,7 @@ fn f43_a_broken_file_changes_nothing_and_is_told() {
     until(&serving, "it goes on as before", || ended(&place.rig, "shop", "ok") >= runs + 2);
     // The file that `status` reads is the broken one; it is told with the good one beside it.
     let told = place.rig.run(&["status"]);
-    assert_eq!(told.code, 2, "{told:?}");
+    assert!(told.code == 1 && told.stdout.contains("corn") && told.stdout.contains("goes on with what it read"), "{told:?}");
     place.rig.configure_with("time_zone = \"UTC\"\n", &good);
     let told = place.rig.run(&["status"]);
     assert!(told.code == 1 && told.stdout.contains("not in force"), "{told:?}");

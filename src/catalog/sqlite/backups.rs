@@ -35,9 +35,23 @@ impl Reader {
         self.ask("finding a backup by its file", |db| db.prepare_cached(&sql)?.query_map([file], backup)?.collect())
     }
 
-    /// The newest backup that matches.
+    /// The newest backup that matches; one that is dated in the future, by a clock that was wrong, only where there is no other.
     pub fn latest_backup(&self, filter: &BackupFilter) -> Result<Option<BackupRow>> {
-        Ok(self.backups(filter, Sort::Date, Page::first(1))?.pop())
+        let now = self.clock.now();
+        let believable = BackupFilter { until: Some(filter.until.map_or(now, |until| until.min(now))), ..filter.clone() };
+        match self.backups(&believable, Sort::Date, Page::first(1))?.pop() {
+            Some(found) => Ok(Some(found)),
+            None => Ok(self.backups(filter, Sort::Date, Page::first(1))?.pop()),
+        }
+    }
+
+    /// How many backups of each project are dated in the future, where there are any.
+    pub fn dated_ahead(&self) -> Result<HashMap<String, u64>> {
+        let sql = "SELECT project, count(*) FROM backups WHERE started_at > ?1 GROUP BY project";
+        self.ask("counting backups of the future", |db| {
+            let entry = |row: &Row<'_>| Ok((row.get(0)?, count(row.get(1)?)));
+            db.prepare_cached(sql)?.query_map([Time(self.clock.now())], entry)?.collect()
+        })
     }
 
     /// Backups, newest or largest first.
@@ -128,13 +142,14 @@ impl Reader {
         self.ask("looking for backups of several servers", |db| db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect())
     }
 
-    /// When the newest good full backup was started, for every (project, database).
+    /// When the newest good full backup was started, for every (project, database); one that is dated in the future counts only where there
+    /// is no other.
     pub fn last_good_full(&self) -> Result<HashMap<(String, String), DateTime<Utc>>> {
-        let sql = "SELECT project, database, max(started_at) FROM backups WHERE selection = 'full' AND damaged IS NULL \
-                   GROUP BY project, database";
+        let sql = "SELECT project, database, coalesce(max(CASE WHEN started_at <= ?1 THEN started_at END), max(started_at)) FROM backups \
+                   WHERE selection = 'full' AND damaged IS NULL GROUP BY project, database";
         self.ask("reading the newest backups", |db| {
             let entry = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get::<_, Time>(2)?.0));
-            db.prepare_cached(sql)?.query_map([], entry)?.collect()
+            db.prepare_cached(sql)?.query_map([Time(self.clock.now())], entry)?.collect()
         })
     }
 

@@ -9,7 +9,6 @@ use super::Reader;
 use super::value::{Time, Word, count};
 use crate::catalog::RunCounts;
 use crate::error::Result;
-use crate::model::backup::ProofLevel;
 use crate::model::run::{RunStatus, SlotOutcome};
 
 impl Reader {
@@ -39,15 +38,6 @@ impl Reader {
         self.ask("counting slots", |db| {
             let entry = |row: &Row<'_>| Ok((row.get(0)?, count(row.get(1)?)));
             db.prepare_cached(sql)?.query_map((Time(since), &outcomes[0], &outcomes[1], &outcomes[2]), entry)?.collect()
-        })
-    }
-
-    /// When a backup of each project was last restored as a proof.
-    pub fn last_restored(&self) -> Result<HashMap<String, DateTime<Utc>>> {
-        self.ask("reading the proofs", |db| {
-            let entry = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Time>(1)?.0));
-            let mut statement = db.prepare_cached("SELECT project, max(proven_at) FROM backups WHERE proof = ?1 GROUP BY project")?;
-            statement.query_map([Word(ProofLevel::Restored)], entry)?.collect()
         })
     }
 }

@@ -12,6 +12,8 @@ use crate::notify::redact::Redactor;
 pub enum Ill {
     /// It is not what was written.
     Damaged,
+    /// A file of it is no longer there.
+    Gone,
     /// It could not be read, which says nothing about its bytes.
     Unread,
 }
@@ -50,6 +52,7 @@ impl Damaged {
     pub(super) fn headline(&self, redactor: &Redactor) -> String {
         let word = match self.ill {
             Ill::Damaged => "DAMAGED",
+            Ill::Gone => "LOST",
             Ill::Unread => "UNREADABLE",
         };
         let of = page::of(&self.backup.database, &self.about);
@@ -67,6 +70,13 @@ impl Damaged {
                 page.table("The damaged backup", &page::fallback(&self.backup, about));
                 page.prose(
                     "It stays where it is, counts as no backup from now on, and is never deleted by itself: parts of it may still be readable.",
+                );
+            }
+            Ill::Gone => {
+                page.prose(&format!("A file of a stored backup{of} in project {} is gone: {problem}", about.project));
+                page.table("The backup", &page::fallback(&self.backup, about));
+                page.prose(
+                    "pgdumpd did not remove it. It stays listed as damaged and counts as no backup; nothing can be restored from it.",
                 );
             }
             Ill::Unread => {
@@ -92,10 +102,33 @@ impl Damaged {
                 "If there is a copy of the storage, put the file back from it: the next look takes the mark away. Bytes that change by \
                  themselves mean a failing disk, a failing controller, or a hand in the folder: check that machine."
             }
+            Ill::Gone => {
+                "If there is a copy of the storage, put the file back from it: the next look takes the mark away. Something else removes files \
+                 below that folder (a clean-up job that goes by age, a copy that deletes what its source lacks, a hand): keep it out."
+            }
             Ill::Unread => "Look at the disk or the network file system, and into the kernel's log.",
         });
         page.table("Facts", &place(about));
         page.finish()
+    }
+}
+
+impl Damaged {
+    /// What a mail about several of them says of this one.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let about = &self.about;
+        let good = self.last_good.as_ref().map_or_else(
+            || String::from("there is no other good backup of it"),
+            |good| {
+                format!(
+                    "newest good one of {}: {}, {} ago",
+                    good.database,
+                    time(good.taken_at, about.zone),
+                    page::age(good.taken_at, about.now)
+                )
+            },
+        );
+        vec![self.backup.file.clone(), good, command(about, &["verify", &self.id, "--level", "read"])]
     }
 }
 

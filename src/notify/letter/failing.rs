@@ -11,6 +11,9 @@ use crate::notify::redact::Redactor;
 /// How much of `pg_dump`'s stderr a mail carries.
 const TAIL: usize = 12;
 
+/// Where a failure struck all databases at once, so many last good backups are told.
+const MOST: usize = 20;
+
 impl Failing {
     pub(super) fn headline(&self, redactor: &Redactor) -> String {
         let project = &self.about.project;
@@ -27,7 +30,12 @@ impl Failing {
         let mut page = Page::default();
         self.opening(&mut page, redactor);
         for database in &self.databases {
-            fall_back(&mut page, &self.about, &database.database, database.last_good.as_ref());
+            database.last_good.iter().take(MOST).for_each(|good| fall_back(&mut page, &self.about, &database.database, Some(good)));
+            match database.last_good.len() {
+                0 => fall_back(&mut page, &self.about, &database.database, None),
+                all if all > MOST => drop(page.prose(&format!("And those of {} more databases: pgdumpd list", all - MOST))),
+                _ => {}
+            }
         }
         page.prose(&self.safe());
         page.prose(&format!(
@@ -36,7 +44,7 @@ impl Failing {
             span(self.reminder)
         ));
         page.commands(&self.commands());
-        restore(&mut page, &self.about, self.databases.iter().filter_map(|database| database.last_good.as_ref()));
+        restore(&mut page, &self.about, self.databases.iter().flat_map(|database| database.last_good.iter().take(MOST)));
         page.table("Facts", &self.facts());
         for (failure, names) in self.alike(|failure| failure.detail.clone()) {
             if let Some(detail) = &failure.detail {
@@ -102,8 +110,8 @@ impl Failing {
 
     fn safe(&self) -> String {
         let fine = if self.fine.is_empty() { String::new() } else { format!(" Backed up in the same job: {}.", self.fine.join(", ")) };
-        let older = if self.databases.iter().any(|database| database.last_good.is_some()) {
-            "The backups made before are untouched, and none is pruned until a new one succeeds."
+        let older = if self.databases.iter().any(|database| !database.last_good.is_empty()) {
+            "The backups made before are untouched, and those of what failed are pruned only after a new one of it succeeds."
         } else {
             "Nothing was deleted."
         };

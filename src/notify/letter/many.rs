@@ -4,10 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Letter;
 use super::page::{self, Page, command, count};
+use super::{About, Ill, LastGood, Letter};
 use crate::model::run::ANY_DATABASE;
 use crate::notify::redact::Redactor;
+
+/// Of one failure so many databases' last good backups are told.
+const MOST: usize = 5;
 
 pub(super) fn subject(letters: &[Letter]) -> String {
     let number = |wanted: fn(&Letter) -> bool| letters.iter().filter(|letter| wanted(letter)).count();
@@ -15,11 +18,19 @@ pub(super) fn subject(letters: &[Letter]) -> String {
     let stale = number(|letter| matches!(letter, Letter::Stale(_)));
     let doubted = number(|letter| matches!(letter, Letter::Suspicious(_)));
     let slow = number(|letter| matches!(letter, Letter::Overrun(_)));
-    let well = number(|letter| matches!(letter, Letter::Recovered(_) | Letter::NormalAgain(_) | Letter::OnTime(_)));
+    let well = number(|letter| matches!(letter, Letter::Recovered(_) | Letter::NormalAgain(_) | Letter::OnTime(_) | Letter::Mended(_)));
     let closed = number(|letter| matches!(letter, Letter::Closed(_)));
     let kinds = [("FAILED", failed), ("STALE", stale), ("SUSPICIOUS", doubted), ("OVERRUN", slow), ("OK", well), ("CLOSED", closed)];
-    let parts: Vec<String> =
-        kinds.into_iter().filter(|(_, number)| *number > 0).map(|(word, number)| format!("{word} {}", count(number, "project"))).collect();
+    let ill =
+        |wanted: &[Ill]| letters.iter().filter(|letter| matches!(letter, Letter::Damaged(facts) if wanted.contains(&facts.ill))).count();
+    let stored = [("DAMAGED", ill(&[Ill::Damaged])), ("UNREADABLE", ill(&[Ill::Unread])), ("LOST", ill(&[Ill::Gone]))];
+    let stored = stored.into_iter().filter(|(_, number)| *number > 0).map(|(word, number)| format!("{word} {}", count(number, "backup")));
+    let parts: Vec<String> = kinds
+        .into_iter()
+        .filter(|(_, number)| *number > 0)
+        .map(|(word, number)| format!("{word} {}", count(number, "project")))
+        .chain(stored)
+        .collect();
     format!("{}: {}", parts.join(", "), projects(letters).join(", "))
 }
 
@@ -31,7 +42,10 @@ pub(super) fn projects(letters: &[Letter]) -> Vec<String> {
 
 pub(super) fn body(letters: &[Letter], redactor: &Redactor) -> String {
     let mut page = Page::default();
-    page.prose(&format!("{} had something to tell in the same minute and share this mail.", count(projects(letters).len(), "project")));
+    match projects(letters).as_slice() {
+        [only] => page.prose(&format!("There are {} things to tell of project {only}.", letters.len())),
+        all => page.prose(&format!("{} had something to tell in the same minute and share this mail.", count(all.len(), "project"))),
+    };
     if let Some(shared) = shared_server(letters) {
         page.prose(&shared);
     }
@@ -39,7 +53,7 @@ pub(super) fn body(letters: &[Letter], redactor: &Redactor) -> String {
         page.block(&page::cut(&letter.headline(redactor), 200), &lines(letter));
     }
     if letters.iter().any(|letter| matches!(letter, Letter::Failing(_) | Letter::Stale(_))) {
-        page.prose("The backups made before are untouched, and a project's are not pruned until a new one succeeds.");
+        page.prose("The backups made before are untouched, and those of a database are pruned only after a new one of it succeeds.");
     }
     page.finish()
 }
@@ -55,20 +69,26 @@ fn shared_server(letters: &[Letter]) -> Option<String> {
     (failed > 1).then(|| format!("{failed} of those that failed are on {server}: look there first."))
 }
 
+/// `shop: last good 2026-11-18 02:15 UTC, 3 days ago`.
+fn last_good(about: &About, backup: &LastGood) -> String {
+    let taken = backup.taken_at;
+    format!("{}: last good {}, {} ago", backup.database, page::time(taken, about.zone), page::age(taken, about.now))
+}
+
 fn lines(letter: &Letter) -> Vec<String> {
     match letter {
         Letter::Failing(facts) => {
             let about = &facts.about;
             let mut lines = Vec::new();
             for database in &facts.databases {
-                let last = database.last_good.as_ref().map_or_else(
-                    || String::from("no good backup to fall back on"),
-                    |backup| {
-                        format!("last good {}, {} ago", page::time(backup.taken_at, about.zone), page::age(backup.taken_at, about.now))
-                    },
-                );
                 let name = if database.database == ANY_DATABASE { &about.project } else { &database.database };
-                lines.push(format!("{name}: {last}"));
+                if database.last_good.is_empty() {
+                    lines.push(format!("{name}: no good backup to fall back on"));
+                }
+                lines.extend(database.last_good.iter().take(MOST).map(|backup| last_good(about, backup)));
+                if database.last_good.len() > MOST {
+                    lines.push(format!("and {} databases more", database.last_good.len() - MOST));
+                }
                 lines.push(command(about, &["show", &database.run]));
             }
             lines.push(page::next(&facts.next, about));
@@ -80,11 +100,12 @@ fn lines(letter: &Letter) -> Vec<String> {
             command(&facts.about, &["show", &facts.id, "--tables"]),
             command(&facts.about, &["accept", &facts.id]),
         ],
+        Letter::Damaged(facts) => facts.lines(),
         Letter::Overrun(facts) => vec![command(&facts.about, &["plan", &facts.about.project])],
         Letter::Closed(facts) => facts.lines(),
         Letter::Recovered(facts) => {
             let about = &facts.about;
-            let new = |backup: &super::LastGood| {
+            let new = |backup: &LastGood| {
                 format!("{}: {}, {}", backup.database, page::time(backup.taken_at, about.zone), page::size(backup.size))
             };
             facts.backups.iter().map(new).collect()

@@ -45,7 +45,7 @@ pub struct ProjectWeek {
     pub bytes: u64,
     /// Age of the newest good full backup.
     pub newest: Option<Duration>,
-    /// When a backup of it was last restored as a proof.
+    /// When a backup of it was last restored as a proof; of several databases, of the one that waited longest.
     pub drilled: Option<DateTime<Utc>>,
     /// What is wrong now, as a sentence; `None` where all is well.
     pub trouble: Option<String>,
@@ -86,7 +86,10 @@ impl Weekly {
                 page.prose(&format!("And {more} more: pgdumpd status"));
             }
         }
-        page.block("By project: good, failed, missed; stored; newest good; last proven restore", &self.rows());
+        page.block(
+            "By project: good, failed, missed; stored; newest good and last proven restore (of the database that waited longest)",
+            &self.rows(),
+        );
         let free: Vec<String> = self.free.iter().map(|(name, bytes)| format!("{name}: {} free", size(*bytes))).collect();
         page.block("Storage", &free);
         page.prose("If this letter ever fails to come, pgdumpd or its mail is not working: look at `pgdumpd status`.");

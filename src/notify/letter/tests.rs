@@ -41,6 +41,7 @@ fn good(database: &str) -> LastGood {
 }
 
 fn failed(database: &str, last_good: Option<LastGood>) -> FailedDatabase {
+    let last_good = last_good.into_iter().collect();
     let failure = Failure::new(Cause::Connection, "connection to db.internal:5432 failed: connection refused")
         .hint("check that PostgreSQL runs there and listens on that address")
         .detail("pg_dump: error: connection to server at \"db.internal\" (10.0.0.7), port 5432 failed: Connection refused\n\tIs the server running on that host?\npg_dump: detail: conninfo was host=db.internal password=tiger42 user=backup\n");
@@ -126,8 +127,9 @@ fn first_failure() {
              (04:00 UTC))
       file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
 
-    The backups made before are untouched, and none is pruned until a new one
-    succeeds. Nothing of the failed run was left under a backup's name.
+    The backups made before are untouched, and those of what failed are pruned
+    only after a new one of it succeeds. Nothing of the failed run was left
+    under a backup's name.
 
     The next try is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
     This mail repeats every 24 h until a backup succeeds; then you get one more.
@@ -191,9 +193,9 @@ fn change_of_cause_in_several_databases_without_a_backup() {
 
     There is no good backup of billing to fall back on.
 
-    The backups made before are untouched, and none is pruned until a new one
-    succeeds. Nothing of the failed run was left under a backup's name. Backed
-    up in the same job: stock.
+    The backups made before are untouched, and those of what failed are pruned
+    only after a new one of it succeeds. Nothing of the failed run was left
+    under a backup's name. Backed up in the same job: stock.
 
     The next try is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
     This mail repeats every 24 h until a backup succeeds; then you get one more.
@@ -259,8 +261,9 @@ fn reminder() {
              (04:00 UTC))
       file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
 
-    The backups made before are untouched, and none is pruned until a new one
-    succeeds. Nothing of the failed run was left under a backup's name.
+    The backups made before are untouched, and those of what failed are pruned
+    only after a new one of it succeeds. Nothing of the failed run was left
+    under a backup's name.
 
     Nothing happens by itself: the project has no schedule. This mail repeats
     every 24 h until a backup succeeds; then you get one more.

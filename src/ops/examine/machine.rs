@@ -1,8 +1,12 @@
 //! This machine: the state directory, the storages, mail.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use crate::error::{Cause, Failure};
+use crate::model::backup::RunId;
 use crate::model::settings::{Settings, Smtp, StorageSettings};
 use crate::notify::probe;
 use crate::storage::Storage;
@@ -11,6 +15,9 @@ use crate::units::show_size;
 use super::super::standing::{self, DaemonStanding};
 use super::super::{World, mount, secret};
 use super::Finding;
+
+/// What is written for trial, bytes.
+const TRIAL: usize = 256 * 1024;
 
 /// Folders that the shipped unit lets the service write to.
 const UNIT_PATHS: [&str; 2] = ["/var/lib/pgdumpd", "/var/backups/pgdumpd"];
@@ -46,8 +53,15 @@ fn daemon(world: &World, settings: &Settings) -> Finding {
     }
 }
 
-fn state(folder: &Path) -> Finding {
+pub(super) fn state(folder: &Path) -> Finding {
     let about = "state directory";
+    if let Err(error) = try_out(folder) {
+        let failure = Failure::new(Cause::Space, format!("{} can't be written: {error}", folder.display()));
+        return Finding::problem(
+            about,
+            &failure.hint("make room there, and see that the user that runs pgdumpd owns it: without it no backup is made"),
+        );
+    }
     match rustix::fs::statvfs(folder) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
@@ -63,6 +77,15 @@ fn state(folder: &Path) -> Finding {
                 .hint("make it, and give it to the user that runs pgdumpd"),
         ),
     }
+}
+
+/// Writes as much as the catalog needs for a run, and removes it again: free space says nothing of quotas, inodes and rights.
+fn try_out(folder: &Path) -> std::io::Result<()> {
+    let path = folder.join(format!(".pgdumpd-doctor-{}", RunId::random()));
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&path)?;
+    let tried = file.write_all(&vec![0; TRIAL]).and_then(|()| file.sync_all());
+    std::fs::remove_file(&path)?;
+    tried
 }
 
 fn storage_findings(world: &World, storage: &dyn Storage, chosen: &StorageSettings) -> Vec<Finding> {

@@ -58,6 +58,13 @@ pub fn machine(world: &World, settings: &Settings) -> Vec<Finding> {
     machine::look(world, settings)
 }
 
+/// Looks at the state directory alone, before the catalog in it is opened; `None` where it isn't there yet.
+#[must_use]
+pub fn state(settings: &Settings) -> Option<Finding> {
+    let folder = &settings.daemon.state_dir;
+    folder.is_dir().then(|| machine::state(folder))
+}
+
 /// Looks at one project: clients, login, clock, and for each database its rights and the space it needs.
 #[must_use]
 pub fn project(world: &World, project: &Project) -> Vec<Finding> {

@@ -1,5 +1,7 @@
 //! Fills in what a letter says: gathers from the catalog what is still safe, what happens next and what was tried.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 
 use crate::alert::{AlertKey, NoticeKind, Status};
@@ -13,6 +15,7 @@ use crate::notify::group::Waiting;
 use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood, Letter, Next, Recovered, Stale, Told};
 
 use crate::storage::names;
+use crate::units;
 
 use super::super::World;
 use super::super::prune::PrunePlan;
@@ -134,8 +137,22 @@ fn failed(tx: &Reader, run: &Run) -> Result<FailedDatabase> {
         started_at: run.started_at,
         ended_at: run.finished_at.unwrap_or(run.started_at),
         attempts: run.attempts,
-        last_good: newest(tx, &key)?.map(last_good),
+        last_good: newest_of_each(tx, &key)?.into_iter().map(last_good).collect(),
     })
+}
+
+/// The newest good one; of each database, by name, where what failed struck before they were known.
+fn newest_of_each(tx: &Reader, key: &AlertKey) -> Result<Vec<BackupRow>> {
+    if key.database != ANY_DATABASE {
+        return Ok(newest(tx, key)?.into_iter().collect());
+    }
+    let databases: BTreeSet<String> =
+        tx.project_backups(&key.project)?.into_iter().filter(|row| row.selection == key.selection).map(|row| row.database).collect();
+    let mut found = Vec::new();
+    for database in databases {
+        found.extend(newest(tx, &AlertKey { database, ..key.clone() })?);
+    }
+    Ok(found)
 }
 
 pub(super) fn newest(tx: &Reader, key: &AlertKey) -> Result<Option<BackupRow>> {
@@ -171,16 +188,29 @@ fn recovered_letter(tx: &Reader, project: &Project, about: &About, changes: &[&C
     let Some(first) = changes.iter().min_by_key(|change| change.before.since) else { return Ok(None) };
     let mut backups = Vec::new();
     for change in changes {
-        backups.extend(newest(tx, &change.after.key)?.map(last_good));
+        let all = newest_of_each(tx, &change.after.key)?;
+        let new: Vec<BackupRow> = all.iter().filter(|row| row.started_at >= change.before.since).cloned().collect();
+        for row in if new.is_empty() { all } else { new }.into_iter().map(last_good) {
+            if !backups.iter().any(|known: &LastGood| known.file == row.file) {
+                backups.push(row);
+            }
+        }
     }
     Ok(Some(Recovered {
         about: about.clone(),
         since: first.before.since,
         failures: changes.iter().map(|change| change.before.failures_in_row).max().unwrap_or(0),
-        was: first.before.message.clone().unwrap_or_default(),
+        was: first.before.message.clone().unwrap_or_else(|| too_old(project, &first.before.key.database)),
         backups,
         next: next_of(tx, project, &selections(changes), now)?,
     }))
+}
+
+/// What was wrong where no run had failed.
+fn too_old(project: &Project, database: &str) -> String {
+    let of = if database == ANY_DATABASE { String::new() } else { format!(" of {database}") };
+    let allowed = project.max_backup_age.map(|limit| format!(" ({})", units::show_age(limit))).unwrap_or_default();
+    format!("no good full backup{of} within max_backup_age{allowed}")
 }
 
 fn stale_letter(tx: &Reader, project: &Project, about: &About, change: &Change, now: DateTime<Utc>) -> Result<Stale> {

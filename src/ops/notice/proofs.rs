@@ -116,8 +116,13 @@ fn letter(
         let was = before.message.clone().unwrap_or_default();
         Letter::Mended(Mended { about, backup: facts::last_good(row.clone()), since: before.since, was })
     } else {
-        let ill = if after.cause == Some(Cause::Damaged) { Ill::Damaged } else { Ill::Unread };
         let problem = after.message.clone().unwrap_or_default();
+        let ill = match after.cause {
+            // The look's own words: only how the letter reads hangs on them.
+            Some(Cause::Damaged) if problem.ends_with(" is missing") => Ill::Gone,
+            Some(Cause::Damaged) => Ill::Damaged,
+            _ => Ill::Unread,
+        };
         let (backup, last_good) = (facts::last_good(row.clone()), newest_other(tx, row)?);
         Letter::Damaged(Damaged { about, ill, id: row.id.to_string(), backup, problem, last_good })
     };
@@ -134,6 +139,11 @@ fn newest_other(tx: &Reader, row: &BackupRow) -> Result<Option<LastGood>> {
         undamaged: true,
         ..BackupFilter::default()
     };
+    // This very one counts as damaged already, unless it could only not be read.
+    let newest = tx.latest_backup(&filter)?;
+    if newest.as_ref().is_none_or(|other| other.id != row.id) {
+        return Ok(newest.map(facts::last_good));
+    }
     let newest = tx.backups(&filter, crate::catalog::Sort::Date, crate::catalog::Page::first(2))?;
     Ok(newest.into_iter().find(|other| other.id != row.id).map(facts::last_good))
 }

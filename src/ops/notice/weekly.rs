@@ -12,7 +12,7 @@ use crate::notify::group::Waiting;
 use crate::notify::letter::{Letter, ProjectWeek, Weekly};
 use crate::schedule::{Cron, Timing};
 
-use super::super::World;
+use super::super::{World, there};
 use super::{Desk, facts, queue};
 
 /// When the last summary was written, or when the first was agreed on.
@@ -58,7 +58,18 @@ fn week(reader: &Reader, desk: &Desk<'_>, span: TimeDelta, free: Vec<(String, u6
     let from = now - span;
     let totals = reader.totals()?.into_iter().map(|totals| (totals.project.clone(), totals)).collect();
     let mut newest: HashMap<String, DateTime<Utc>> = HashMap::new();
-    for ((project, _), at) in reader.last_good_full()? {
+    let there = there::recall_all(reader, desk.settings)?;
+    let restored: HashMap<(String, String), DateTime<Utc>> =
+        reader.restored_backups()?.into_iter().map(|one| ((one.project, one.database), one.at)).collect();
+    // Of several databases the one that waited longest; one that never was restored makes it never.
+    let mut drilled: HashMap<String, Option<DateTime<Utc>>> = HashMap::new();
+    for ((project, database), at) in reader.last_good_full()? {
+        let is_gone = |project: &Project| there::database(project, there.get(&project.name), &database).is_some();
+        if desk.settings.project(&project).is_some_and(is_gone) {
+            continue;
+        }
+        let last = restored.get(&(project.clone(), database)).copied();
+        drilled.entry(project.clone()).and_modify(|known| *known = (*known).min(last)).or_insert(last);
         // A project is as fresh as the stalest of its databases.
         newest.entry(project).and_modify(|known| *known = at.min(*known)).or_insert(at);
     }
@@ -66,15 +77,8 @@ fn week(reader: &Reader, desk: &Desk<'_>, span: TimeDelta, free: Vec<(String, u6
     for alert in reader.alerts::<Alert>()?.into_iter().filter(|alert| alert.status != Status::Ok) {
         trouble.entry(alert.key.project.clone()).or_insert(alert);
     }
-    let seen = Week {
-        runs: reader.run_counts_since(from)?,
-        not_run: reader.slots_not_run_since(from)?,
-        restored: reader.last_restored()?,
-        totals,
-        newest,
-        trouble,
-        now,
-    };
+    let seen =
+        Week { runs: reader.run_counts_since(from)?, not_run: reader.slots_not_run_since(from)?, drilled, totals, newest, trouble, now };
     let projects = desk.settings.projects.iter().map(|project| seen.of(project)).collect();
     Ok(Weekly { zone: desk.settings.daemon.time_zone, from, until: now, machine: facts::machine(), projects, free })
 }
@@ -83,7 +87,7 @@ fn week(reader: &Reader, desk: &Desk<'_>, span: TimeDelta, free: Vec<(String, u6
 struct Week {
     runs: HashMap<String, RunCounts>,
     not_run: HashMap<String, u64>,
-    restored: HashMap<String, DateTime<Utc>>,
+    drilled: HashMap<String, Option<DateTime<Utc>>>,
     totals: HashMap<String, ProjectTotals>,
     newest: HashMap<String, DateTime<Utc>>,
     trouble: HashMap<String, Alert>,
@@ -103,7 +107,7 @@ impl Week {
             backups: size(totals.map_or(0, |totals| totals.backups)),
             bytes: totals.map_or(0, |totals| totals.size),
             newest: self.newest.get(name).map(|at| (self.now - at).to_std().unwrap_or_default()),
-            drilled: self.restored.get(name).copied(),
+            drilled: self.drilled.get(name).copied().flatten(),
             trouble: self.trouble.get(name).filter(|_| project.enabled).map(words),
         }
     }

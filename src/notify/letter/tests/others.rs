@@ -9,7 +9,7 @@ use crate::retention::{self, Origin};
 fn many_at_once() {
     let mut other = failing("crm");
     other.in_row = 2;
-    other.databases[0].last_good = None;
+    other.databases[0].last_good = Vec::new();
     let letters =
         vec![Letter::Failing(failing("shop")), Letter::Failing(other), Letter::Stale(stale()), Letter::Recovered(recovered("wiki"))];
     insta::assert_snapshot!(shown(&Letter::Grouped(letters)), @r"
@@ -37,8 +37,8 @@ fn many_at_once() {
     OK wiki: backups work again after 3 failures
       shop: 2026-11-21 02:15 CET (01:15 UTC), 1.2 GiB
 
-    The backups made before are untouched, and a project's are not pruned until
-    a new one succeeds.
+    The backups made before are untouched, and those of a database are pruned
+    only after a new one of it succeeds.
     ");
 }
 
@@ -73,7 +73,8 @@ fn weekly_summary() {
     To look at
       shop: failing since 2026-11-19: connection refused
 
-    By project: good, failed, missed; stored; newest good; last proven restore
+    By project: good, failed, missed; stored; newest good and last proven
+    restore (of the database that waited longest)
       shop  7, 1, 0; 25.2 GiB in 21; none; never
       crm   7, 0, 0; 25.2 GiB in 21; 6 h ago; 6 days 3 h ago
 

@@ -1,0 +1,63 @@
+//! How things stand where the configuration on disk is broken: what of it could be read, and what the catalog knows of the rest.
+
+use chrono::{DateTime, Utc};
+
+use super::{ByProject, DaemonStanding, Parts, ProjectStanding, Seen, Standing, look, restored, standing};
+use crate::alert::{Alert, Status};
+use crate::error::Result;
+use crate::model::project::Project;
+use crate::model::settings::Settings;
+use crate::ops::World;
+
+/// The same answer with what could be read of a broken configuration. The projects of which nothing could be read stand as the catalog knows
+/// them; `wrong` says what is broken, and nothing is healthy.
+pub fn as_far_as_read(world: &World, settings: &Settings, only: Option<&Project>, wrong: &str) -> Result<Standing> {
+    let mut whole = standing(world, settings, only)?;
+    let now = world.clock.now();
+    let (seen, known) = world.catalog.read(|reader| Ok((look(reader, settings)?, reader.known_projects()?)))?;
+    let unread: Vec<String> = known
+        .into_iter()
+        .filter(|known| known.removed_at.is_none() && settings.project(&known.name).is_none())
+        .map(|known| known.name)
+        .collect();
+    whole.orphaned.retain(|name| !unread.contains(name));
+    if only.is_none() {
+        let mut by_project = ByProject::of(&seen);
+        whole.projects.extend(unread.iter().map(|name| of_unread(name, by_project.take(name), &seen, now)));
+    }
+    // The daemon notes the same when it is told to read the file again.
+    whole.problems.retain(|problem| !problem.starts_with("the configuration file on disk"));
+    let goes_on = if matches!(whole.daemon, DaemonStanding::Serving { .. }) { "; the daemon goes on with what it read before" } else { "" };
+    whole.problems.insert(0, format!("{wrong}{goes_on}"));
+    whole.healthy = false;
+    Ok(whole)
+}
+
+fn of_unread(name: &str, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
+    let stands =
+        |alert: &&Alert| alert.key.of_anomaly().is_none() && alert.key.of_backup().is_none_or(|backup| seen.known.contains(&backup));
+    let alerts: Vec<Alert> = parts.alerts.into_iter().filter(stands).cloned().collect();
+    let last_good: Vec<_> = parts.good.into_iter().map(|row| seen.normal.get(&row.id).unwrap_or(row).clone()).collect();
+    let (restored, never_restored) = restored(seen.restored.get(name).map_or(&[], Vec::as_slice), &last_good);
+    let pause = seen.paused.get(name);
+    let worst = |status| alerts.iter().any(|alert| alert.status == status).then_some(status);
+    ProjectStanding {
+        project: name.to_owned(),
+        status: worst(Status::Failing).or_else(|| worst(Status::Stale)).unwrap_or(Status::Ok),
+        alerts,
+        last_good,
+        restored,
+        never_restored,
+        running: parts.running.into_iter().cloned().collect(),
+        next: None,
+        paused: pause.is_some(),
+        paused_until: pause.and_then(|pause| pause.until).filter(|until| *until > now),
+        pause_reason: pause.map(|pause| pause.reason.clone()).filter(|reason| !reason.is_empty()),
+        prune_held: false,
+        suspended: Vec::new(),
+        divided: Vec::new(),
+        dated_ahead: seen.dated_ahead.get(name).copied().unwrap_or(0),
+        enabled: true,
+        recent: Vec::new(),
+    }
+}
