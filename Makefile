@@ -1,5 +1,5 @@
 # Each target installs what it needs first (tests/setup: Debian's apt, as root) and says what is missing where it can't.
-.PHONY: demo test quick lint soak boot image package package-test bench breaks install setup
+.PHONY: demo test quick lint soak boot image compose package package-test bench breaks install setup
 .DEFAULT_GOAL := test
 
 PREFIX ?= /usr/local
@@ -34,6 +34,11 @@ boot: setup
 # The container image, built without a registry and taken through its life beside a throwaway PostgreSQL. As root; three minutes.
 image: setup
 	@tests/image
+
+# packaging/compose.yaml by podman-compose, with stand-ins for the images it pulls; packaging/kubernetes.yaml against Kubernetes' description
+# of its objects. As root; three minutes.
+compose: setup
+	@tests/compose
 
 # A .deb, an .rpm and a tarball, in target/packages.
 package: setup

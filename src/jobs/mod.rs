@@ -15,6 +15,7 @@ mod looking;
 pub mod mend;
 pub mod prune;
 pub mod rebuild;
+mod record;
 pub mod restore;
 mod retry;
 pub mod scheduled;

@@ -14,13 +14,13 @@ use crate::lock::{ProjectLock, Refused};
 use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
 use crate::model::dump::{Content, DumpShape, Format};
 use crate::model::project::{Databases, Project};
-use crate::model::run::{ANY_DATABASE, Run, RunStatus, SlotOutcome};
+use crate::model::run::{Run, SlotOutcome};
 use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::verify::{Looked, Verdict};
 use crate::ops::{World, accepted, mount, repair, targets, there};
-use crate::postgres::connection::{Access, named_by};
+use crate::postgres::connection::Access;
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -30,6 +30,7 @@ use crate::stream::gauge::Gauge;
 
 use super::hold::{self, Hold};
 use super::looking;
+use super::record::{fail_before, finish, new_run, outcome};
 use super::retry::Patience;
 use super::{Board, Current, Gate};
 
@@ -203,68 +204,6 @@ fn prune_after(world: &World, project: &Project, report: &mut Report) -> Result<
         tracing::info!(project = project.name, removed = pruned.removed.len(), freed = pruned.freed, "pruned");
     }
     Ok(pruned)
-}
-
-/// A failure before any run could begin is recorded as a failed run all the same: nothing due goes without an outcome.
-fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Report) {
-    let failure = &Redactor::default().clean_failure(failure.clone());
-    let databases = match &order.project.databases {
-        _ if !order.only.is_empty() => order.only.clone(),
-        Databases::Named(names) => names.clone(),
-        Databases::FromConnection => vec![named_by(&order.project.connection.target).unwrap_or_else(|| String::from(ANY_DATABASE))],
-        Databases::All { .. } => vec![String::from(ANY_DATABASE)],
-    };
-    for database in databases {
-        if report.runs.iter().any(|(run, _)| run.database == database) {
-            continue;
-        }
-        let mut run = new_run(world, order, &order.shape, &database);
-        if let Err(failure) = world.catalog.write(|writer| writer.start_run(&run)) {
-            tracing::error!(project = order.project.name, "the catalog could not be told of a failed run: {failure}");
-        }
-        report.unrecorded.extend(finish(world, &mut run, Err(failure)));
-        report.runs.push((run, None));
-    }
-}
-
-fn new_run(world: &World, order: &Order, shape: &DumpShape, database: &str) -> Run {
-    let run = Run::begin(&order.project.name, database, shape, order.trigger, world.clock.now());
-    Run { schedule: order.schedule.clone(), slot: order.slot, ..run }
-}
-
-/// Ends a run in the catalog; what the catalog couldn't take is given back.
-fn finish(world: &World, run: &mut Run, result: Result<&Manifest, &Failure>) -> Option<Run> {
-    run.finished_at = Some(world.clock.now());
-    match result {
-        Ok(manifest) => {
-            run.status = RunStatus::Completed;
-            run.size = Some(manifest.backup_size_bytes);
-            run.rows = manifest.total_rows;
-            tracing::info!(run = %run.id, project = run.project, database = run.database, size = manifest.backup_size_bytes, file = manifest.backup_file, "backup made");
-        }
-        Err(failure) => {
-            run.status = if failure.cause == Cause::Interrupted { RunStatus::Interrupted } else { RunStatus::Failed };
-            run.failure = Some(failure.clone());
-            tracing::error!(run = %run.id, project = run.project, database = run.database, cause = %failure.cause, hint = failure.hint, "backup failed: {failure}");
-        }
-    }
-    world.catalog.write(|writer| writer.finish_run(run)).err().map(|failure| {
-        tracing::error!(run = %run.id, "the catalog could not be told how the run ended: {failure}");
-        run.clone()
-    })
-}
-
-fn outcome(runs: &[(Run, Option<Manifest>)]) -> SlotOutcome {
-    let locked = |run: &Run| run.failure.as_ref().is_some_and(|failure| failure.cause == Cause::Locked);
-    if runs.iter().any(|(run, _)| run.status == RunStatus::Interrupted) {
-        SlotOutcome::Interrupted
-    } else if runs.iter().any(|(run, _)| run.status == RunStatus::Failed && !locked(run)) {
-        SlotOutcome::Failed
-    } else if runs.iter().any(|(run, _)| locked(run)) {
-        SlotOutcome::SkippedLocked
-    } else {
-        SlotOutcome::Ok
-    }
 }
 
 /// A job that holds the lock.
