@@ -105,10 +105,28 @@ impl<'a> Newest<'a> {
         let others = Self { until: None, database: None, selection: self.selection.clone(), ..*self }.all(world)?;
         let names: BTreeSet<&str> = others.iter().map(|row| row.database.as_str()).collect();
         if names.is_empty() {
-            return Ok(None);
+            return self.damaged(world, name);
         }
         let typed: Vec<String> = names.iter().map(|database| out::shell(&format!("{project}/{database}@{}", self.moment))).collect();
         Ok(Some(Failure::new(Cause::NotFound, format!("there is no backup {name:?}")).hint(format!("there is {}", typed.join(", ")))))
+    }
+
+    /// Why there is none, where all that there are count as damaged.
+    fn damaged(&self, world: &World, name: &str) -> Result<Option<Failure>> {
+        let all = BackupFilter { undamaged: false, ..self.filter() };
+        let Some(newest) = world.catalog.read(|reader| reader.latest_backup(&all))? else { return Ok(None) };
+        let why = newest.damaged.as_deref().unwrap_or("no word of why");
+        Ok(Some(
+            Failure::new(
+                Cause::NotFound,
+                format!("there is no good backup {name:?}: all there are count as damaged, {} the newest ({why})", newest.id),
+            )
+            .hint(format!(
+                "read what can be read of it: `pgdumpd show {0} --tables`, `pgdumpd cat {0} TABLE`; make a new one: `pgdumpd backup {1}`",
+                newest.id,
+                out::shell(&newest.project)
+            )),
+        ))
     }
 }
 

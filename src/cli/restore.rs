@@ -8,13 +8,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::jobs::Board;
 use crate::jobs::restore::{self as job, Order, Report, To};
 use crate::model::backup::{BackupRow, Manifest};
 use crate::model::settings::Settings;
-use crate::ops::World;
+use crate::ops::notice::{self, Desk};
 use crate::ops::restore::{AtError, Halves, Occupied, Plan, Restored, Wanted, Way};
+use crate::ops::{World, deliver};
 use crate::postgres::quote;
 use crate::process::{Cancel, CancelReason};
 use crate::units::{show_duration, show_size};
@@ -171,7 +173,13 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     };
     let interrupted = signals.exit();
     drop(signals);
+    let is_damaged = exit.as_ref().is_err_and(|failure| failure.cause == Cause::Damaged);
     let exit = exit.unwrap_or_else(|failure| out::failure(common, &failure));
+    if is_damaged {
+        // There may be no daemon to mail what was found.
+        notice::damages(&world, &Desk { settings: &settings, config_file: config::unusual(&common.config) })?;
+        deliver::deliver(&world)?;
+    }
     // What was done before the signal came is done.
     Ok(interrupted.filter(|_| exit != Exit::Done).unwrap_or(exit))
 }

@@ -16,7 +16,7 @@ pub struct Values {
 pub struct Unread {
     /// Its number, counted from 1.
     pub line: usize,
-    /// The name that stands before its `=`, where one does.
+    /// The name that it begins with, where it does.
     pub name: Option<String>,
 }
 
@@ -58,17 +58,21 @@ fn entry(rest: &str) -> Entry {
     if words.trim_end().is_empty() || words.starts_with('#') {
         return Entry::Nothing;
     }
-    let Some(equals) = line.find('=') else { return Entry::Unread(None) };
-    let name = line[..equals].trim();
-    let name = name.strip_prefix("export ").map_or(name, str::trim_start);
+    let words = words.strip_prefix("export ").map_or(words, str::trim_start);
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-    if name.is_empty() || !name.chars().all(plain) {
-        return Entry::Unread(None);
+    let name = &words[..words.find(|c| !plain(c)).unwrap_or(words.len())];
+    let unread = || Entry::Unread(Some(name).filter(|name| !name.is_empty()).map(str::to_owned));
+    // `NAME: value` and `NAME value` may well be meant for whoever looks for that name.
+    let after = words[name.len()..].trim_start_matches([' ', '\t']);
+    if name.is_empty() || !after.starts_with('=') {
+        return unread();
     }
-    let value = rest[equals + 1..].trim_start_matches([' ', '\t']);
+    let value = rest[line.len() - after.len() + 1..].trim_start_matches([' ', '\t']);
     match value_of(value) {
+        // What was no UTF-8 in the file.
+        Some((text, _)) if text.contains('\u{fffd}') => unread(),
         Some((text, length)) => Entry::Value(name.to_owned(), text, rest.len() - value.len() + length),
-        None => Entry::Unread(Some(name.to_owned())),
+        None => unread(),
     }
 }
 
@@ -138,14 +142,17 @@ mod tests {
     #[test]
     fn a_line_that_says_nothing_is_told_and_costs_no_other() {
         for (text, line, name) in [
-            ("A=1\nwords\nZ=2", 2, None),
+            ("A=1\nwords\nZ=2", 2, Some("words")),
+            ("  A: 1\nZ=2", 1, Some("A")),
+            ("export A 1=2\nZ=2", 1, Some("A")),
+            ("A=p\u{fffd}\nZ=2", 1, Some("A")),
             ("=1\nZ=2", 1, None),
             ("\n\nA='open\nZ=2", 3, Some("A")),
             ("A=\"open\\\nZ=2", 1, Some("A")),
             ("A='x'y\nZ=2", 1, Some("A")),
-            ("a b=1\nZ=2", 1, None),
+            ("a b=1\nZ=2", 1, Some("a")),
             ("A=\"open\nZ=\"2\"", 1, Some("A")),
-            ("M=\"1\n2\"\nwords\nZ=2", 3, None),
+            ("M=\"1\n2\"\nwords\nZ=2", 3, Some("words")),
         ] {
             let found = parse(text);
             assert_eq!(found.unread, [Unread { line, name: name.map(str::to_owned) }], "{text}");

@@ -98,7 +98,7 @@ pub const USUAL_FILE: &str = "/etc/pgdumpd/pgdumpd.toml";
 /// The file's path where it isn't the usual one: then it belongs into every line to type.
 #[must_use]
 pub fn unusual(file: &Path) -> Option<PathBuf> {
-    (file != Path::new(USUAL_FILE)).then(|| file.to_path_buf())
+    (file != Path::new(USUAL_FILE)).then(|| std::path::absolute(file).unwrap_or_else(|_| file.to_path_buf()))
 }
 
 /// Reads and checks a text as if it were the file of that name; touches no other file.

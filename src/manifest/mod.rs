@@ -87,20 +87,32 @@ pub fn commit(storage: &dyn Storage, manifest: &Manifest) -> Result<()> {
 
 /// Reads a manifest and checks it against its name.
 pub fn read(storage: &dyn Storage, key: &Key) -> Result<Manifest> {
-    #[derive(Deserialize)]
-    struct Version {
-        format: u32,
-    }
     let text = content(storage, key, LARGEST)?;
     // Asked first: a later format may lack what this one requires, and should be called later, not broken.
-    let version: Version = parsed(key, &text)?;
-    if version.format > MANIFEST_FORMAT {
-        let sentence = format!("the manifest {} has format {}, made by a later pgdumpd", key.file, version.format);
-        return Err(Failure::new(Cause::BadManifest, sentence).hint("install that pgdumpd; the artifact can be restored by hand meanwhile"));
+    if let Some(later) = later(key, &text)? {
+        return Err(later);
     }
     let manifest = parsed(key, &text)?;
     check(key, &manifest)?;
     Ok(manifest)
+}
+
+/// Says so where a later pgdumpd wrote it in a format that this one can't judge.
+pub fn is_later(storage: &dyn Storage, key: &Key) -> Result<Option<Failure>> {
+    let text = content(storage, key, LARGEST)?;
+    Ok(later(key, &text).unwrap_or_default())
+}
+
+fn later(key: &Key, text: &[u8]) -> Result<Option<Failure>> {
+    #[derive(Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let Version { format } = parsed(key, text)?;
+    Ok((format > MANIFEST_FORMAT).then(|| {
+        let sentence = format!("the manifest {} has format {format}, made by a later pgdumpd", key.file);
+        Failure::new(Cause::BadManifest, sentence).hint("install that pgdumpd; the artifact can be restored by hand meanwhile")
+    }))
 }
 
 /// A manifest that lies outside of any storage, beside a file that a person named. `name` is its own, for messages.

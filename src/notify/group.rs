@@ -180,6 +180,7 @@ mod tests {
             backups: 1,
             projects: 1,
             aside: None,
+            config: None,
         });
         let (ready, rest) = gather(vec![waiting(&["a@b.org"], 0, None, note), waiting(&["a@b.org"], 0, None, fails("shop"))], at(1));
         assert_eq!((ready.len(), rest.len()), (1, 1));

@@ -97,3 +97,25 @@ fn a_script_of_a_newer_release_needs_no_newer_client() {
     let newest = restore(&scene, "./99.1.sql", "newest", &[]);
     assert!(newest.code == 1 && newest.stderr.contains("--keep-going"), "{newest:?}");
 }
+
+/// The rows end before what they are packed in does, and only there stands its checksum.
+#[test]
+fn no_altered_row_is_given_out_as_a_good_one() {
+    let scene = Scene::new();
+    shell(&scene, "pg_dump -Fd -f d shop; tar -cf d.tar d; pg_dump -Fc -f c.dump shop");
+    let cat = |file: &str| scene.alone(&[], &["cat", &format!("./{file}"), "Größe; x", "--format", "copy"]);
+    let honest = cat("d.tar");
+    assert!(honest.code == 0 && honest.stdout.lines().count() == 20_000, "{honest:?}");
+    for file in ["d.tar", "c.dump"] {
+        let whole = std::fs::read(scene.work().join(file)).unwrap();
+        let mut noticed = 0;
+        for part in 3..9 {
+            std::fs::write(scene.work().join(file), &whole).unwrap();
+            flip(&scene, file, |bytes| bytes.len() / 10 * part);
+            let altered = cat(file);
+            assert!(altered.code == 1 || altered.stdout == honest.stdout, "{file}, {part}: exit {}", altered.code);
+            noticed += usize::from(altered.code == 1);
+        }
+        assert!(noticed >= 4, "{file}: most of it are these rows");
+    }
+}

@@ -78,3 +78,20 @@ fn definitions_and_rows_come_apart() {
     let ended = scene.restore("nowhere", &["--data-only"]);
     assert_eq!(ended.code, 1, "{ended:?}");
 }
+
+/// `pg_restore` makes event triggers first, and refreshes are commands that they see.
+#[test]
+fn an_event_trigger_that_takes_notes_does_not_see_what_is_refreshed() {
+    let scene = Scene::new(
+        "create table noted (tag text); create table t as select i from generate_series(1, 100) i;
+         create materialized view sums as select sum(i) from t;
+         create function note() returns event_trigger language plpgsql as $$ begin insert into noted values (tg_tag); end $$;
+         create event trigger note on ddl_command_end execute function note(); comment on event trigger note is 'takes notes';
+         create table u (i int); insert into noted values ('one')",
+    );
+    let before = scene.fingerprint("shop");
+    for (to, more) in [("one", &[][..]), ("many", &["--jobs", "3"]), ("shop", &["--in-place", "--no-safety-backup"])] {
+        scene.restored(to, more);
+        assert_eq!(scene.fingerprint(to), before, "{to}");
+    }
+}

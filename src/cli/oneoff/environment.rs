@@ -65,8 +65,14 @@ fn legible(name: &str, files: &[(&str, Values)], env: &dyn Fn(&str) -> Option<St
     }
     for (file, found) in files {
         if let Some(line) = found.unread.iter().find(|unread| unread.name.as_deref() == Some(name)) {
-            let words = format!("{file}:{}: the value of {name} can't be read: its quotes are open, or something follows them", line.line);
-            return Err(Failure::new(Cause::Configuration, words).hint("close the quotes, or take the other kind around the value"));
+            let words = format!(
+                "{file}:{}: the value of {name} can't be read: there is no = after the name, quotes are open or followed by something, or it \
+                 is no UTF-8",
+                line.line
+            );
+            return Err(
+                Failure::new(Cause::Configuration, words).hint(format!("write {name}=value, and quotes of one kind around all of it"))
+            );
         }
         if found.values.contains_key(name) {
             return Ok(());
@@ -96,8 +102,11 @@ fn name(mode: Mode, said: Option<&str>) -> Result<&'static str> {
 }
 
 fn values(path: &Path) -> Result<Values> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(dotenv::parse(&text)),
+    match std::fs::read(path) {
+        Ok(text) if text.contains(&0) => Err(Failure::new(Cause::Configuration, format!("{} is no text in UTF-8", path.display()))
+            .hint("an editor may have saved it as UTF-16: save it as UTF-8")),
+        // A comment in another encoding is nobody's concern; a value is, and is found out by what stands in its place.
+        Ok(text) => Ok(dotenv::parse(&String::from_utf8_lossy(&text))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Values::default()),
         Err(error) => Err(Failure::new(Cause::Configuration, format!("{} can't be read: {error}", path.display()))),
     }
@@ -155,6 +164,12 @@ mod tests {
         let failure = read(Mode::Prod, folder.path(), &|_| None).unwrap_err();
         assert!(failure.message.starts_with(".env:4: the value of DB_PASSWORD can't be read"), "{failure:?}");
         assert!(read(Mode::Prod, folder.path(), &|name| (name == "DB_PASSWORD").then(|| String::from("p"))).is_ok());
+        write(&format!("{known}DB_PORT 5433\n"));
+        assert!(read(Mode::Prod, folder.path(), &|_| None).unwrap_err().message.starts_with(".env:4: the value of DB_PORT can't be read"));
+        std::fs::write(folder.path().join(".env"), [known.as_bytes(), b"# caf\xe9\nX=\xe9\n"].concat()).unwrap();
+        assert_eq!(read(Mode::Prod, folder.path(), &|_| None).unwrap().warnings.len(), 1);
+        std::fs::write(folder.path().join(".env"), [known.as_bytes(), b"DB_PASSWORD=\xe9\n"].concat()).unwrap();
+        assert!(read(Mode::Prod, folder.path(), &|_| None).unwrap_err().message.contains("DB_PASSWORD"));
         write("rubbish\nDB_HOST=${HOST:-db}\nDB_NAME=shop\n");
         let failure = read(Mode::Prod, folder.path(), &|_| None).unwrap_err();
         assert!(failure.message.ends_with("lacks DB_USER") && failure.hint.unwrap().contains(".env:1"));

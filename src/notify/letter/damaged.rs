@@ -128,7 +128,11 @@ impl Damaged {
                 )
             },
         );
-        vec![self.backup.file.clone(), good, command(about, &["verify", &self.id, "--level", "read"])]
+        let mut lines = vec![self.backup.file.clone(), good, command(about, &["verify", &self.id, "--level", "read"])];
+        if self.ill == Ill::Gone {
+            lines.push(String::from("If it is gone for good, remove its .json as well, so that nothing counts on it."));
+        }
+        lines
     }
 }
 

@@ -13,18 +13,25 @@ use crate::notify::redact::Redactor;
 const MOST: usize = 5;
 
 pub(super) fn subject(letters: &[Letter]) -> String {
-    let number = |wanted: fn(&Letter) -> bool| letters.iter().filter(|letter| wanted(letter)).count();
+    let number = |wanted: fn(&Letter) -> bool| {
+        letters.iter().filter(|letter| wanted(letter)).flat_map(Letter::projects).collect::<BTreeSet<String>>().len()
+    };
     let failed = number(|letter| matches!(letter, Letter::Failing(_)));
     let stale = number(|letter| matches!(letter, Letter::Stale(_)));
     let doubted = number(|letter| matches!(letter, Letter::Suspicious(_)));
     let slow = number(|letter| matches!(letter, Letter::Overrun(_)));
-    let well = number(|letter| matches!(letter, Letter::Recovered(_) | Letter::NormalAgain(_) | Letter::OnTime(_) | Letter::Mended(_)));
+    let well = number(|letter| matches!(letter, Letter::Recovered(_) | Letter::NormalAgain(_) | Letter::OnTime(_)));
     let closed = number(|letter| matches!(letter, Letter::Closed(_)));
     let kinds = [("FAILED", failed), ("STALE", stale), ("SUSPICIOUS", doubted), ("OVERRUN", slow), ("OK", well), ("CLOSED", closed)];
     let ill =
         |wanted: &[Ill]| letters.iter().filter(|letter| matches!(letter, Letter::Damaged(facts) if wanted.contains(&facts.ill))).count();
     let stored = [("DAMAGED", ill(&[Ill::Damaged])), ("UNREADABLE", ill(&[Ill::Unread])), ("LOST", ill(&[Ill::Gone]))];
-    let stored = stored.into_iter().filter(|(_, number)| *number > 0).map(|(word, number)| format!("{word} {}", count(number, "backup")));
+    let mended = letters.iter().filter(|letter| matches!(letter, Letter::Mended(_))).count();
+    let stored = stored
+        .into_iter()
+        .chain([("OK", mended)])
+        .filter(|(_, number)| *number > 0)
+        .map(|(word, number)| format!("{word} {}", count(number, "backup")));
     let parts: Vec<String> = kinds
         .into_iter()
         .filter(|(_, number)| *number > 0)
@@ -50,7 +57,11 @@ pub(super) fn body(letters: &[Letter], redactor: &Redactor) -> String {
         page.prose(&shared);
     }
     for letter in letters {
-        page.block(&page::cut(&letter.headline(redactor), 200), &lines(letter));
+        let headline = page::cut(&letter.headline(redactor), 200);
+        match lines(letter).as_slice() {
+            [] => page.prose(&headline),
+            lines => page.block(&headline, lines),
+        };
     }
     if letters.iter().any(|letter| matches!(letter, Letter::Failing(_) | Letter::Stale(_))) {
         page.prose("The backups made before are untouched, and those of a database are pruned only after a new one of it succeeds.");
@@ -101,6 +112,7 @@ fn lines(letter: &Letter) -> Vec<String> {
             command(&facts.about, &["accept", &facts.id]),
         ],
         Letter::Damaged(facts) => facts.lines(),
+        Letter::Mended(facts) => vec![facts.backup.file.clone()],
         Letter::Overrun(facts) => vec![command(&facts.about, &["plan", &facts.about.project])],
         Letter::Closed(facts) => facts.lines(),
         Letter::Recovered(facts) => {

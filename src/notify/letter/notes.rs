@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::About;
 use super::failing::place;
-use super::page::{Page, command, count, size, stopped, time};
+use super::page::{Page, command, count, size, stopped, time, with_config};
 use crate::notify::redact::Redactor;
 
 /// A changed policy would remove more than half of a project's backups.
@@ -39,6 +39,8 @@ pub struct Rebuilt {
     pub projects: usize,
     /// Where the unreadable one was put aside.
     pub aside: Option<String>,
+    /// The configuration file, where it isn't at its usual place.
+    pub config: Option<String>,
 }
 
 impl HeldPrune {
@@ -88,10 +90,11 @@ impl Rebuilt {
             count(self.projects, "project"),
         ));
         page.prose(
-            "What only the catalog knew is lost: the diary of runs and slots, how often a project had failed in a row, and mails that had not \
-             gone out yet. A project that still fails is told anew.",
+            "What only the catalog knew is lost: the diary of runs and slots, how often a project had failed in a row, mails that had not \
+             gone out yet, and what was agreed to with `prune --confirm`. A project that still fails is told anew, and a pruning that must be \
+             agreed to waits for it again.",
         );
-        page.block("What to type", &[String::from("pgdumpd list"), String::from("pgdumpd status")]);
+        page.block("What to type", &["list", "status"].map(|verb| with_config(self.config.as_deref(), &[verb])));
         if let Some(aside) = &self.aside {
             page.prose(&format!("The old file was put aside as {aside}. If the disk may be failing, look at the kernel's log."));
         }

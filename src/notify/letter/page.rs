@@ -209,8 +209,13 @@ pub(super) fn next(next: &Next, about: &About) -> String {
 
 /// `pgdumpd VERB`, with the configuration file where it isn't at its usual place.
 pub(super) fn command(about: &About, words: &[&str]) -> String {
+    with_config(about.config.as_deref(), words)
+}
+
+/// The same for what is no project's.
+pub(super) fn with_config(config: Option<&str>, words: &[&str]) -> String {
     let mut line = String::from("pgdumpd");
-    if let Some(config) = &about.config {
+    if let Some(config) = config {
         line.push_str(" --config ");
         line.push_str(&shell(config));
     }

@@ -292,8 +292,13 @@ pub(super) fn about(world: &World, desk: &Desk<'_>, project: &Project, now: Date
         machine: machine(),
         storage: format!("{}, {place}", project.storage),
         root: Some(place).filter(|place| place.starts_with('/')),
-        config: desk.config_file.as_ref().map(|path| path.display().to_string()),
+        config: config(desk),
     }
+}
+
+/// The configuration file, where it isn't at its usual place.
+pub(super) fn config(desk: &Desk<'_>) -> Option<String> {
+    desk.config_file.as_ref().map(|path| path.display().to_string())
 }
 
 /// The machine's name.

@@ -257,7 +257,8 @@ pub fn held(world: &World, desk: &Desk<'_>, project: &Project, plan: &PrunePlan)
 /// Ends a rebuild of the catalog's index, and tells of it where there was something to lose.
 pub fn rebuilt(world: &World, desk: &Desk<'_>, why: &str, backups: usize, projects: usize) -> Result<()> {
     let now = world.clock.now();
-    let facts = Rebuilt { machine: facts::machine(), reason: why.to_owned(), backups, projects, aside: None };
+    let config = facts::config(desk);
+    let facts = Rebuilt { machine: facts::machine(), reason: why.to_owned(), backups, projects, aside: None, config };
     world.catalog.write(|tx| {
         // Another process may have rebuilt it meanwhile, and told so.
         if tx.rebuilt_because()?.is_none() {

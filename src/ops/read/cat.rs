@@ -12,7 +12,7 @@ use crate::model::dump::{Content, Format};
 use crate::ops::artifact::{self, Passing};
 use crate::ops::entries::{Behind, Source, entries, named, open, open_ahead};
 use crate::postgres::archive::block::Blocks;
-use crate::postgres::archive::copy_rows::Ended;
+use crate::postgres::archive::copy_rows::{self, Ended};
 use crate::postgres::archive::ddl;
 use crate::postgres::archive::members::Members;
 use crate::postgres::archive::name::{Finder, Wanted, shown};
@@ -245,6 +245,7 @@ fn read_pieces(storage: &dyn Storage, manifest: &Manifest, survey: &Survey, writ
         for piece in pieces {
             let (mut rows, mut passing, begins) = block(storage, manifest, header, piece)?;
             writer.copy(manifest, piece, &mut *rows)?;
+            copy_rows::to_its_end(&mut *rows)?;
             if !piece.is_summed(manifest) {
                 passing.finish_frame(manifest, begins)?;
             }
@@ -276,12 +277,14 @@ fn read_pieces(storage: &dyn Storage, manifest: &Manifest, survey: &Survey, writ
         let (plain, ending) = PACKED.iter().find_map(|ending| Some((name.strip_suffix(ending)?, *ending))).unwrap_or((&name, ""));
         if let Some(at) = left.iter().position(|piece| piece.file.as_deref() == Some(plain)) {
             let piece = left.remove(at);
-            match ending {
-                "" => writer.copy(manifest, piece, &mut members)?,
-                ".gz" => writer.copy(manifest, piece, &mut flate2::read::MultiGzDecoder::new(&mut members))?,
-                ".lz4" => writer.copy(manifest, piece, &mut lz4_flex::frame::FrameDecoder::new(&mut members))?,
-                _ => writer.copy(manifest, piece, &mut unpacked(&mut members)?)?,
-            }
+            let mut rows: Box<dyn Read + '_> = match ending {
+                "" => Box::new(&mut members),
+                ".gz" => Box::new(flate2::read::MultiGzDecoder::new(&mut members)),
+                ".lz4" => Box::new(lz4_flex::frame::FrameDecoder::new(&mut members)),
+                _ => Box::new(unpacked(&mut members)?),
+            };
+            writer.copy(manifest, piece, &mut *rows)?;
+            copy_rows::to_its_end(&mut *rows)?;
         }
     }
     Ok(finish(manifest, survey, &mut passing, members.source())?)

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::error::{Cause, Failure, Result};
+use crate::model::backup::{Manifest, TableEntry};
 use crate::model::dump::Format;
 use crate::model::project::Limits;
 use crate::postgres::archive::toc::Entry;
 use crate::postgres::connection::Access;
 use crate::postgres::content::Holds;
 use crate::postgres::dump::beside;
+use crate::postgres::restore::Halves;
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -100,7 +102,7 @@ pub(super) fn server(means: Means<'_>, session: &mut Session, recipe: &Recipe, w
         tablespaces(session, &entries, globals)?;
     }
     connections(session, wanted)?;
-    room(means, session)?;
+    room(means, session, recipe, wanted)?;
     let unpacks = match means.manifest.dump_format {
         Format::Plain => false,
         Format::Custom => wanted.jobs > 1,
@@ -135,6 +137,9 @@ pub(super) fn named_roles(entries: &[&Entry], wanted: &Wanted) -> Vec<String> {
             entries.iter().filter(|entry| matches!(entry.desc.as_str(), "ACL" | "DEFAULT ACL")).flat_map(|acl| grantees(&acl.defn)),
         );
     }
+    if wanted.halves != Halves::Data {
+        names.extend(entries.iter().filter(|entry| entry.desc == "POLICY").flat_map(|policy| concerned(&policy.defn)));
+    }
     names.sort_unstable();
     names.dedup();
     names
@@ -152,8 +157,12 @@ fn roles(session: &mut Session, entries: &[&Entry], wanted: &Wanted, globals: Op
         session.server().reached,
         missing.join(", ")
     );
-    Err(Failure::new(Cause::Refused, words)
-        .hint("make the roles; or restore them first with --globals; or do without them with --no-owner --no-privileges"))
+    let hint = if wanted.no_owner && wanted.no_privileges {
+        "policies of row security name them, and can't do without: make the roles, or restore them first with --globals"
+    } else {
+        "make the roles; or restore them first with --globals; or do without them with --no-owner --no-privileges"
+    };
+    Err(Failure::new(Cause::Refused, words).hint(hint))
 }
 
 fn of_database(entry: &Entry) -> bool {
@@ -175,6 +184,27 @@ fn grantees(defn: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// The roles in a CREATE POLICY statement as `pg_dump` writes it: `… TO app, "x y" USING (…) WITH CHECK (…);`
+fn concerned(defn: &str) -> Vec<String> {
+    let end = [" USING (", " WITH CHECK (", ";\n"].iter().filter_map(|word| defn.find(word)).min().unwrap_or(defn.len());
+    let Some(at) = defn[..end].rfind(" TO ") else { return Vec::new() };
+    let mut found = vec![String::new()];
+    let mut is_quoted = false;
+    for letter in defn[at + 4..end].chars() {
+        is_quoted ^= letter == '"';
+        match letter {
+            ',' if !is_quoted => found.push(String::new()),
+            ' ' if !is_quoted => {}
+            letter => found.iter_mut().last().into_iter().for_each(|name| name.push(letter)),
+        }
+    }
+    let plain = |name: String| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
+        Some(quoted) => quoted.replace("\"\"", "\""),
+        None => name,
+    };
+    found.into_iter().map(plain).filter(|name| name != "PUBLIC" && !name.is_empty()).collect()
 }
 
 fn tablespaces(session: &mut Session, entries: &[&Entry], globals: Option<&Globals>) -> Result<()> {
@@ -201,11 +231,26 @@ fn connections(session: &mut Session, wanted: &Wanted) -> Result<()> {
     Err(Failure::new(Cause::Refused, words).hint("end some sessions, raise the role's or the server's limit, or restore with fewer --jobs"))
 }
 
-/// Where the server is this very machine and says where its data lies, there must be room for the database as it was.
-fn room(means: Means<'_>, session: &mut Session) -> Result<()> {
+/// What the restore will need on the server's disk, as far as the backup tells: the database's size, or the share of it that goes by the
+/// tables that are wanted; definitions alone need next to nothing.
+fn needed(manifest: &Manifest, recipe: &Recipe, halves: Halves) -> Option<u64> {
+    let size = manifest.database_size_bytes?;
+    if halves == Halves::Schema {
+        return None;
+    }
+    let bytes = |tables: &[&TableEntry]| tables.iter().map(|table| table.bytes).sum::<u64>();
+    let (some, all) = (bytes(&recipe.tables(&manifest.tables)), manifest.tables.iter().map(|table| table.bytes).sum::<u64>());
+    if recipe.chosen.is_none() {
+        return Some(size);
+    }
+    u64::try_from(u128::from(size) * u128::from(some) / u128::from(all.max(1))).ok()
+}
+
+/// Where the server is this very machine and says where its data lies, there must be room for what the backup takes there.
+fn room(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted) -> Result<()> {
     let local = session.server().reached.host.starts_with('/')
         || matches!(session.server().reached.host.as_str(), "localhost" | "127.0.0.1" | "::1");
-    let (Some(needed), true) = (means.manifest.database_size_bytes, local) else { return Ok(()) };
+    let (Some(needed), true) = (needed(means.manifest, recipe, wanted.halves), local) else { return Ok(()) };
     let Some(folder) = session.data_directory()? else { return Ok(()) };
     // Behind a forwarded port it is another machine's folder, which this one hardly has.
     let Ok(found) = rustix::fs::statvfs(Path::new(&folder)) else { return Ok(()) };
@@ -213,13 +258,22 @@ fn room(means: Means<'_>, session: &mut Session) -> Result<()> {
     if free >= needed {
         return Ok(());
     }
-    let words = format!("the server's disk has {} free in {folder}, and the database had {}", show_size(free), show_size(needed));
-    Err(Failure::new(Cause::Space, words).hint("free some space there, or restore to another server"))
+    let what = if recipe.chosen.is_some() { "what is wanted takes about" } else { "the database had" };
+    let words = format!("the server's disk has {} free in {folder}, and {what} {}", show_size(free), show_size(needed));
+    Err(Failure::new(Cause::Space, words).hint("free some space there, restore to another server, or take less with --table or --schema"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::grantees;
+    use super::{concerned, grantees};
+
+    #[test]
+    fn roles_are_found_in_policies() {
+        let defn = "CREATE POLICY \"a TO b\" ON app.t AS RESTRICTIVE FOR SELECT TO app, \"x, \"\"y\" USING ((who = 'm TO n'::text));\n";
+        assert_eq!(concerned(defn), ["app", "x, \"y"]);
+        assert!(concerned("CREATE POLICY mine ON app.t USING (true);\n").is_empty());
+        assert_eq!(concerned("CREATE POLICY mine ON app.t FOR INSERT TO writer WITH CHECK (true);\n"), ["writer"]);
+    }
 
     #[test]
     fn roles_are_found_in_what_pg_dump_writes() {

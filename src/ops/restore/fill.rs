@@ -1,5 +1,8 @@
 //! Filling one database: the tool is run, what it said is judged, and what came of it is compared with the manifest.
 
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
 use crate::error::{Cause, Failure, Result};
 use crate::model::dump::{Content, Format};
 use crate::postgres::archive::Tap;
@@ -10,6 +13,7 @@ use crate::process::Exit;
 
 use super::super::compare::{self, Expected};
 use super::feed::{self, Said};
+use super::recipe::Lists;
 use super::source::Source;
 use super::tables::Tables;
 use super::{Means, Recipe, Restored, Wanted, held, scratch};
@@ -48,6 +52,8 @@ pub(super) fn fill(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database:
 fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole: Whole) -> Result<Said> {
     let several = matches!(means.manifest.dump_format, Format::Custom | Format::Directory);
     let parallel = wanted.jobs > 1 && several && whole == Whole::Apart;
+    let jobs = if parallel { wanted.jobs } else { 1 };
+    let Lists { first, after } = recipe.lists(whole == Whole::Over, jobs)?;
     let form = Form {
         halves: wanted.halves,
         at_error: wanted.at_error,
@@ -57,11 +63,12 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
         no_privileges: wanted.no_privileges,
         no_tablespaces: wanted.no_tablespaces,
         disable_triggers: recipe.server.superuser,
-        jobs: if parallel { wanted.jobs } else { 1 },
-        list: recipe.list(whole == Whole::Over)?,
+        jobs,
+        list: first,
     };
     let restore =
         Restore { client: &recipe.client, access: means.access, reached: &recipe.server.reached, database, run: means.run, form: &form };
+    let from = |archive, tables| from_files(means, &restore, archive, tables, after);
     // A tool that commits as soon as it has what it wants must not begin with bytes that nobody has looked at.
     let early = recipe.chosen.is_some() || wanted.halves == Halves::Schema;
     let rows = if wanted.halves == Halves::Schema { Vec::new() } else { recipe.tables(&means.manifest.tables) };
@@ -72,33 +79,46 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
                 // Its own transactions around large objects would commit what stands before them.
                 Source::open(means)?.check()?;
             }
-            feed::piped(means, &restore.script(), Some(Tap::plain()), &tables)
+            feed::piped(means, &restore.script(), Some(Tap::plain()), &tables).and_then(|said| judged(said, &form, means))
         }
         Format::Custom if !parallel => {
             if early && whole != Whole::Apart {
                 Source::open(means)?.check()?;
             }
-            feed::piped(means, &restore.archive(Archive::Pipe), None, &tables)
+            feed::piped(means, &restore.archive(Archive::Pipe), None, &tables).and_then(|said| judged(said, &form, means))
         }
         Format::Tar | Format::Directory if scratch::lies(means).is_some() => {
             Source::open(means)?.check()?;
             let place = scratch::lies(means).unwrap_or_default();
-            feed::alone(means, &restore.archive(Archive::Folder(&place)), tables)
+            from(Archive::Folder(&place), tables)
         }
         Format::Custom | Format::Tar => {
             let file = scratch::unpacked(means)?;
-            feed::alone(means, &restore.archive(Archive::File(&file)), tables)
+            from(Archive::File(&file), tables)
         }
         Format::Directory => {
             let folder = scratch::laid_out(means)?;
-            feed::alone(means, &restore.archive(Archive::Folder(folder.path())), tables)
+            from(Archive::Folder(folder.path()), tables)
         }
     };
-    let said = said.and_then(|said| judged(said, &form, means));
     if said.is_err() && whole != Whole::Apart {
         end_backends(means, recipe, database);
     }
     said
+}
+
+/// Restores from files, which can be read more than once: `after` is what comes when all else is there.
+fn from_files(means: Means<'_>, restore: &Restore<'_>, archive: Archive<'_>, tables: Tables, after: Option<Arc<OwnedFd>>) -> Result<Said> {
+    let mut said = judged(feed::alone(means, &restore.archive(archive), tables)?, restore.form, means)?;
+    if after.is_some() {
+        let form = Form { jobs: 1, list: after, ..restore.form.clone() };
+        let more = feed::alone(means, &Restore { form: &form, ..*restore }.archive(archive), Tables::new(&[]))?;
+        let more = judged(more, &form, means)?;
+        said.errors += more.errors;
+        said.first.extend(more.first);
+        said.tail += &more.tail;
+    }
+    Ok(said)
 }
 
 /// A tool that was ended leaves a backend that may still be at work; until that has ended, nothing is rolled back.
@@ -133,6 +153,10 @@ fn judged(mut said: Said, form: &Form, means: Means<'_>) -> Result<Said> {
         }
         Exit::Code(_) if owners => {
             "the target is as it was; add --no-owner, so that all of it belongs to the role that restores, or restore as another with --user"
+        }
+        Exit::Code(_) if form.clean && message.contains("other objects depend on it") => {
+            "the target is as it was; what was made since the backup stands in the way: drop what the error names, or restore with --replace, \
+             which needs no room for it"
         }
         Exit::Code(_) => {
             "the target is as it was; mend what the error names, or see the whole of it with `pgdumpd restore --keep-going` into a new database"

@@ -1,8 +1,10 @@
-//! The order in which `pg_restore` takes entries where it drops each object before it makes it. It drops in the reverse order of its list.
+//! The order in which `pg_restore` takes entries, where its own does not do.
 //!
-//! `pg_dump` puts the primary key of a partition behind that of its parent, so that it would be dropped first, which the server refuses for
-//! what is inherited. With the parent's behind them all, the parent's takes them along, and `IF EXISTS` passes over them. What is made
-//! has no order between the two: they are joined by entries (`INDEX ATTACH`) that come after both.
+//! It makes event triggers before it refreshes materialised views, and a trigger that notes each command in a table would note the refreshes:
+//! they come last here. Where each object is dropped before it is made, it drops in the reverse order of its list. `pg_dump` puts the primary
+//! key of a partition behind that of its parent, so that it would be dropped first, which the server refuses for what is inherited. With the
+//! parent's behind them all, the parent's takes them along, and `IF EXISTS` passes over them. What is made has no order between the two: they
+//! are joined by entries (`INDEX ATTACH`) that come after both.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +13,27 @@ use crate::postgres::archive::toc::Entry;
 /// Levels of partitions that are followed.
 const DEEPEST: usize = 100;
 
+/// The numbers of these entries as they must come; `None` is as they come. `clean` says whether what is there is dropped first.
+pub(super) fn sorted(entries: &[&Entry], clean: bool) -> Option<Vec<i32>> {
+    let ordered = if clean { partitions_first(entries) } else { None };
+    let Some((_, triggers)) = event_triggers_apart(entries) else { return ordered };
+    let ordered = ordered.unwrap_or_else(|| entries.iter().map(|entry| entry.dump_id).collect());
+    let others = ordered.into_iter().filter(|id| !triggers.contains(id)).collect();
+    Some([others, triggers].concat())
+}
+
+/// The numbers of all but the event triggers, and of those with what belongs to them; `None` where nothing is refreshed that they could see.
+/// Several connections keep to no order among them.
+pub(super) fn event_triggers_apart(entries: &[&Entry]) -> Option<(Vec<i32>, Vec<i32>)> {
+    let is_of_trigger = |entry: &Entry| entry.desc == "EVENT TRIGGER" || entry.tag.starts_with("EVENT TRIGGER ");
+    let ids = |some: Vec<&Entry>| some.iter().map(|entry| entry.dump_id).collect::<Vec<i32>>();
+    let (triggers, others): (Vec<&Entry>, Vec<&Entry>) = entries.iter().copied().partition(|entry| is_of_trigger(entry));
+    let refreshes = others.iter().any(|entry| entry.desc == "MATERIALIZED VIEW DATA");
+    (refreshes && !triggers.is_empty()).then(|| (ids(others), ids(triggers)))
+}
+
 /// The numbers of these entries with the constraints of partitions before those of their parents; `None` where that changes nothing.
-pub(super) fn partitions_first(entries: &[&Entry]) -> Option<Vec<i32>> {
+fn partitions_first(entries: &[&Entry]) -> Option<Vec<i32>> {
     let parents = parents(entries);
     let depth = |id: i32| std::iter::successors(Some(id), |id| parents.get(id).copied()).take(DEEPEST).count();
     let joined: BTreeSet<i32> = parents.iter().flat_map(|(part, parent)| [*part, *parent]).collect();

@@ -35,6 +35,15 @@ pub struct Recipe {
     pub warnings: Vec<String>,
 }
 
+/// Which entries `pg_restore` is to restore, as it reads them by `-L`.
+#[derive(Debug, Default)]
+pub(super) struct Lists {
+    /// `None` is all of them as they come.
+    pub(super) first: Option<Arc<OwnedFd>>,
+    /// What must wait until those are done, where something must.
+    pub(super) after: Option<Arc<OwnedFd>>,
+}
+
 impl Recipe {
     /// The entries that will be restored.
     #[must_use]
@@ -46,22 +55,18 @@ impl Recipe {
         }
     }
 
-    /// The entries as a list for `pg_restore`, in a file without a name; `None` is all of them as they come. `clean` says whether what is there
-    /// is dropped first.
-    pub(super) fn list(&self, clean: bool) -> Result<Option<Arc<OwnedFd>>> {
+    /// The entries as lists for `pg_restore` with so many connections. `clean` says whether what is there is dropped first.
+    pub(super) fn lists(&self, clean: bool, jobs: u32) -> Result<Lists> {
         let entries = self.entries();
-        let ordered = match if clean { order::partitions_first(&entries) } else { None } {
+        if let Some((first, after)) = order::event_triggers_apart(&entries).filter(|_| jobs > 1) {
+            return Ok(Lists { first: Some(listed(&first)?), after: Some(listed(&after)?) });
+        }
+        let ordered = match order::sorted(&entries, clean) {
             Some(ordered) => ordered,
-            None if self.chosen.is_none() => return Ok(None),
+            None if self.chosen.is_none() => return Ok(Lists::default()),
             None => entries.iter().map(|entry| entry.dump_id).collect(),
         };
-        let lines: Vec<String> = ordered.iter().map(|id| format!("{id};")).collect();
-        let text = lines.join("\n") + "\n";
-        let failed = |error: std::io::Error| Failure::new(Cause::System, format!("keeping the list of entries in memory: {error}"));
-        let fd = rustix::fs::memfd_create("entries", MemfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
-        let mut file = File::from(fd);
-        file.write_all(text.as_bytes()).and_then(|()| file.rewind()).map_err(failed)?;
-        Ok(Some(Arc::new(OwnedFd::from(file))))
+        Ok(Lists { first: Some(listed(&ordered)?), after: None })
     }
 
     /// The tables whose rows will be restored.
@@ -70,6 +75,17 @@ impl Recipe {
         let Some(chosen) = &self.chosen else { return tables.iter().collect() };
         tables.iter().filter(|table| chosen.rows.contains(&(table.schema.clone(), table.name.clone()))).collect()
     }
+}
+
+/// Entries for `pg_restore -L`, in a file without a name.
+fn listed(ids: &[i32]) -> Result<Arc<OwnedFd>> {
+    let lines: Vec<String> = ids.iter().map(|id| format!("{id};")).collect();
+    let text = lines.join("\n") + "\n";
+    let failed = |error: std::io::Error| Failure::new(Cause::System, format!("keeping the list of entries in memory: {error}"));
+    let fd = rustix::fs::memfd_create("entries", MemfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+    let mut file = File::from(fd);
+    file.write_all(text.as_bytes()).and_then(|()| file.rewind()).map_err(failed)?;
+    Ok(Arc::new(OwnedFd::from(file)))
 }
 
 /// Finds out how to restore it; refuses what could not succeed.

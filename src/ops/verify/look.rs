@@ -57,7 +57,13 @@ fn seen(means: Means<'_>, row: &BackupRow, level: ProofLevel) -> Result<Seen> {
     }
     let manifest = match manifest::read(storage, &manifest_key) {
         Ok(manifest) => manifest,
-        Err(failure) if failure.cause == Cause::BadManifest => return Ok(damaged(ProofLevel::Checksum, failure.message)),
+        Err(failure) if failure.cause == Cause::BadManifest => {
+            // Written well, by one who knows more: no damage, and no proof either.
+            if let Some(later) = manifest::is_later(storage, &manifest_key)? {
+                return Err(later);
+            }
+            return Ok(damaged(ProofLevel::Checksum, failure.message));
+        }
         Err(failure) => return Err(failure),
     };
     let key = Key { project: row.project.clone(), file: row.file.clone() };

@@ -70,6 +70,11 @@ pub fn raw_rows(source: &mut dyn Read, mut out: impl FnMut(&[u8]) -> io::Result<
 
 /// Shows the source's bytes to `take`, which says how many of them it used and whether the end mark has come. What it leaves is shown
 /// again with what follows. Returns the CRC-32 of what was used.
+/// Reads on behind the rows to the end of what they are packed in: only there does its own checksum stand.
+pub fn to_its_end(source: &mut dyn Read) -> Result<()> {
+    io::copy(source, &mut io::sink()).map(drop).map_err(super::unread)
+}
+
 fn through(source: &mut dyn Read, mut take: impl FnMut(&[u8], bool) -> Result<(usize, bool), Ended>) -> Result<u32, Ended> {
     let (mut buffer, mut sum) = (vec![0; BUFFER], crc32fast::Hasher::new());
     let (mut filled, mut passed) = (0, 0_u64);

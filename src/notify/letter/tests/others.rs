@@ -189,6 +189,7 @@ fn rebuilt_catalog() {
         backups: 412,
         projects: 9,
         aside: Some(String::from("/var/lib/pgdumpd/catalog.db.damaged-20261121T012200Z")),
+        config: Some(String::from("/srv/backups.toml")),
     };
     insta::assert_snapshot!(shown(&Letter::Rebuilt(facts)), @r"
     [pgdumpd] REBUILT the catalog on backup1 from 412 backups
@@ -201,12 +202,13 @@ fn rebuilt_catalog() {
     Schedules, retention and restores go on as before.
 
     What only the catalog knew is lost: the diary of runs and slots, how often a
-    project had failed in a row, and mails that had not gone out yet. A project
-    that still fails is told anew.
+    project had failed in a row, mails that had not gone out yet, and what was
+    agreed to with `prune --confirm`. A project that still fails is told anew,
+    and a pruning that must be agreed to waits for it again.
 
     What to type
-      pgdumpd list
-      pgdumpd status
+      pgdumpd --config /srv/backups.toml list
+      pgdumpd --config /srv/backups.toml status
 
     The old file was put aside as
     /var/lib/pgdumpd/catalog.db.damaged-20261121T012200Z. If the disk may be
