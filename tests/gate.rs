@@ -276,3 +276,16 @@ fn a_dropped_schema_and_an_empty_database_are_suspicious_and_a_renamed_table_is_
     shop.backup();
     assert!(shop.doubts()[0].as_ref().is_some_and(|why| why.starts_with("rows fell from the usual 7300 to 0")), "{:?}", shop.doubts());
 }
+
+/// The retention may keep fewer backups than make a habit: the one there is judges the next.
+#[test]
+fn where_the_retention_keeps_one_it_is_not_pushed_out() {
+    let shop = Shop::new("retention = { keep_last = 1, min_keep = 1 }");
+    let good = shop.newest();
+    assert_eq!(shop.doubts().len(), 1);
+    shop.truncate();
+    (0..2).for_each(|_| drop(shop.backup()));
+    assert!(shop.rig.backups().iter().any(|row| row["id"] == *good), "{:?}", shop.rig.backups());
+    assert!(shop.doubts()[..2].iter().all(Option::is_some), "{:?}", shop.doubts());
+    assert!(shop.subjects().iter().any(|subject| subject.contains("SUSPICIOUS shop")), "{:?}", shop.subjects());
+}

@@ -52,6 +52,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
     let world = world::look(common, &settings)?;
     let rows = chosen(&world, &settings, &args.what)?;
+    if let Some(part) = rows.iter().find(|row| row.content != Content::Full) {
+        let words = format!("{} ({}) is no whole database, and can't be restored for trial by itself", part.id, part.content);
+        return Err(Failure::new(Cause::Refused, words).hint("name a full backup of a database; `pgdumpd list` shows them"));
+    }
     let place = Place { on: args.on.as_deref(), keep: args.keep };
     if let Some(row) = rows.iter().find(|row| place.keep && order(&settings, &place, row).on.is_none()) {
         return Err(nowhere_to_keep(row));

@@ -22,9 +22,6 @@ use crate::model::dump::Content;
 /// How many normal backups make the habit, at most.
 pub const MEMBERS: usize = 7;
 
-/// With fewer there is no habit yet, unless a person has accepted one of them.
-pub const LEAST: usize = 3;
-
 /// Fewer rows lost than this are nothing unusual, however large their share.
 const FLOOR_ROWS: u64 = 1000;
 
@@ -88,7 +85,7 @@ pub struct Habit {
     pub members: Vec<usize>,
     /// The suspicious ones since the newest normal one, newest first.
     pub doubted: Vec<usize>,
-    /// Whether they are enough to judge by.
+    /// Whether there is any to judge by. One is enough: where the retention keeps no more, it is the one that would go.
     pub is_known: bool,
 }
 
@@ -115,7 +112,7 @@ impl Habit {
                 break;
             }
         }
-        habit.is_known = accepted.is_some() || habit.members.len() >= LEAST;
+        habit.is_known = !habit.members.is_empty();
         habit
     }
 

@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::LEAST;
 use crate::error::Result;
+
+/// A table that so many backups hold has come to stay.
+const SETTLED: usize = 3;
 
 /// A table with fewer rows is not looked at by itself.
 const FLOOR: u64 = 1000;
@@ -59,7 +61,7 @@ pub fn missing(new: &[Known<'_>], usual: &mut dyn FnMut(usize) -> Result<Option<
         lost.retain(|(schema, name, _)| match held.get(&(schema.as_str(), name.as_str())) {
             Some(rows) => *rows >= FLOOR,
             // Made since then; but what came and went within a few backups is no habit.
-            None => place >= LEAST,
+            None => place >= SETTLED,
         });
         place += 1;
     }

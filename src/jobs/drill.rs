@@ -26,6 +26,7 @@ use crate::process::Cancel;
 use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
+use super::looking;
 use super::retry::Patience;
 use super::{Board, Current, Gate};
 
@@ -62,6 +63,7 @@ pub struct Setting<'a> {
 pub fn run(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>) -> Drilled {
     let (clock, begun) = (std::time::Instant::now(), world.begin("drill", Some(&row.project), &row.file));
     let mut drilled = retrying(world, order, row, setting);
+    drilled.failure = drilled.failure.take().map(|failure| looking::suspect(world, row, setting.cancel, failure));
     if drilled.proves() {
         write_down(world, &mut drilled, clock.elapsed().as_millis() as u64);
     }
@@ -208,7 +210,7 @@ fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board
 /// What a restore says of its target means nothing where that was made for trial.
 fn of_drill(failure: Failure) -> Failure {
     let hint = failure.hint.map(|hint| hint.strip_prefix("the target is as it was").map_or(hint.clone(), str::to_owned));
-    let hint = hint.map(|hint| hint.trim_start_matches("; ").to_owned()).filter(|hint| !hint.is_empty());
+    let hint = hint.map(|hint| hint.trim_start_matches([';', ':', ' ']).to_owned()).filter(|hint| !hint.is_empty());
     Failure { hint, ..failure }
 }
 
