@@ -279,6 +279,7 @@ fn backup(number: i64) -> BackupRow {
         checked_at: None,
         restored_at: None,
         restore_ms: None,
+        makes_database: false,
         system_identifier: None,
         server: None,
     }

@@ -74,6 +74,7 @@ fn backup(id: &str, project: &str, started_at: DateTime<Utc>, size: u64) -> Back
         checked_at: None,
         restored_at: None,
         restore_ms: None,
+        makes_database: false,
         system_identifier: None,
         server: None,
     }

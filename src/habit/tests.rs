@@ -190,6 +190,7 @@ fn row(number: i64, suspicious: bool) -> BackupRow {
         checked_at: None,
         restored_at: None,
         restore_ms: None,
+        makes_database: false,
         system_identifier: None,
         server: None,
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::DatabaseProperties;
 use super::dump::{Compression, Content, Format, Selection};
+use super::options;
 
 /// The manifest format that this version writes; it reads this one and older ones.
 pub const MANIFEST_FORMAT: u32 = 1;
@@ -335,6 +336,9 @@ pub struct BackupRow {
     pub restored_at: Option<DateTime<Utc>>,
     /// How long that took, milliseconds.
     pub restore_ms: Option<u64>,
+    /// Whether it is a script that makes its database by itself, whatever psql is told.
+    #[serde(skip)]
+    pub makes_database: bool,
     /// The `system_identifier` of the server it was made from, where known.
     pub system_identifier: Option<String>,
     /// Host and port of that server, as reached; `None` in rows of older catalogs.
@@ -380,6 +384,7 @@ impl BackupRow {
             checked_at: looks.iter().map(|look| look.at).max(),
             restored_at: restored.map(|look| look.at).or(once_restored),
             restore_ms: restored.map(|look| look.took_ms),
+            makes_database: options::makes_database(&manifest.options, manifest.dump_format),
             system_identifier: manifest.system_identifier.clone(),
             server: Some(format!("{}:{}", manifest.server_host, manifest.server_port)),
         }

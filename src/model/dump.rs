@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::options;
 use crate::shell;
 
 /// Which part of the database goes into the backup.
@@ -165,13 +166,14 @@ impl DumpShape {
     #[must_use]
     pub fn selection(&self) -> Selection {
         let mut text = String::from(self.content.word());
+        let options = options::that_select(&self.options);
         let parts = [
             ("table", &self.include_tables),
             ("exclude-table", &self.exclude_tables),
             ("schema", &self.include_schemas),
             ("exclude-schema", &self.exclude_schemas),
             ("exclude-table-data", &self.exclude_table_data),
-            ("option", &self.options),
+            ("option", &options),
         ];
         for (word, values) in parts {
             let mut values: Vec<&str> = values.iter().map(String::as_str).collect();
@@ -225,12 +227,6 @@ impl Selection {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.0 == "full"
-    }
-
-    /// Whether `pg_dump --create` made it: a script then makes its database by itself and goes there.
-    #[must_use]
-    pub fn makes_database(&self) -> bool {
-        [" option=\"--create\"", " option=\"-C\""].iter().any(|option| self.0.contains(option))
     }
 }
 
@@ -301,6 +297,11 @@ mod tests {
         let without = DumpShape { exclude_tables: vec!["log".into()], ..DumpShape::default() }.selection();
         assert_ne!(full, schema);
         assert!(!without.is_full());
+        let with = |options: &[&str]| {
+            DumpShape { options: options.iter().map(|option| String::from(*option)).collect(), ..DumpShape::default() }.selection()
+        };
+        assert!(with(&["--no-comments", "-O", "--clean", "-C", "--inserts"]).is_full(), "nothing of the database is left out");
+        assert_eq!(with(&["-B", "--no-owner"]), Selection(String::from("full option=\"--no-blobs\"")));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Owns the allow-list: an option that isn't on it is refused with a reason, because it would break a promise (what is dumped, where it
 //! goes, that it ends) or isn't known. Pure. The configuration vets every option before anything runs; `postgres::dump` spells them.
 
-use super::dump::{Content, DumpShape};
+use super::dump::{Content, DumpShape, Format};
 use crate::error::{Cause, Failure, Result};
 
 /// Allowed options: long name, short name, whether a value follows.
@@ -98,6 +98,22 @@ const REFUSED: [(&str, &str, &str); 42] = [
 
 /// Options that write rows as INSERT, where lines are not rows.
 const UNCOUNTED: [&str; 5] = ["inserts", "column-inserts", "attribute-inserts", "rows-per-insert", "on-conflict-do-nothing"];
+
+/// Options without which a dump holds more rows, large objects or objects.
+const LEAVE_OUT: [&str; 4] = ["no-blobs", "no-large-objects", "section", "no-unlogged-table-data"];
+
+/// The options that make a dump hold something else than without them, in their long form. How things are written is no matter of what is
+/// dumped, nor is what every restore can do without: owners, comments.
+pub(super) fn that_select(options: &[String]) -> Vec<String> {
+    let chosen = options.iter().filter_map(|option| long_name(option)).filter(|(name, _)| LEAVE_OUT.contains(name));
+    chosen.map(|(name, value)| value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}"))).collect()
+}
+
+/// Whether a dump makes its database by itself and goes there: only a script does, an archive is told so when it is restored.
+#[must_use]
+pub fn makes_database(options: &[String], format: Format) -> bool {
+    format == Format::Plain && names(options).any(|name| name == "create")
+}
 
 /// Checks the options people added. Fails with [`Cause::Configuration`] at the first that is refused or unknown.
 pub fn vet_options(options: &[String]) -> Result<()> {

@@ -43,6 +43,7 @@ pub(super) fn backup(started: DateTime<Utc>) -> BackupRow {
         checked_at: None,
         restored_at: None,
         restore_ms: None,
+        makes_database: false,
         system_identifier: None,
         server: None,
     }

@@ -84,7 +84,7 @@ fn altered_rows_stay_out(shape: &str) {
     assert_ne!(shop.hash(), before);
     // It is out of the game, and no second command takes it for the latest.
     let ended = shop.merge(1, "orders", "skip", &[]);
-    assert!(ended.stderr.contains("there is no backup"), "{ended:?}");
+    assert!(ended.stderr.contains("there is no good backup"), "{ended:?}");
 }
 
 #[test]

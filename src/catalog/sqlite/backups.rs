@@ -14,7 +14,7 @@ use crate::model::dump::Selection;
 
 const COLUMNS: &str = "id, storage, project, database, content, selection, trigger, schedule, slot, started_at, finished_at, file, size, \
                        uncompressed_size, sha256, tables, rows, pinned, proof, proven_at, damaged, \
-                       suspicious, checked_at, restored_at, restore_ms, system_identifier, server";
+                       suspicious, checked_at, restored_at, restore_ms, system_identifier, server, makes_database";
 
 impl Reader {
     /// The backup of that id, in whichever storage.
@@ -181,7 +181,7 @@ impl Writer {
         let sql = "INSERT OR REPLACE INTO backups VALUES (:id, :storage, :project, :database, :content, :selection, :trigger, :schedule, \
                    :slot, :started_at, :finished_at, :file, :size, :uncompressed_size, :sha256, :tables, :rows, :pinned, :proof, \
                    :proven_at, :damaged, :suspicious, :checked_at, :restored_at, :restore_ms, \
-                   :system_identifier, :server)";
+                   :system_identifier, :server, :makes_database)";
         self.ask("indexing a backup", |db| {
             db.prepare_cached(sql)?
                 .execute(named_params! {
@@ -193,7 +193,7 @@ impl Writer {
                     ":rows": row.rows.map(int), ":pinned": row.pinned, ":proof": Word(row.proof), ":proven_at": Time(row.proven_at),
                     ":damaged": row.damaged, ":suspicious": row.suspicious, ":checked_at": row.checked_at.map(Time),
                     ":restored_at": row.restored_at.map(Time), ":restore_ms": row.restore_ms.map(int),
-                    ":system_identifier": row.system_identifier, ":server": row.server,
+                    ":system_identifier": row.system_identifier, ":server": row.server, ":makes_database": row.makes_database,
                 })
                 .map(drop)
         })
@@ -290,5 +290,6 @@ fn backup(row: &Row<'_>) -> rusqlite::Result<BackupRow> {
         restore_ms: row.get::<_, Option<i64>>(24)?.map(count),
         system_identifier: row.get(25)?,
         server: row.get(26)?,
+        makes_database: row.get(27)?,
     })
 }

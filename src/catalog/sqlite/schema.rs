@@ -134,5 +134,6 @@ ALTER TABLE staged ADD COLUMN storage TEXT;
 ", "
 ALTER TABLE backups ADD COLUMN system_identifier TEXT;
 ALTER TABLE backups ADD COLUMN server TEXT;
+ALTER TABLE backups ADD COLUMN makes_database INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX backups_by_server ON backups (project, system_identifier) WHERE system_identifier IS NOT NULL;
 "];

@@ -10,6 +10,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, MANIFEST_FORMAT, Manifest, Marks, Structure};
 use crate::model::dump::{Compression, Format, restore_command};
+use crate::model::options;
 use crate::model::project::Project;
 use crate::process::{self, Exit, Spec};
 use crate::storage::{Key, Pending, names};
@@ -142,7 +143,11 @@ fn describe(world: &World, means: Means<'_>, request: &Request, asked: Asked, du
         schema_version: observed.schema_version,
         dependencies: Vec::new(),
         options: shape.options.clone(),
-        restore_command: restore_command(&key.file, shape.content, shape.selection().makes_database().then_some(request.database.as_str())),
+        restore_command: restore_command(
+            &key.file,
+            shape.content,
+            options::makes_database(&shape.options, shape.format).then_some(request.database.as_str()),
+        ),
         made_on: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         pgdumpd_version: String::from(env!("CARGO_PKG_VERSION")),
         warnings: asked.warnings,

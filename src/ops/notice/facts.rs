@@ -174,7 +174,7 @@ fn is_paused(tx: &Reader, project: &Project) -> Result<bool> {
 pub(super) fn last_good(row: BackupRow) -> LastGood {
     LastGood {
         id: (row.content != Content::Globals).then(|| row.id.to_string()),
-        restore: restore_command(&row.file, row.content, row.selection.makes_database().then_some(row.database.as_str())),
+        restore: restore_command(&row.file, row.content, row.makes_database.then_some(row.database.as_str())),
         file: format!("{}/{}", names::project_folder(&row.project).unwrap_or_else(|_| row.project.clone()), row.file),
         database: row.database,
         taken_at: row.started_at,
