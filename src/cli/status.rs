@@ -154,9 +154,13 @@ fn trouble(alert: &Alert, now: DateTime<Utc>) -> String {
         return format!("{}{database}: DRILLS FAIL for {}, {} in a row: {why}", key.project, age(now, alert.since), alert.failures_in_row);
     }
     let selection = if key.selection.is_full() { String::new() } else { format!(" ({})", key.selection) };
-    let word = if alert.status == Status::Stale { "STALE" } else { "FAILING" };
+    let word = match alert.status {
+        Status::Stale if alert.failures_in_row > 0 => "STALE, and FAILING",
+        Status::Stale => "STALE",
+        _ => "FAILING",
+    };
     let row = if alert.failures_in_row > 1 { format!(", {} runs in a row", alert.failures_in_row) } else { String::new() };
-    format!("{}{database}{selection}: {word} for {}{row}: {why}", key.project, age(now, alert.since))
+    format!("{}{database}{selection}: {word} for {}{row}: {why}", key.project, age(now, alert.row_since()))
 }
 
 fn status(project: &ProjectStanding) -> &'static str {

@@ -103,7 +103,7 @@ fn failing_letter(
         about: about.clone(),
         told: told(worst),
         in_row: worst.after.failures_in_row,
-        since: worst.after.since,
+        since: worst.after.row_since(),
         databases,
         fine,
         slot,
