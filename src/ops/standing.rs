@@ -20,7 +20,7 @@ use crate::model::settings::Settings;
 use crate::retention::Divided;
 
 use super::there::{self, There};
-use super::{World, held, origin};
+use super::{World, held, notice, origin};
 
 pub use mail::{Waiting, mail_accepted};
 pub use unread::as_far_as_read;
@@ -212,7 +212,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
             held.insert(project.name.clone());
         }
     }
-    let alerts: Vec<Alert> = reader.alerts()?;
+    let alerts = notice::ahead(reader, reader.alerts()?)?;
     let mut known = HashSet::new();
     for backup in alerts.iter().filter(|alert| alert.status != Status::Ok).filter_map(|alert| alert.key.of_backup()) {
         known.extend(reader.backup(&backup)?.map(|row| row.id));

@@ -11,6 +11,7 @@ mod facts;
 mod lost;
 mod overrun;
 mod proofs;
+mod round;
 mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -44,6 +45,7 @@ pub use drills::drilled;
 pub use lost::lost;
 pub use overrun::overruns;
 pub use proofs::{damages, looked};
+pub use round::ahead;
 pub use weekly::weekly;
 
 /// What letters need besides the catalog.
@@ -76,7 +78,7 @@ pub fn tell(world: &World, desk: &Desk<'_>) -> Result<usize> {
         let mut waiting = Vec::new();
         for (name, runs) in by_project(&runs) {
             if let Some(project) = projects.get(name) {
-                let changes = changes_of(tx, project, &runs, now)?;
+                let changes = round::changes(tx, project, &runs, now)?;
                 waiting.extend(facts::letters(world, tx, desk, project, &changes, &runs, now)?);
             }
         }
@@ -93,34 +95,6 @@ fn by_project(runs: &[Run]) -> BTreeMap<&str, Vec<&Run>> {
     projects
 }
 
-fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>) -> Result<Vec<Change>> {
-    let mut changes: BTreeMap<AlertKey, Change> = BTreeMap::new();
-    for run in runs {
-        let Some(event) = event_of(run) else { continue };
-        let key = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
-        let before = known(tx, &key)?.unwrap_or_else(|| Alert::new(key.clone(), now));
-        let (after, kind) = alert::decide(&before, &event, project.notify.reminder, run.finished_at.unwrap_or(now));
-        put(tx, &after)?;
-        match kind {
-            Some(kind) => drop(changes.insert(key, Change { before, after, kind, run: Some((*run).clone()) })),
-            // A failure and its recovery in one round still tell the failure; a later quiet run changes nothing of that.
-            None => {
-                if let Some(known) = changes.get_mut(&key) {
-                    known.after = after;
-                }
-            }
-        }
-        if matches!(event, Event::Succeeded)
-            && let Some(change) = settle_unnamed(tx, project, run, now)?
-        {
-            changes.insert(change.after.key.clone(), change);
-        }
-    }
-    let mut changes: Vec<Change> = changes.into_values().collect();
-    changes.extend(doubt::changes(tx, project, runs, now)?);
-    Ok(changes)
-}
-
 fn known(tx: &Reader, key: &AlertKey) -> Result<Option<Alert>> {
     tx.alert(&key.project, &key.database, &key.selection)
 }
@@ -128,15 +102,6 @@ fn known(tx: &Reader, key: &AlertKey) -> Result<Option<Alert>> {
 fn put(tx: &Writer, alert: &Alert) -> Result<()> {
     let key = &alert.key;
     tx.put_alert(&key.project, &key.database, &key.selection, alert)
-}
-
-/// A good run also ends the alert of a failure that struck before any database was known; who was told of that hears of this, too.
-fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<Option<Change>> {
-    let key = AlertKey { project: project.name.clone(), database: String::from(ANY_DATABASE), selection: run.selection.clone() };
-    let Some(before) = known(tx, &key)? else { return Ok(None) };
-    let (after, kind) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
-    put(tx, &after)?;
-    Ok(kind.map(|kind| Change { before, after, kind, run: Some(run.clone()) }))
 }
 
 /// What a run means for its alert: nothing where it was ended on purpose or found the project in other hands.
