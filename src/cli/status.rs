@@ -7,7 +7,7 @@ use crate::alert::{Alert, Status};
 use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::Project;
-use crate::model::run::ANY_DATABASE;
+use crate::model::run::{ANY_DATABASE, Run, SlotOutcome, SlotRow};
 use crate::model::settings::Settings;
 use crate::ops::standing::{self, DaemonStanding, ProjectStanding, Standing};
 use crate::units::{show_age, show_size};
@@ -237,12 +237,19 @@ fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
 fn recent(project: &Project, standing: &ProjectStanding) {
     if standing.recent.is_empty() {
         out::say("\nno runs yet");
-        return;
+    } else {
+        runs(project, &standing.recent);
     }
+    if !standing.skipped.is_empty() {
+        skipped(project, &standing.skipped);
+    }
+}
+
+fn runs(project: &Project, runs: &[Run]) {
     out::say("\nlast runs:");
     let started = format!("STARTED ({})", project.time_zone.name());
     let mut table = out::table(&["RUN", &started, "DATABASE", "SELECTION", "SCHEDULE", "OUTCOME"]);
-    for run in &standing.recent {
+    for run in runs {
         let why = run.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
         table.add_row(vec![
             run.id.to_string(),
@@ -254,6 +261,34 @@ fn recent(project: &Project, standing: &ProjectStanding) {
         ]);
     }
     out::show(&table);
+}
+
+/// Slots for which nothing was run, with the reason.
+fn skipped(project: &Project, slots: &[SlotRow]) {
+    out::say("\nlast skipped slots:");
+    let due = format!("DUE ({})", project.time_zone.name());
+    let mut table = out::table(&[&due, "SCHEDULE", "WHY"]);
+    for slot in slots {
+        let until = slot.until.map(|until| format!(" to {}", out::when(until, project.time_zone))).unwrap_or_default();
+        let many = if slot.count > 1 { format!("{} slots: ", slot.count) } else { String::new() };
+        table.add_row(vec![
+            format!("{}{until}", out::when(slot.due_at, project.time_zone)),
+            slot.schedule.clone(),
+            format!("{many}{}", why_skipped(slot.outcome)),
+        ]);
+    }
+    out::show(&table);
+}
+
+fn why_skipped(outcome: SlotOutcome) -> &'static str {
+    match outcome {
+        SlotOutcome::SkippedOverrun => "the run before was still going",
+        SlotOutcome::SkippedPaused => "the project was paused",
+        SlotOutcome::SkippedDisabled => "the project or its schedule was disabled",
+        SlotOutcome::SkippedLocked => "another pgdumpd held the project",
+        SlotOutcome::Missed => "pgdumpd was not running",
+        SlotOutcome::Claimed | SlotOutcome::Ok | SlotOutcome::Failed | SlotOutcome::Interrupted => "it was run",
+    }
 }
 
 fn age(now: DateTime<Utc>, then: DateTime<Utc>) -> String {

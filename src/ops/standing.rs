@@ -1,6 +1,7 @@
 //! How each project stands: the one answer behind `status` and the health check.
 
 mod mail;
+mod skipped;
 mod unread;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,7 +16,7 @@ use crate::habit::{self, Suspension};
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
 use crate::model::project::Project;
-use crate::model::run::{ANY_DATABASE, Run};
+use crate::model::run::{ANY_DATABASE, Run, SlotRow};
 use crate::model::settings::Settings;
 use crate::retention::Divided;
 
@@ -115,9 +116,12 @@ pub struct ProjectStanding {
     /// Its last runs, the latest first; only where one project was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<Run>,
+    /// Its last slots for which nothing was run, the latest first; only where one project was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SlotRow>,
 }
 
-/// How many runs of a single project are told.
+/// How many runs of a single project are told, and how many skipped slots.
 const RECENT: u32 = 10;
 
 /// Asks the catalog about all projects, or about one and its last runs; touches neither servers nor storages.
@@ -130,7 +134,8 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
         chosen.map(|project| of_project(project, by_project.take(&project.name), &seen, now)).collect();
     if let (Some(only), Some(project)) = (only, projects.first_mut()) {
         let filter = RunFilter { project: Some(only.name.clone()), ..RunFilter::default() };
-        project.recent = world.catalog.read(|reader| reader.runs(&filter, Page::first(RECENT)))?;
+        (project.recent, project.skipped) =
+            world.catalog.read(|reader| Ok((reader.runs(&filter, Page::first(RECENT))?, skipped::last(reader, &only.name, RECENT)?)))?;
     }
     let mut problems = Vec::new();
     if let Some(words) = seen.configuration.as_ref().filter(|words| !words.is_empty()) {
@@ -362,6 +367,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         dated_ahead: seen.dated_ahead.get(&project.name).copied().unwrap_or(0),
         enabled: project.enabled,
         recent: Vec::new(),
+        skipped: Vec::new(),
     }
 }
 
