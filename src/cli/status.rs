@@ -82,7 +82,12 @@ fn in_one_line(wrong: &Failure) -> String {
 
 fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
     match standing {
-        DaemonStanding::Serving { heartbeat, waiting, behind_since } => {
+        DaemonStanding::Serving { heartbeat, running, stopping: true, .. } => format!(
+            "the daemon is stopping: it waits for {} to end, and starts nothing more (last sign of life {} ago)",
+            out::count(*running as u64, "run"),
+            age(now, *heartbeat)
+        ),
+        DaemonStanding::Serving { heartbeat, waiting, behind_since, .. } => {
             let behind = behind_since.map(|since| format!("; it LAGS: {waiting} jobs wait for a place, the first for {}", age(now, since)));
             format!("the daemon is serving (last sign of life {} ago){}", age(now, *heartbeat), behind.unwrap_or_default())
         }
@@ -108,7 +113,11 @@ fn print(standing: &Standing, unattended: bool, now: DateTime<Utc>, zone: Tz) {
             status(project).to_owned(),
             last_good(project, now),
             restored(project, now),
-            project.next.map_or_else(|| String::from(next), |next| out::when(next, zone)),
+            match project.next {
+                None => String::from(next),
+                Some(_) if standing.daemon.is_stopping() => String::from("after the restart"),
+                Some(next) => out::when(next, zone),
+            },
             notes(project, now, zone),
         ]);
     }

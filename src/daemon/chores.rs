@@ -55,6 +55,7 @@ pub(super) struct Chores {
     summing: Option<JoinHandle<()>>,
     direct: Option<JoinHandle<()>>,
     told_directly: HashMap<String, DateTime<Utc>>,
+    stopping: bool,
 }
 
 impl Chores {
@@ -78,6 +79,7 @@ impl Chores {
             summing: None,
             direct: None,
             told_directly: HashMap::new(),
+            stopping: false,
         }
     }
 
@@ -163,8 +165,15 @@ impl Chores {
             running: board.current().into_iter().map(|current| current.run).collect(),
             waiting: queue.len(),
             waiting_since: queue.since(),
+            stopping: self.stopping,
         };
         complain("the heartbeat can't be written", world.catalog.write(|writer| writer.beat(&heartbeat)));
+    }
+
+    /// From now on each sign of life says that only what runs is waited for; the next is due at once.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+        self.heartbeat -= TimeDelta::days(1);
     }
 
     /// The configuration changed: what it leaves behind is told at the next ring, not a minute later.

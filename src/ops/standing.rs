@@ -1,12 +1,13 @@
 //! How each project stands: the one answer behind `status` and the health check.
 
+mod daemon;
 mod mail;
 mod skipped;
 mod unread;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::alert::{Alert, Status};
@@ -23,17 +24,9 @@ use crate::retention::Divided;
 use super::there::{self, There};
 use super::{World, held, notice, origin};
 
+pub use daemon::{DaemonStanding, LAG, daemon};
 pub use mail::{Waiting, mail_accepted};
 pub use unread::as_far_as_read;
-
-/// A heartbeat older than this many intervals means that nobody turns.
-const BEATS_MISSED: i32 = 4;
-
-/// And no younger one, however short the interval: beats ride on the daemon's own turns.
-const SILENCE: TimeDelta = TimeDelta::seconds(60);
-
-/// A job that has waited this long for a place is told of.
-pub const LAG: TimeDelta = TimeDelta::minutes(5);
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
@@ -53,28 +46,6 @@ pub struct Standing {
     pub notes: Vec<String>,
     /// Mail on its way.
     pub mail: Waiting,
-}
-
-/// What the daemon does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "state")]
-pub enum DaemonStanding {
-    /// It turned within the last beats.
-    Serving {
-        /// The last beat.
-        heartbeat: DateTime<Utc>,
-        /// How many jobs waited for a place then.
-        waiting: usize,
-        /// Since when the first of them had waited, where that is long enough to be told.
-        behind_since: Option<DateTime<Utc>>,
-    },
-    /// It beat, then fell silent without saying good-bye.
-    Silent {
-        /// The last beat.
-        heartbeat: DateTime<Utc>,
-    },
-    /// It was stopped, or never started.
-    Stopped,
 }
 
 /// How one project stands.
@@ -144,7 +115,7 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     problems
         .extend(seen.lost_index.iter().map(|why| format!("the index of backups isn't complete yet, a storage could not be read: {why}")));
     problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
-    let daemon = turning(settings, seen.heartbeat.as_ref(), now);
+    let daemon = daemon::turning(settings, seen.heartbeat.as_ref(), now);
     let orphaned = orphaned(&seen, settings);
     let healthy = problems.is_empty()
         && !matches!(daemon, DaemonStanding::Silent { .. })
@@ -157,12 +128,6 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
 #[must_use]
 pub fn is_unattended(standing: &Standing) -> bool {
     standing.daemon == DaemonStanding::Stopped && standing.projects.iter().any(|project| project.next.is_some())
-}
-
-/// Whether the daemon turns.
-pub fn daemon(world: &World, settings: &Settings) -> Result<DaemonStanding> {
-    let heartbeat = world.catalog.read(|reader| reader.heartbeat())?;
-    Ok(turning(settings, heartbeat.as_ref(), world.clock.now()))
 }
 
 /// Where the daemon notes that the file on disk isn't the one in force; empty where it is.
@@ -303,17 +268,6 @@ impl<'a> ByProject<'a> {
     fn take(&mut self, project: &str) -> Parts<'a> {
         self.0.remove(project).unwrap_or_default()
     }
-}
-
-fn turning(settings: &Settings, last: Option<&Heartbeat>, now: DateTime<Utc>) -> DaemonStanding {
-    let Some(last) = last else { return DaemonStanding::Stopped };
-    let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
-    let heartbeat = last.at;
-    // A beat from well ahead of now was given before the clock was set back, and is as silent as an old one.
-    if (now - heartbeat).abs() > SILENCE.max(interval * BEATS_MISSED) {
-        return DaemonStanding::Silent { heartbeat };
-    }
-    DaemonStanding::Serving { heartbeat, waiting: last.waiting, behind_since: last.waiting_since.filter(|since| now - *since >= LAG) }
 }
 
 fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
