@@ -15,7 +15,7 @@ use crate::model::project::Project;
 use crate::model::run::Run;
 use crate::model::settings::Settings;
 use crate::ops::notice::{self, Desk};
-use crate::ops::{World, deliver, reindex};
+use crate::ops::{World, again, deliver, reindex};
 use crate::process;
 
 use super::queue::Queue;
@@ -174,6 +174,15 @@ impl Chores {
     pub(super) fn stop(&mut self) {
         self.stopping = true;
         self.heartbeat -= TimeDelta::days(1);
+    }
+
+    /// Mails that were refused for good are tried again where the way they take was changed.
+    pub(super) fn mail_again(world: &World, settings: &Settings) {
+        match again::where_changed(world, settings) {
+            Ok(0) => {}
+            Ok(mails) => tracing::info!(mails, "mails that were refused are sent again: the mail settings have changed"),
+            Err(failure) => tracing::error!("refused mails can't be sent again: {failure}"),
+        }
     }
 
     /// The configuration changed: what it leaves behind is told at the next ring, not a minute later.

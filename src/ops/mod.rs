@@ -37,6 +37,7 @@ pub mod standing;
 pub mod targets;
 pub mod there;
 
+pub mod again;
 pub mod arrive;
 pub mod backup;
 pub mod deliver;

@@ -25,6 +25,7 @@ use super::there::{self, There};
 use super::{World, held, notice, origin};
 
 pub use daemon::{DaemonStanding, LAG, daemon};
+pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
 pub use unread::as_far_as_read;
 
