@@ -171,8 +171,10 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
             ..BackupFilter::default()
         };
         let Some(newest) = reader.latest_backup(&filter)? else { continue };
+        let newest = origin::own(reader, newest)?;
         if newest.suspicious.is_some() {
             let before = reader.latest_backup(&BackupFilter { normal: true, ..filter })?;
+            let before = before.map(|before| origin::own(reader, before)).transpose()?;
             normal.extend(before.map(|before| (newest.id.clone(), before)));
         }
         good.push(newest);

@@ -34,10 +34,10 @@ use crate::notify::letter::{Envelope, Letter, Rebuilt, message_id};
 use crate::notify::redact::Redactor;
 use crate::postgres::connection::named_by;
 
-use super::World;
 use super::held::told_key;
 use super::prune::PrunePlan;
 use super::there::{self, There};
+use super::{World, origin};
 
 pub use closed::closed;
 pub use divided::divided;
@@ -116,9 +116,9 @@ fn event_of(run: &Run) -> Option<Event> {
 /// Looks for projects whose newest good full backup is too old, and for those that are fresh again; returns the number of mails queued.
 pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let now = world.clock.now();
-    let (newest, alerts, there) = world
-        .catalog
-        .read(|reader| Ok((by_database(reader.last_good_full()?), reader.alerts::<Alert>()?, there::recall_all(reader, desk.settings)?)))?;
+    let (newest, alerts, there) = world.catalog.read(|reader| {
+        Ok((by_database(origin::last_good_full(reader)?), reader.alerts::<Alert>()?, there::recall_all(reader, desk.settings)?))
+    })?;
     let aged = |project: &Project, known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>| {
         aged(project, &newest, there.get(&project.name), now, known)
     };
