@@ -84,6 +84,21 @@ impl Shop {
 const KEEP_THREE: &str = "retention = { keep_last = 3 }";
 
 #[test]
+fn a_retention_that_keeps_fewer_than_make_a_habit_does_not_open_the_gate() {
+    for keep in [1, 2] {
+        let shop = Shop::new(&format!("retention = {{ keep_last = {keep} }}"));
+        assert_eq!(shop.doubts().len(), keep, "of the three that were made");
+        let good = shop.newest();
+        shop.truncate();
+        let told = shop.run(0, &["backup", "shop"]);
+        assert!(told.stderr.contains("SUSPICIOUS: rows fell from the usual 5300 to 300"), "keep_last = {keep}: {told:?}");
+        shop.backup();
+        assert!(shop.rig.backups().iter().any(|row| row["id"] == good.as_str()), "the last good one stays");
+        assert_eq!(shop.subjects().len(), 1, "{:?}", shop.subjects());
+    }
+}
+
+#[test]
 fn a_truncated_table_is_marked_and_told_once_and_nothing_is_pruned() {
     let shop = Shop::new(KEEP_THREE);
     assert_eq!(shop.doubts(), [None, None, None]);

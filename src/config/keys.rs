@@ -283,7 +283,7 @@ pub(super) const RETENTION: Section = Section {
 /// `anomaly = { … }`.
 pub(super) const ANOMALY: Section = Section {
     header: "anomaly",
-    doc: "When a backup falls out of the habit: the median of the last 7 normal ones of the same database and selection, at least 3 of them. It is \
+    doc: "When a backup falls out of the habit: the median of the last 7 normal ones of the same database and selection, once at least 3 were made. It is \
           kept, marked as suspicious and mailed, and nothing of the project is pruned until the next normal one, `pgdumpd accept`, or `after` \
           alike in a row over `after_span`. Less than 1000 rows or 256 KiB lost (4 KiB of definitions or roles) is nothing unusual; losing every row of at \
           least 100 is.",

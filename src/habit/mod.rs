@@ -22,7 +22,7 @@ use crate::model::dump::Content;
 /// How many normal backups make the habit, at most.
 pub const MEMBERS: usize = 7;
 
-/// With fewer there is no habit yet, unless a person has accepted one of them.
+/// Where fewer were made there is no habit yet, unless a person has accepted one of them.
 pub const LEAST: usize = 3;
 
 /// Fewer rows lost than this are nothing unusual, however large their share.
@@ -88,7 +88,7 @@ pub struct Habit {
     pub members: Vec<usize>,
     /// The suspicious ones since the newest normal one, newest first.
     pub doubted: Vec<usize>,
-    /// Whether they are enough to judge by.
+    /// Whether they are enough to judge by, by their own number; with a shorter retention it is the number of those made that tells.
     pub is_known: bool,
 }
 

@@ -5,12 +5,13 @@
 
 use std::cell::Cell;
 
-use crate::catalog::{BackupFilter, Page, Sort};
+use crate::catalog::{BackupFilter, Page, RunFilter, Sort};
 use crate::error::{Failure, Result};
 use crate::habit::{self, Counted, Figures, Habit, Known, Past, Rule, Standing};
 use crate::manifest;
 use crate::model::backup::{BackupRow, Manifest, RunId, Trigger};
 use crate::model::dump::{Compression, Format};
+use crate::model::run::RunStatus;
 use crate::storage::{Key, Storage, names};
 use crate::units::show_age;
 
@@ -47,7 +48,7 @@ fn judge(world: &World, storage: &dyn Storage, rule: &Rule, new: &Manifest) -> R
     let rows = earlier(world, storage, new)?;
     let past = rows.iter().map(|row| past(storage, row)).collect::<Result<Vec<Past>>>()?;
     let habit = Habit::of(rule, new.content, &past);
-    if !habit.is_known {
+    if !habit.is_known && (habit.members.is_empty() || !has_habit(world, new)?) {
         return Ok(Doubt::default());
     }
     let members: Vec<&BackupRow> = habit.members.iter().filter_map(|place| rows.get(*place)).collect();
@@ -72,6 +73,18 @@ fn judge(world: &World, storage: &dyn Storage, rule: &Rule, new: &Manifest) -> R
     let alike = habit::alike(rule, new.content, &past, &habit, figures);
     let alike: Vec<usize> = habit.doubted.iter().copied().take(alike).collect();
     Ok(verdict(rule, why, new, &alike, rows))
+}
+
+/// Whether enough backups were made, of which retention has left too few to show it: then those that are there are the habit.
+fn has_habit(world: &World, new: &Manifest) -> Result<bool> {
+    let made = RunFilter {
+        project: Some(new.project.clone()),
+        database: Some(new.database_name.clone()),
+        selection: Some(new.selection.clone()),
+        status: Some(RunStatus::Completed),
+    };
+    let most = u32::try_from(habit::LEAST).unwrap_or(u32::MAX);
+    Ok(world.catalog.read(|reader| reader.runs(&made, Page::first(most)))?.len() >= habit::LEAST)
 }
 
 fn verdict(rule: &Rule, why: String, new: &Manifest, alike: &[usize], rows: Vec<BackupRow>) -> Doubt {
