@@ -36,6 +36,7 @@ pub mod space;
 pub mod standing;
 pub mod targets;
 pub mod there;
+pub mod untold;
 
 pub mod again;
 pub mod arrive;

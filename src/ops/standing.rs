@@ -22,7 +22,7 @@ use crate::model::settings::Settings;
 use crate::retention::Divided;
 
 use super::there::{self, There};
-use super::{World, held, notice, origin};
+use super::{World, held, origin, untold};
 
 pub use daemon::{DaemonStanding, LAG, daemon};
 pub(super) use mail::unmended;
@@ -185,7 +185,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
             held.insert(project.name.clone());
         }
     }
-    let alerts = notice::ahead(reader, reader.alerts()?)?;
+    let alerts = untold::ahead(reader, reader.alerts()?)?;
     let mut known = HashSet::new();
     for backup in alerts.iter().filter(|alert| alert.status != Status::Ok).filter_map(|alert| alert.key.of_backup()) {
         known.extend(reader.backup(&backup)?.map(|row| row.id));

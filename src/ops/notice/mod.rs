@@ -22,11 +22,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::alert::{self, Alert, AlertKey, Event, NoticeKind};
 use crate::catalog::{REBUILT, Reader, Writer};
-use crate::error::{Cause, Result};
+use crate::error::Result;
 use crate::model::backup::RunId;
 use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
-use crate::model::run::{ANY_DATABASE, Run, RunStatus};
+use crate::model::run::{ANY_DATABASE, Run};
 use crate::model::settings::Settings;
 use crate::notify::Message;
 use crate::notify::group::{self, Ready, Waiting};
@@ -37,6 +37,7 @@ use crate::postgres::connection::named_by;
 use super::held::told_key;
 use super::prune::PrunePlan;
 use super::there::{self, There};
+use super::untold::event_of;
 use super::{World, origin};
 
 pub use closed::closed;
@@ -45,7 +46,6 @@ pub use drills::drilled;
 pub use lost::lost;
 pub use overrun::overruns;
 pub use proofs::{damages, looked};
-pub use round::ahead;
 pub use weekly::weekly;
 
 /// What letters need besides the catalog.
@@ -102,15 +102,6 @@ fn known(tx: &Reader, key: &AlertKey) -> Result<Option<Alert>> {
 fn put(tx: &Writer, alert: &Alert) -> Result<()> {
     let key = &alert.key;
     tx.put_alert(&key.project, &key.database, &key.selection, alert)
-}
-
-/// What a run means for its alert: nothing where it was ended on purpose or found the project in other hands.
-fn event_of(run: &Run) -> Option<Event> {
-    match (run.status, &run.failure) {
-        (RunStatus::Completed, _) => Some(Event::Succeeded),
-        (RunStatus::Failed, Some(failure)) if failure.cause != Cause::Locked => Some(Event::Failed(failure.clone())),
-        _ => None,
-    }
 }
 
 /// Looks for projects whose newest good full backup is too old, and for those that are fresh again; returns the number of mails queued.

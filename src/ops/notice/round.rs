@@ -1,17 +1,17 @@
 //! What the runs of one round mean for the alerts: several of one alert are one change, or none.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::alert::{self, Alert, AlertKey, Event, NoticeKind, Status};
-use crate::catalog::{Reader, Writer};
+use crate::alert::{self, Alert, AlertKey, NoticeKind, Status};
+use crate::catalog::Writer;
 use crate::error::Result;
 use crate::model::project::Project;
 use crate::model::run::{ANY_DATABASE, Run};
 
-use super::{Change, doubt, event_of, known, put};
+use super::super::untold::{event_of, keys};
+use super::{Change, doubt, known, put};
 
 /// Records what these runs of a project do to its alerts; returns what is to be told of it.
 pub(super) fn changes(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>) -> Result<Vec<Change>> {
@@ -33,31 +33,6 @@ pub(super) fn changes(tx: &Writer, project: &Project, runs: &[&Run], now: DateTi
     let mut changes: Vec<Change> = changes.0.into_values().filter_map(together).collect();
     changes.extend(doubt::changes(tx, project, runs, now)?);
     Ok(changes)
-}
-
-/// The alerts as they will be once the runs that wait to be told have been: whoever asks meanwhile must not hear that all is well.
-pub fn ahead(reader: &Reader, mut alerts: Vec<Alert>) -> Result<Vec<Alert>> {
-    for run in reader.untold_runs()? {
-        let Some(event) = event_of(&run) else { continue };
-        let at = run.finished_at.unwrap_or(run.started_at);
-        for key in keys(&run, &event) {
-            let of_all = key.database != run.database;
-            match alerts.iter_mut().find(|alert| alert.key == key) {
-                Some(alert) => *alert = alert::decide(alert, &event, Duration::MAX, at).0,
-                None if of_all => {}
-                None => alerts.push(alert::decide(&Alert::new(key, at), &event, Duration::MAX, at).0),
-            }
-        }
-    }
-    Ok(alerts)
-}
-
-/// The alerts that a run is about. A good one also ends that of a failure that struck before any database was known; who was told of
-/// that hears of this, too.
-fn keys(run: &Run, event: &Event) -> Vec<AlertKey> {
-    let own = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
-    let of_all = AlertKey { database: String::from(ANY_DATABASE), ..own.clone() };
-    if *event == Event::Succeeded && own != of_all { vec![own, of_all] } else { vec![own] }
 }
 
 /// By alert, what would have been told had each run been told by itself.
