@@ -7,7 +7,7 @@ mod unread;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::alert::{Alert, Status};
@@ -20,6 +20,7 @@ use crate::model::project::Project;
 use crate::model::run::{ANY_DATABASE, Run, SlotRow};
 use crate::model::settings::Settings;
 use crate::retention::Divided;
+use crate::schedule;
 
 use super::there::{self, There};
 use super::{World, held, origin, untold};
@@ -303,7 +304,10 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
     };
     let next = project.schedules.iter().filter(|plan| plan.enabled && project.enabled).filter_map(|plan| {
         let last = seen.last_due.get(&(project.name.clone(), plan.name.clone())).copied();
-        plan.timing.next_after(plan.time_zone, now, last)
+        // As the daemon starts it; one whose turn has come and whose delay has not passed is still ahead.
+        let delay = schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread);
+        let delay = TimeDelta::from_std(delay).unwrap_or_default();
+        plan.timing.next_after(plan.time_zone, now - delay, last).map(|slot| slot + delay)
     });
     let pause = seen.paused.get(&project.name);
     ProjectStanding {
