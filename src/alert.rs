@@ -111,8 +111,11 @@ pub struct Alert {
     pub key: AlertKey,
     /// How things stand.
     pub status: Status,
-    /// Since when they stand so.
+    /// Since when they stand so: where something is wrong, since the incident began, whether it was a failure or staleness then.
     pub since: DateTime<Utc>,
+    /// When the first of the failures in a row ended; absent where there is none, and in states of older versions.
+    #[serde(default)]
+    pub failing_since: Option<DateTime<Utc>>,
     /// When the key was first seen; staleness of what never had a backup counts from here.
     pub first_seen: DateTime<Utc>,
     /// Failed runs since the last good one.
@@ -139,6 +142,7 @@ impl Alert {
             key,
             status: Status::Ok,
             since: now,
+            failing_since: None,
             first_seen: now,
             failures_in_row: 0,
             cause: None,
@@ -208,6 +212,9 @@ impl Alert {
     fn fail(&mut self, failure: &Failure, reminder: Duration, now: DateTime<Utc>) -> Option<NoticeKind> {
         let first = self.failures_in_row == 0;
         self.failures_in_row = self.failures_in_row.saturating_add(1);
+        if first {
+            self.failing_since = Some(now);
+        }
         self.cause = Some(failure.cause);
         self.message = Some(failure.message.clone());
         if self.status == Status::Ok {
@@ -244,7 +251,6 @@ impl Alert {
             }
             (Status::Stale, false) if self.failures_in_row > 0 => {
                 self.status = Status::Failing;
-                self.since = now;
                 self.remind(reminder, now)
             }
             (Status::Stale, false) => self.recover(now),
@@ -265,18 +271,25 @@ impl Alert {
         known.into_iter().flatten().filter(|time| *time <= now).max().unwrap_or(self.first_seen)
     }
 
-    /// Enters a bad state; the incident's thread begins with its first notice.
+    /// Enters a bad state; the incident, and its thread, begin with the first.
     fn begin(&mut self, status: Status, now: DateTime<Utc>) {
         if self.status == Status::Ok {
             self.thread = Some(thread_id(&self.key, now));
+            self.since = now;
         }
         self.status = status;
-        self.since = now;
+    }
+
+    /// Since when runs have failed in a row; where none has, since when things stand as they do.
+    #[must_use]
+    pub fn row_since(&self) -> DateTime<Utc> {
+        self.failing_since.unwrap_or(self.since)
     }
 
     fn recover(&mut self, now: DateTime<Utc>) -> Option<NoticeKind> {
         let was = std::mem::take(&mut self.status);
         self.failures_in_row = 0;
+        self.failing_since = None;
         self.cause = None;
         self.message = None;
         self.told.clear();

@@ -110,6 +110,8 @@ fn failing_for_long_becomes_stale_too_and_failures_go_on_counting() {
         (29, failed(Space), Some(CauseChanged)),
     ]);
     assert_eq!((alert.status, alert.failures_in_row), (Status::Stale, 4));
+    let first = start() + TimeDelta::hours(1);
+    assert_eq!((alert.since, alert.row_since()), (first, first), "the row began with its first failure");
     // Stale first: the first failure is news.
     play(&[(27, tick(None, limit), Some(Stale)), (28, failed(Connection), Some(FirstFailure)), (29, Event::Succeeded, Some(Recovered))]);
 }
@@ -121,6 +123,8 @@ fn staleness_ends_when_the_limit_or_the_knowledge_changes() {
     play(&[(27, tick(None, limit), Some(Stale)), (28, tick(Some(20), limit), Some(Recovered))]);
     let alert = play(&[(1, failed(Space), Some(FirstFailure)), (27, tick(None, limit), Some(Stale)), (28, tick(None, None), None)]);
     assert_eq!((alert.status, alert.failures_in_row), (Status::Failing, 1));
+    let alert = play(&[(27, tick(None, limit), Some(Stale)), (28, failed(Space), Some(FirstFailure)), (29, failed(Space), None)]);
+    assert_eq!((alert.since, alert.row_since()), (start() + TimeDelta::hours(27), start() + TimeDelta::hours(28)));
 }
 
 #[test]
@@ -181,6 +185,10 @@ fn the_state_survives_being_stored() {
     let alert = play(&[(0, failed(Connection), Some(FirstFailure))]);
     let text = serde_json::to_string(&alert).unwrap();
     assert_eq!(serde_json::from_str::<Alert>(&text).unwrap(), alert);
+    let mut older: serde_json::Value = serde_json::from_str(&text).unwrap();
+    older.as_object_mut().unwrap().remove("failing_since");
+    let older: Alert = serde_json::from_value(older).unwrap();
+    assert_eq!(older.row_since(), alert.since, "one of an older version counts from when it began");
 }
 
 proptest! {

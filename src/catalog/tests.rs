@@ -381,6 +381,7 @@ fn alerts_notes_pauses_projects_audit_and_heartbeat_are_kept() {
         version: "0.1.0".into(),
         waiting: 3,
         waiting_since: None,
+        stopping: true,
         running: vec![RunId("aaaa".into())],
     };
     catalog.write(|tx| tx.beat(&beat)).unwrap();

@@ -288,4 +288,7 @@ pub struct Heartbeat {
     /// Since when the first of them has waited.
     #[serde(default)]
     pub waiting_since: Option<DateTime<Utc>>,
+    /// Whether it was asked to stop and only waits for what runs.
+    #[serde(default)]
+    pub stopping: bool,
 }

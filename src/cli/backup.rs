@@ -85,6 +85,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         None => settings.projects.iter().map(Arc::as_ref).filter(|project| project.enabled).collect(),
     };
     let orders = chosen.into_iter().map(|project| order(project, args)).collect::<Result<Vec<_>>>()?;
+    if orders.is_empty() {
+        out::note("pgdumpd: no project is enabled, so there is nothing to back up");
+    }
     let world = world::open(common, &settings)?;
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;

@@ -6,10 +6,10 @@ use serde_json::json;
 use crate::clock::Clock;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
-use crate::model::settings::Smtp;
+use crate::model::settings::{Settings, Smtp};
 use crate::notify::letter::message_id;
 use crate::notify::{Message, probe};
-use crate::ops::{secret, standing};
+use crate::ops::{again, deliver, secret, standing};
 
 use super::exit::Exit;
 use super::{Common, out, world};
@@ -38,22 +38,36 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let steps = probe::probe(smtp, password.as_ref(), &hostname, &trial(smtp, &hostname, Clock::system().now()));
     let good = steps.iter().all(|step| step.ok);
-    if good && let Err(failure) = world::open(common, &settings).and_then(|world| standing::mail_accepted(&world, &smtp.to)) {
-        out::note(format!("pgdumpd: mails that were refused before stay in `pgdumpd status`: {failure}"));
-    }
+    let again = if good { again(common, &settings, smtp) } else { 0 };
     if common.json {
-        out::json(&json!({ "success": good, "steps": steps }))?;
+        out::json(&json!({ "success": good, "steps": steps, "again": again }))?;
     } else {
         for step in &steps {
             out::say(format!("{} {:<16} {}", if step.ok { "ok    " } else { "FAILED" }, step.name, step.detail));
         }
         if good {
             out::say(format!("a test mail was accepted for {}", smtp.to.join(", ")));
+            if again > 0 {
+                out::say(format!("{} refused before: sent again", out::count(again as u64, "mail")));
+            }
         } else {
             out::note("no test mail was sent");
         }
     }
     Ok(if good { Exit::Done } else { Exit::Failed })
+}
+
+/// The people can be reached: what was refused before goes to them now. Returns how many mails that are.
+fn again(common: &Common, settings: &Settings, smtp: &Smtp) -> usize {
+    let sent = world::open(common, settings).and_then(|world| {
+        let queued = again::to(&world, settings, &smtp.to)?;
+        standing::mail_accepted(&world, &smtp.to)?;
+        deliver::deliver(&world).map(|_| queued)
+    });
+    sent.unwrap_or_else(|failure| {
+        out::note(format!("pgdumpd: mails that were refused before stay so, in `pgdumpd status`: {failure}"));
+        0
+    })
 }
 
 fn trial(smtp: &Smtp, hostname: &str, now: DateTime<Utc>) -> Message {

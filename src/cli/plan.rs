@@ -116,7 +116,8 @@ fn coming(project: &Project, plan: &Schedule, args: &Args, now: DateTime<Utc>, l
     let from = args.from.as_deref().map(|text| time(text, plan.time_zone)).transpose()?.unwrap_or(now);
     let to = args.to.as_deref().map(|text| time(text, plan.time_zone)).transpose()?;
     let delay = TimeDelta::from_std(schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread)).unwrap_or_default();
-    let slots = slots(plan, from, last, to, if to.is_some() { MOST } else { args.count });
+    // A slot before `from` whose delay ends after it is one of those to come.
+    let slots = slots(plan, from - delay, last, to.map(|to| to - delay), if to.is_some() { MOST } else { args.count });
     let purpose = if project.is_drill(&plan.name) { For::Drill } else { For::Backup };
     let kept = args.days.filter(|_| purpose == For::Backup).map(|days| kept(project, plan, (from, last), days));
     Ok(Coming {

@@ -7,7 +7,7 @@ use crate::alert::{Alert, Status};
 use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::Project;
-use crate::model::run::ANY_DATABASE;
+use crate::model::run::{ANY_DATABASE, Run, SlotOutcome, SlotRow};
 use crate::model::settings::Settings;
 use crate::ops::standing::{self, DaemonStanding, ProjectStanding, Standing};
 use crate::units::{show_age, show_size};
@@ -82,7 +82,12 @@ fn in_one_line(wrong: &Failure) -> String {
 
 fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
     match standing {
-        DaemonStanding::Serving { heartbeat, waiting, behind_since } => {
+        DaemonStanding::Serving { heartbeat, running, stopping: true, .. } => format!(
+            "the daemon is stopping: it waits for {} to end, and starts nothing more (last sign of life {} ago)",
+            out::count(*running as u64, "run"),
+            age(now, *heartbeat)
+        ),
+        DaemonStanding::Serving { heartbeat, waiting, behind_since, .. } => {
             let behind = behind_since.map(|since| format!("; it LAGS: {waiting} jobs wait for a place, the first for {}", age(now, since)));
             format!("the daemon is serving (last sign of life {} ago){}", age(now, *heartbeat), behind.unwrap_or_default())
         }
@@ -108,7 +113,11 @@ fn print(standing: &Standing, unattended: bool, now: DateTime<Utc>, zone: Tz) {
             status(project).to_owned(),
             last_good(project, now),
             restored(project, now),
-            project.next.map_or_else(|| String::from(next), |next| out::when(next, zone)),
+            match project.next {
+                None => String::from(next),
+                Some(_) if standing.daemon.is_stopping() => String::from("after the restart"),
+                Some(next) => out::when(next, zone),
+            },
             notes(project, now, zone),
         ]);
     }
@@ -154,9 +163,13 @@ fn trouble(alert: &Alert, now: DateTime<Utc>) -> String {
         return format!("{}{database}: DRILLS FAIL for {}, {} in a row: {why}", key.project, age(now, alert.since), alert.failures_in_row);
     }
     let selection = if key.selection.is_full() { String::new() } else { format!(" ({})", key.selection) };
-    let word = if alert.status == Status::Stale { "STALE" } else { "FAILING" };
+    let word = match alert.status {
+        Status::Stale if alert.failures_in_row > 0 => "STALE, and FAILING",
+        Status::Stale => "STALE",
+        _ => "FAILING",
+    };
     let row = if alert.failures_in_row > 1 { format!(", {} runs in a row", alert.failures_in_row) } else { String::new() };
-    format!("{}{database}{selection}: {word} for {}{row}: {why}", key.project, age(now, alert.since))
+    format!("{}{database}{selection}: {word} for {}{row}: {why}", key.project, age(now, alert.row_since()))
 }
 
 fn status(project: &ProjectStanding) -> &'static str {
@@ -233,12 +246,19 @@ fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
 fn recent(project: &Project, standing: &ProjectStanding) {
     if standing.recent.is_empty() {
         out::say("\nno runs yet");
-        return;
+    } else {
+        runs(project, &standing.recent);
     }
+    if !standing.skipped.is_empty() {
+        skipped(project, &standing.skipped);
+    }
+}
+
+fn runs(project: &Project, runs: &[Run]) {
     out::say("\nlast runs:");
     let started = format!("STARTED ({})", project.time_zone.name());
     let mut table = out::table(&["RUN", &started, "DATABASE", "SELECTION", "SCHEDULE", "OUTCOME"]);
-    for run in &standing.recent {
+    for run in runs {
         let why = run.failure.as_ref().map(|failure| format!(": {failure}")).unwrap_or_default();
         table.add_row(vec![
             run.id.to_string(),
@@ -250,6 +270,34 @@ fn recent(project: &Project, standing: &ProjectStanding) {
         ]);
     }
     out::show(&table);
+}
+
+/// Slots for which nothing was run, with the reason.
+fn skipped(project: &Project, slots: &[SlotRow]) {
+    out::say("\nlast skipped slots:");
+    let due = format!("DUE ({})", project.time_zone.name());
+    let mut table = out::table(&[&due, "SCHEDULE", "WHY"]);
+    for slot in slots {
+        let until = slot.until.map(|until| format!(" to {}", out::when(until, project.time_zone))).unwrap_or_default();
+        let many = if slot.count > 1 { format!("{} slots: ", slot.count) } else { String::new() };
+        table.add_row(vec![
+            format!("{}{until}", out::when(slot.due_at, project.time_zone)),
+            slot.schedule.clone(),
+            format!("{many}{}", why_skipped(slot.outcome)),
+        ]);
+    }
+    out::show(&table);
+}
+
+fn why_skipped(outcome: SlotOutcome) -> &'static str {
+    match outcome {
+        SlotOutcome::SkippedOverrun => "the run before was still going",
+        SlotOutcome::SkippedPaused => "the project was paused",
+        SlotOutcome::SkippedDisabled => "the project or its schedule was disabled",
+        SlotOutcome::SkippedLocked => "another pgdumpd held the project",
+        SlotOutcome::Missed => "pgdumpd was not running",
+        SlotOutcome::Claimed | SlotOutcome::Ok | SlotOutcome::Failed | SlotOutcome::Interrupted => "it was run",
+    }
 }
 
 fn age(now: DateTime<Utc>, then: DateTime<Utc>) -> String {

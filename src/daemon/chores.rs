@@ -15,7 +15,7 @@ use crate::model::project::Project;
 use crate::model::run::Run;
 use crate::model::settings::Settings;
 use crate::ops::notice::{self, Desk};
-use crate::ops::{World, deliver, reindex};
+use crate::ops::{World, again, deliver, reindex};
 use crate::process;
 
 use super::queue::Queue;
@@ -55,6 +55,7 @@ pub(super) struct Chores {
     summing: Option<JoinHandle<()>>,
     direct: Option<JoinHandle<()>>,
     told_directly: HashMap<String, DateTime<Utc>>,
+    stopping: bool,
 }
 
 impl Chores {
@@ -78,6 +79,7 @@ impl Chores {
             summing: None,
             direct: None,
             told_directly: HashMap::new(),
+            stopping: false,
         }
     }
 
@@ -163,8 +165,24 @@ impl Chores {
             running: board.current().into_iter().map(|current| current.run).collect(),
             waiting: queue.len(),
             waiting_since: queue.since(),
+            stopping: self.stopping,
         };
         complain("the heartbeat can't be written", world.catalog.write(|writer| writer.beat(&heartbeat)));
+    }
+
+    /// From now on each sign of life says that only what runs is waited for; the next is due at once.
+    pub(super) fn stop(&mut self) {
+        self.stopping = true;
+        self.heartbeat -= TimeDelta::days(1);
+    }
+
+    /// Mails that were refused for good are tried again where the way they take was changed.
+    pub(super) fn mail_again(world: &World, settings: &Settings) {
+        match again::where_changed(world, settings) {
+            Ok(0) => {}
+            Ok(mails) => tracing::info!(mails, "mails that were refused are sent again: the mail settings have changed"),
+            Err(failure) => tracing::error!("refused mails can't be sent again: {failure}"),
+        }
     }
 
     /// The configuration changed: what it leaves behind is told at the next ring, not a minute later.

@@ -102,6 +102,7 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
     };
     process::memory::give_back();
     owner.announce();
+    block_in_place(|| Chores::mail_again(&owner.world, &owner.settings));
     // A first sign of life, and a chance for mail that a crash left behind, before the bell rings.
     block_in_place(|| owner.tick());
     systemd::ready(&owner.summary());

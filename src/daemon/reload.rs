@@ -11,6 +11,7 @@ use crate::ops::standing::CONFIGURATION_PROBLEM;
 use crate::process;
 
 use super::agenda::Agenda;
+use super::chores::Chores;
 use super::owner::Owner;
 use super::systemd;
 
@@ -52,6 +53,7 @@ fn adopt(owner: &mut Owner, settings: Settings) {
             remember(&owner.world, "");
             owner.chores.look_again();
             owner.announce();
+            Chores::mail_again(&owner.world, &owner.settings);
         }
         Err(failure) => tracing::error!("the configuration was not changed: {failure}"),
     }

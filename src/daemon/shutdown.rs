@@ -25,6 +25,7 @@ impl Owner {
         tracing::info!(signal, running = self.running.len(), waiting = self.queue.len() + self.drills.len(), "stopping");
         systemd::stopping("stopping");
         self.give_waiting_back();
+        block_in_place(|| self.still_running());
         if !self.settings.daemon.drain.is_zero() && !self.jobs.is_empty() {
             tracing::info!(limit = ?self.settings.daemon.drain, "letting running dumps finish; a second signal interrupts them");
             let until = Instant::now() + self.settings.daemon.drain;
@@ -40,6 +41,12 @@ impl Owner {
             self.last_words();
         });
         tracing::info!("stopped");
+    }
+
+    /// Says at once how many runs the end waits for.
+    fn still_running(&mut self) {
+        self.chores.stop();
+        self.pulse();
     }
 
     /// The slots of jobs that never began. In one transaction: ten thousand of them would outlast what systemd allows for a stop.
@@ -79,7 +86,12 @@ impl Owner {
                 }
             };
             tokio::select! {
-                ended = self.jobs.join_next() => if let Some(Ok((order, report))) = ended { block_in_place(|| self.ended(&order, &report)) },
+                ended = self.jobs.join_next() => if let Some(Ok((order, report))) = ended {
+                    block_in_place(|| {
+                        self.ended(&order, &report);
+                        self.still_running();
+                    });
+                },
                 () = ask => return,
                 () = sleep(PULSE) => block_in_place(|| self.pulse()),
             }

@@ -170,6 +170,8 @@ pub struct LastGood {
     pub taken_at: DateTime<Utc>,
     /// Stored length, bytes.
     pub size: u64,
+    /// Host and port of the server that it was made from, where known: one storage may hold those of several.
+    pub server: Option<String>,
     /// How far it is proven.
     pub proof: ProofLevel,
     /// When that was.

@@ -74,7 +74,12 @@ fn settle(world: &World, letter: &Letter<Message>, answer: Result<Accepted, Unde
                 tracing::error!(address = refusal.address, "a recipient was not accepted: {}", refusal.answer);
             }
             done.sent += 1;
-            world.catalog.write(|writer| writer.letter_delivered(letter.id))
+            // Those that were put off (greylisting, a full mailbox) get it later, alone.
+            let rest = letter.message.for_deferred(&accepted);
+            world.catalog.write(|writer| {
+                writer.letter_delivered(letter.id)?;
+                rest.iter().try_for_each(|rest| writer.enqueue(rest).map(drop))
+            })
         }
         Err(Undelivered::Later(failure)) => {
             tracing::warn!(to, subject, "mail not sent yet: {failure}");

@@ -36,7 +36,9 @@ pub mod space;
 pub mod standing;
 pub mod targets;
 pub mod there;
+pub mod untold;
 
+pub mod again;
 pub mod arrive;
 pub mod backup;
 pub mod deliver;

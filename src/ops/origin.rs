@@ -2,9 +2,12 @@
 //!
 //! Prune, `status` and notices ask; `prune --confirm` writes it down. The note is the catalog's: where that is lost, the question comes again.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
-use crate::catalog::{Reader, Writer};
+use chrono::{DateTime, Utc};
+
+use crate::catalog::{BackupFilter, Reader, Writer};
 use crate::error::Result;
 use crate::model::backup::{BackupRow, Manifest, Marks};
 use crate::model::dump::Selection;
@@ -61,6 +64,49 @@ pub fn standing(reader: &Reader, settings: &Settings) -> Result<HashMap<String, 
         let mut rows = reader.project_backups(&name)?;
         rows.retain(|row| row.storage == project.storage);
         found.insert(name, divided(reader, project, there::recall(reader, &project.name)?.as_ref(), &rows)?);
+    }
+    Ok(found)
+}
+
+/// What to fall back on where this is the newest backup there is: that, unless it was made by another pgdumpd from another server than the
+/// last one that was made here, and nobody has said that they are one line. Another server's data is no younger state of this one's.
+pub fn own(reader: &Reader, newest: BackupRow) -> Result<BackupRow> {
+    if newest.system_identifier.is_none() || reader.run(&newest.id)?.is_some() {
+        return Ok(newest);
+    }
+    let alike = |row: &BackupRow| (&row.storage, &row.database, &row.selection) == (&newest.storage, &newest.database, &newest.selection);
+    let usable = |row: &BackupRow| row.damaged.is_none() && (row.suspicious.is_none() || newest.suspicious.is_some());
+    let mut rows = reader.project_backups(&newest.project)?;
+    rows.retain(|row| alike(row) && usable(row) && row.started_at <= newest.started_at);
+    rows.sort_by_key(|row| Reverse(row.started_at));
+    for row in rows {
+        if reader.run(&row.id)?.is_none() {
+            continue;
+        }
+        let agreed = listed(reader, &agreed_key(&newest.project))?;
+        let is_other = row.system_identifier.is_some() && row.system_identifier != newest.system_identifier;
+        let is_one_line = [&row, &newest].iter().all(|row| row.system_identifier.as_ref().is_some_and(|one| agreed.contains(one)));
+        return Ok(if is_other && !is_one_line { row } else { newest });
+    }
+    Ok(newest)
+}
+
+/// When the newest good full backup of each database was started, by project and database; where other servers' lie beside it, that of the
+/// own one.
+pub fn last_good_full(reader: &Reader) -> Result<HashMap<(String, String), DateTime<Utc>>> {
+    let mut found = reader.last_good_full()?;
+    let divided: BTreeSet<String> = reader.divided_projects()?.into_iter().collect();
+    for ((project, database), at) in found.iter_mut().filter(|((project, _), _)| divided.contains(project)) {
+        let filter = BackupFilter {
+            project: Some(project.clone()),
+            database: Some(database.clone()),
+            selection: Some(Selection::full()),
+            undamaged: true,
+            ..BackupFilter::default()
+        };
+        if let Some(newest) = reader.latest_backup(&filter)? {
+            *at = own(reader, newest)?.started_at;
+        }
     }
     Ok(found)
 }

@@ -1,6 +1,8 @@
 //! How each project stands: the one answer behind `status` and the health check.
 
+mod daemon;
 mod mail;
+mod skipped;
 mod unread;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,24 +17,18 @@ use crate::habit::{self, Suspension};
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
 use crate::model::project::Project;
-use crate::model::run::{ANY_DATABASE, Run};
+use crate::model::run::{ANY_DATABASE, Run, SlotRow};
 use crate::model::settings::Settings;
 use crate::retention::Divided;
+use crate::schedule;
 
 use super::there::{self, There};
-use super::{World, held, origin};
+use super::{World, held, origin, untold};
 
+pub use daemon::{DaemonStanding, LAG, daemon};
+pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
 pub use unread::as_far_as_read;
-
-/// A heartbeat older than this many intervals means that nobody turns.
-const BEATS_MISSED: i32 = 4;
-
-/// And no younger one, however short the interval: beats ride on the daemon's own turns.
-const SILENCE: TimeDelta = TimeDelta::seconds(60);
-
-/// A job that has waited this long for a place is told of.
-pub const LAG: TimeDelta = TimeDelta::minutes(5);
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
@@ -52,28 +48,6 @@ pub struct Standing {
     pub notes: Vec<String>,
     /// Mail on its way.
     pub mail: Waiting,
-}
-
-/// What the daemon does.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case", tag = "state")]
-pub enum DaemonStanding {
-    /// It turned within the last beats.
-    Serving {
-        /// The last beat.
-        heartbeat: DateTime<Utc>,
-        /// How many jobs waited for a place then.
-        waiting: usize,
-        /// Since when the first of them had waited, where that is long enough to be told.
-        behind_since: Option<DateTime<Utc>>,
-    },
-    /// It beat, then fell silent without saying good-bye.
-    Silent {
-        /// The last beat.
-        heartbeat: DateTime<Utc>,
-    },
-    /// It was stopped, or never started.
-    Stopped,
 }
 
 /// How one project stands.
@@ -115,9 +89,12 @@ pub struct ProjectStanding {
     /// Its last runs, the latest first; only where one project was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recent: Vec<Run>,
+    /// Its last slots for which nothing was run, the latest first; only where one project was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<SlotRow>,
 }
 
-/// How many runs of a single project are told.
+/// How many runs of a single project are told, and how many skipped slots.
 const RECENT: u32 = 10;
 
 /// Asks the catalog about all projects, or about one and its last runs; touches neither servers nor storages.
@@ -130,7 +107,8 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
         chosen.map(|project| of_project(project, by_project.take(&project.name), &seen, now)).collect();
     if let (Some(only), Some(project)) = (only, projects.first_mut()) {
         let filter = RunFilter { project: Some(only.name.clone()), ..RunFilter::default() };
-        project.recent = world.catalog.read(|reader| reader.runs(&filter, Page::first(RECENT)))?;
+        (project.recent, project.skipped) =
+            world.catalog.read(|reader| Ok((reader.runs(&filter, Page::first(RECENT))?, skipped::last(reader, &only.name, RECENT)?)))?;
     }
     let mut problems = Vec::new();
     if let Some(words) = seen.configuration.as_ref().filter(|words| !words.is_empty()) {
@@ -139,7 +117,7 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     problems
         .extend(seen.lost_index.iter().map(|why| format!("the index of backups isn't complete yet, a storage could not be read: {why}")));
     problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
-    let daemon = turning(settings, seen.heartbeat.as_ref(), now);
+    let daemon = daemon::turning(settings, seen.heartbeat.as_ref(), now);
     let orphaned = orphaned(&seen, settings);
     let healthy = problems.is_empty()
         && !matches!(daemon, DaemonStanding::Silent { .. })
@@ -152,12 +130,6 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
 #[must_use]
 pub fn is_unattended(standing: &Standing) -> bool {
     standing.daemon == DaemonStanding::Stopped && standing.projects.iter().any(|project| project.next.is_some())
-}
-
-/// Whether the daemon turns.
-pub fn daemon(world: &World, settings: &Settings) -> Result<DaemonStanding> {
-    let heartbeat = world.catalog.read(|reader| reader.heartbeat())?;
-    Ok(turning(settings, heartbeat.as_ref(), world.clock.now()))
 }
 
 /// Where the daemon notes that the file on disk isn't the one in force; empty where it is.
@@ -200,8 +172,10 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
             ..BackupFilter::default()
         };
         let Some(newest) = reader.latest_backup(&filter)? else { continue };
+        let newest = origin::own(reader, newest)?;
         if newest.suspicious.is_some() {
             let before = reader.latest_backup(&BackupFilter { normal: true, ..filter })?;
+            let before = before.map(|before| origin::own(reader, before)).transpose()?;
             normal.extend(before.map(|before| (newest.id.clone(), before)));
         }
         good.push(newest);
@@ -212,7 +186,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
             held.insert(project.name.clone());
         }
     }
-    let alerts: Vec<Alert> = reader.alerts()?;
+    let alerts = untold::ahead(reader, reader.alerts()?)?;
     let mut known = HashSet::new();
     for backup in alerts.iter().filter(|alert| alert.status != Status::Ok).filter_map(|alert| alert.key.of_backup()) {
         known.extend(reader.backup(&backup)?.map(|row| row.id));
@@ -300,17 +274,6 @@ impl<'a> ByProject<'a> {
     }
 }
 
-fn turning(settings: &Settings, last: Option<&Heartbeat>, now: DateTime<Utc>) -> DaemonStanding {
-    let Some(last) = last else { return DaemonStanding::Stopped };
-    let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
-    let heartbeat = last.at;
-    // A beat from well ahead of now was given before the clock was set back, and is as silent as an old one.
-    if (now - heartbeat).abs() > SILENCE.max(interval * BEATS_MISSED) {
-        return DaemonStanding::Silent { heartbeat };
-    }
-    DaemonStanding::Serving { heartbeat, waiting: last.waiting, behind_since: last.waiting_since.filter(|since| now - *since >= LAG) }
-}
-
 fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
     let there = seen.there.get(&project.name);
     let stands = |alert: &&Alert| match alert.key.of_backup() {
@@ -341,7 +304,10 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
     };
     let next = project.schedules.iter().filter(|plan| plan.enabled && project.enabled).filter_map(|plan| {
         let last = seen.last_due.get(&(project.name.clone(), plan.name.clone())).copied();
-        plan.timing.next_after(plan.time_zone, now, last)
+        // As the daemon starts it; one whose turn has come and whose delay has not passed is still ahead.
+        let delay = schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread);
+        let delay = TimeDelta::from_std(delay).unwrap_or_default();
+        plan.timing.next_after(plan.time_zone, now - delay, last).map(|slot| slot + delay)
     });
     let pause = seen.paused.get(&project.name);
     ProjectStanding {
@@ -362,6 +328,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         dated_ahead: seen.dated_ahead.get(&project.name).copied().unwrap_or(0),
         enabled: project.enabled,
         recent: Vec::new(),
+        skipped: Vec::new(),
     }
 }
 

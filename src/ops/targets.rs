@@ -3,9 +3,9 @@
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::project::{Databases, Project};
+use crate::model::project::{Databases, Project, Standby};
 use crate::postgres::connection::Access;
-use crate::postgres::session::Session;
+use crate::postgres::session::{Server, Session};
 
 /// The database to meet a project's server in before its databases are known; `None` leaves it to the connection.
 ///
@@ -39,6 +39,15 @@ pub fn databases(project: &Project, session: &mut Session, seen: impl Fn(&[Strin
             Ok(names)
         }
     }
+}
+
+/// Why nothing is dumped from this server, where it is a standby and the project wants none.
+#[must_use]
+pub fn refused_standby(project: &Project, server: &Server) -> Option<Failure> {
+    (server.standby && project.standby == Standby::Refuse).then(|| {
+        Failure::new(Cause::Configuration, format!("{} is a standby, and this project refuses standbys", server.reached))
+            .hint("point the connection at the primary, or set standby = \"as-is\"")
+    })
 }
 
 /// What `exclude_databases` matches.

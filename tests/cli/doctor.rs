@@ -65,6 +65,21 @@ fn a_refused_password_and_an_unreadable_secret_are_named() {
 }
 
 #[test]
+fn a_standby_that_the_project_refuses_is_a_problem() {
+    let bench = Bench::new();
+    let standby = Setup::default().standby_of(&bench.cluster).start();
+    standby.wait_until("exists (select from pg_database where datname = 'billing')");
+    let project = |rule: &str| format!("[[project]]\nname = \"shop\"\nconnection = {:?}\nstandby = {rule:?}\n", standby.url("postgres"));
+    bench.rig.configure(&project("refuse"));
+    let told = found(&bench, 1);
+    assert!(told.contains("problem") && told.contains("is a standby, and this project refuses standbys"), "{told}");
+    let refused = bench.run(2, &["backup", "shop", "--no-retry"]).stderr;
+    assert!(refused.contains("is a standby, and this project refuses standbys"), "the same words: {refused}");
+    bench.rig.configure(&project("as-is"));
+    assert!(!found(&bench, 0).contains("standby"));
+}
+
+#[test]
 fn an_old_client_and_a_missing_one_are_named() {
     let bench = Bench::new();
     let script =

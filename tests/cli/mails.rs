@@ -71,13 +71,21 @@ fn mail_refused_for_good_is_a_problem_until_a_later_one_is_accepted() {
     assert!(told.contains("PROBLEM a mail was refused for good") && told.contains("550 5.1.1 no such user"), "{told}");
     let kind = Server::start(plain());
     bench.rig.configure(&format!("{}{}", settings(&kind), bench.project("shop", "", "databases = [\"late\"]\n")));
-    assert!(bench.run(0, &["notify", "test"]).stdout.contains("a test mail was accepted for oncall@example.org"));
+    let tested = bench.run(0, &["notify", "test"]).stdout;
+    assert!(
+        tested.contains("a test mail was accepted for oncall@example.org") && tested.contains("1 mail refused before: sent again"),
+        "{tested}"
+    );
+    let subjects = || mails(&kind).iter().map(|mail| header(mail, "Subject")).collect::<Vec<_>>();
+    assert!(subjects().len() == 2 && subjects()[1].starts_with("[pgdumpd] FAILED shop"), "the failure is told now: {:?}", subjects());
+    assert!(!bench.run(0, &["notify", "test"]).stdout.contains("sent again"), "once");
     let told = bench.run(1, &["status"]).stdout;
     assert!(!told.contains("refused for good"), "the same people can be reached now: {told}");
     bench.cluster.psql("create database late");
     bench.run(0, &["backup", "shop"]);
     bench.run(0, &["status"]);
-    assert_eq!(kind.look(|seen| seen.mails.len()), 2);
+    assert_eq!(subjects().len(), 4, "{:?}", subjects());
+    assert!(subjects()[3].starts_with("[pgdumpd] OK shop"), "{:?}", subjects());
 }
 
 #[test]

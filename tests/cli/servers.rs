@@ -2,6 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use pgdumpd::clock::Clock;
+use pgdumpd::config;
+use pgdumpd::ops::notice::{self, Desk};
+use pgdumpd::ops::{World, reindex};
+
 use crate::bench::Bench;
 use crate::cluster::Cluster;
 use crate::rig::{Ended, Rig};
@@ -130,9 +135,42 @@ fn two_daemons_with_one_storage_and_one_project_name_do_not_prune_each_others_ba
         assert!(file.exists(), "{row} is gone");
     }
     assert_eq!(two.mails().iter().filter(|mail| mail.contains("HELD shop: it has backups of 2 servers")).count(), 1, "{:#?}", two.mails());
+    the_others_are_nothing_to_fall_back_on(&two);
     for entry in std::fs::read_dir(there.state()).expect("state").flatten() {
         std::fs::remove_file(entry.path()).expect("removed");
     }
     run(&there, 0, &["backup", "shop"]);
     assert_eq!((of(&there, &two.old.cluster).0, of(&there, &two.new).0), (2, 5), "nor with a lost catalog");
+}
+
+/// The first of the two knows the other's backups, by the look that the daemon takes each hour, and its own are older.
+fn the_others_are_nothing_to_fall_back_on(two: &Two) {
+    let rig = &two.old.rig;
+    two.configure(rig, &two.old.cluster, "max_backup_age = \"26h\"\n");
+    let settings = config::load(&rig.path().join("pgdumpd.toml"), &|_| None).expect("the configuration");
+    let world = World::open(&settings, Clock::system()).expect("a world");
+    reindex::reindex(&world).expect("a look");
+    assert_eq!((of(rig, &two.old.cluster).0, of(rig, &two.new).0), (2, 4), "it knows all of them");
+    let ids = |cluster: &Cluster| -> Vec<String> {
+        let of = |row: &serde_json::Value| row["system_identifier"] == identifier(cluster).as_str();
+        rig.backups().iter().filter(|row| of(row)).filter_map(|row| row["id"].as_str().map(str::to_owned)).collect()
+    };
+    let (own, others) = (ids(&two.old.cluster), ids(&two.new));
+    let names = |text: &str, ids: &[String]| ids.iter().any(|id| text.contains(id.as_str()));
+    let status = run(rig, 0, &["status"]).stdout;
+    assert!(names(&status, &own) && !names(&status, &others), "{status}");
+    let text = std::fs::read_to_string(rig.path().join("pgdumpd.toml")).expect("configuration");
+    std::fs::write(rig.path().join("pgdumpd.toml"), text.replace(&two.old.cluster.port.to_string(), "1")).expect("configuration");
+    run(rig, 75, &["backup", "shop"]);
+    let mail = two.mails().into_iter().rfind(|mail| mail.contains("FAILED shop")).expect("a mail");
+    assert!(names(&mail, &own) && !names(&mail, &others), "{mail}");
+    assert!(mail.contains(&format!("from   127.0.0.1:{}", two.old.cluster.port)), "{mail}");
+    let catalog = rusqlite::Connection::open(rig.state().join("catalog.db")).expect("catalog");
+    let older = "UPDATE backups SET started_at = started_at - 97200000000 WHERE system_identifier = ?1";
+    assert_eq!(catalog.execute(older, [identifier(&two.old.cluster)]).expect("older"), 2);
+    let age = "UPDATE alerts SET state = json_set(state, '$.last_good_at', null, '$.first_seen', '2020-01-01T00:00:00Z')";
+    catalog.execute(age, []).expect("alerts");
+    notice::stale(&world, &Desk { settings: &settings, config_file: None }).expect("a look");
+    let status = run(rig, 1, &["status"]).stdout;
+    assert!(status.contains("STALE, and FAILING"), "another server's new backup is no new one of this: {status}");
 }

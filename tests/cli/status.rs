@@ -175,3 +175,14 @@ fn an_interval_is_planned_from_its_last_start() {
     let planned = bench.run(0, &["plan", "shop", "--json"]).json();
     assert_eq!(planned[0]["slots"][0].to_string(), next, "{planned}");
 }
+
+#[test]
+fn the_next_start_is_told_with_its_spread() {
+    let bench = Bench::new();
+    let nightly = "[[project.schedule]]\nname = \"nightly\"\ncron = \"15 2 * * *\"\nspread = \"2h\"\n";
+    bench.rig.configure(&bench.project("shop", "shop", nightly));
+    let next = bench.run(1, &["status", "--json"]).json()["projects"][0]["next"].to_string();
+    let planned = bench.run(0, &["plan", "shop", "--json"]).json()[0]["slots"][0].to_string();
+    assert_eq!(next, planned);
+    assert!(!next.contains("T02:15:00"), "{next}");
+}

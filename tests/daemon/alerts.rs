@@ -1,6 +1,7 @@
 //! FAULTS row 41 over days in a moment: the real catalog and notices, a clock set by hand.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use pgdumpd::alert::Status;
 use pgdumpd::catalog::{Page, SlotKey};
 use pgdumpd::clock::Clock;
 use pgdumpd::config;
@@ -12,6 +13,7 @@ use pgdumpd::model::settings::Settings;
 use pgdumpd::notify::Message;
 use pgdumpd::ops::World;
 use pgdumpd::ops::notice::{self, Desk};
+use pgdumpd::ops::standing;
 
 use crate::rig::Rig;
 use crate::support::{NO_MAIL, events};
@@ -145,6 +147,54 @@ fn f26_one_skipped_slot_between_good_ones_is_never_told() {
     assert_eq!(events(&office.rig), ["overrun", "on-time"]);
     let subjects: Vec<String> = office.letters().into_iter().map(|letter| letter.subject).collect();
     assert!(subjects[0].contains("skipped 2 slots") && subjects[1].contains("on time again"), "{subjects:?}");
+}
+
+#[test]
+fn a_row_of_failures_is_told_since_its_first_also_after_it_became_stale() {
+    let office = Office::new("", "max_backup_age = \"90 min\"\nreminder = \"1h\"\n");
+    for _ in 0..4 {
+        office.run(Some(Failure::new(Cause::Connection, "connection refused")));
+        notice::tell(&office.world, &office.desk()).expect("told");
+        notice::stale(&office.world, &office.desk()).expect("looked");
+        office.pass(TimeDelta::hours(1));
+    }
+    assert!(events(&office.rig).contains(&String::from("stale")), "{:?}", events(&office.rig));
+    let last = office.letters().pop().expect("a letter");
+    let body = last.body.replace(['\u{a0}', '\n'], " ");
+    assert!(body.contains("for the 4th time in a row since 2026-11-16 00:00 UTC"), "{body}");
+    let standing = standing::standing(&office.world, &office.settings, None).expect("a standing");
+    let alert = serde_json::to_value(&standing.projects[0].alerts[0]).expect("JSON");
+    assert_eq!((&alert["status"], &alert["failing_since"]), (&"stale".into(), &"2026-11-16T00:00:00Z".into()), "{alert}");
+    office.run(None);
+    notice::tell(&office.world, &office.desk()).expect("told");
+    let body = office.letters().pop().expect("a letter").body.replace(['\u{a0}', '\n'], " ");
+    assert!(body.contains("The trouble began at 2026-11-16 00:00 UTC and lasted 4 h."), "{body}");
+}
+
+#[test]
+fn what_failed_and_recovered_before_anybody_was_told_is_told_as_neither() {
+    let office = Office::new("", "");
+    let status = || standing::standing(&office.world, &office.settings, None).expect("a standing").projects[0].status;
+    let tell = || notice::tell(&office.world, &office.desk()).expect("told");
+    let refused = || office.run(Some(Failure::new(Cause::Connection, "connection refused")));
+    refused();
+    assert_eq!(status(), Status::Failing, "it is not ok before it was told, either");
+    office.pass(TimeDelta::seconds(20));
+    office.run(None);
+    assert_eq!(status(), Status::Ok);
+    assert_eq!(tell(), 0);
+    assert_eq!(events(&office.rig), Vec::<String>::new());
+    // Two causes of one round are one first failure, and the recovery of what was told is told, whatever came between.
+    refused();
+    office.run(Some(Failure::new(Cause::Space, "no space")));
+    tell();
+    let body = office.letters().pop().expect("a letter").body.replace('\n', " ");
+    assert!(body.contains("No backup of shop was made, for the 2nd time in a row") && !body.contains("The cause is a new one"), "{body}");
+    office.run(None);
+    refused();
+    office.run(None);
+    tell();
+    assert_eq!(events(&office.rig), ["failing", "recovered"]);
 }
 
 #[test]

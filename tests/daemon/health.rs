@@ -4,7 +4,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use crate::rig::Rig;
-use crate::support::{LONG, WallClock, until};
+use crate::support::{LONG, Place, WallClock, ended, until};
 
 #[test]
 fn f42_a_wedged_daemon_turns_the_health_check_red() {
@@ -41,6 +41,33 @@ fn a_daemon_that_said_good_bye_is_stopped_and_not_silent() {
     assert_eq!(serving.wait(LONG), 0);
     let standing = rig.run(&["status", "--json"]).json();
     assert_eq!(standing["daemon"]["state"], "stopped");
+}
+
+#[test]
+fn a_daemon_that_lets_dumps_finish_says_so_and_promises_no_next_slot() {
+    let place = Place::new();
+    let hourly = "[[project.schedule]]\nname = \"hourly\"\ncron = \"@hourly\"\n";
+    let often = format!("{}\n[[project.schedule]]\nname = \"often\"\ncron = \"*/2 * * * * *\"\n", place.held_clients());
+    place.rig.configure_with("drain = \"1h\"", &format!("{}{}", place.project("shop", &often), place.project("later", hourly)));
+    place.hold();
+    let mut serving = place.rig.serve();
+    until(&serving, "a dump begins", || place.rig.path().join("dumps").exists());
+    let before = place.rig.run(&["status", "later"]).stdout;
+    assert!(before.contains("the daemon is serving"), "{before}");
+    serving.signal("TERM");
+    until(&serving, "it says that it stops", || {
+        place.rig.run(&["status"]).stdout.contains("the daemon is stopping: it waits for 1 run to end")
+    });
+    let status = place.rig.run(&["status"]);
+    assert_eq!(status.code, 0, "a stop that was asked for is no trouble: {status:?}");
+    assert_eq!(status.stdout.matches("after the restart").count(), 2, "{}", status.stdout);
+    let daemon = place.rig.run(&["status", "--json"]).json()["daemon"].clone();
+    assert_eq!((&daemon["state"], &daemon["stopping"]), (&"serving".into(), &true.into()), "{daemon}");
+    assert_eq!(place.rig.run(&["status", "--alive"]).code, 0, "it turns");
+    place.release();
+    assert_eq!(serving.wait(LONG), 0);
+    assert_eq!(ended(&place.rig, "shop", "ok"), 1);
+    assert_eq!(place.rig.run(&["status", "--json"]).json()["daemon"]["state"], "stopped");
 }
 
 /// Reads datagrams until one of them has such a line; all lines so far.

@@ -28,6 +28,9 @@ fn f26_an_overrun_is_recorded_and_told_only_when_it_repeats() {
     let status = place.rig.run(&["status"]);
     assert_eq!(status.code, 1, "{status:?}");
     assert!(status.stdout.contains("schedule often"), "{status:?}");
+    let status = place.rig.run(&["status", "shop"]).stdout;
+    let skipped = status.split("last skipped slots:").nth(1).unwrap_or_else(|| panic!("{status}"));
+    assert!(skipped.contains("often") && skipped.contains("the run before was still going"), "{status}");
 
     place.release();
     until(&serving, "two slots in a row ran", || events(&place.rig).contains(&String::from("on-time")));
@@ -61,6 +64,12 @@ fn slots_of_disabled_and_paused_projects_are_recorded_as_skipped() {
     assert!(slots(&place.rig).iter().all(|slot| slot.project != "off" || slot.outcome == "skipped_disabled"));
     assert!(slots(&place.rig).iter().all(|slot| slot.project != "waits" || slot.outcome == "skipped_paused"));
     assert!(slots(&place.rig).iter().all(|slot| slot.schedule != "off" || slot.outcome == "skipped_disabled"));
+    let status = place.rig.run(&["status", "waits"]).stdout;
+    assert!(status.contains("last skipped slots:") && status.contains("the project was paused"), "{status}");
+    let standing = place.rig.run(&["status", "waits", "--json"]).json();
+    let skipped = &standing["projects"][0]["skipped"][0];
+    assert_eq!((&skipped["schedule"], &skipped["outcome"], &skipped["count"]), (&"often".into(), &"skipped_paused".into(), &1.into()));
+    assert!(!place.rig.run(&["status"]).stdout.contains("skipped slots"), "of all projects it would be too much");
     assert_eq!(place.rig.run(&["resume", "waits"]).code, 0);
     until(&serving, "the resumed project runs", || ended(&place.rig, "waits", "ok") >= 1);
     assert!(place.rig.backups().iter().all(|backup| backup["project"] != "off"));

@@ -87,6 +87,18 @@ impl Writer {
     }
 }
 
+impl Writer {
+    /// Lets a message that was refused be tried anew, as it is now: everything before is forgotten.
+    pub fn queue_again<T: Serialize>(&self, id: i64, message: &T) -> Result<()> {
+        let now = Time(self.now());
+        self.ask("putting a message into the outbox again", |db| {
+            let sql =
+                "UPDATE outbox SET message = ?2, queued_at = ?3, next_try = ?3, attempts = 0, error = NULL, state = 'queued' WHERE id = ?1";
+            db.prepare_cached(sql)?.execute(params![id, Json(message), now]).map(drop)
+        })
+    }
+}
+
 fn letter<T: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<Letter<T>> {
     Ok(Letter {
         id: row.get(0)?,

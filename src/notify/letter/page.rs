@@ -184,12 +184,14 @@ pub(super) fn proof(level: ProofLevel) -> &'static str {
 
 /// What there is to fall back on.
 pub(super) fn fallback(backup: &LastGood, about: &About) -> Vec<(&'static str, String)> {
-    vec![
+    let mut rows = vec![
         ("taken", format!("{}, {} ago", time(backup.taken_at, about.zone), age(backup.taken_at, about.now))),
         ("size", size(backup.size)),
         ("proof", format!("{} ({})", proof(backup.proof), time(backup.proven_at, about.zone))),
         ("file", backup.file.clone()),
-    ]
+    ];
+    rows.extend(backup.server.as_ref().map(|server| ("from", server.clone())));
+    rows
 }
 
 /// ` of DATABASE`, or nothing where it is called like its project and the sentence names that.

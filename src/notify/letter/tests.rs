@@ -33,6 +33,7 @@ fn good(database: &str) -> LastGood {
         database: String::from(database),
         taken_at: at(18, 1, 15),
         size: 1_288_490_189,
+        server: None,
         proof: ProofLevel::Restored,
         proven_at: at(18, 4, 0),
         restore: format!("zstd -dc {} | pg_restore --exit-on-error -d NEW_DATABASE", file.trim_start_matches("shop/")),

@@ -16,7 +16,7 @@ use crate::postgres::watch::ServerLock;
 use crate::units::{show_age, show_size};
 
 use super::super::seen::{self, Seen};
-use super::super::{World, space};
+use super::super::{World, space, targets};
 use super::{Means, Request};
 
 /// Where `pg_dump` spools the members of a tar.
@@ -200,10 +200,7 @@ fn standby(
         return Ok(None);
     }
     match means.project.standby {
-        Standby::Refuse => {
-            Err(Failure::new(Cause::Configuration, format!("{} is a standby, and this project refuses standbys", server.reached))
-                .hint("point the connection at the primary, or set standby = \"as-is\""))
-        }
+        Standby::Refuse => targets::refused_standby(means.project, server).map_or(Ok(None), Err),
         Standby::AsIs => {
             warnings.push(String::from("dumped from a standby"));
             Ok(None)

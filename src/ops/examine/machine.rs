@@ -40,6 +40,9 @@ pub(super) fn look(world: &World, settings: &Settings) -> Vec<Finding> {
 fn daemon(world: &World, settings: &Settings) -> Finding {
     let about = "daemon";
     match standing::daemon(world, settings) {
+        Ok(DaemonStanding::Serving { stopping: true, .. }) => {
+            Finding::warning(about, "it is stopping, and starts nothing more", "start it again: systemctl start pgdumpd")
+        }
         Ok(DaemonStanding::Serving { .. }) => Finding::fine(about, "it is serving"),
         Ok(DaemonStanding::Silent { heartbeat }) => Finding::problem(
             about,

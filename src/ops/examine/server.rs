@@ -44,6 +44,7 @@ fn examine(world: &World, project: &Project, about: &str, findings: &mut Vec<Fin
             version::show(client.version_num)
         ),
     ));
+    findings.extend(targets::refused_standby(project, &server).map(|failure| Finding::problem(about, &failure)));
     if let Some(fixed) = client.has_known_holes() {
         findings.push(Finding::warning(
             &format!("pg_dump {}", version::show(client.version_num)),

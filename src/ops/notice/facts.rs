@@ -17,9 +17,9 @@ use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood,
 use crate::storage::names;
 use crate::units;
 
-use super::super::World;
 use super::super::prune::PrunePlan;
 use super::super::seen;
+use super::super::{World, origin};
 use super::{Change, Desk, doubt, waiting};
 
 /// A letter, the first mail of its incident where that has gone out, and the alerts whose incident begins with it.
@@ -103,7 +103,7 @@ fn failing_letter(
         about: about.clone(),
         told: told(worst),
         in_row: worst.after.failures_in_row,
-        since: worst.after.since,
+        since: worst.after.row_since(),
         databases,
         fine,
         slot,
@@ -156,7 +156,7 @@ fn newest_of_each(tx: &Reader, key: &AlertKey) -> Result<Vec<BackupRow>> {
 }
 
 pub(super) fn newest(tx: &Reader, key: &AlertKey) -> Result<Option<BackupRow>> {
-    tx.latest_backup(&BackupFilter {
+    let found = tx.latest_backup(&BackupFilter {
         project: Some(key.project.clone()),
         // What failed before the databases were known leaves all of them to fall back on.
         database: Some(key.database.clone()).filter(|database| database != ANY_DATABASE),
@@ -164,7 +164,8 @@ pub(super) fn newest(tx: &Reader, key: &AlertKey) -> Result<Option<BackupRow>> {
         undamaged: true,
         normal: true,
         ..BackupFilter::default()
-    })
+    })?;
+    found.map(|newest| origin::own(tx, newest)).transpose()
 }
 
 fn is_paused(tx: &Reader, project: &Project) -> Result<bool> {
@@ -179,6 +180,7 @@ pub(super) fn last_good(row: BackupRow) -> LastGood {
         database: row.database,
         taken_at: row.started_at,
         size: row.size,
+        server: row.server,
         proof: row.proof,
         proven_at: row.proven_at,
     }

@@ -11,6 +11,7 @@ mod facts;
 mod lost;
 mod overrun;
 mod proofs;
+mod round;
 mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,11 +22,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::alert::{self, Alert, AlertKey, Event, NoticeKind};
 use crate::catalog::{REBUILT, Reader, Writer};
-use crate::error::{Cause, Result};
+use crate::error::Result;
 use crate::model::backup::RunId;
 use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
-use crate::model::run::{ANY_DATABASE, Run, RunStatus};
+use crate::model::run::{ANY_DATABASE, Run};
 use crate::model::settings::Settings;
 use crate::notify::Message;
 use crate::notify::group::{self, Ready, Waiting};
@@ -33,10 +34,11 @@ use crate::notify::letter::{Envelope, Letter, Rebuilt, message_id};
 use crate::notify::redact::Redactor;
 use crate::postgres::connection::named_by;
 
-use super::World;
 use super::held::told_key;
 use super::prune::PrunePlan;
 use super::there::{self, There};
+use super::untold::event_of;
+use super::{World, origin};
 
 pub use closed::closed;
 pub use divided::divided;
@@ -76,7 +78,7 @@ pub fn tell(world: &World, desk: &Desk<'_>) -> Result<usize> {
         let mut waiting = Vec::new();
         for (name, runs) in by_project(&runs) {
             if let Some(project) = projects.get(name) {
-                let changes = changes_of(tx, project, &runs, now)?;
+                let changes = round::changes(tx, project, &runs, now)?;
                 waiting.extend(facts::letters(world, tx, desk, project, &changes, &runs, now)?);
             }
         }
@@ -93,34 +95,6 @@ fn by_project(runs: &[Run]) -> BTreeMap<&str, Vec<&Run>> {
     projects
 }
 
-fn changes_of(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>) -> Result<Vec<Change>> {
-    let mut changes: BTreeMap<AlertKey, Change> = BTreeMap::new();
-    for run in runs {
-        let Some(event) = event_of(run) else { continue };
-        let key = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
-        let before = known(tx, &key)?.unwrap_or_else(|| Alert::new(key.clone(), now));
-        let (after, kind) = alert::decide(&before, &event, project.notify.reminder, run.finished_at.unwrap_or(now));
-        put(tx, &after)?;
-        match kind {
-            Some(kind) => drop(changes.insert(key, Change { before, after, kind, run: Some((*run).clone()) })),
-            // A failure and its recovery in one round still tell the failure; a later quiet run changes nothing of that.
-            None => {
-                if let Some(known) = changes.get_mut(&key) {
-                    known.after = after;
-                }
-            }
-        }
-        if matches!(event, Event::Succeeded)
-            && let Some(change) = settle_unnamed(tx, project, run, now)?
-        {
-            changes.insert(change.after.key.clone(), change);
-        }
-    }
-    let mut changes: Vec<Change> = changes.into_values().collect();
-    changes.extend(doubt::changes(tx, project, runs, now)?);
-    Ok(changes)
-}
-
 fn known(tx: &Reader, key: &AlertKey) -> Result<Option<Alert>> {
     tx.alert(&key.project, &key.database, &key.selection)
 }
@@ -130,30 +104,12 @@ fn put(tx: &Writer, alert: &Alert) -> Result<()> {
     tx.put_alert(&key.project, &key.database, &key.selection, alert)
 }
 
-/// A good run also ends the alert of a failure that struck before any database was known; who was told of that hears of this, too.
-fn settle_unnamed(tx: &Writer, project: &Project, run: &Run, now: DateTime<Utc>) -> Result<Option<Change>> {
-    let key = AlertKey { project: project.name.clone(), database: String::from(ANY_DATABASE), selection: run.selection.clone() };
-    let Some(before) = known(tx, &key)? else { return Ok(None) };
-    let (after, kind) = alert::decide(&before, &Event::Succeeded, project.notify.reminder, now);
-    put(tx, &after)?;
-    Ok(kind.map(|kind| Change { before, after, kind, run: Some(run.clone()) }))
-}
-
-/// What a run means for its alert: nothing where it was ended on purpose or found the project in other hands.
-fn event_of(run: &Run) -> Option<Event> {
-    match (run.status, &run.failure) {
-        (RunStatus::Completed, _) => Some(Event::Succeeded),
-        (RunStatus::Failed, Some(failure)) if failure.cause != Cause::Locked => Some(Event::Failed(failure.clone())),
-        _ => None,
-    }
-}
-
 /// Looks for projects whose newest good full backup is too old, and for those that are fresh again; returns the number of mails queued.
 pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let now = world.clock.now();
-    let (newest, alerts, there) = world
-        .catalog
-        .read(|reader| Ok((by_database(reader.last_good_full()?), reader.alerts::<Alert>()?, there::recall_all(reader, desk.settings)?)))?;
+    let (newest, alerts, there) = world.catalog.read(|reader| {
+        Ok((by_database(origin::last_good_full(reader)?), reader.alerts::<Alert>()?, there::recall_all(reader, desk.settings)?))
+    })?;
     let aged = |project: &Project, known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>| {
         aged(project, &newest, there.get(&project.name), now, known)
     };

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::super::World;
 use crate::catalog::{Letter, LetterState, Page, Reader};
 use crate::error::Result;
+use crate::notify::Message;
 
 /// Mail that has not been delivered yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -33,18 +34,25 @@ pub fn mail_accepted(world: &World, to: &[String]) -> Result<()> {
 
 /// Why mails were refused for good, as long as no later mail to the same people was accepted.
 pub(super) fn refused(reader: &Reader) -> Result<Vec<String>> {
-    let letters = |state| reader.letters::<serde_json::Value>(Some(state), Page::first(50));
-    let refused = letters(LetterState::Refused)?;
-    let accepted = if refused.is_empty() { Vec::new() } else { letters(LetterState::Delivered)? };
-    let tested: Option<Accepted> = reader.meta(MAIL_ACCEPTED)?.and_then(|text| serde_json::from_str(&text).ok());
-    let mended = |letter: &Letter<serde_json::Value>| {
-        let to = |to: &Vec<String>| letter.message.get("to") == serde_json::to_value(to).ok().as_ref();
-        tested.as_ref().is_some_and(|tested| tested.at > letter.queued_at && to(&tested.to))
-            || accepted.iter().any(|later| later.queued_at > letter.queued_at && later.message.get("to") == letter.message.get("to"))
-    };
-    let mut reasons: Vec<String> = refused.iter().filter(|letter| !mended(letter)).filter_map(|letter| letter.error.clone()).collect();
+    let mut reasons: Vec<String> = unmended(reader)?.into_iter().filter_map(|letter| letter.error).collect();
     reasons.dedup();
     Ok(reasons)
+}
+
+/// The mails that were refused for good, the oldest first, as long as no later mail to the same people was accepted.
+pub(in crate::ops) fn unmended(reader: &Reader) -> Result<Vec<Letter<Message>>> {
+    let mut refused = reader.letters::<Message>(Some(LetterState::Refused), Page::first(50))?;
+    let accepted =
+        if refused.is_empty() { Vec::new() } else { reader.letters::<Message>(Some(LetterState::Delivered), Page::first(50))? };
+    let tested: Option<Accepted> = reader.meta(MAIL_ACCEPTED)?.and_then(|text| serde_json::from_str(&text).ok());
+    refused.retain(|letter| {
+        let (to, since) = (&letter.message.to, letter.queued_at);
+        let is_mended = tested.as_ref().is_some_and(|tested| tested.at > since && tested.to == *to)
+            || accepted.iter().any(|later| later.queued_at > since && later.message.to == *to);
+        !is_mended
+    });
+    refused.reverse();
+    Ok(refused)
 }
 
 pub(super) fn waiting(reader: &Reader) -> Result<Waiting> {

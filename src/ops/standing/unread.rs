@@ -59,5 +59,6 @@ fn of_unread(name: &str, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> P
         dated_ahead: seen.dated_ahead.get(name).copied().unwrap_or(0),
         enabled: true,
         recent: Vec::new(),
+        skipped: Vec::new(),
     }
 }

@@ -1,0 +1,75 @@
+//! Whether the daemon turns, by the last sign of life it gave.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::super::World;
+use crate::catalog::Heartbeat;
+use crate::error::Result;
+use crate::model::settings::Settings;
+
+/// A heartbeat older than this many intervals means that nobody turns.
+const BEATS_MISSED: i32 = 4;
+
+/// And no younger one, however short the interval: beats ride on the daemon's own turns.
+const SILENCE: TimeDelta = TimeDelta::seconds(60);
+
+/// A job that has waited this long for a place is told of.
+pub const LAG: TimeDelta = TimeDelta::minutes(5);
+
+/// What the daemon does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum DaemonStanding {
+    /// It turned within the last beats.
+    Serving {
+        /// The last beat.
+        heartbeat: DateTime<Utc>,
+        /// How many jobs waited for a place then.
+        waiting: usize,
+        /// Since when the first of them had waited, where that is long enough to be told.
+        behind_since: Option<DateTime<Utc>>,
+        /// Whether it was asked to stop, starts nothing any more, and lets end what runs.
+        stopping: bool,
+        /// How many runs it had going then.
+        running: usize,
+    },
+    /// It beat, then fell silent without saying good-bye.
+    Silent {
+        /// The last beat.
+        heartbeat: DateTime<Utc>,
+    },
+    /// It was stopped, or never started.
+    Stopped,
+}
+
+impl DaemonStanding {
+    /// Whether it starts nothing more before it has been started again, but turns still.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        matches!(self, Self::Serving { stopping: true, .. })
+    }
+}
+
+/// Whether the daemon turns.
+pub fn daemon(world: &World, settings: &Settings) -> Result<DaemonStanding> {
+    let heartbeat = world.catalog.read(|reader| reader.heartbeat())?;
+    Ok(turning(settings, heartbeat.as_ref(), world.clock.now()))
+}
+
+pub(super) fn turning(settings: &Settings, last: Option<&Heartbeat>, now: DateTime<Utc>) -> DaemonStanding {
+    let Some(last) = last else { return DaemonStanding::Stopped };
+    let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
+    let heartbeat = last.at;
+    // A beat from well ahead of now was given before the clock was set back, and is as silent as an old one.
+    if (now - heartbeat).abs() > SILENCE.max(interval * BEATS_MISSED) {
+        return DaemonStanding::Silent { heartbeat };
+    }
+    DaemonStanding::Serving {
+        heartbeat,
+        waiting: last.waiting,
+        behind_since: last.waiting_since.filter(|since| now - *since >= LAG),
+        stopping: last.stopping,
+        running: last.running.len(),
+    }
+}
