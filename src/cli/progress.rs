@@ -143,8 +143,9 @@ fn stepped(name: &str, step: &Step, moved: u64, expected: Option<u64>, passed: D
             parts[0].push_str(&format!(" {} %", moved * 100 / expected.max(1)));
             parts.push(format!("{} of {}", show_size(moved), show_size(expected)));
             parts.push(format!("{}/s", show_size(rate)));
-            // No second is left only when it is over.
-            let left = (expected - moved).checked_div(rate).filter(|left| *left > 0);
+            // No second is left only when it is over. Of several connections' large tables nothing counts before one is done, and little of a
+            // thousand says nothing of the rest.
+            let left = (expected - moved).checked_div(rate).filter(|left| *left > 0 && moved >= expected / 100);
             parts.extend(left.map(|left| format!("{} left", show_age(Duration::from_secs(left)))));
         }
         None if moved > 0 => parts.extend([show_size(moved), format!("{}/s", show_size(rate))]),
@@ -199,6 +200,8 @@ mod tests {
         let mut step = Step { doing: "restoring", since: Instant::now(), table: Some((12, 31, "orders".into())) };
         let words = stepped("shop", &step, 180 * MIB, Some(420 * MIB), Duration::from_secs(4));
         assert_eq!(words, "restoring shop 42 % · 12 of 31 tables (orders) · 180.0 MiB of 420.0 MiB · 45.0 MiB/s · 5 s left");
+        let early = stepped("shop", &step, MIB, Some(420 * MIB), Duration::from_secs(4));
+        assert!(early.contains(" 0 % ") && !early.contains("left"), "{early}");
         step.table = None;
         assert_eq!(stepped("shop", &step, MIB, None, Duration::from_secs(1)), "restoring shop · 1.0 MiB · 1.0 MiB/s");
         step.doing = "comparing";

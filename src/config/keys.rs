@@ -376,7 +376,7 @@ pub(super) const CHECK: Section = Section {
     header: "[[project.check]]",
     doc: "A question to the restored database, asked read-only and for a minute at most; whatever isn't true fails the drill.",
     groups: &[&[
-        key("name", Kind::Text, "", "What it is called. Required."),
+        key("name", Kind::Text, "", "What it is called. Unset: by its query."),
         key("sql", Kind::Sql, "", "A query that returns one row with one boolean: `select count(*) > 1000 from orders`. Required."),
         key("database", Kind::Names, "", "The database that it is asked of, or a list of them. Unset: each database of the project."),
     ]],

@@ -135,16 +135,26 @@ pub(super) fn checks(item: &Item<'_>) -> Option<Vec<CheckDraft>> {
             }
             _ => super::unread(key, item),
         });
-        for key in ["name", "sql"].into_iter().filter(|key| !table.contains_key(*key)) {
-            place.problem(Trouble::new(format!("{key} is missing")));
+        if !table.contains_key("sql") {
+            place.problem(Trouble::new("sql is missing"));
         }
-        let (Some(name), Some(sql)) = (name, sql) else { continue };
+        let by_its_sql = || sql.as_deref().filter(|_| !table.contains_key("name")).map(title);
+        let (Some(name), Some(sql)) = (name.or_else(by_its_sql), sql.clone()) else { continue };
         if checks.iter().any(|known| known.check.name == name) {
             place.problem(Trouble::new(format!("a second check {}", quoted(&name))).hint("checks of a project need different names"));
         }
         checks.push(CheckDraft { check: Check { name, sql, databases }, databases_at });
     }
     Some(checks)
+}
+
+/// A query on one line, and no longer than a name should be.
+fn title(sql: &str) -> String {
+    let words = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    match words.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &words[..at]),
+        None => words,
+    }
 }
 
 /// One name, or several.

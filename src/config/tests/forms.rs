@@ -120,6 +120,14 @@ fn every_form_of_a_value_is_read() {
 }
 
 #[test]
+fn a_check_without_a_name_is_called_by_its_query() {
+    let long = format!("select  count(*) >\\n 1000 from {}", "t".repeat(50));
+    let checks = project(&format!("[[project.check]]\nsql = \"select true\"\n[[project.check]]\nsql = \"{long}\"")).checks;
+    assert_eq!(checks[0].name, "select true");
+    assert_eq!(checks[1].name, format!("select count(*) > 1000 from {}…", "t".repeat(32)));
+}
+
+#[test]
 fn variables_win_over_the_file() {
     let env = |name: &str| match name {
         "PGDUMPD_DAEMON_STATE_DIR" => Some(String::from("/state")),
