@@ -1,5 +1,7 @@
 //! `pgdumpd list`
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
@@ -8,7 +10,7 @@ use crate::error::Result;
 use crate::model::backup::{BackupRow, ProofLevel};
 use crate::model::dump::Content;
 use crate::model::settings::Settings;
-use crate::ops::{World, there};
+use crate::ops::{World, lost, there};
 use crate::units::show_size;
 
 use super::exit::Exit;
@@ -51,7 +53,15 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     };
     let filter = BackupFilter { project: args.project.clone(), database: args.database.clone(), ..BackupFilter::default() };
     let page = Page { limit: args.limit, offset: args.offset };
-    let rows = world.catalog.read(|reader| reader.backups(&filter, sort, page))?;
+    let mut rows = world.catalog.read(|reader| reader.backups(&filter, sort, page))?;
+    let mut gone = HashSet::new();
+    for row in &mut rows {
+        // Whoever reads the list wants to restore: what was removed since the daemon looked last is told at once.
+        if let Some(why) = lost::lacks(&world, row) {
+            gone.insert(row.id.clone());
+            row.damaged.get_or_insert(why);
+        }
+    }
     if common.json {
         out::json(&rows)?;
         return Ok(Exit::Done);
@@ -68,10 +78,14 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         let project = settings.project(&row.project);
         // Roles and tablespaces are nobody's database.
         let of_database = row.content != Content::Globals;
-        let gone = |project| of_database && there::database(project, there.get(&row.project), &row.database).is_some();
-        table.add_row(cells(row, zone, project.is_none_or(gone), world.clock.now()));
+        let ended = |project| of_database && there::database(project, there.get(&row.project), &row.database).is_some();
+        table.add_row(cells(row, zone, project.is_none_or(ended), gone.contains(&row.id), world.clock.now()));
     }
     out::show(&table);
+    if let Some(row) = rows.iter().find(|row| gone.contains(&row.id)) {
+        let why = row.damaged.as_deref().unwrap_or_default();
+        out::note(format!("{}: {why}; pgdumpd didn't remove it. Give it up: pgdumpd delete {}", row.id, row.id));
+    }
     if rows.len() == args.limit as usize {
         out::note(format!("the first {}; --offset {} shows the next", args.limit, args.offset + u64::from(args.limit)));
     }
@@ -85,12 +99,14 @@ fn known(world: &World, settings: &Settings, name: &str) -> Result<()> {
     if stored { Ok(()) } else { world::project(settings, name).map(drop) }
 }
 
-fn cells(row: &BackupRow, zone: Tz, orphaned: bool, now: DateTime<Utc>) -> Vec<String> {
+fn cells(row: &BackupRow, zone: Tz, orphaned: bool, gone: bool, now: DateTime<Utc>) -> Vec<String> {
     let mut notes = Vec::new();
     if row.pinned {
         notes.push("pinned");
     }
-    if row.damaged.is_some() {
+    if gone {
+        notes.push("GONE");
+    } else if row.damaged.is_some() {
         notes.push("DAMAGED");
     }
     if row.suspicious.is_some() {

@@ -5,6 +5,7 @@ mod audit;
 mod backup;
 mod cat;
 mod check;
+mod delete;
 mod diff;
 mod doctor;
 mod drill;
@@ -99,6 +100,8 @@ enum Verb {
     Diff(diff::Args),
     /// Remove the backups that the retention no longer keeps
     Prune(prune::Args),
+    /// Remove one backup: a damaged one, one whose files are gone, one that must not be kept
+    Delete(delete::Args),
     /// Keep a backup whatever the retention says
     Pin(pin::Args),
     /// Let the retention decide over a pinned backup again
@@ -159,6 +162,7 @@ pub fn main() -> ExitCode {
         Verb::Cat(args) => cat::run(common, &args),
         Verb::Diff(args) => diff::run(common, &args),
         Verb::Prune(args) => prune::run(common, &args),
+        Verb::Delete(args) => delete::run(common, &args),
         Verb::Pin(args) => pin::run(common, &args, true),
         Verb::Unpin(args) => pin::run(common, &args, false),
         Verb::Accept(args) => accept::run(common, &args),

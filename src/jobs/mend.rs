@@ -10,7 +10,7 @@ use crate::model::backup::Trigger;
 use crate::model::dump::{Content, DumpShape};
 use crate::model::project::{Databases, Project, Schedule};
 use crate::model::run::{Run, RunStatus, SlotOutcome};
-use crate::ops::{World, mount, prune, repair};
+use crate::ops::{World, mount, removal, repair};
 use crate::schedule::Timing;
 
 use super::hold;
@@ -22,7 +22,7 @@ pub fn mend(world: &World, project: &Project) -> Result<()> {
     mount::ensure(world, storage.as_ref())?;
     let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
     told(&project.name, repair::repair(world, &project.name, storage.as_ref())?);
-    prune::resume(world, &project.name)?;
+    removal::resume(world, &project.name)?;
     drop(lock);
     Ok(())
 }
@@ -38,7 +38,7 @@ pub fn unconfigured(world: &World, project: &str) -> Result<()> {
         told(project, repair::repair(world, project, storage.as_ref())?);
         drop(lock);
     }
-    prune::resume(world, project)?;
+    removal::resume(world, project)?;
     told(project, repair::without_storage(world, project)?);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::model::project::Project;
 use crate::ops::prune::{self, PrunePlan, Pruned};
-use crate::ops::{World, mount, origin};
+use crate::ops::{World, mount, origin, removal};
 
 use super::hold;
 
@@ -13,7 +13,7 @@ pub fn run(world: &World, project: &Project, confirm: bool) -> Result<(PrunePlan
     let storage = world.storage(project)?;
     mount::ensure(world, storage.as_ref())?;
     let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
-    prune::resume(world, &project.name)?;
+    removal::resume(world, &project.name)?;
     let plan = prune::plan(world, project)?;
     let plan = if confirm {
         prune::confirm(world, &plan)?;

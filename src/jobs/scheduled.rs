@@ -19,7 +19,7 @@ use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::verify::{Looked, Verdict};
-use crate::ops::{World, accepted, mount, repair, targets, there};
+use crate::ops::{World, accepted, mount, removal, repair, targets, there};
 use crate::postgres::connection::Access;
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
@@ -155,7 +155,7 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
     for mended in repair::repair(world, &project.name, storage.as_ref())? {
         tracing::warn!(run = %mended.run.id, project = project.name, rolled_forward = mended.rolled_forward, "mended a run that was cut off");
     }
-    prune::resume(world, &project.name)?;
+    removal::resume(world, &project.name)?;
     let clients = world.clients(project)?;
     let access = world.access(project)?;
     let redactor = Redactor::new(access.secret());

@@ -156,16 +156,19 @@ pub fn inspect(storage: &dyn Storage, project: &str) -> Result<Option<Refused>> 
     }
 }
 
-/// The other processes of this machine that hold the project's lock: who took it, and children that inherited it. Repair asks this, since
-/// a pgdumpd may have been killed before it could write its child down. One that has the file open only to ask for the lock holds nothing
-/// and isn't among them. Processes of other users can't be seen.
+/// How the environment of a dump begins to name its run; what the dump starts inherits it.
+const OF_A_RUN: &[u8] = b"PGAPPNAME=pgdumpd/";
+
+/// The dumps of this machine, and what they started, that inherited the project's lock and still hold it. Repair asks this, since a pgdumpd may
+/// have been killed before it could write its child down. A stranger who took the lock for himself (`flock FILE rsync …`), a pgdumpd that has
+/// just taken it, and one that has the file open only to ask for it, aren't among them. Processes of other users can't be seen.
 pub fn keepers(storage: &dyn Storage, project: &str) -> Result<Vec<Identity>> {
     let path = storage.lock_file(project)?;
     let Ok(file) = rustix::fs::lstat(&path) else { return Ok(Vec::new()) };
     let processes = std::fs::read_dir("/proc").map_err(|error| Failure::new(Cause::System, format!("reading /proc: {error}")))?;
     let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let others = pids.filter(|pid| *pid != std::process::id());
-    Ok(others.filter(|pid| holds(*pid, &file)).filter_map(identity).collect())
+    Ok(others.filter(|pid| holds(*pid, &file) && is_of_a_run(*pid)).filter_map(identity).collect())
 }
 
 /// Whether a process of this machine holds a lock of the project through a file that no longer stands in the storage: another disk was put
@@ -188,6 +191,11 @@ pub fn is_held_elsewhere(process: &Identity, path: &Path) -> bool {
 fn is_locked(pid: u32, descriptor: &str) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{descriptor}"))
         .is_ok_and(|facts| facts.lines().any(|line| line.starts_with("lock:") && line.contains("FLOCK")))
+}
+
+fn is_of_a_run(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/environ"))
+        .is_ok_and(|variables| variables.split(|byte| *byte == 0).any(|variable| variable.starts_with(OF_A_RUN)))
 }
 
 fn holds(pid: u32, file: &Stat) -> bool {

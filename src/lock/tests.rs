@@ -23,6 +23,7 @@ fn acquire(storage: &Memory, run: &str) -> Result<ProjectLock, Refused> {
 fn sleeper(lock: &ProjectLock) -> crate::process::Child {
     let mut spec = Spec::new("/bin/sleep");
     spec.args = vec!["600".into()];
+    spec.env = vec![("PGAPPNAME".into(), "pgdumpd/one".into())];
     spec.inherit = vec![(lock.fd(), 9)];
     spawn(&spec).unwrap()
 }
@@ -75,6 +76,21 @@ fn f21_an_orphan_that_inherited_it_keeps_it_until_it_ends() {
     let begun = Instant::now();
     acquire(&storage, "two").unwrap();
     assert!(begun.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn f25_a_stranger_who_took_it_for_himself_is_no_orphan() {
+    let storage = storage();
+    let file = std::fs::File::options().write(true).create(true).truncate(false).open(storage.lock_file("shop").unwrap()).unwrap();
+    rustix::fs::flock(&file, FlockOperation::LockExclusive).unwrap();
+    let mut spec = Spec::new("/bin/sleep");
+    spec.args = vec!["600".into()];
+    spec.inherit = vec![(Arc::new(file.into()), 9)];
+    let mut stranger = spawn(&spec).unwrap();
+    drop(spec);
+    assert!(matches!(acquire(&storage, "two"), Err(Refused::Held(_))));
+    assert_eq!(keepers(&storage, "shop").unwrap(), []);
+    stranger.terminate(Duration::from_secs(5));
 }
 
 #[test]

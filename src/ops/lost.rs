@@ -1,11 +1,63 @@
-//! Backups that vanished from a storage without pgdumpd's doing: noted when a look finds it, kept until somebody is told.
+//! Backups that vanished from a storage without pgdumpd's doing: found by names, noted when a look finds them, kept until somebody is told.
 
-use crate::catalog::{Reader, Writer};
+use std::collections::HashSet;
+
+use crate::catalog::{BackupFilter, Page, Reader, Sort, Writer};
 use crate::error::Result;
 use crate::model::backup::BackupRow;
+use crate::storage::names::{self, Kind};
+use crate::storage::{Key, Storage};
+
+use super::World;
 
 /// Where the note is kept.
 const LOST: &str = "backups-lost";
+
+/// What a project's folder and the index say differently, by the names of files alone.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Difference {
+    /// Backups of the index that lack their artifact or their manifest.
+    pub gone: Vec<BackupRow>,
+    /// Artifacts whose manifests the index doesn't know.
+    pub new: Vec<String>,
+    /// Files that belong to no manifest: a dump that lost its own, or something that isn't pgdumpd's.
+    pub loose: Vec<String>,
+}
+
+/// Compares the index with what lies in a project's folder. Reads, writes nothing.
+pub fn compare(world: &World, storage: &dyn Storage, project: &str) -> Result<Difference> {
+    let filter = BackupFilter { storage: Some(storage.name().to_owned()), project: Some(project.to_owned()), ..BackupFilter::default() };
+    let rows = world.catalog.read(|reader| reader.backups(&filter, Sort::Date, Page::all()))?;
+    let there = storage.names(project)?;
+    let known: HashSet<&str> = rows.iter().map(|row| row.file.as_str()).collect();
+    let has_manifest = |artifact: &str| there.contains(&names::manifest_file(artifact));
+    let mut difference = Difference::default();
+    for name in &there {
+        match names::kind(name) {
+            Kind::Manifest(artifact) if known.contains(artifact.as_str()) => {}
+            Kind::Manifest(artifact) => difference.new.push(artifact),
+            Kind::Proof(artifact) | Kind::Pin(artifact) | Kind::Accepted(artifact) if has_manifest(&artifact) => {}
+            Kind::Other if has_manifest(name) => {}
+            _ => difference.loose.push(name.clone()),
+        }
+    }
+    difference.loose.sort();
+    difference.gone = rows.into_iter().filter(|row| !there.contains(&row.file) || !has_manifest(&row.file)).collect();
+    Ok(difference)
+}
+
+/// What a backup lacks just now, in words; `None` where its files are there, and where its storage can't be asked.
+#[must_use]
+pub fn lacks(world: &World, row: &BackupRow) -> Option<String> {
+    let storage = world.storages.get(&row.storage)?;
+    let is_gone = |file: &str| storage.size(&Key { project: row.project.clone(), file: file.to_owned() }).is_ok_and(|size| size.is_none());
+    let manifest = names::manifest_file(&row.file);
+    if is_gone(&row.file) {
+        Some(format!("the artifact {} is missing", row.file))
+    } else {
+        is_gone(&manifest).then(|| format!("its manifest {manifest} is missing"))
+    }
+}
 
 /// Adds to the note.
 pub fn note(writer: &Writer, rows: Vec<BackupRow>) -> Result<()> {

@@ -9,13 +9,13 @@ use serde::Serialize;
 
 use crate::error::{Cause, Failure, Result};
 use crate::habit::{self, Suspension};
-use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::dump::Selection;
 use crate::model::project::Project;
 use crate::retention::{self, Divided, Plan, Reason};
-use crate::storage::{Key, Storage, Use, names};
+use crate::storage::names;
 
+use super::removal::{self, Removal};
 use super::{World, held, origin, there};
 
 /// A plan for one project, with the rows it speaks of.
@@ -160,7 +160,7 @@ pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<P
     let mut pruned = Pruned::default();
     let removed = plan.plan.removed();
     for row in plan.backups.iter().filter(|row| removed.contains(&row.id)) {
-        match remove(world, storage.as_ref(), row) {
+        match removal::remove(world, storage.as_ref(), row) {
             Ok(Removal::Done) => {
                 pruned.freed += row.size;
                 pruned.removed.push(row.id.clone());
@@ -187,45 +187,4 @@ fn refused(project: &Project, first: &Suspension) -> Failure {
         "look at `pgdumpd show {}`, then `pgdumpd accept {}` if it is meant to be so; or `pgdumpd prune {} --confirm` to prune this once",
         first.backup, first.backup, project.name
     ))
-}
-
-/// What became of a removal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Removal {
-    Done,
-    /// Somebody reads it, and nothing was touched.
-    InUse,
-}
-
-/// Removes one backup and everything beside it, unless it is in use.
-fn remove(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<Removal> {
-    let Some(alone) = storage.mark(&artifact(row), Use::Removing)? else { return Ok(Removal::InUse) };
-    world.catalog.write(|writer| writer.begin_removal(row))?;
-    finish_removal(world, storage, row)?;
-    drop(alone);
-    Ok(Removal::Done)
-}
-
-fn artifact(row: &BackupRow) -> Key {
-    Key { project: row.project.clone(), file: row.file.clone() }
-}
-
-fn finish_removal(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
-    manifest::delete(storage, &row.project, &row.file)?;
-    storage.delete(&artifact(row))?;
-    world.catalog.write(|writer| writer.end_removal(row))
-}
-
-/// Goes on with removals that a crash or a failing storage cut off.
-pub fn resume(world: &World, project: &str) -> Result<Vec<RunId>> {
-    let mut done = Vec::new();
-    for row in world.catalog.read(|reader| reader.unfinished_removals(project))? {
-        let Some(storage) = world.storages.get(&row.storage) else { continue };
-        if let Some(alone) = storage.mark(&artifact(&row), Use::Removing)? {
-            finish_removal(world, storage.as_ref(), &row)?;
-            drop(alone);
-            done.push(row.id);
-        }
-    }
-    Ok(done)
 }

@@ -2,7 +2,7 @@
 //!
 //! It takes no lock: jobs go on meanwhile, and what they change while it looks is newer than what it saw.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use crate::catalog::{BackupFilter, Page, Sort};
 use crate::error::{Failure, Result};
@@ -10,7 +10,6 @@ use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::run::{SlotOutcome, SlotRow};
 use crate::storage::Storage;
-use crate::storage::names::{self, Kind};
 
 use super::{World, lost, mount};
 
@@ -48,10 +47,8 @@ pub fn reindex(world: &World) -> Result<Reindexed> {
 #[must_use]
 pub fn look(world: &World) -> Reindexed {
     each(world, |storage, project, seen| {
-        if differs(world, storage, project)? {
-            read(world, storage, project, false, seen)?;
-        }
-        Ok(())
+        let difference = lost::compare(world, storage, project)?;
+        if difference.gone.is_empty() && difference.new.is_empty() { Ok(()) } else { read(world, storage, project, false, seen) }
     })
 }
 
@@ -75,16 +72,6 @@ fn each(world: &World, mut read: impl FnMut(&dyn Storage, &str, &mut Reindexed) 
 
 fn of(storage: &dyn Storage, project: &str) -> BackupFilter {
     BackupFilter { storage: Some(storage.name().to_owned()), project: Some(project.to_owned()), ..BackupFilter::default() }
-}
-
-/// Whether a backup of the index lacks its files, or a manifest is there that the index doesn't know.
-fn differs(world: &World, storage: &dyn Storage, project: &str) -> Result<bool> {
-    let rows = world.catalog.read(|reader| reader.backups(&of(storage, project), Sort::Date, Page::all()))?;
-    let there = storage.names(project)?;
-    let known: HashSet<&str> = rows.iter().map(|row| row.file.as_str()).collect();
-    let gone = |file: &str| !there.contains(file) || !there.contains(&names::manifest_file(file));
-    let new = |name: &String| matches!(names::kind(name), Kind::Manifest(file) if !known.contains(file.as_str()));
-    Ok(known.iter().any(|file| gone(file)) || there.iter().any(new))
 }
 
 fn read(world: &World, storage: &dyn Storage, project: &str, is_new: bool, seen: &mut Reindexed) -> Result<()> {

@@ -21,9 +21,10 @@ use crate::model::run::{ANY_DATABASE, Run, SlotRow};
 use crate::model::settings::Settings;
 use crate::retention::Divided;
 use crate::schedule;
+use crate::shell;
 
 use super::there::{self, There};
-use super::{World, held, origin, untold};
+use super::{World, held, lost, origin, untold};
 
 pub use daemon::{DaemonStanding, LAG, daemon};
 pub(super) use mail::unmended;
@@ -124,6 +125,26 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
         && projects.iter().all(|project| project.status == Status::Ok && project.suspended.is_empty() || !project.enabled);
     let notes = seen.rebuilt.into_iter().collect();
     Ok(Standing { healthy, daemon, projects, orphaned, problems, notes, mail: seen.mail })
+}
+
+/// Looks whether the files of the backups that the answer calls good are there: between two looks of the daemon, or without one, only this
+/// tells. What lacks a file is no good backup, and needs a person.
+pub fn with_files(world: &World, standing: &mut Standing) {
+    for project in &mut standing.projects {
+        let lacking: Vec<(usize, String)> =
+            project.last_good.iter().enumerate().filter_map(|(at, row)| Some((at, lost::lacks(world, row)?))).collect();
+        for (at, why) in lacking {
+            let row = &mut project.last_good[at];
+            standing.problems.push(format!(
+                "the newest good backup of {}/{} is GONE: {why}, and pgdumpd did not remove it; what is left: pgdumpd list {}",
+                row.project,
+                row.database,
+                shell::word(&row.project)
+            ));
+            row.damaged = Some(why);
+            standing.healthy = false;
+        }
+    }
 }
 
 /// Whether schedules wait for a daemon that isn't there.

@@ -189,10 +189,12 @@ impl Access {
     #[must_use]
     pub fn spec(&self, client: &Client, program: &Path, database: Option<&str>, application_name: &str, pin: Option<&HostPort>) -> Spec {
         let conninfo = self.conninfo(client, database, application_name, pin);
+        // The same name as on the server, for whoever finds the process here: its lock may outlive the pgdumpd that gave it.
+        let env = self.env.iter().cloned().chain([("PGAPPNAME".into(), application_name.into())]);
         Spec {
             program: program.to_path_buf(),
             args: vec!["-d".into(), conninfo.into()],
-            env: self.env.clone(),
+            env: env.collect(),
             stdin: Input::Null,
             stdout: Output::Null,
             inherit: self.passfile.iter().map(|fd| (Arc::clone(fd), PASSFILE_FD)).collect(),

@@ -17,6 +17,7 @@ mod bench;
 
 mod backup;
 mod completions;
+mod delete;
 mod doctor;
 mod mails;
 mod prune;

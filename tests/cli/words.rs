@@ -4,9 +4,9 @@ use std::path::Path;
 
 use crate::rig::Rig;
 
-const VERBS: [&str; 21] = [
-    "serve", "backup", "list", "show", "verify", "drill", "restore", "accept", "cat", "diff", "prune", "pin", "unpin", "pause", "resume",
-    "plan", "check", "doctor", "status", "audit", "notify",
+const VERBS: [&str; 22] = [
+    "serve", "backup", "list", "show", "verify", "drill", "restore", "accept", "cat", "diff", "prune", "delete", "pin", "unpin", "pause",
+    "resume", "plan", "check", "doctor", "status", "audit", "notify",
 ];
 
 fn text(path: &str) -> String {

@@ -48,3 +48,36 @@ fn f52_backups_that_somebody_else_removed_are_told_once() {
     assert_eq!(scene.rig.run(&["backup", "shop"]).code, 0);
     assert_eq!(look(), 0);
 }
+
+#[test]
+fn f52_a_manifest_alone_is_told_apart_and_nothing_is_told_twice() {
+    let scene = Scene::new("", "");
+    let backups = scene.rig.backups();
+    let file = |row: &serde_json::Value| scene.rig.storage().join("shop").join(row["file"].as_str().expect("a file"));
+    let manifest = |row: &serde_json::Value| std::path::PathBuf::from(format!("{}.json", file(row).display()));
+    let settings = pgdumpd::config::load(&scene.rig.path().join("pgdumpd.toml"), &|_| None).expect("the configuration");
+    let world = World::open(&settings, Clock::system()).expect("a world");
+    let desk = Desk { settings: &settings, config_file: None };
+    let look = || {
+        assert!(reindex::look(&world).whole);
+        let mails = notice::lost(&world, &desk).expect("told");
+        mails + notice::damages(&world, &desk).expect("told")
+    };
+    let subjects = || {
+        let letters = world.catalog.read(|reader| reader.letters::<Message>(None, Page::all())).expect("letters");
+        letters.into_iter().map(|letter| letter.message).filter(|message| message.subject.contains("LOST")).collect::<Vec<_>>()
+    };
+    std::fs::remove_file(manifest(&backups[1])).expect("taken away");
+    assert_eq!(look(), 1);
+    let told = subjects();
+    assert!(told[0].subject.contains("LOST shop: a backup's manifest is gone"), "{told:?}");
+    let line = format!("show {}", file(&backups[1]).display());
+    assert!(told[0].body.contains("the dump itself") && told[0].body.contains(&line), "{told:?}");
+    // A verification tells of what is gone; the next look finds no more than that.
+    std::fs::remove_file(file(&backups[0])).expect("taken away");
+    std::fs::remove_file(manifest(&backups[0])).expect("taken away");
+    let verified = scene.rig.run(&["verify", backups[0]["id"].as_str().expect("an id")]);
+    assert_eq!(verified.code, 1, "{verified:?}");
+    assert_eq!(subjects().len(), 2, "{verified:?} {:?}", subjects());
+    assert_eq!((look(), subjects().len()), (0, 2), "{:?}", subjects());
+}

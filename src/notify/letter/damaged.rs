@@ -76,7 +76,8 @@ impl Damaged {
                 page.prose(&format!("A file of a stored backup{of} in project {} is gone: {problem}", about.project));
                 page.table("The backup", &page::fallback(&self.backup, about));
                 page.prose(
-                    "pgdumpd did not remove it. It stays listed as damaged and counts as no backup; nothing can be restored from it.",
+                    "pgdumpd did not remove it. What is left stays listed as damaged, and counts as no backup, until the file is back or `pgdumpd delete` \
+                     gives it up.",
                 );
             }
             Ill::Unread => {
@@ -91,11 +92,15 @@ impl Damaged {
             Some(good) => page.table(&format!("The newest good backup of {}", good.database), &page::fallback(good, about)),
             None => page.prose("There is no other good backup of it. Make one now."),
         };
-        page.commands(&[
+        let mut typed = vec![
             ("look again", command(about, &["verify", &self.id, "--level", "read"])),
             ("check the others", command(about, &["verify", &about.project])),
             ("back up now", command(about, &["backup", &about.project])),
-        ]);
+        ];
+        if self.ill != Ill::Unread {
+            typed.push(("or give it up", command(about, &["delete", &self.id])));
+        }
+        page.commands(&typed);
         restore(&mut page, &self.about, self.last_good.iter());
         page.prose(match self.ill {
             Ill::Damaged => {
@@ -130,7 +135,7 @@ impl Damaged {
         );
         let mut lines = vec![self.backup.file.clone(), good, command(about, &["verify", &self.id, "--level", "read"])];
         if self.ill == Ill::Gone {
-            lines.push(String::from("If it is gone for good, remove its .json as well, so that nothing counts on it."));
+            lines.push(format!("{}    where there is no copy of it", command(about, &["delete", &self.id])));
         }
         lines
     }

@@ -28,12 +28,48 @@ pub struct Missing {
     pub range: Option<(DateTime<Utc>, DateTime<Utc>)>,
     /// The newest good one that is left.
     pub left: Option<LastGood>,
+    /// Stored dumps of those that are still there, below the storage's root, though without a manifest they are no backups.
+    pub bare: Vec<String>,
 }
+
+/// As many bare dumps as are named.
+const NAMED: usize = 5;
 
 impl Lost {
     pub(super) fn headline(&self) -> String {
         let all: usize = self.missing.iter().map(|missing| missing.count).sum();
-        format!("LOST {}: {} gone from the storage", self.about.project, count(all, "backup") + if all == 1 { " is" } else { " are" })
+        let what = if self.bare().count() < all {
+            count(all, "backup") + if all == 1 { " is" } else { " are" }
+        } else if all == 1 {
+            String::from("a backup's manifest is")
+        } else {
+            format!("the manifests of {all} backups are")
+        };
+        format!("LOST {}: {what} gone from the storage", self.about.project)
+    }
+
+    fn bare(&self) -> impl Iterator<Item = &String> {
+        self.missing.iter().flat_map(|missing| &missing.bare)
+    }
+
+    /// What there is to be had of dumps whose manifests alone are gone.
+    fn without_manifests(&self, page: &mut Page) {
+        let bare: Vec<&String> = self.bare().collect();
+        if bare.is_empty() {
+            return;
+        }
+        let all: usize = self.missing.iter().map(|missing| missing.count).sum();
+        let of = if bare.len() == all { "Only".to_owned() } else { format!("Of {} of them only", bare.len()) };
+        page.prose(&format!(
+            "{of} the manifest (the .json beside the dump) is gone; the dump itself is there. Put the manifest back from a copy, and it is a \
+             backup again. Without one the dump can still be read and restored, by its path."
+        ));
+        let path = |file: &&String| self.about.root.as_ref().map_or_else(|| (*file).clone(), |root| format!("{root}/{file}"));
+        let mut shown: Vec<String> = bare.iter().take(NAMED).map(|file| command(&self.about, &["show", &path(file)])).collect();
+        if bare.len() > NAMED {
+            shown.push(format!("… and {} more", bare.len() - NAMED));
+        }
+        page.block("To look into them", &shown);
     }
 
     pub(super) fn body(&self) -> String {
@@ -54,6 +90,7 @@ impl Lost {
             })
             .collect();
         page.table("What is gone", &rows);
+        self.without_manifests(&mut page);
         for missing in &self.missing {
             match &missing.left {
                 Some(left) => {
@@ -65,7 +102,7 @@ impl Lost {
         page.prose(
             "Something else removes files below that folder: a clean-up job that goes by age, a copy that deletes what its source lacks, a \
              hand. Keep it out; what the retention no longer keeps, pgdumpd removes itself. If there is a copy of the storage, put the files \
-             back: they count again within a day.",
+             back: they count again within an hour.",
         );
         page.commands(&[
             ("see what is left", command(&self.about, &["list", project])),

@@ -13,7 +13,7 @@ use crate::storage::Storage;
 use crate::units::show_size;
 
 use super::super::standing::{self, DaemonStanding};
-use super::super::{World, mount, secret};
+use super::super::{World, lost, mount, secret};
 use super::Finding;
 
 /// What is written for trial, bytes.
@@ -109,6 +109,7 @@ fn storage_findings(world: &World, storage: &dyn Storage, chosen: &StorageSettin
         Ok(None) => findings.push(Finding::fine(&about, storage.place())),
         Err(failure) => findings.push(Finding::problem(&about, &failure)),
     }
+    findings.extend(contents(world, storage, &about));
     let StorageSettings::Local { path, .. } = chosen;
     if Path::new("/run/systemd/system").is_dir() && !UNIT_PATHS.iter().any(|known| path.starts_with(known)) {
         let line = format!("ReadWritePaths={}", path.display());
@@ -117,6 +118,54 @@ fn storage_findings(world: &World, storage: &dyn Storage, chosen: &StorageSettin
             format!("{} is outside the folders that the shipped unit may write to", path.display()),
             format!("run `systemctl edit pgdumpd` and add: [Service] {line}"),
         ));
+    }
+    findings
+}
+
+/// As many files as are named.
+const NAMED: usize = 3;
+
+/// Whether the backups of the index are there, and what lies beside them that belongs to none.
+fn contents(world: &World, storage: &dyn Storage, about: &str) -> Vec<Finding> {
+    let compared = storage.projects().and_then(|mut projects| {
+        // A project whose folder is gone has backups in the index alone.
+        projects.extend(world.catalog.read(|reader| reader.totals())?.into_iter().map(|totals| totals.project));
+        projects.sort();
+        projects.dedup();
+        let (mut gone, mut loose) = (Vec::new(), Vec::new());
+        for project in projects {
+            let difference = lost::compare(world, storage, &project)?;
+            gone.extend(difference.gone.iter().map(|row| format!("{project}/{}", row.file)));
+            loose.extend(difference.loose.iter().map(|file| format!("{project}/{file}")));
+        }
+        Ok((gone, loose))
+    });
+    let named = |files: &[String]| {
+        let more = if files.len() > NAMED { format!(" and {} more", files.len() - NAMED) } else { String::new() };
+        format!("{}{more}", files.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", "))
+    };
+    let (gone, loose) = match compared {
+        Ok(found) => found,
+        Err(failure) => return vec![Finding::problem(about, &failure)],
+    };
+    let mut findings = Vec::new();
+    if !gone.is_empty() {
+        let words = format!(
+            "files of {} are gone, and pgdumpd did not remove them: {}",
+            if gone.len() == 1 { String::from("a backup") } else { format!("{} backups", gone.len()) },
+            named(&gone)
+        );
+        let hint = "keep out what removes files there, put them back from a copy, or give them up one by one: pgdumpd delete BACKUP";
+        findings.push(Finding::problem(about, &Failure::new(Cause::Damaged, words).hint(hint)));
+    }
+    if !loose.is_empty() {
+        let words = format!(
+            "{} to no backup: {}",
+            if loose.len() == 1 { String::from("a file belongs") } else { format!("{} files belong", loose.len()) },
+            named(&loose)
+        );
+        let hint = "pgdumpd touches none of them; a dump that lost its manifest is read by its path: pgdumpd show PATH";
+        findings.push(Finding::warning(about, words, hint));
     }
     findings
 }

@@ -176,7 +176,7 @@ pub(super) fn last_good(row: BackupRow) -> LastGood {
     LastGood {
         id: (row.content != Content::Globals).then(|| row.id.to_string()),
         restore: restore_command(&row.file, row.content, row.makes_database.then_some(row.database.as_str())),
-        file: format!("{}/{}", names::project_folder(&row.project).unwrap_or_else(|_| row.project.clone()), row.file),
+        file: below_root(&row.project, &row.file),
         database: row.database,
         taken_at: row.started_at,
         size: row.size,
@@ -184,6 +184,11 @@ pub(super) fn last_good(row: BackupRow) -> LastGood {
         proof: row.proof,
         proven_at: row.proven_at,
     }
+}
+
+/// A file's path below its storage's root.
+pub(super) fn below_root(project: &str, file: &str) -> String {
+    format!("{}/{file}", names::project_folder(project).unwrap_or_else(|_| project.to_owned()))
 }
 
 fn recovered_letter(tx: &Reader, project: &Project, about: &About, changes: &[&Change], now: DateTime<Utc>) -> Result<Option<Recovered>> {

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use crate::alert::{AlertKey, Status};
 use crate::catalog::{BackupFilter, Reader};
 use crate::error::Result;
 use crate::model::backup::BackupRow;
 use crate::model::dump::Selection;
 use crate::notify::letter::{LastGood, Letter, Lost, Missing};
+use crate::storage::Key;
 
 use super::super::World;
 use super::super::lost;
-use super::{Desk, facts, queue, waiting};
+use super::{Desk, facts, known, proofs, queue, waiting};
 
 /// Turns the note of lost backups into mail, one a project; returns the number of mails queued.
 pub fn lost(world: &World, desk: &Desk<'_>) -> Result<usize> {
@@ -21,8 +23,8 @@ pub fn lost(world: &World, desk: &Desk<'_>) -> Result<usize> {
     world.catalog.write(|tx| {
         let mut projects: BTreeMap<String, Vec<BackupRow>> = BTreeMap::new();
         for row in lost::recall(tx)? {
-            // Found again meanwhile, it isn't lost.
-            if tx.backup(&row.id)?.is_none() {
+            // Found again meanwhile, it isn't lost; and what a verification has told of already isn't told anew.
+            if tx.backup(&row.id)?.is_none() && !told(tx, &row)? {
                 projects.entry(row.project.clone()).or_default().push(row);
             }
         }
@@ -31,7 +33,7 @@ pub fn lost(world: &World, desk: &Desk<'_>) -> Result<usize> {
             tracing::error!(project = name, backups = rows.len(), "backups are gone from their storage, and pgdumpd did not remove them");
             // A project that is no longer configured has nobody to be told.
             let Some(project) = desk.settings.project(&name) else { continue };
-            let letter = Letter::Lost(Lost { about: facts::about(world, desk, project, now), missing: missing(tx, &name, &rows)? });
+            let letter = Letter::Lost(Lost { about: facts::about(world, desk, project, now), missing: missing(world, tx, &name, &rows)? });
             letters.push(waiting(desk, project, facts::Due { letter, thread: None, begins: Vec::new() }, now));
         }
         lost::forget(tx)?;
@@ -39,7 +41,20 @@ pub fn lost(world: &World, desk: &Desk<'_>) -> Result<usize> {
     })
 }
 
-fn missing(tx: &Reader, project: &str, rows: &[BackupRow]) -> Result<Vec<Missing>> {
+/// Whether somebody was told of this very backup that a file of it is gone.
+fn told(tx: &Reader, row: &BackupRow) -> Result<bool> {
+    let alert = known(tx, &AlertKey::backup(&row.project, &row.database, &row.id))?;
+    Ok(alert.is_some_and(|alert| alert.status != Status::Ok && proofs::is_of_a_missing_file(&alert)))
+}
+
+/// Where a dump lies whose manifest alone is gone; a storage that can't be asked is told by those who need it.
+fn bare(world: &World, row: &BackupRow) -> Option<String> {
+    let storage = world.storages.get(&row.storage)?;
+    let there = storage.size(&Key { project: row.project.clone(), file: row.file.clone() }).ok()??;
+    (there == row.size).then(|| facts::below_root(&row.project, &row.file))
+}
+
+fn missing(world: &World, tx: &Reader, project: &str, rows: &[BackupRow]) -> Result<Vec<Missing>> {
     let mut groups: BTreeMap<(&str, &Selection), Vec<&BackupRow>> = BTreeMap::new();
     for row in rows {
         groups.entry((&row.database, &row.selection)).or_default().push(row);
@@ -53,6 +68,7 @@ fn missing(tx: &Reader, project: &str, rows: &[BackupRow]) -> Result<Vec<Missing
             count: rows.len(),
             range: times.clone().min().zip(times.max()),
             left: newest(tx, project, database, selection)?,
+            bare: rows.iter().filter_map(|row| bare(world, row)).collect(),
         });
     }
     Ok(missing)

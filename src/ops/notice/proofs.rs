@@ -118,8 +118,7 @@ fn letter(
     } else {
         let problem = after.message.clone().unwrap_or_default();
         let ill = match after.cause {
-            // The look's own words: only how the letter reads hangs on them.
-            Some(Cause::Damaged) if problem.ends_with(" is missing") => Ill::Gone,
+            Some(Cause::Damaged) if is_of_a_missing_file(&after) => Ill::Gone,
             Some(Cause::Damaged) => Ill::Damaged,
             _ => Ill::Unread,
         };
@@ -128,6 +127,11 @@ fn letter(
     };
     let change = Change { before, after, kind, run: None };
     Ok(Some(waiting(desk, project, facts::due(letter, &[&change]), now)))
+}
+
+/// Whether a backup's alert is of a file that is gone, by the look's own words: only how letters read hangs on them.
+pub(super) fn is_of_a_missing_file(alert: &Alert) -> bool {
+    alert.cause == Some(Cause::Damaged) && alert.message.as_ref().is_some_and(|problem| problem.ends_with(" is missing"))
 }
 
 /// What there is to fall back on instead.

@@ -253,6 +253,7 @@ fn damaged_backup() {
       look again        pgdumpd verify k3f9q2 --level read
       check the others  pgdumpd verify shop
       back up now       pgdumpd backup shop
+      or give it up     pgdumpd delete k3f9q2
 
     To restore it, into a database of its own (as a role that may create
     databases: --user ROLE)
