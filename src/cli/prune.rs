@@ -174,14 +174,14 @@ fn print_plan(plan: &PrunePlan, project: &Project, summary: bool) {
 
 fn shown(plan: PrunePlan, summary: bool) -> Shown {
     let (keep, remove) = (plan.plan.keep.len(), plan.plan.remove.len());
+    let PrunePlan { plan, backups, absent, held, suspended, divided, held_back, .. } = plan;
     let backups = (!summary).then(|| {
-        let mut verdicts = plan.plan.verdicts();
+        let mut verdicts = plan.verdicts();
         let judged = |backup: BackupRow| {
             let (verdict, why) = verdicts.remove(&backup.id).unwrap_or_default();
             Judged { backup, verdict, why }
         };
-        plan.backups.iter().cloned().map(judged).collect()
+        backups.into_iter().map(judged).collect()
     });
-    let PrunePlan { absent, held, suspended, divided, held_back, .. } = plan;
     Shown { keep, remove, backups, absent, held, suspended, divided, held_back }
 }

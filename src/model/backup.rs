@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::database::DatabaseProperties;
 use super::dump::{Compression, Content, Format, Selection};
-use super::options;
+use super::{options, times};
 
 /// The manifest format that this version writes; it reads this one and older ones.
 pub const MANIFEST_FORMAT: u32 = 1;
@@ -303,10 +303,13 @@ pub struct BackupRow {
     /// The schedule's name, where one asked for it.
     pub schedule: Option<String>,
     /// The slot it served.
+    #[serde(serialize_with = "times::maybe")]
     pub slot: Option<DateTime<Utc>>,
     /// When the dump was started.
+    #[serde(serialize_with = "times::one")]
     pub started_at: DateTime<Utc>,
     /// When the artifact was complete.
+    #[serde(serialize_with = "times::one")]
     pub finished_at: DateTime<Utc>,
     /// Artifact's file name.
     pub file: String,
@@ -325,14 +328,17 @@ pub struct BackupRow {
     /// Highest proof reached.
     pub proof: ProofLevel,
     /// When it was reached.
+    #[serde(serialize_with = "times::one")]
     pub proven_at: DateTime<Utc>,
     /// Why it counts as damaged, if it does.
     pub damaged: Option<String>,
     /// Why it falls out of the project's habit, if it does and nobody has accepted it.
     pub suspicious: Option<String>,
     /// When it was last looked at, on whatever level and with whatever result.
+    #[serde(serialize_with = "times::maybe")]
     pub checked_at: Option<DateTime<Utc>>,
     /// When it was last restored with success.
+    #[serde(serialize_with = "times::maybe")]
     pub restored_at: Option<DateTime<Utc>>,
     /// How long that took, milliseconds.
     pub restore_ms: Option<u64>,

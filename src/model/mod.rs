@@ -9,3 +9,4 @@ pub mod project;
 pub mod proving;
 pub mod run;
 pub mod settings;
+mod times;
