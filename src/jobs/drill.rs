@@ -275,7 +275,9 @@ fn compared(means: Means<'_>, database: &str, wanted: Wanted, checks: &[Check], 
 fn maintenance(means: Means<'_>, throwaway: bool) -> Result<Session> {
     let database = if throwaway { Some("postgres") } else { None };
     // By this name the scratch database is known to be in use, also while the checks are asked.
-    Session::open(means.clients.newest(), means.access, database, &beside(means.run), means.limits, means.cancel)
+    let mut session = Session::open(means.clients.newest(), means.access, database, &beside(means.run), means.limits, means.cancel)?;
+    session.reach_beyond()?;
+    Ok(session)
 }
 
 fn answered(means: Means<'_>, database: &str, checks: &[Check], drilled: &mut Drilled) -> Result<()> {

@@ -122,7 +122,9 @@ pub fn roles(session: &mut Session, script: Option<&str>, missing: impl FnOnce()
             tell(session, &format!("create tablespace {} location ''", ident(&name)));
         }
         let is_role = ["CREATE ROLE ", "ALTER ROLE ", "GRANT "].iter().any(|word| line.starts_with(word));
-        if is_role && line.ends_with(';') && line != "CREATE ROLE postgres;" {
+        // What is set for the superuser's sessions would be set for the drill's own.
+        let is_own = line == "CREATE ROLE postgres;" || line.starts_with("ALTER ROLE postgres SET ");
+        if is_role && line.ends_with(';') && !is_own {
             tell(session, line.trim_end_matches(';'));
         }
     }

@@ -107,6 +107,7 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
         Session::open(means.clients.newest(), means.access, Some(&request.database), "pgdumpd merge", means.limits, means.cancel)?;
     let target = session.merge_target(&request.schema, &request.table)?.ok_or_else(|| missing(request))?;
     let mut warnings = check(&session, &target, request)?;
+    writable(&mut session)?;
     let key = key(&target, request)?;
     let merge = Merge { target: &target, columns: &request.columns, key };
     session.begin_merge(&merge, means.limits.lock_wait, request.encoding.as_deref())?;
@@ -219,6 +220,12 @@ fn check(session: &Session, target: &Target, request: &Request) -> Result<Vec<St
         warnings.push(format!("the table computes {} by itself; the backup's values were left out", list(computed)));
     }
     Ok(warnings)
+}
+
+/// Whether what is merged could be written down at all.
+fn writable(session: &mut Session) -> Result<()> {
+    let Some(found) = session.read_only()? else { return Ok(()) };
+    Err(found.failure(found.is_of_role().then_some("merge as another role with --user")))
 }
 
 /// The unique index that tells rows apart: the primary key, or the one on the chosen columns.

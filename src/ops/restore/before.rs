@@ -17,7 +17,7 @@ use crate::postgres::version::Clients;
 use crate::process::Cancel;
 use crate::units::show_size;
 
-use super::{Globals, Means, Recipe, Wanted, scratch};
+use super::{Globals, Means, Order, Recipe, Wanted, Way, scratch};
 
 /// Databases that every server has, to ask from.
 const USUAL: [&str; 2] = ["postgres", "template1"];
@@ -48,7 +48,10 @@ pub(super) fn outside(server: Server<'_>, target: &str, known: Option<&str>) -> 
     let mut first = None;
     for database in candidates {
         match Session::open(server.clients.newest(), server.access, Some(database), server.name, server.limits, server.cancel) {
-            Ok(session) => return Ok(session),
+            Ok(mut session) => {
+                session.reach_beyond()?;
+                return Ok(session);
+            }
             // A server that doesn't answer won't do so for another database either.
             Err(failure) if matches!(failure.cause, Cause::Connection | Cause::Login) && began.elapsed() < server.limits.connect / 2 => {
                 first.get_or_insert(failure);
@@ -87,6 +90,33 @@ pub(super) fn takes_rows(means: Means<'_>, target: &str, recipe: &Recipe) -> Res
         }
     }
     Ok(())
+}
+
+/// Refuses where the sessions that fill the target could change nothing. A new database, also one that takes another's place, has no
+/// setting of its own while it is filled.
+pub(super) fn writable(means: Means<'_>, session: &mut Session, order: &Order, way: &Way) -> Result<()> {
+    let is_there = matches!(way, Way::Fill | Way::InPlace);
+    // Roles are made from where the server is asked.
+    if !is_there || order.globals.is_some() {
+        anew(session, "restore as another role with --user")?;
+    }
+    if !is_there {
+        return Ok(());
+    }
+    let target = Some(order.database.as_str());
+    let found = Session::open(means.clients.newest(), means.access, target, &beside(means.run), means.limits, means.cancel)?.read_only()?;
+    let Some(found) = found else { return Ok(()) };
+    Err(found.failure(match (found.is_of_role(), found.is_of_database()) {
+        (true, _) => Some("restore as another role with --user"),
+        (false, true) if order.wanted.is_whole() => Some("put the backup in its place with --replace, which carries the setting over"),
+        (false, _) => None,
+    }))
+}
+
+/// The same for a database that is yet to be made.
+pub(super) fn anew(session: &mut Session, another_role: &str) -> Result<()> {
+    let Some(found) = session.read_only_anew()? else { return Ok(()) };
+    Err(found.failure(found.is_of_role().then_some(another_role)))
 }
 
 /// Refuses what the server lacks: roles, extensions, connections, room.

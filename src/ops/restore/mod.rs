@@ -198,11 +198,13 @@ pub fn into(means: Means<'_>, request: &Request) -> Result<Restored> {
     Ok(restored.timed(began))
 }
 
-/// Refuses what could not succeed on that server, before anything is made there: for want of room, extensions, connections, rights.
+/// Refuses what could not succeed on that server, before anything is made there: for want of room, extensions, connections, rights, or because
+/// its sessions are to change nothing.
 pub fn fits(means: Means<'_>, wanted: &Wanted) -> Result<()> {
     let mut session = before::maintenance(means, "")?;
     let recipe = recipe::recipe(means, wanted, &session.server().clone())?;
     before::server(means, &mut session, &recipe, wanted, None)?;
+    before::anew(&mut session, "name another role in the server's URL")?;
     if session.database_rights()?.creates {
         return Ok(());
     }
