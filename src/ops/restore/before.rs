@@ -1,10 +1,9 @@
 //! What is asked of the server before a byte is written: who is there, what stands there, and whether it can succeed.
 
-use std::path::Path;
 use std::time::Instant;
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::{Manifest, TableEntry};
+use crate::model::backup::Manifest;
 use crate::model::dump::Format;
 use crate::model::project::Limits;
 use crate::postgres::archive::toc::Entry;
@@ -15,8 +14,8 @@ use crate::postgres::restore::Halves;
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
-use crate::units::show_size;
 
+use super::super::space;
 use super::{Globals, Means, Order, Recipe, Wanted, Way, scratch};
 
 /// Databases that every server has, to ask from.
@@ -264,33 +263,19 @@ fn connections(session: &mut Session, wanted: &Wanted) -> Result<()> {
 /// What the restore will need on the server's disk, as far as the backup tells: the database's size, or the share of it that goes by the
 /// tables that are wanted; definitions alone need next to nothing.
 fn needed(manifest: &Manifest, recipe: &Recipe, halves: Halves) -> Option<u64> {
-    let size = manifest.database_size_bytes?;
     if halves == Halves::Schema {
         return None;
     }
-    let bytes = |tables: &[&TableEntry]| tables.iter().map(|table| table.bytes).sum::<u64>();
-    let (some, all) = (bytes(&recipe.tables(&manifest.tables)), manifest.tables.iter().map(|table| table.bytes).sum::<u64>());
     if recipe.chosen.is_none() {
-        return Some(size);
+        return manifest.database_size_bytes;
     }
-    u64::try_from(u128::from(size) * u128::from(some) / u128::from(all.max(1))).ok()
+    space::share(manifest, recipe.tables(&manifest.tables).iter().map(|table| table.bytes).sum())
 }
 
-/// Where the server is this very machine and says where its data lies, there must be room for what the backup takes there.
 fn room(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted) -> Result<()> {
-    let local = session.server().reached.host.starts_with('/')
-        || matches!(session.server().reached.host.as_str(), "localhost" | "127.0.0.1" | "::1");
-    let (Some(needed), true) = (needed(means.manifest, recipe, wanted.halves), local) else { return Ok(()) };
-    let Some(folder) = session.data_directory()? else { return Ok(()) };
-    // Behind a forwarded port it is another machine's folder, which this one hardly has.
-    let Ok(found) = rustix::fs::statvfs(Path::new(&folder)) else { return Ok(()) };
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
-    if free >= needed {
-        return Ok(());
-    }
+    let Some(needed) = needed(means.manifest, recipe, wanted.halves) else { return Ok(()) };
     let what = if recipe.chosen.is_some() { "what is wanted takes about" } else { "the database had" };
-    let words = format!("the server's disk has {} free in {folder}, and {what} {}", show_size(free), show_size(needed));
-    Err(Failure::new(Cause::Space, words).hint("free some space there, restore to another server, or take less with --table or --schema"))
+    space::on_server(session, needed, what, "free some space there, restore to another server, or take less with --table or --schema")
 }
 
 #[cfg(test)]
