@@ -29,11 +29,18 @@ pub(super) enum Whole {
     Over,
 }
 
-/// Restores into a database that is there.
-pub(super) fn fill(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole: Whole) -> Result<Restored> {
+/// Restores into a database that is there; `session` is one elsewhere on the server, to ask how far it is.
+pub(super) fn fill(
+    means: Means<'_>,
+    session: &mut Session,
+    recipe: &Recipe,
+    wanted: &Wanted,
+    (database, whole): (&str, Whole),
+) -> Result<Restored> {
+    let mut run = || run(means, session, recipe, wanted, (database, whole));
     let said = match whole {
-        Whole::Over => held::told(means, recipe, database, || run(means, recipe, wanted, database, whole)),
-        Whole::Apart | Whole::Together => run(means, recipe, wanted, database, whole),
+        Whole::Over => held::told(means, recipe, database, run),
+        Whole::Apart | Whole::Together => run(),
     }?;
     means.gauge.begin("comparing");
     let open = || Session::open(&recipe.client, means.access, Some(database), &beside(means.run), means.limits, means.cancel);
@@ -49,7 +56,7 @@ pub(super) fn fill(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database:
     Ok(Restored::new(comparison, said, recipe.warnings.clone()))
 }
 
-fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole: Whole) -> Result<Said> {
+fn run(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted, (database, whole): (&str, Whole)) -> Result<Said> {
     let several = matches!(means.manifest.dump_format, Format::Custom | Format::Directory);
     let parallel = wanted.jobs > 1 && several && whole == Whole::Apart;
     let jobs = if parallel { wanted.jobs } else { 1 };
@@ -68,7 +75,7 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
     };
     let restore =
         Restore { client: &recipe.client, access: means.access, reached: &recipe.server.reached, database, run: means.run, form: &form };
-    let from = |archive, tables| from_files(means, &restore, archive, tables, after);
+    let from = |archive, tables| from_files(means, session, &restore, archive, tables, after);
     // A tool that commits as soon as it has what it wants must not begin with bytes that nobody has looked at.
     let early = recipe.chosen.is_some() || wanted.halves == Halves::Schema;
     let rows = if wanted.halves == Halves::Schema { Vec::new() } else { recipe.tables(&means.manifest.tables) };
@@ -108,11 +115,18 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
 }
 
 /// Restores from files, which can be read more than once: `after` is what comes when all else is there.
-fn from_files(means: Means<'_>, restore: &Restore<'_>, archive: Archive<'_>, tables: Tables, after: Option<Arc<OwnedFd>>) -> Result<Said> {
-    let mut said = judged(feed::alone(means, &restore.archive(archive), tables)?, restore.form, means)?;
+fn from_files(
+    means: Means<'_>,
+    session: &mut Session,
+    restore: &Restore<'_>,
+    archive: Archive<'_>,
+    tables: Tables,
+    after: Option<Arc<OwnedFd>>,
+) -> Result<Said> {
+    let mut said = judged(feed::alone(means, session, &restore.archive(archive), tables)?, restore.form, means)?;
     if after.is_some() {
         let form = Form { jobs: 1, list: after, ..restore.form.clone() };
-        let more = feed::alone(means, &Restore { form: &form, ..*restore }.archive(archive), Tables::new(&[]))?;
+        let more = feed::alone(means, session, &Restore { form: &form, ..*restore }.archive(archive), Tables::new(&[]))?;
         let more = judged(more, &form, means)?;
         said.errors += more.errors;
         said.first.extend(more.first);

@@ -191,9 +191,9 @@ pub fn into(means: Means<'_>, request: &Request) -> Result<Restored> {
     let restored = match request.mode {
         Mode::New => {
             let made = place::make(means, &mut session, &recipe, (Work::Drill, &request.database), None)?;
-            place::filled(means, &recipe, &request.wanted, &made)
+            place::filled(means, &mut session, &recipe, &request.wanted, &made)
         }
-        Mode::Empty => fill::fill(means, &recipe, &request.wanted, &request.database, fill::Whole::Together),
+        Mode::Empty => fill::fill(means, &mut session, &recipe, &request.wanted, (&request.database, fill::Whole::Together)),
     }?;
     Ok(restored.timed(began))
 }
