@@ -189,7 +189,8 @@ fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board
         gauge: gauge.clone(),
     });
     let redactor = Redactor::new(access.secret());
-    let means = Means { storage, manifest, clients: &clients, access: &access, limits: &limits, cancel, gauge: &gauge, run: &run };
+    let grace = world.grace;
+    let means = Means { storage, manifest, clients: &clients, access: &access, limits: &limits, cancel, grace, gauge: &gauge, run: &run };
     let checks = order.project.iter().flat_map(|project| &project.checks);
     let checks: Vec<Check> = checks.filter(|check| check.is_of(&row.database)).cloned().collect();
     // On the server that the project has for drills the daemon's start looks after what a kill leaves; elsewhere the next drill does.
@@ -254,6 +255,7 @@ fn restored(
     if let Err(why) = restore::remove(means, &database) {
         let words =
             format!("the scratch database {database} could not be dropped, the next drill or restore of this project there does so");
+        tracing::warn!(run = %means.run, project = means.manifest.project, "{words}: {why}");
         drilled.warnings.push(format!("{words}: {why}"));
         drilled.left = Some(database);
     }

@@ -145,6 +145,7 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
         access: place.access,
         limits: &limits,
         cancel,
+        grace: world.grace,
         gauge: &gauge,
         run: &run,
     };

@@ -197,6 +197,24 @@ fn f48_what_a_killed_restore_leaves_is_removed_by_the_daemons_start() {
 }
 
 #[test]
+fn f48_a_restore_that_was_at_work_at_one_start_is_cleared_up_by_the_next() {
+    let scene = Scene::new(SLOW);
+    let mut running = scene.start("new", &[]);
+    wait_until(LONG, || String::from("a row that takes long"), || sleeping(&scene) > 0);
+    let mut serving = scene.rig.serve();
+    wait_until(LONG, || serving.log(), || serving.log().contains("ready"));
+    assert_eq!(scene.databases().len(), 2, "somebody is at work on it");
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0);
+    running.signal("KILL");
+    running.wait();
+    let gone = || scene.cluster.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd/%'") == "0";
+    wait_until(LONG, || String::from("the sessions of the killed one end"), gone);
+    let serving = scene.rig.serve();
+    wait_until(LONG, || format!("the database that was left: {}", serving.log()), || scene.databases() == ["shop"]);
+}
+
+#[test]
 fn f48_what_another_role_left_is_named_by_the_daemons_start() {
     let scene = Scene::new(SLOW);
     scene.cluster.psql("create role weak login");

@@ -58,6 +58,8 @@ pub struct Means<'a> {
     pub limits: &'a Limits,
     /// Ends the restore early.
     pub cancel: &'a Cancel,
+    /// How long dropping an unfinished database may take once the end was asked for.
+    pub grace: Duration,
     /// How far it is, in bytes of the archive.
     pub gauge: &'a Gauge,
     /// Names the restore on the server and its temporary database.

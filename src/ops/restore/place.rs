@@ -189,9 +189,8 @@ fn without_old(means: Means<'_>, plan: &Plan, keep_as: &str, mut restored: Resto
         restored.warnings.push(format!("the database was empty when it was looked at and isn't any more: it stays as {keep_as}"));
         return restored;
     }
-    let dropped = steady(means, &plan.database, |session| session.drop_database(keep_as));
-    if let Err(failure) = dropped {
-        restored.warnings.push(format!("the old database could not be dropped and stays as {keep_as}: {failure}"));
+    if let Err(why) = leftovers::remove(means, keep_as) {
+        restored.warnings.push(format!("the old database could not be dropped and stays as {keep_as}: {why}"));
     }
     restored
 }
