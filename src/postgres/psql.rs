@@ -234,11 +234,16 @@ impl Psql {
 
 impl Drop for Psql {
     fn drop(&mut self) {
-        if self.broken {
-            // The server would go on with what nobody waits for any more; at this psql asks it to give that up.
+        let given_up = self.broken && self.cancel.is_cancelled();
+        if given_up {
+            // The server would go on with what nobody waits for any more; at this psql asks it to leave that.
             self.child.interrupt();
         }
-        self.end(if self.broken { Duration::from_millis(500) } else { Duration::from_secs(2) });
+        self.end(match (given_up, self.broken) {
+            (true, _) => Duration::from_millis(500),
+            (false, true) => Duration::from_millis(50),
+            (false, false) => Duration::from_secs(2),
+        });
         if let Some(reader) = self.reader.take() {
             drop(reader.join());
         }
