@@ -287,3 +287,18 @@ fn f48_a_tool_that_is_killed_or_lies_leaves_the_target_as_it_was() {
         as_before(&scene, &["shop"]);
     }
 }
+
+#[test]
+fn what_was_made_since_and_stands_in_the_way_is_named() {
+    let scene = Scene::new(SHOP);
+    scene.cluster.psql_in("shop", "create table child (id int references orders); create view \"a view\" as select id from child");
+    let before = scene.fingerprint("shop");
+    let ended = scene.restore("shop", &["--in-place", "--no-safety-backup"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let told = "because other objects depend on it: constraint child_id_fkey on table public.child depends on index public.orders_pkey";
+    assert!(ended.stderr.lines().next().is_some_and(|sentence| sentence.ends_with(told)), "{ended:?}");
+    assert!(ended.stderr.contains("depends on what it would drop: drop that first, or restore with --replace"), "{ended:?}");
+    assert!(scene.audit()[0].contains("constraint child_id_fkey on table public.child"), "{:?}", scene.audit());
+    assert_eq!(scene.fingerprint("shop"), before);
+    scene.restored("shop", &["--replace"]);
+}
