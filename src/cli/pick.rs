@@ -11,8 +11,9 @@ use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, Manifest};
 use crate::model::dump::Selection;
+use crate::model::project::Project;
 use crate::model::settings::Settings;
-use crate::ops::{World, there};
+use crate::ops::{World, origin, there};
 use crate::storage::Storage;
 
 use super::{Common, out, plan, world};
@@ -144,19 +145,58 @@ pub(super) fn backup(world: &World, settings: &Settings, name: &str) -> Result<B
     found.pop().ok_or_else(|| unknown(name))
 }
 
-/// The same for what overwrites things: `latest` is taken for its project's, and refused where that has several databases.
-pub(super) fn of_one_database(world: &World, settings: &Settings, name: &str) -> Result<BackupRow> {
-    let found = backup(world, settings, name)?;
-    let Some(newest) = Newest::parse(settings, name)?.filter(|newest| newest.project.is_none()) else { return Ok(found) };
-    let mut rows = Newest { project: Some(&found.project), ..newest }.of_project(world, settings, &found.project)?;
+/// The same for what overwrites things: `latest` is taken for its project's, and refused where that has several databases. It is also refused
+/// where the newest of a project whose backups come from several servers is asked for: `line` is the command with another name.
+pub(super) fn of_one_database(world: &World, settings: &Settings, name: &str, line: &dyn Fn(&str) -> String) -> Result<BackupRow> {
+    let mut rows = named(world, settings, name)?;
     if rows.len() > 1 {
         return Err(ambiguous(name, &rows));
     }
-    Ok(rows.pop().unwrap_or(found))
+    let found = rows.pop().ok_or_else(|| unknown(name))?;
+    let Some(newest) = Newest::parse(settings, name)? else { return Ok(found) };
+    let until = newest.until;
+    let found = if newest.project.is_some() {
+        found
+    } else {
+        let mut rows = Newest { project: Some(&found.project), ..newest }.of_project(world, settings, &found.project)?;
+        if rows.len() > 1 {
+            return Err(ambiguous(name, &rows));
+        }
+        rows.pop().unwrap_or(found)
+    };
+    let Some(project) = settings.project(&found.project) else { return Ok(found) };
+    let these = BackupFilter {
+        project: Some(found.project.clone()),
+        database: Some(found.database.clone()),
+        selection: Some(found.selection.clone()),
+        until,
+        undamaged: true,
+        ..BackupFilter::default()
+    };
+    let each = origin::newest_of_each(world, project, &these)?;
+    if each.is_empty() { Ok(found) } else { Err(of_several_servers(name, project, &each, line)) }
 }
 
 /// The backups that a name stands for, for what takes many: of a project with several databases the newest of each. Never none.
+///
+/// Where another pgdumpd backs up another server under the same name, the newest is the own one's, as in `status`.
 pub(super) fn of_each_database(world: &World, settings: &Settings, name: &str) -> Result<Vec<BackupRow>> {
+    let rows = named(world, settings, name)?;
+    if Newest::parse(settings, name)?.is_none() {
+        return Ok(rows);
+    }
+    let own = |newest: BackupRow| {
+        let own = world.catalog.read(|reader| origin::own(reader, newest.clone()))?;
+        if own.id != newest.id {
+            let server = newest.server.as_deref().unwrap_or("place unknown");
+            out::note(format!("note: {name} is {} here; {} is newer, and another server's ({server})", own.id, newest.id));
+        }
+        Ok(own)
+    };
+    rows.into_iter().map(own).collect()
+}
+
+fn named(world: &World, settings: &Settings, name: &str) -> Result<Vec<BackupRow>> {
     let Some(newest) = Newest::parse(settings, name)? else {
         return one(world, name)?.map(|row| vec![row]).ok_or_else(|| unusable(world, name).unwrap_or_else(|| unknown(name)));
     };
@@ -183,6 +223,22 @@ fn ambiguous(name: &str, rows: &[BackupRow]) -> Failure {
     typed.sort_unstable();
     Failure::new(Cause::Configuration, format!("{name:?} could be a backup of any of {} databases", rows.len()))
         .hint(format!("say which: {}", typed.join(", ")))
+}
+
+/// A name of the newest backup, where there is one of each of several servers.
+fn of_several_servers(name: &str, project: &Project, rows: &[BackupRow], line: &dyn Fn(&str) -> String) -> Failure {
+    let words = format!("{name:?} could be a backup of any of {} servers, and nobody has said that they are one line", rows.len());
+    let mut lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            let (at, server) = (out::moment(row.started_at, project.time_zone), row.server.as_deref().unwrap_or("place unknown"));
+            let identifier = row.system_identifier.as_deref().unwrap_or("unknown");
+            format!("{}, {at}, of {server}, system identifier {identifier}", row.id)
+        })
+        .collect();
+    lines.extend(rows.first().map(|row| format!("say which by its id: {}", line(row.id.as_str()))));
+    lines.push(format!("if the newer server took the other's place: pgdumpd prune {} --confirm", out::shell(&project.name)));
+    Failure::new(Cause::Configuration, words).hint(lines.join("\n"))
 }
 
 /// The storage and the manifest of the backup that is meant.

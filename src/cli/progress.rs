@@ -143,8 +143,8 @@ fn stepped(name: &str, step: &Step, moved: u64, expected: Option<u64>, passed: D
             parts[0].push_str(&format!(" {} %", moved * 100 / expected.max(1)));
             parts.push(format!("{} of {}", show_size(moved), show_size(expected)));
             parts.push(format!("{}/s", show_size(rate)));
-            // No second is left only when it is over. Of several connections' large tables nothing counts before one is done, and little of a
-            // thousand says nothing of the rest.
+            // No second is left only when it is over. Where the server doesn't tell how far a table is, nothing counts before one is done, and
+            // little of a thousand says nothing of the rest.
             let left = (expected - moved).checked_div(rate).filter(|left| *left > 0 && moved >= expected / 100);
             parts.extend(left.map(|left| format!("{} left", show_age(Duration::from_secs(left)))));
         }

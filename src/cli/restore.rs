@@ -185,7 +185,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 }
 
 fn order(world: &World, settings: &Settings, args: &Args) -> Result<Order> {
-    let backup = pick::of_one_database(world, settings, &args.backup)?;
+    let target = args.to.as_deref().filter(|to| !to.is_empty()).map_or_else(|| String::from("DATABASE"), out::shell);
+    let line = |id: &str| format!("pgdumpd restore {id} --to {target}");
+    let backup = pick::of_one_database(world, settings, &args.backup, &line)?;
     let project = settings.project(&backup.project).cloned().map(Arc::new);
     let to = to(args, &backup)?;
     Ok(Order {

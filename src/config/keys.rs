@@ -64,7 +64,12 @@ pub(super) const DAEMON: Section = Section {
         key("max_parallel", Kind::Count(1, 1000), "2", "Dumps at once, over all projects."),
         key("max_parallel_per_server", Kind::Count(1, 1000), "1", "Dumps at once on one server."),
         key("drain", Kind::Duration, "\"0s\"", "How long running dumps may go on after TERM before they are interrupted."),
-        key("grace", Kind::Duration, "\"10s\"", "How long an interrupted dump has to end before it is killed."),
+        key(
+            "grace",
+            Kind::Duration,
+            "\"10s\"",
+            "How long an interrupted dump has to end before it is killed, and dropping an unfinished database may take then.",
+        ),
         key(
             "heartbeat",
             Kind::Interval,

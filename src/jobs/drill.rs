@@ -189,7 +189,8 @@ fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board
         gauge: gauge.clone(),
     });
     let redactor = Redactor::new(access.secret());
-    let means = Means { storage, manifest, clients: &clients, access: &access, limits: &limits, cancel, gauge: &gauge, run: &run };
+    let grace = world.grace;
+    let means = Means { storage, manifest, clients: &clients, access: &access, limits: &limits, cancel, grace, gauge: &gauge, run: &run };
     let checks = order.project.iter().flat_map(|project| &project.checks);
     let checks: Vec<Check> = checks.filter(|check| check.is_of(&row.database)).cloned().collect();
     // On the server that the project has for drills the daemon's start looks after what a kill leaves; elsewhere the next drill does.
@@ -254,6 +255,7 @@ fn restored(
     if let Err(why) = restore::remove(means, &database) {
         let words =
             format!("the scratch database {database} could not be dropped, the next drill or restore of this project there does so");
+        tracing::warn!(run = %means.run, project = means.manifest.project, "{words}: {why}");
         drilled.warnings.push(format!("{words}: {why}"));
         drilled.left = Some(database);
     }
@@ -275,7 +277,9 @@ fn compared(means: Means<'_>, database: &str, wanted: Wanted, checks: &[Check], 
 fn maintenance(means: Means<'_>, throwaway: bool) -> Result<Session> {
     let database = if throwaway { Some("postgres") } else { None };
     // By this name the scratch database is known to be in use, also while the checks are asked.
-    Session::open(means.clients.newest(), means.access, database, &beside(means.run), means.limits, means.cancel)
+    let mut session = Session::open(means.clients.newest(), means.access, database, &beside(means.run), means.limits, means.cancel)?;
+    session.reach_beyond()?;
+    Ok(session)
 }
 
 fn answered(means: Means<'_>, database: &str, checks: &[Check], drilled: &mut Drilled) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::model::dump::Content;
 use crate::model::project::{Limits, Project, Target};
 use crate::notify::redact::Redactor;
 use crate::ops::restore::{self, Globals, Means, Occupied, Plan, Restored, Wanted, Way};
-use crate::ops::{World, artifact, verify};
+use crate::ops::{World, artifact, origin, verify};
 use crate::postgres::connection::{Access, as_role, named_by};
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -145,6 +145,7 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
         access: place.access,
         limits: &limits,
         cancel,
+        grace: world.grace,
         gauge: &gauge,
         run: &run,
     };
@@ -209,12 +210,26 @@ fn globals(world: &World, order: &Order, means: Means<'_>) -> Result<Option<Glob
         undamaged: true,
         ..BackupFilter::default()
     };
-    let row = world.catalog.read(|reader| reader.latest_backup(&filter))?.ok_or_else(|| {
+    let each = order.project.as_ref().map(|project| origin::newest_of_each(world, project, &filter)).transpose()?.unwrap_or_default();
+    let row = match each.is_empty() {
+        true => world.catalog.read(|reader| reader.latest_backup(&filter))?,
+        false => of_its_server(each, &order.backup).map(Some)?,
+    };
+    let row = row.ok_or_else(|| {
         Failure::new(Cause::Refused, format!("the project {project:?} has no backup of roles and tablespaces"))
             .hint("set globals = true for its next backups; now, make the roles by hand, or use --no-owner --no-privileges")
     })?;
     let manifest = manifest::read(means.storage.as_ref(), &manifest::key(&row.project, &row.file))?;
     Globals::read(means, &manifest).map(Some)
+}
+
+/// The roles of the server that the backup is of, where those of several servers lie beside it.
+fn of_its_server(each: Vec<BackupRow>, backup: &BackupRow) -> Result<BackupRow> {
+    let is_its = |row: &BackupRow| backup.system_identifier.is_none() || row.system_identifier == backup.system_identifier;
+    each.into_iter().find(is_its).ok_or_else(|| {
+        let words = format!("the project {:?} has no roles and tablespaces of the server that {} is of", backup.project, backup.id);
+        Failure::new(Cause::Refused, words).hint("make the roles by hand, or use --no-owner --no-privileges")
+    })
 }
 
 /// How the target is reached, and its name.

@@ -47,7 +47,7 @@ pub struct Daemon {
     pub max_parallel_per_server: usize,
     /// How long running dumps may go on after TERM; zero, the default, interrupts them.
     pub drain: Duration,
-    /// How long an interrupted dump has to end before it is killed. Default 10 s.
+    /// How long an interrupted dump has to end before it is killed, and dropping what was restored so far may take then. Default 10 s.
     pub grace: Duration,
     /// How often the heartbeat is written. Default 30 s.
     pub heartbeat: Duration,

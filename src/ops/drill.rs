@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use crate::catalog::BackupFilter;
+use crate::catalog::{BackupFilter, Reader};
 use crate::error::{Cause, Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
@@ -20,7 +20,7 @@ use crate::process::{self, Cancel, Exit};
 use crate::storage::Storage;
 
 use super::restore::Restored;
-use super::{World, artifact, there};
+use super::{World, artifact, origin, there};
 
 /// Longest time for one check; the server's own limit is a little shorter.
 const CHECK: Duration = Duration::from_secs(70);
@@ -81,8 +81,8 @@ impl Drilled {
     }
 }
 
-/// The backups of a drill: of each database that the project still covers the newest undamaged one of its usual selection, and some older
-/// ones by chance.
+/// The backups of a drill: of each database that the project still covers the newest undamaged one of its usual selection, of the own server
+/// where another pgdumpd backs up another one under the same name, and some older ones by chance.
 pub fn pick(world: &World, project: &Project, older: u32) -> Result<Vec<BackupRow>> {
     let selection = project.shape.selection();
     let (mut left, there) =
@@ -90,13 +90,12 @@ pub fn pick(world: &World, project: &Project, older: u32) -> Result<Vec<BackupRo
     left.retain(|row| row.selection == selection && row.damaged.is_none());
     let covered: BTreeSet<String> = there::covered(Some(project), there.as_ref(), &left).into_iter().map(str::to_owned).collect();
     let mut picked: Vec<BackupRow> = Vec::new();
-    left.retain(|row| {
-        let newest = covered.contains(&row.database) && !picked.iter().any(|known| known.database == row.database);
-        if newest {
-            picked.push(row.clone());
+    for database in covered {
+        if let Some(newest) = left.iter().find(|row| row.database == database) {
+            picked.push(world.catalog.read(|reader| origin::own(reader, newest.clone()))?);
         }
-        !newest
-    });
+    }
+    left.retain(|row| picked.iter().all(|known| known.id != row.id));
     for _ in 0..older {
         if left.is_empty() {
             break;
@@ -122,7 +121,9 @@ pub fn roles(session: &mut Session, script: Option<&str>, missing: impl FnOnce()
             tell(session, &format!("create tablespace {} location ''", ident(&name)));
         }
         let is_role = ["CREATE ROLE ", "ALTER ROLE ", "GRANT "].iter().any(|word| line.starts_with(word));
-        if is_role && line.ends_with(';') && line != "CREATE ROLE postgres;" {
+        // What is set for the superuser's sessions would be set for the drill's own.
+        let is_own = line == "CREATE ROLE postgres;" || line.starts_with("ALTER ROLE postgres SET ");
+        if is_role && line.ends_with(';') && !is_own {
             tell(session, line.trim_end_matches(';'));
         }
     }
@@ -155,7 +156,8 @@ pub fn globals(world: &World, storage: &dyn Storage, project: &str) -> Result<Op
         undamaged: true,
         ..BackupFilter::default()
     };
-    let Some(row) = world.catalog.read(|reader| reader.latest_backup(&filter))? else { return Ok(None) };
+    let newest = |reader: &Reader| reader.latest_backup(&filter)?.map(|newest| origin::own(reader, newest)).transpose();
+    let Some(row) = world.catalog.read(newest)? else { return Ok(None) };
     let manifest = manifest::read(storage, &manifest::key(&row.project, &row.file))?;
     let mut script = Vec::new();
     let read = artifact::open(storage, &manifest)?.take(LONGEST).read_to_end(&mut script);

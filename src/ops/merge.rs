@@ -17,6 +17,8 @@ use crate::postgres::version::Clients;
 use crate::process::Cancel;
 use crate::stream::gauge::Gauge;
 
+use super::space;
+
 /// What becomes of a row whose key is in the table already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -42,6 +44,8 @@ pub struct Request {
     pub columns: Vec<String>,
     /// How many rows there are, where that is known.
     pub rows: Option<u64>,
+    /// What they take on the server's disk, where the backup tells.
+    pub room: Option<Room>,
     /// The encoding they are in, where it isn't the server's own to know.
     pub encoding: Option<String>,
     /// What to do about conflicts.
@@ -50,6 +54,15 @@ pub struct Request {
     pub key: Vec<String>,
     /// What becomes of it in the end.
     pub end: End,
+}
+
+/// What a backup's rows take on the server's disk, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// While they are staged.
+    pub staged: u64,
+    /// In the table, with its indexes.
+    pub merged: u64,
 }
 
 /// What becomes of a merge that succeeded.
@@ -107,7 +120,9 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
         Session::open(means.clients.newest(), means.access, Some(&request.database), "pgdumpd merge", means.limits, means.cancel)?;
     let target = session.merge_target(&request.schema, &request.table)?.ok_or_else(|| missing(request))?;
     let mut warnings = check(&session, &target, request)?;
+    writable(&mut session)?;
     let key = key(&target, request)?;
+    room(&mut session, request)?;
     let merge = Merge { target: &target, columns: &request.columns, key };
     session.begin_merge(&merge, means.limits.lock_wait, request.encoding.as_deref())?;
     means.gauge.begin("reading rows for");
@@ -219,6 +234,28 @@ fn check(session: &Session, target: &Target, request: &Request) -> Result<Vec<St
         warnings.push(format!("the table computes {} by itself; the backup's values were left out", list(computed)));
     }
     Ok(warnings)
+}
+
+/// Whether what is merged could be written down at all.
+fn writable(session: &mut Session) -> Result<()> {
+    let Some(found) = session.read_only()? else { return Ok(()) };
+    Err(found.failure(found.is_of_role().then_some("merge as another role with --user")))
+}
+
+/// All of the backup's rows are staged, and all are in the table in the end. What that takes on the disk already counts for them, unless none
+/// of its rows may be one of theirs.
+fn room(session: &mut Session, request: &Request) -> Result<()> {
+    let Some(Room { staged, merged }) = request.room else { return Ok(()) };
+    let hint = "free some space there: the backup's rows are staged beside the table before they are merged; the table is as it was";
+    let fits =
+        |session: &mut Session, merged: u64| space::on_server(session, staged.saturating_add(merged), "what is wanted takes about", hint);
+    let all = fits(session, merged);
+    if all.is_ok() || request.rule == Rule::Error {
+        return all;
+    }
+    // Where somebody has locked it, the merge itself waits.
+    let there = session.table_size(&request.schema, &request.table).unwrap_or(u64::MAX);
+    fits(session, merged.saturating_sub(there))
 }
 
 /// The unique index that tells rows apart: the primary key, or the one on the chosen columns.

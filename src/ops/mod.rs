@@ -67,7 +67,12 @@ pub struct World {
     pub storages: Arc<BTreeMap<String, Arc<dyn Storage>>>,
     /// How mail leaves, if it does.
     pub smtp: Option<Arc<Smtp>>,
+    /// How long what must be cleared up may take once the end was asked for.
+    pub grace: Duration,
 }
+
+/// The same where nobody has configured it.
+const GRACE: Duration = Duration::from_secs(10);
 
 impl World {
     /// Opens the catalog in the state directory and the configured storages (without touching their disks).
@@ -78,14 +83,15 @@ impl World {
 
     /// A world without a configuration: no storage, and a diary that nobody keeps.
     pub fn alone(clock: Clock) -> Result<Self> {
-        Ok(Self { catalog: Catalog::in_memory(&clock)?, clock, storages: Arc::default(), smtp: None })
+        Ok(Self { catalog: Catalog::in_memory(&clock)?, clock, storages: Arc::default(), smtp: None, grace: GRACE })
     }
 
     /// The same over a catalog that is already open; used when the configuration is read again.
     #[must_use]
     pub fn around(settings: &Settings, clock: Clock, catalog: Catalog) -> Self {
         let storages = settings.storages.iter().map(|(name, chosen)| (name.clone(), storage::open(name, chosen, &clock))).collect();
-        Self { clock, catalog, storages: Arc::new(storages), smtp: settings.smtp.clone().map(Arc::new) }
+        let (smtp, grace) = (settings.smtp.clone().map(Arc::new), settings.daemon.grace);
+        Self { clock, catalog, storages: Arc::new(storages), smtp, grace }
     }
 
     /// Adds to the audit log, in the name of the user who runs this process.

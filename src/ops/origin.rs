@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
-use crate::catalog::{BackupFilter, Reader, Writer};
+use crate::catalog::{BackupFilter, Page, Reader, Sort, Writer};
 use crate::error::Result;
 use crate::model::backup::{BackupRow, Manifest, Marks};
 use crate::model::dump::Selection;
@@ -89,6 +89,28 @@ pub fn own(reader: &Reader, newest: BackupRow) -> Result<BackupRow> {
         return Ok(if is_other && !is_one_line { row } else { newest });
     }
     Ok(newest)
+}
+
+/// What the newest of these, all of one database and selection, could be: the newest of each server, while nobody has said that they are one
+/// line. Nothing where it can only be one.
+pub fn newest_of_each(world: &World, project: &Project, these: &BackupFilter) -> Result<Vec<BackupRow>> {
+    let these = BackupFilter { storage: Some(project.storage.clone()), ..these.clone() };
+    let (mut newest, held) = world.catalog.read(|reader| {
+        let mut rows = reader.project_backups(&project.name)?;
+        rows.retain(|row| row.storage == project.storage);
+        let held = divided(reader, project, there::recall(reader, &project.name)?.as_ref(), &rows)?;
+        Ok((reader.backups(&these, Sort::Date, Page::all())?, held))
+    })?;
+    let is_held = |row: &BackupRow| held.iter().any(|group| (&group.database, &group.selection) == (&row.database, &row.selection));
+    if !newest.first().is_some_and(is_held) {
+        return Ok(Vec::new());
+    }
+    let now = world.clock.now();
+    newest.sort_by_key(|row| row.started_at > now);
+    let mut seen = BTreeSet::new();
+    newest.retain(|row| seen.insert(row.system_identifier.clone()));
+    // Those of which no server is known count as of any.
+    Ok(if seen.iter().flatten().count() > 1 { newest } else { Vec::new() })
 }
 
 /// When the newest good full backup of each database was started, by project and database; where other servers' lie beside it, that of the

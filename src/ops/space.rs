@@ -1,8 +1,14 @@
-//! How much room the next backup needs: told from the last one of the same selection.
+//! How much room there must be: in the storage for the next backup, told from the last one of the same selection, and on a server for what a
+//! backup brings there.
+
+use std::path::Path;
 
 use crate::catalog::BackupFilter;
-use crate::error::Result;
+use crate::error::{Cause, Failure, Result};
+use crate::model::backup::Manifest;
 use crate::model::dump::{DumpShape, Format};
+use crate::postgres::session::Session;
+use crate::units::show_size;
 
 use super::World;
 
@@ -21,4 +27,29 @@ pub fn estimate(world: &World, project: &str, database: &str, shape: &DumpShape)
     let last = world.catalog.read(|reader| reader.latest_backup(&filter))?;
     let unpacked = |last: u64| if shape.format == Format::Directory { last } else { 0 };
     Ok(last.map(|backup| ((backup.size + unpacked(backup.uncompressed_size)) as f64 * SPACE_FACTOR) as u64))
+}
+
+/// What some of a backup's rows take on a server with their indexes, as far as it tells: their share of the database's size, by their bytes
+/// among all.
+#[must_use]
+pub fn share(manifest: &Manifest, bytes: u64) -> Option<u64> {
+    let all = manifest.tables.iter().map(|table| u128::from(table.bytes)).sum::<u128>();
+    u64::try_from(u128::from(manifest.database_size_bytes?) * u128::from(bytes) / all.max(1)).ok()
+}
+
+/// Where the server is this very machine and says where its data lies, there must be room for `what`, which takes so much there.
+pub fn on_server(session: &mut Session, needed: u64, what: &str, hint: &str) -> Result<()> {
+    let host = session.server().reached.host.as_str();
+    if !host.starts_with('/') && !matches!(host, "localhost" | "127.0.0.1" | "::1") {
+        return Ok(());
+    }
+    let Some(folder) = session.data_directory()? else { return Ok(()) };
+    // Behind a forwarded port it is another machine's folder, which this one hardly has.
+    let Ok(found) = rustix::fs::statvfs(Path::new(&folder)) else { return Ok(()) };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    if free >= needed {
+        return Ok(());
+    }
+    let words = format!("the server's disk has {} free in {folder}, and {what} {}", show_size(free), show_size(needed));
+    Err(Failure::new(Cause::Space, words).hint(hint))
 }

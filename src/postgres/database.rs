@@ -149,17 +149,17 @@ impl Session {
     }
 
     /// Databases that unfinished restores or drills have left: named as ours, marked as ours (or not marked yet, where this role may drop
-    /// them), and without the session that is kept beside the tools for as long as the work lives.
+    /// them). Those with the session that is kept beside the tools for as long as the work lives are in use.
     pub fn abandoned(&mut self, work: Work, project: &str) -> Result<Vec<Abandoned>> {
         let prefix = work.prefix();
         self.ask(&format!(
-            "select coalesce(json_agg(json_build_object('name', d.datname, 'owner', pg_get_userbyid(d.datdba), 'ours', d.ours)
+            "select coalesce(json_agg(json_build_object('name', d.datname, 'owner', pg_get_userbyid(d.datdba), 'ours', d.ours,
+                 'busy', exists (select 1 from pg_stat_activity a where a.application_name = 'pgdumpd/' || d.run || ' beside'))
                order by d.datname), '[]')
              from (select d.datname, d.datdba, substr(d.datname, {after}) as run, shobj_description(d.oid, 'pg_database') as said,
                  pg_has_role(d.datdba, 'USAGE') as ours
                from pg_database d where left(d.datname, {length}) = {prefix}) d
-             where coalesce(d.said, case when d.ours then {mark} || d.run || ' ' || {project} end) = {mark} || d.run || ' ' || {project}
-               and not exists (select 1 from pg_stat_activity a where a.application_name = 'pgdumpd/' || d.run || ' beside')",
+             where coalesce(d.said, case when d.ours then {mark} || d.run || ' ' || {project} end) = {mark} || d.run || ' ' || {project}",
             after = prefix.len() + 1,
             length = prefix.len(),
             prefix = literal(prefix),

@@ -15,6 +15,7 @@ mod pattern;
 mod peer;
 mod psql;
 pub mod quote;
+pub mod read_only;
 pub mod replay;
 pub mod restore;
 pub mod rights;

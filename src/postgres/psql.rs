@@ -3,6 +3,8 @@
 //! Owns the framing (a random marker, `:ERROR`, `:SQLSTATE`) and the mapping from SQLSTATE to [`Cause`]. It knows no statement of its own
 //! and never reads the wording of an error. `session` and `replay` call it.
 
+mod rows;
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout};
 use std::thread::JoinHandle;
@@ -13,6 +15,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::merge::Feed;
 use crate::error::{Cause, Failure, Result};
 use crate::process::{self, Cancel, Child, Exit, Input, Output, Spec};
+use rows::Rows;
 
 /// Longest wait between two looks at whether to stop.
 const LOOK: Duration = Duration::from_millis(100);
@@ -86,10 +89,10 @@ impl Psql {
         }
         self.broken = true;
         let Some(stdin) = self.stdin.take() else { return Err(self.ended()) };
-        let mut rows = Rows { stdin, cancel: self.cancel.clone(), line: Line::Fresh, closed: false };
+        let mut rows = Rows::new(stdin, self.cancel.clone());
         let begun = rows.stdin.write_all(format!("\\set ON_ERROR_STOP on\n{statement};\n").as_bytes());
         let written = if begun.is_ok() { feed(&mut rows) } else { Ok(()) };
-        let whole = begun.is_ok() && !rows.closed && rows.line == Line::Fresh;
+        let whole = begun.is_ok() && !rows.closed && rows.is_whole();
         if whole && written.is_ok() {
             let marker = &self.marker;
             let end = format!("\\.\n\\set ON_ERROR_STOP off\n\\echo {marker} :ERROR :SQLSTATE\n\\echo {marker} end\n");
@@ -231,7 +234,16 @@ impl Psql {
 
 impl Drop for Psql {
     fn drop(&mut self) {
-        self.end(if self.broken { Duration::from_millis(50) } else { Duration::from_secs(2) });
+        let given_up = self.broken && self.cancel.is_cancelled();
+        if given_up {
+            // The server would go on with what nobody waits for any more; at this psql asks it to leave that.
+            self.child.interrupt();
+        }
+        self.end(match (given_up, self.broken) {
+            (true, _) => Duration::from_millis(500),
+            (false, true) => Duration::from_millis(50),
+            (false, false) => Duration::from_secs(2),
+        });
         if let Some(reader) = self.reader.take() {
             drop(reader.join());
         }
@@ -253,63 +265,6 @@ fn reader(stdout: ChildStdout, sender: Sender<String>) -> Result<JoinHandle<()>>
     };
     let builder = std::thread::Builder::new().name(String::from("psql")).stack_size(256 * 1024);
     builder.spawn(work).map_err(|error| Failure::new(Cause::System, format!("psql can't be read: no thread could be started: {error}")))
-}
-
-/// The way of rows into psql. A line that is an end mark is refused: what follows it would be taken for statements. Values escape their
-/// backslashes, so no row begins with `\.`.
-struct Rows {
-    stdin: ChildStdin,
-    cancel: Cancel,
-    line: Line,
-    closed: bool,
-}
-
-/// Where in a line COPY text stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
-    Fresh,
-    Backslash,
-    Passed,
-}
-
-impl Line {
-    /// Where it stands after these bytes; nothing where they hold an end mark.
-    fn after(mut self, bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes;
-        while let Some((first, behind)) = rest.split_first() {
-            self = match (self, first) {
-                (_, b'\n') => Self::Fresh,
-                (Self::Fresh, b'\\') => Self::Backslash,
-                (Self::Backslash, b'.') => return None,
-                _ => Self::Passed,
-            };
-            rest = behind;
-            if self == Self::Passed {
-                rest = rest.get(memchr::memchr(b'\n', rest).unwrap_or(rest.len())..).unwrap_or_default();
-            }
-        }
-        Some(self)
-    }
-}
-
-impl Write for Rows {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if let Some(reason) = self.cancel.reason() {
-            return Err(reason.failure().into());
-        }
-        let Some(line) = self.line.after(bytes) else {
-            return Err(Failure::new(Cause::Damaged, "the backup's rows hold an end mark before their end")
-                .hint("the stored file is no longer what was dumped; verify it, or take another backup")
-                .into());
-        };
-        self.stdin.write_all(bytes).inspect_err(|_| self.closed = true)?;
-        self.line = line;
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.stdin.flush()
-    }
 }
 
 /// The cause behind a SQLSTATE (manual: Appendix A).
@@ -379,16 +334,6 @@ mod tests {
         assert_eq!(sqlstate_in("FATAL:  57P01: terminating connection\nLOCATION:  x, y.c:1\n"), Some("57P01"));
         assert_eq!(sqlstate_in("SCHWERWIEGEND:  57P02: Verbindung\nserver closed\n"), Some("57P02"));
         assert_eq!(sqlstate_in("server closed the connection: again\n"), None);
-    }
-
-    #[test]
-    fn an_end_mark_is_found_however_the_rows_are_cut() {
-        let rows = b"1\ta\\.b\n\\N\t2\n\n\\\\.\n3\n";
-        let marked = b"1\t2\n\\.\ndrop table x;\n";
-        for size in 1..=rows.len() {
-            let walk = |text: &[u8]| text.chunks(size).try_fold(Line::Fresh, Line::after);
-            assert_eq!((walk(rows), walk(marked)), (Some(Line::Fresh), None), "pieces of {size}");
-        }
     }
 
     #[test]

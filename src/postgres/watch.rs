@@ -189,6 +189,19 @@ impl Session {
         ))
     }
 
+    /// How many bytes of COPY text the server has taken from the run's connections for the tables that it is at now; `None` before release 14,
+    /// which doesn't tell.
+    pub fn copied(&mut self, run: &RunId) -> Result<Option<u64>> {
+        if self.server().version_num < 140_000 {
+            return Ok(None);
+        }
+        let name = literal(&application_name(run));
+        self.ask(&format!(
+            "select to_json(coalesce(sum(c.bytes_processed), 0)::int8) from pg_stat_progress_copy c
+             join pg_stat_activity a on a.pid = c.pid where a.application_name = {name} and c.command = 'COPY FROM'"
+        ))
+    }
+
     /// Ends every backend of the run but this one, and waits up to 10 s until they are gone; how many there were. After a cancelled or
     /// broken session open a new one for it.
     pub fn terminate(&mut self, run: &RunId) -> Result<u32> {

@@ -32,7 +32,7 @@ impl Work {
     }
 }
 
-/// A database that was left behind.
+/// A database that is being filled, or was left behind.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Abandoned {
     /// Its name.
@@ -41,4 +41,6 @@ pub struct Abandoned {
     pub owner: String,
     /// Whether this role may drop it.
     pub ours: bool,
+    /// Whether whoever fills it is still at work, as far as its session tells.
+    pub busy: bool,
 }

@@ -117,6 +117,24 @@ impl Cancel {
         child
     }
 
+    /// Does work that is to be finished also where this token is cancelled, but not for ever: its own is cancelled `span` after this one.
+    pub fn outlasted<T>(&self, span: Duration, work: impl FnOnce(&Self) -> T) -> T {
+        let (early, late) = (self.child(), Self::new());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                if let Some(reason) = early.wait_timeout(Duration::MAX)
+                    && late.wait_timeout(span).is_none()
+                {
+                    late.cancel(reason);
+                }
+            });
+            let done = work(&late);
+            late.cancel(CancelReason::Cancelled);
+            early.cancel(CancelReason::Cancelled);
+            done
+        })
+    }
+
     /// Cancels this token and those made from it. A reason that was given before stays.
     pub fn cancel(&self, reason: CancelReason) {
         let (reason, children) = {

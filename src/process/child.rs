@@ -161,6 +161,11 @@ impl Child {
         }
     }
 
+    /// Sends its process group INT, as Ctrl-C does, and waits for nothing.
+    pub fn interrupt(&self) {
+        self.life.signal(Signal::INT);
+    }
+
     /// Ends its process group with KILL at once.
     pub fn kill(&mut self) -> Exit {
         self.life.signal(Signal::KILL);

@@ -206,3 +206,13 @@ fn cancelling_wakes_waiters_and_children_and_keeps_the_first_reason() {
     alone.child().cancel(CancelReason::LockLost);
     assert!(!alone.is_cancelled(), "a child cancelled its parent");
 }
+
+#[test]
+fn what_outlasts_a_cancelled_token_ends_after_its_span() {
+    let (cancel, long) = (Cancel::new(), Duration::from_secs(60));
+    assert_eq!(cancel.outlasted(Duration::ZERO, Cancel::reason), None, "nobody has asked for the end");
+    cancel.cancel(CancelReason::Signalled("SIGTERM"));
+    assert_eq!(cancel.outlasted(long, Cancel::reason), None, "it has its time");
+    let waited = cancel.outlasted(Duration::from_millis(20), |late| late.wait_timeout(long));
+    assert_eq!(waited, Some(CancelReason::Signalled("SIGTERM")));
+}

@@ -174,3 +174,95 @@ fn the_others_are_nothing_to_fall_back_on(two: &Two) {
     let status = run(rig, 1, &["status"]).stdout;
     assert!(status.contains("STALE, and FAILING"), "another server's new backup is no new one of this: {status}");
 }
+
+/// The ids of the backups of `shop` from this server, newest first.
+fn ids(rig: &Rig, cluster: &Cluster) -> Vec<String> {
+    let is_its = |row: &serde_json::Value| row["database"] == "shop" && row["system_identifier"] == identifier(cluster).as_str();
+    rig.backups().iter().filter(|row| is_its(row)).filter_map(|row| row["id"].as_str().map(str::to_owned)).collect()
+}
+
+/// Makes the backups of a server so many hours older.
+fn older(rig: &Rig, cluster: &Cluster, hours: i64) {
+    let catalog = rusqlite::Connection::open(rig.state().join("catalog.db")).expect("catalog");
+    let sql = "UPDATE backups SET started_at = started_at - ?2 WHERE system_identifier = ?1";
+    let moved = catalog.execute(sql, rusqlite::params![identifier(cluster), hours * 3_600_000_000]).expect("older");
+    assert!(moved > 0);
+}
+
+#[test]
+fn a_restore_of_the_newest_asks_of_which_server_until_a_word() {
+    let two = Two::new();
+    let rig = &two.old.rig;
+    two.old.cluster.psql("create role boss");
+    two.old.cluster.psql_in("shop", "alter table orders owner to boss");
+    two.configure(rig, &two.old.cluster, "globals = true\n");
+    run(rig, 0, &["backup", "shop"]);
+    older(rig, &two.old.cluster, 48);
+    two.configure(rig, &two.new, "globals = true\n");
+    run(rig, 0, &["backup", "shop"]);
+    let (old, new) = (ids(rig, &two.old.cluster).remove(0), ids(rig, &two.new).remove(0));
+    let day = |days: i64| (chrono::Utc::now() - chrono::TimeDelta::days(days)).format("%Y-%m-%d").to_string();
+    let (today, before) = (format!("shop@{}", day(0)), format!("shop@{}", day(1)));
+    let merge = ["--table", "orders", "--on-conflict", "skip", "--dry-run"];
+    for (name, more) in
+        [("shop@latest", &[][..]), ("shop/shop@latest", &["--dry-run"]), (&today, &[]), ("latest", &[]), ("shop@latest", &merge)]
+    {
+        let told = run(rig, 2, &[&["restore", name, "--to", "a b"], more].concat()).stderr;
+        assert!(told.contains(&format!("{name:?} could be a backup of any of 2 servers, and nobody has said")), "{told}");
+        for (id, cluster, days) in [(&old, &two.old.cluster, 2), (&new, &two.new, 0)] {
+            let line = told.lines().find(|line| line.trim_start().starts_with(&format!("{id}, {}", day(days))));
+            let server = format!(", of 127.0.0.1:{}, system identifier {}", cluster.port, identifier(cluster));
+            assert!(line.is_some_and(|line| line.ends_with(&server)), "{told}");
+        }
+        assert!(told.contains(&format!("pgdumpd restore {new} --to 'a b'\n")) && told.contains("pgdumpd prune shop --confirm"), "{told}");
+    }
+    assert_eq!(two.new.psql("select count(*) from pg_database where datname = 'a b'"), "0");
+    // Before there were backups of the other one there is no question, nor is there one about an id.
+    let plan = |backup: &str, more: &[&str]| run(rig, 0, &[&["restore", backup, "--to", "copy", "--dry-run"], more].concat()).stdout;
+    assert!(plan(&before, &["--globals"]).contains(&old));
+    assert!(plan(&new, &[]).contains(&new));
+    // Roles are those of the backup's own server.
+    let globals = |cluster: &Cluster| {
+        let is_its = |row: &&serde_json::Value| row["content"] == "globals" && row["system_identifier"] == identifier(cluster).as_str();
+        rig.backups().iter().find(is_its).and_then(|row| row["id"].as_str().map(str::to_owned)).expect("roles")
+    };
+    let (of_old, of_new) = (plan(&old, &["--globals"]), plan(&new, &["--globals"]));
+    assert!(of_old.contains(&globals(&two.old.cluster)) && of_new.contains(&globals(&two.new)), "{of_old}{of_new}");
+    run(rig, 0, &["prune", "shop", "--confirm"]);
+    assert!(plan("shop@latest", &[]).contains(&new) && plan(&today, &[]).contains(&new), "one line");
+}
+
+#[test]
+fn reading_and_drills_take_the_own_servers_newest_where_another_pgdumpd_has_the_same_name() {
+    let two = Two::new();
+    let (here, there) = (&two.old.rig, Rig::new());
+    two.configure(here, &two.old.cluster, "");
+    run(here, 0, &["backup", "shop"]);
+    two.configure(&there, &two.new, "");
+    let file = there.path().join("pgdumpd.toml");
+    let text = std::fs::read_to_string(&file).expect("configuration");
+    std::fs::write(&file, text.replace(&there.storage().display().to_string(), &here.storage().display().to_string()))
+        .expect("configuration");
+    run(&there, 0, &["backup", "shop"]);
+    let settings = config::load(&here.path().join("pgdumpd.toml"), &|_| None).expect("the configuration");
+    reindex::reindex(&World::open(&settings, Clock::system()).expect("a world")).expect("a look");
+    let (own, others) = (ids(here, &two.old.cluster).remove(0), ids(here, &two.new).remove(0));
+    let shown = run(here, 0, &["show", "shop@latest"]);
+    assert!(shown.stdout.contains(&own) && !shown.stdout.contains(&others), "{shown:?}");
+    let note = format!("note: shop@latest is {own} here; {others} is newer, and another server's (127.0.0.1:{})", two.new.port);
+    assert!(shown.stderr.contains(&note), "{shown:?}");
+    assert_eq!(run(here, 0, &["cat", "shop@latest", "orders"]).stdout.lines().count(), 4, "a header and three rows of the own one");
+    assert!(run(here, 0, &["verify", "latest"]).stdout.contains(&format!("{own} shop/shop: good")));
+    let diff = run(here, 0, &["diff", &others, "shop@latest"]).stdout;
+    assert!(diff.contains(&format!("- {others} of shop/shop")) && diff.contains(&format!("+ {own} of shop/shop")), "{diff}");
+    assert_eq!(run(here, 0, &["show", &others]).stderr, "", "an id is an id");
+    for what in ["shop", "shop@latest"] {
+        let answer = run(here, 0, &["drill", what, "--on", &two.new.url("postgres"), "--json"]).json();
+        assert_eq!((&answer["backups"][0]["backup"]["id"], answer["backups"].as_array().map(Vec::len)), (&own.as_str().into(), Some(1)));
+    }
+    // The other one's own is the newest of all.
+    let shown = run(&there, 0, &["show", "shop@latest"]);
+    assert!(shown.stdout.contains(&others) && shown.stderr.is_empty(), "{shown:?}");
+    run(here, 0, &["prune", "shop", "--confirm"]);
+    assert!(run(here, 0, &["show", "shop@latest"]).stdout.contains(&others), "one line");
+}

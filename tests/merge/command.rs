@@ -177,6 +177,39 @@ fn a_dry_run_counts_and_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn a_merge_that_the_disk_has_no_room_for_is_refused_before_it_begins() {
+    let shop = Shop::new("", "");
+    shop.ask("delete from orders where id < 5; delete from days where n > 40");
+    let before = shop.hash();
+    let name = shop.rig.stored().into_iter().find(|name| name.contains(".json")).expect("a manifest");
+    let path = shop.rig.storage().join(name);
+    let text = std::fs::read_to_string(&path).expect("the manifest");
+    let size = text.lines().find(|line| line.contains("\"database_size_bytes\"")).expect("its size").to_owned();
+    let large = 1_u64 << 58;
+    let of_database = text.replace(&size, &format!("  \"database_size_bytes\": {large},"));
+    let enlarged = |line: &str| match line.split_once("\"bytes\": ") {
+        Some((before, _)) => format!("{before}\"bytes\": {large},\n"),
+        None => format!("{line}\n"),
+    };
+    let of_table = text.replace(&size, "").lines().map(enlarged).collect::<String>();
+    for altered in [of_database, of_table] {
+        assert_ne!(altered, text);
+        std::fs::write(&path, altered).expect("written");
+        for (table, rule, more) in
+            [("orders", "skip", &[][..]), ("orders", "update", &["--dry-run"]), ("orders", "error", &[]), ("days", "skip", &[])]
+        {
+            let told = shop.merge(1, table, rule, more).stderr;
+            assert!(told.contains("the server's disk has ") && told.contains(" free in "), "{table} {rule}: {told}");
+            assert!(told.contains("and what is wanted takes about ") && told.contains("are staged beside"), "{table} {rule}: {told}");
+        }
+        assert_eq!(shop.hash(), before);
+        assert!(shop.audit().iter().all(|line| line.contains(": space: the server's disk has ")), "{:?}", shop.audit());
+    }
+    std::fs::write(&path, text).expect("written");
+    assert_eq!(shop.counts("orders", "skip"), serde_json::json!([1000, 4, 0, 996]));
+}
+
+#[test]
 fn a_merge_that_is_killed_stands_in_the_audit_log() {
     let shop = Shop::new("", "");
     // Another session holds the table: the merge waits.

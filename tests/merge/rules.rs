@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use pgdumpd::error::{Cause, Failure, Result};
 use pgdumpd::model::project::{Limits, Target};
-use pgdumpd::ops::merge::{self, End, Means, Merged, Request, Rule};
+use pgdumpd::ops::merge::{self, End, Means, Merged, Request, Room, Rule};
 use pgdumpd::postgres::connection::Access;
+use pgdumpd::postgres::session::Session;
 use pgdumpd::postgres::version::Clients;
 use pgdumpd::process::Cancel;
 use pgdumpd::stream::gauge::Gauge;
@@ -60,6 +61,7 @@ fn request(table: &str, columns: &[&str], rule: Rule) -> Request {
         table: table.into(),
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
         rows: None,
+        room: None,
         encoding: None,
         rule,
         key: Vec::new(),
@@ -272,6 +274,37 @@ fn partitions_triggers_and_odd_types_are_taken_as_they_come() {
     assert!(merged.warnings.iter().any(|words| words.contains("2 rows were missing, and 1 were inserted")), "{merged:?}");
     assert_eq!(place.ask("select string_agg(what, ',' order by what) from log"), "INSERT,INSERT,UPDATE", "found by its own search path");
     assert_eq!(place.ask("select data || ' ' || at from events_2 where id = 2"), "{\"a\": 1} (1,3)");
+}
+
+#[test]
+fn what_a_table_takes_on_the_disk_is_known_with_its_partitions() {
+    let place = Place::new(
+        "create table plain (id int primary key, v text); insert into plain select g, md5(g::text) from generate_series(1, 10000) g;
+         create table parts (id int, v text, primary key (id)) partition by range (id);
+         create table parts_1 partition of parts for values from (0) to (5000);
+         create table parts_2 partition of parts for values from (5000) to (20000);
+         insert into parts select id, v from plain",
+    );
+    let access = Access::new(&Target::Url(place.cluster.url("shop")), None, Duration::from_secs(30), &|_| None).expect("access");
+    let clients = Clients::find(None, &|name| std::env::var(name).ok()).expect("clients");
+    let session = Session::open(clients.newest(), &access, None, "test", &Limits::default(), &place.cancel);
+    let mut session = session.expect("a session");
+    let sum = "select sum(pg_total_relation_size(oid)) from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace";
+    for table in ["plain", "parts"] {
+        let there: u64 = place.ask(&format!("{sum} and relname like '{table}%'")).parse().expect("bytes");
+        assert_eq!(session.table_size("public", table).expect("a size"), there, "{table}");
+    }
+    // More than any disk has: what is there is some of it, and not nearly all.
+    let room = Some(Room { staged: 0, merged: 1 << 60 });
+    for rule in [Rule::Error, Rule::Skip, Rule::Update] {
+        let told = place.refused(&Request { room, ..request("plain", &["id", "v"], rule) }, "0\tx\n");
+        assert!(told.starts_with("space: the server's disk has "), "{told}");
+    }
+    let room = Some(Room { staged: 1 << 20, merged: 1 << 20 });
+    assert_eq!(
+        counts(&place.merge(&Request { room, ..request("plain", &["id", "v"], Rule::Error) }, "0\tx\n").expect("merged")),
+        (1, 1, 0, 0)
+    );
 }
 
 #[test]

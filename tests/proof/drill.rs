@@ -108,6 +108,16 @@ fn a_drill_on_a_server_leaves_it_as_it_was() {
 }
 
 #[test]
+fn what_is_set_for_the_superuser_is_not_set_in_a_throwaway_server() {
+    let stage = Stage::new("globals = true");
+    stage.cluster.psql("create role app; alter role app set work_mem = '5MB'");
+    stage.cluster.psql("alter role postgres set default_transaction_read_only = on");
+    stage.backup();
+    let said = stage.run(&["drill", "shop"], 0);
+    assert!(said.stdout.contains("came back as it was") && !said.stderr.contains("warning"), "{said:?}");
+}
+
+#[test]
 fn a_drill_that_is_killed_leaves_no_server_and_no_folder() {
     let stage = Stage::new("");
     stage.backup();
@@ -229,6 +239,10 @@ fn a_drill_on_a_server_that_lacks_something_touches_nothing() {
     other.psql("create role meek login");
     let ended = stage.run(&["drill", &id, "--on", &other.url_as("meek", "postgres")], 1);
     assert!(ended.stderr.contains("may not make databases"), "{ended:?}");
+    other.psql("create role reader login createdb; alter role reader set default_transaction_read_only = on");
+    let ended = stage.run(&["drill", &id, "--on", &other.url_as("reader", "postgres")], 1);
+    let told = "sessions of the role reader are read-only: default_transaction_read_only is on, set by ALTER ROLE \"reader\"";
+    assert!(ended.stderr.contains(told) && ended.stderr.contains("name another role in the server's URL; or "), "{ended:?}");
     let manifest = format!("{}.json", stage.file(&id).display());
     let text = std::fs::read_to_string(&manifest).unwrap();
     let from = text.lines().find(|line| line.contains("\"database_size_bytes\"")).unwrap();

@@ -15,6 +15,7 @@ mod smtp;
 mod stage;
 
 mod drill;
+mod ended;
 mod keeping;
 mod rounds;
 mod several;

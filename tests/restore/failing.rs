@@ -197,6 +197,24 @@ fn f48_what_a_killed_restore_leaves_is_removed_by_the_daemons_start() {
 }
 
 #[test]
+fn f48_a_restore_that_was_at_work_at_one_start_is_cleared_up_by_the_next() {
+    let scene = Scene::new(SLOW);
+    let mut running = scene.start("new", &[]);
+    wait_until(LONG, || String::from("a row that takes long"), || sleeping(&scene) > 0);
+    let mut serving = scene.rig.serve();
+    wait_until(LONG, || serving.log(), || serving.log().contains("ready"));
+    assert_eq!(scene.databases().len(), 2, "somebody is at work on it");
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0);
+    running.signal("KILL");
+    running.wait();
+    let gone = || scene.cluster.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd/%'") == "0";
+    wait_until(LONG, || String::from("the sessions of the killed one end"), gone);
+    let serving = scene.rig.serve();
+    wait_until(LONG, || format!("the database that was left: {}", serving.log()), || scene.databases() == ["shop"]);
+}
+
+#[test]
 fn f48_what_another_role_left_is_named_by_the_daemons_start() {
     let scene = Scene::new(SLOW);
     scene.cluster.psql("create role weak login");
@@ -268,4 +286,19 @@ fn f48_a_tool_that_is_killed_or_lies_leaves_the_target_as_it_was() {
         assert!(ended.stderr.contains(word), "{script}: {ended:?}");
         as_before(&scene, &["shop"]);
     }
+}
+
+#[test]
+fn what_was_made_since_and_stands_in_the_way_is_named() {
+    let scene = Scene::new(SHOP);
+    scene.cluster.psql_in("shop", "create table child (id int references orders); create view \"a view\" as select id from child");
+    let before = scene.fingerprint("shop");
+    let ended = scene.restore("shop", &["--in-place", "--no-safety-backup"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    let told = "because other objects depend on it: constraint child_id_fkey on table public.child depends on index public.orders_pkey";
+    assert!(ended.stderr.lines().next().is_some_and(|sentence| sentence.ends_with(told)), "{ended:?}");
+    assert!(ended.stderr.contains("depends on what it would drop: drop that first, or restore with --replace"), "{ended:?}");
+    assert!(scene.audit()[0].contains("constraint child_id_fkey on table public.child"), "{:?}", scene.audit());
+    assert_eq!(scene.fingerprint("shop"), before);
+    scene.restored("shop", &["--replace"]);
 }

@@ -19,6 +19,7 @@ mod names;
 mod parts;
 mod places;
 mod progress;
+mod read_only;
 mod refused;
 mod safety;
 mod swap;

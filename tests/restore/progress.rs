@@ -3,15 +3,22 @@
 use std::process::Stdio;
 
 use crate::cluster::bin;
-use crate::scene::{SHOP, Scene};
+use crate::rig::wait_until;
+use crate::scene::{LONG, SHOP, Scene};
 
-/// What the command draws on a terminal of its own.
-fn drawn(scene: &Scene, words: &str) -> String {
+/// The command on a terminal of its own.
+fn drawing(scene: &Scene, words: &str) -> std::process::Command {
     let binary = scene.rig.command();
     let mut command = std::process::Command::new("script");
     let line = format!("stty cols 200; {} {words}", binary.get_program().display());
     command.args(["-qec", &line, "/dev/null"]).env_clear().envs(scene.rig.env.iter().map(|(key, value)| (key, value)));
-    let output = command.env("TERM", "xterm").stdin(Stdio::null()).output().unwrap();
+    command.env("TERM", "xterm").stdin(Stdio::null());
+    command
+}
+
+/// What it draws there.
+fn drawn(scene: &Scene, words: &str) -> String {
+    let output = drawing(scene, words).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{text}");
     text
@@ -42,6 +49,52 @@ fn a_terminal_shows_the_table_and_what_is_done() {
     let ended = scene.restore("third", &["--jobs", "2"]);
     assert!(ended.code == 1 && ended.stderr.contains("no luck today"), "{ended:?}");
     assert!(!ended.stderr.contains("processing data") && !ended.stderr.contains("creating TABLE"), "{ended:?}");
+}
+
+/// In the middle of its rows it waits for a file, where it is restored.
+fn waiting(go: &std::path::Path) -> String {
+    format!(
+        "create function at_leisure(i int) returns bool language plpgsql as $$ begin
+           if i = 100000 and current_database() like 'pgdumpd_restore_%' then
+             while pg_stat_file('{}', true) is null loop perform pg_sleep(0.05); end loop;
+           end if; return true; end $$;
+         create table big (i int, t text, check (at_leisure(i)));
+         insert into big select g, repeat('x', 100) from generate_series(1, 200000) g;
+         create table small (i int); insert into small select g from generate_series(1, 1000) g",
+        go.display()
+    )
+}
+
+/// The percentages that were drawn of the rows, in their order.
+fn percentages(drawn: &str) -> Vec<u64> {
+    let of_rows = drawn.split("restoring shop/").skip(1);
+    of_rows.filter_map(|rest| rest.split_once(" %")?.0.rsplit(' ').next()?.parse().ok()).collect()
+}
+
+#[test]
+fn a_table_counts_while_its_rows_come() {
+    let scene = Scene::bare(crate::cluster::Setup::default().start(), "select");
+    let go = scene.rig.path().join("go");
+    scene.cluster.psql_in("shop", &waiting(&go));
+    for (shape, to, more) in [("", "several", " --jobs 2"), ("format = \"tar\"", "one", "")] {
+        scene.configure(shape);
+        scene.backup();
+        let shown = scene.rig.path().join(to);
+        let mut child = drawing(&scene, &format!("restore shop@latest --to {to}{more}"))
+            .stdout(std::fs::File::create(&shown).unwrap())
+            .spawn()
+            .unwrap();
+        let drawn = || String::from_utf8_lossy(&std::fs::read(&shown).unwrap()).into_owned();
+        let half = || percentages(&drawn()).iter().any(|percent| (40..60).contains(percent));
+        wait_until(LONG, || format!("half of the table: {}", drawn()), half);
+        wait_until(LONG, || format!("an end of it: {}", drawn()), || drawn().contains(" left"));
+        std::fs::write(&go, "").unwrap();
+        assert!(child.wait().unwrap().success(), "{}", drawn());
+        std::fs::remove_file(&go).unwrap();
+        let percentages = percentages(&drawn());
+        assert!(percentages.is_sorted() && percentages.iter().all(|percent| *percent <= 100), "{percentages:?}");
+        assert_eq!(scene.cluster.psql_in(to, "select count(*) from big"), "200000");
+    }
 }
 
 #[test]

@@ -100,6 +100,7 @@ fn restored(world: &World, order: &Order<'_>, cancel: &Cancel, board: &Board) ->
         access: &access,
         limits: &order.server.limits,
         cancel,
+        grace: world.grace,
         gauge: &gauge,
         run: &run,
     };

@@ -6,9 +6,9 @@ use crate::error::{Failure, Result};
 use crate::model::backup::{Manifest, RunId};
 use crate::model::project::Limits;
 use crate::notify::redact::Redactor;
-use crate::ops::merge::{self, End, Means, Merged, Request, Rule};
+use crate::ops::merge::{self, End, Means, Merged, Request, Room, Rule};
 use crate::ops::read::{self, Output};
-use crate::ops::{World, artifact};
+use crate::ops::{World, artifact, space};
 use crate::postgres::archive::name::Wanted;
 use crate::postgres::connection::Access;
 use crate::postgres::version::Clients;
@@ -96,6 +96,7 @@ pub(super) fn rows(world: &World, way: Way<'_>, (table, wanted): (&Table, &Wante
         columns: header.columns,
         // They are counted where they are read.
         rows: None,
+        room: header.bytes.map(|bytes| room(way.manifest, bytes, header.rows)),
         encoding: header.encoding,
         rule: table.rule,
         key: table.key.clone(),
@@ -119,6 +120,15 @@ pub(super) fn rows(world: &World, way: Way<'_>, (table, wanted): (&Table, &Wante
     });
     board.take(&run);
     done.map_err(|failure: Failure| redactor.clean_failure(failure))
+}
+
+/// What a row takes beside its values: its header and its place in the page (manual: Database Page Layout).
+const PER_ROW: u64 = 28;
+
+/// What they will need on the server's disk.
+fn room(manifest: &Manifest, bytes: u64, rows: Option<u64>) -> Room {
+    let staged = bytes.saturating_add(rows.unwrap_or_default().saturating_mul(PER_ROW));
+    Room { staged, merged: space::share(manifest, bytes).unwrap_or(staged) }
 }
 
 /// Rows on their way to the server, counted.

@@ -12,8 +12,8 @@ pub fn noted(world: &World) -> Result<Vec<Unfinished>> {
     restore::noted(world)
 }
 
-/// Removes what a project's unfinished restores and drills have left, unless one is still at work. What may not be dropped stays noted: it
-/// is told at each start until somebody has.
+/// Removes what a project's unfinished restores and drills have left, unless one is still at work: that stays noted, for the start after
+/// its end. So does what may not be dropped: it is told at each start until somebody has.
 pub fn clear(world: &World, project: &Project, left: &[Unfinished]) -> Result<()> {
     let clients = world.clients(project)?;
     for drill in [false, true] {
@@ -22,10 +22,10 @@ pub fn clear(world: &World, project: &Project, left: &[Unfinished]) -> Result<()
             continue;
         }
         let stays = match (drill, project.drill.as_ref().and_then(|drill| drill.on.as_ref())) {
-            (false, _) => !restore::clear(&clients, &world.access(project)?, &project.limits, &project.name)?.stay.is_empty(),
+            (false, _) => !restore::clear(&clients, &world.access(project)?, &project.limits, &project.name)?.is_clear(),
             (true, Some(on)) => {
                 let access = Access::new(&on.target, secret(&on.password)?, project.limits.connect, &|name| std::env::var_os(name))?;
-                !restore::clear(&clients, &access, &project.limits, &project.name)?.stay.is_empty()
+                !restore::clear(&clients, &access, &project.limits, &project.name)?.is_clear()
             }
             (true, None) => {
                 tracing::warn!(project = project.name, "a drill may have left a database on a server that is not configured any more");

@@ -44,7 +44,8 @@ impl Divided {
             "Either the project was pointed at another server: then say so with the first line below, and the retention goes on over both. A move \
              by pg_upgrade or by dump and restore changes the identifier; a promoted standby or a restored base backup keeps it. Or two different \
              databases are backed up under one name: a second configuration, perhaps on another machine, uses this storage and this project name. \
-             Then give one of them another project name, or another storage; `@latest` may be the other's until then.",
+             Then give one of them another project name, or another storage. Until then a restore of `@latest` asks which server is meant; what reads, and \
+             drills, take the own server's.",
         );
         page.commands(&[
             ("the new server succeeds the old one", command(&self.about, &["prune", project, "--confirm"])),

@@ -90,6 +90,8 @@ pub struct Header {
     pub summed: bool,
     /// About how many bytes they are, all partitions' together, where the manifest says so.
     pub bytes: Option<u64>,
+    /// How many rows they are, where the manifest says so.
+    pub rows: Option<u64>,
 }
 
 /// What [`cat`] would write as [`Output::Copy`], without its rows.
@@ -105,7 +107,8 @@ pub fn header(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Re
         })?;
     }
     let bytes = survey.pieces.iter().map(|piece| piece.entry(manifest).map(|entry| entry.bytes)).sum();
-    Ok(Header { table, columns, encoding, summed: survey.is_summed(manifest), bytes })
+    let rows = survey.pieces.iter().map(|piece| piece.entry(manifest).and_then(|entry| entry.rows)).sum();
+    Ok(Header { table, columns, encoding, summed: survey.is_summed(manifest), bytes, rows })
 }
 
 /// Writes a table's rows to `sink`, and compares them with their checksum in the manifest. Without one, every frame that they lie in is read to

@@ -1,10 +1,9 @@
 //! What is asked of the server before a byte is written: who is there, what stands there, and whether it can succeed.
 
-use std::path::Path;
 use std::time::Instant;
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::{Manifest, TableEntry};
+use crate::model::backup::Manifest;
 use crate::model::dump::Format;
 use crate::model::project::Limits;
 use crate::postgres::archive::toc::Entry;
@@ -15,9 +14,9 @@ use crate::postgres::restore::Halves;
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
-use crate::units::show_size;
 
-use super::{Globals, Means, Recipe, Wanted, scratch};
+use super::super::space;
+use super::{Globals, Means, Order, Recipe, Wanted, Way, scratch};
 
 /// Databases that every server has, to ask from.
 const USUAL: [&str; 2] = ["postgres", "template1"];
@@ -48,7 +47,10 @@ pub(super) fn outside(server: Server<'_>, target: &str, known: Option<&str>) -> 
     let mut first = None;
     for database in candidates {
         match Session::open(server.clients.newest(), server.access, Some(database), server.name, server.limits, server.cancel) {
-            Ok(session) => return Ok(session),
+            Ok(mut session) => {
+                session.reach_beyond()?;
+                return Ok(session);
+            }
             // A server that doesn't answer won't do so for another database either.
             Err(failure) if matches!(failure.cause, Cause::Connection | Cause::Login) && began.elapsed() < server.limits.connect / 2 => {
                 first.get_or_insert(failure);
@@ -87,6 +89,33 @@ pub(super) fn takes_rows(means: Means<'_>, target: &str, recipe: &Recipe) -> Res
         }
     }
     Ok(())
+}
+
+/// Refuses where the sessions that fill the target could change nothing. A new database, also one that takes another's place, has no
+/// setting of its own while it is filled.
+pub(super) fn writable(means: Means<'_>, session: &mut Session, order: &Order, way: &Way) -> Result<()> {
+    let is_there = matches!(way, Way::Fill | Way::InPlace);
+    // Roles are made from where the server is asked.
+    if !is_there || order.globals.is_some() {
+        anew(session, "restore as another role with --user")?;
+    }
+    if !is_there {
+        return Ok(());
+    }
+    let target = Some(order.database.as_str());
+    let found = Session::open(means.clients.newest(), means.access, target, &beside(means.run), means.limits, means.cancel)?.read_only()?;
+    let Some(found) = found else { return Ok(()) };
+    Err(found.failure(match (found.is_of_role(), found.is_of_database()) {
+        (true, _) => Some("restore as another role with --user"),
+        (false, true) if order.wanted.is_whole() => Some("put the backup in its place with --replace, which carries the setting over"),
+        (false, _) => None,
+    }))
+}
+
+/// The same for a database that is yet to be made.
+pub(super) fn anew(session: &mut Session, another_role: &str) -> Result<()> {
+    let Some(found) = session.read_only_anew()? else { return Ok(()) };
+    Err(found.failure(found.is_of_role().then_some(another_role)))
 }
 
 /// Refuses what the server lacks: roles, extensions, connections, room.
@@ -234,33 +263,19 @@ fn connections(session: &mut Session, wanted: &Wanted) -> Result<()> {
 /// What the restore will need on the server's disk, as far as the backup tells: the database's size, or the share of it that goes by the
 /// tables that are wanted; definitions alone need next to nothing.
 fn needed(manifest: &Manifest, recipe: &Recipe, halves: Halves) -> Option<u64> {
-    let size = manifest.database_size_bytes?;
     if halves == Halves::Schema {
         return None;
     }
-    let bytes = |tables: &[&TableEntry]| tables.iter().map(|table| table.bytes).sum::<u64>();
-    let (some, all) = (bytes(&recipe.tables(&manifest.tables)), manifest.tables.iter().map(|table| table.bytes).sum::<u64>());
     if recipe.chosen.is_none() {
-        return Some(size);
+        return manifest.database_size_bytes;
     }
-    u64::try_from(u128::from(size) * u128::from(some) / u128::from(all.max(1))).ok()
+    space::share(manifest, recipe.tables(&manifest.tables).iter().map(|table| table.bytes).sum())
 }
 
-/// Where the server is this very machine and says where its data lies, there must be room for what the backup takes there.
 fn room(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted) -> Result<()> {
-    let local = session.server().reached.host.starts_with('/')
-        || matches!(session.server().reached.host.as_str(), "localhost" | "127.0.0.1" | "::1");
-    let (Some(needed), true) = (needed(means.manifest, recipe, wanted.halves), local) else { return Ok(()) };
-    let Some(folder) = session.data_directory()? else { return Ok(()) };
-    // Behind a forwarded port it is another machine's folder, which this one hardly has.
-    let Ok(found) = rustix::fs::statvfs(Path::new(&folder)) else { return Ok(()) };
-    let free = found.f_bavail.saturating_mul(found.f_frsize);
-    if free >= needed {
-        return Ok(());
-    }
+    let Some(needed) = needed(means.manifest, recipe, wanted.halves) else { return Ok(()) };
     let what = if recipe.chosen.is_some() { "what is wanted takes about" } else { "the database had" };
-    let words = format!("the server's disk has {} free in {folder}, and {what} {}", show_size(free), show_size(needed));
-    Err(Failure::new(Cause::Space, words).hint("free some space there, restore to another server, or take less with --table or --schema"))
+    space::on_server(session, needed, what, "free some space there, restore to another server, or take less with --table or --schema")
 }
 
 #[cfg(test)]

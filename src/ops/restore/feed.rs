@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Cause, Failure, Result};
 use crate::postgres::archive::Tap;
+use crate::postgres::session::Session;
 use crate::process::{self, Cancel, CancelReason, Child, Exit, Identity, LineHook, Signal, Spec};
 use crate::stream::{self, Observe};
 
@@ -23,6 +24,8 @@ use super::{GRACE, Means};
 const PIECE: usize = 256 * 1024;
 /// How often it is looked whether to stop.
 const LOOK: Duration = Duration::from_millis(100);
+/// How often the server is asked how far it is.
+const ASK: Duration = Duration::from_secs(1);
 /// Errors kept in full.
 const FIRST: usize = 20;
 
@@ -89,14 +92,31 @@ pub(super) fn text(means: Means<'_>, spec: &Spec, text: &[u8]) -> Result<Said> {
     ended(means, child, &heard)
 }
 
-/// Runs a `pg_restore` that needs no input, and says with each table that it is at it.
-pub(super) fn alone(means: Means<'_>, spec: &Spec, mut tables: Tables) -> Result<Said> {
-    let gauge = means.gauge.clone();
+/// Runs a `pg_restore` that needs no input, and says with each table that it is at it. How much of it the server has taken is asked of
+/// `session`, where it tells.
+pub(super) fn alone(means: Means<'_>, session: &mut Session, spec: &Spec, tables: Tables) -> Result<Said> {
+    let (gauge, tables) = (means.gauge.clone(), Arc::new(Mutex::new(tables)));
+    let heard_of = Arc::clone(&tables);
     gauge.begin("restoring");
-    let (child, heard) = start(spec, move |line| tables.said(line, &gauge))?;
-    let mut said = ended(means, child, &heard)?;
+    let (child, heard) = start(spec, move |line| heard_of.lock().said(line, &gauge))?;
+    let over = Cancel::new();
+    let mut said = std::thread::scope(|scope| {
+        scope.spawn(|| counted(means, session, &tables, &over));
+        let said = ended(means, child, &heard);
+        over.cancel(CancelReason::Cancelled);
+        said
+    })?;
     said.tail = said.tail.lines().filter(|line| !tables::is_chatter(line)).fold(String::new(), |tail, line| tail + line + "\n");
     Ok(said)
+}
+
+/// Shows what the server has taken, until `over`. Where it can't be asked, a table counts when it is finished.
+fn counted(means: Means<'_>, session: &mut Session, tables: &Mutex<Tables>, over: &Cancel) {
+    while over.wait_timeout(ASK).is_none() {
+        let finished = tables.lock().finished_bytes();
+        let Ok(Some(copied)) = session.copied(means.run) else { return };
+        tables.lock().under_way(finished, copied, means.gauge);
+    }
 }
 
 enum Fed {

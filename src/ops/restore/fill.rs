@@ -29,11 +29,18 @@ pub(super) enum Whole {
     Over,
 }
 
-/// Restores into a database that is there.
-pub(super) fn fill(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole: Whole) -> Result<Restored> {
+/// Restores into a database that is there; `session` is one elsewhere on the server, to ask how far it is.
+pub(super) fn fill(
+    means: Means<'_>,
+    session: &mut Session,
+    recipe: &Recipe,
+    wanted: &Wanted,
+    (database, whole): (&str, Whole),
+) -> Result<Restored> {
+    let mut run = || run(means, session, recipe, wanted, (database, whole));
     let said = match whole {
-        Whole::Over => held::told(means, recipe, database, || run(means, recipe, wanted, database, whole)),
-        Whole::Apart | Whole::Together => run(means, recipe, wanted, database, whole),
+        Whole::Over => held::told(means, recipe, database, run),
+        Whole::Apart | Whole::Together => run(),
     }?;
     means.gauge.begin("comparing");
     let open = || Session::open(&recipe.client, means.access, Some(database), &beside(means.run), means.limits, means.cancel);
@@ -49,7 +56,7 @@ pub(super) fn fill(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database:
     Ok(Restored::new(comparison, said, recipe.warnings.clone()))
 }
 
-fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole: Whole) -> Result<Said> {
+fn run(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted, (database, whole): (&str, Whole)) -> Result<Said> {
     let several = matches!(means.manifest.dump_format, Format::Custom | Format::Directory);
     let parallel = wanted.jobs > 1 && several && whole == Whole::Apart;
     let jobs = if parallel { wanted.jobs } else { 1 };
@@ -68,7 +75,7 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
     };
     let restore =
         Restore { client: &recipe.client, access: means.access, reached: &recipe.server.reached, database, run: means.run, form: &form };
-    let from = |archive, tables| from_files(means, &restore, archive, tables, after);
+    let from = |archive, tables| from_files(means, session, &restore, archive, tables, after);
     // A tool that commits as soon as it has what it wants must not begin with bytes that nobody has looked at.
     let early = recipe.chosen.is_some() || wanted.halves == Halves::Schema;
     let rows = if wanted.halves == Halves::Schema { Vec::new() } else { recipe.tables(&means.manifest.tables) };
@@ -108,11 +115,18 @@ fn run(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, database: &str, whole
 }
 
 /// Restores from files, which can be read more than once: `after` is what comes when all else is there.
-fn from_files(means: Means<'_>, restore: &Restore<'_>, archive: Archive<'_>, tables: Tables, after: Option<Arc<OwnedFd>>) -> Result<Said> {
-    let mut said = judged(feed::alone(means, &restore.archive(archive), tables)?, restore.form, means)?;
+fn from_files(
+    means: Means<'_>,
+    session: &mut Session,
+    restore: &Restore<'_>,
+    archive: Archive<'_>,
+    tables: Tables,
+    after: Option<Arc<OwnedFd>>,
+) -> Result<Said> {
+    let mut said = judged(feed::alone(means, session, &restore.archive(archive), tables)?, restore.form, means)?;
     if after.is_some() {
         let form = Form { jobs: 1, list: after, ..restore.form.clone() };
-        let more = feed::alone(means, &Restore { form: &form, ..*restore }.archive(archive), Tables::new(&[]))?;
+        let more = feed::alone(means, session, &Restore { form: &form, ..*restore }.archive(archive), Tables::new(&[]))?;
         let more = judged(more, &form, means)?;
         said.errors += more.errors;
         said.first.extend(more.first);
@@ -142,8 +156,12 @@ fn judged(mut said: Said, form: &Form, means: Means<'_>) -> Result<Said> {
         return Ok(said);
     }
     let tool = if means.manifest.dump_format == Format::Plain { "psql" } else { "pg_restore" };
+    let dependents = dependents(&said.tail).filter(|_| form.clean);
     let message = match (said.exit, said.first.first()) {
-        (Exit::Code(_), Some(first)) => format!("{tool} could not restore the backup: {first}"),
+        (Exit::Code(_), Some(first)) => {
+            let which = dependents.map_or_else(String::new, |which| format!(": {which}"));
+            format!("{tool} could not restore the backup: {first}{which}")
+        }
         (exit, _) => format!("{tool} ended with {exit}"),
     };
     let owners = ["must be member of role", "must be able to SET ROLE"].iter().any(|words| message.contains(words));
@@ -155,7 +173,7 @@ fn judged(mut said: Said, form: &Form, means: Means<'_>) -> Result<Said> {
             "the target is as it was; add --no-owner, so that all of it belongs to the role that restores, or restore as another with --user"
         }
         Exit::Code(_) if form.clean && message.contains("other objects depend on it") => {
-            "the target is as it was; what was made since the backup stands in the way: drop what the error names, or restore with --replace, \
+            "the target is as it was; what was made since the backup depends on what it would drop: drop that first, or restore with --replace, \
              which needs no room for it"
         }
         Exit::Code(_) => {
@@ -183,6 +201,17 @@ fn gone(tail: &str) -> bool {
     words.iter().any(|words| tail.contains(words))
 }
 
+/// What depends on an object that could not be dropped, in the server's words: the lines of its DETAIL, of which some are enough.
+fn dependents(tail: &str) -> Option<String> {
+    const SOME: usize = 3;
+    let behind = tail.split_once("because other objects depend on it\n")?.1;
+    let detail = behind.strip_prefix("DETAIL:")?.lines();
+    let named: Vec<&str> = detail.map(str::trim).take_while(|line| line.contains(" depends on ")).collect();
+    let more = if named.len() > SOME { format!(", and {} more", named.len() - SOME) } else { String::new() };
+    let some = named.iter().take(SOME).copied().collect::<Vec<_>>().join("; ");
+    (!named.is_empty()).then(|| format!("{some}{more}"))
+}
+
 /// `pg_restore: warning: errors ignored on restore: 3`
 fn passed_over(tail: &str) -> Option<u64> {
     tail.lines().rev().find_map(|line| line.rsplit_once("errors ignored on restore: ")?.1.trim().parse().ok())
@@ -205,6 +234,21 @@ fn expected<'a>(means: Means<'a>, recipe: &'a Recipe, wanted: &Wanted) -> Expect
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_depends_on_the_dropped_is_taken_from_the_detail() {
+        let tail = |lines: &str| {
+            format!(
+                "pg_restore: error: could not execute query: ERROR:  cannot drop table t because other objects depend on it\n\
+                 DETAIL:  {lines}\nHINT:  Use DROP ... CASCADE to drop the dependent objects too.\nCommand was: DROP TABLE t;\n"
+            )
+        };
+        assert_eq!(dependents(&tail("view v depends on table t")).as_deref(), Some("view v depends on table t"));
+        let four = "view a depends on table t\nview b depends on view a\nview c depends on table t\nview d depends on table t";
+        let told = "view a depends on table t; view b depends on view a; view c depends on table t, and 1 more";
+        assert_eq!(dependents(&tail(four)).as_deref(), Some(told));
+        assert_eq!(dependents("pg_restore: error: could not execute query: ERROR:  x\nDETAIL:  y depends on z\n"), None);
+    }
 
     #[test]
     fn passed_over_errors_are_counted_by_the_tool() {

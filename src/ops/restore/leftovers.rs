@@ -10,6 +10,7 @@ use crate::postgres::database::{Work, drop as drop_statement};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
+use crate::units::show_duration;
 
 use super::super::World;
 use super::{Means, before};
@@ -62,9 +63,17 @@ pub struct Swept {
     pub dropped: Vec<String>,
     /// Those that stay, each with the reason and what to do.
     pub stay: Vec<String>,
+    /// Those that somebody is still at work on.
+    pub busy: Vec<String>,
 }
 
 impl Swept {
+    /// Whether nothing of it is there any more.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.stay.is_empty() && self.busy.is_empty()
+    }
+
     /// The same in sentences for who restores.
     pub fn warnings(&self) -> impl Iterator<Item = String> {
         let dropped = self.dropped.iter().map(|name| format!("removed the database {name}, which was left behind earlier"));
@@ -84,6 +93,10 @@ pub fn sweep(session: &mut Session, project: &str) -> Result<Swept> {
     for work in [Work::Restore, Work::Drill] {
         for left in session.abandoned(work, project)? {
             let name = left.name;
+            if left.busy {
+                swept.busy.push(name);
+                continue;
+            }
             let why = if left.ours {
                 match session.drop_database(&name) {
                     Ok(()) => {
@@ -108,11 +121,17 @@ fn reason(failure: &Failure) -> String {
     failure.hint.as_ref().map_or_else(|| failure.message.clone(), |hint| format!("{}; {hint}", failure.message))
 }
 
-/// Drops a database that was made for a while, whatever has become of the session that made it. Says why it can't.
+/// Drops a database that was made for a while, whatever has become of the session that made it. Says why it can't. Once the end was asked
+/// for it takes no longer than the grace: a session there that answers nobody holds it up for as long as it likes.
 pub fn remove(means: Means<'_>, name: &str) -> std::result::Result<(), String> {
-    let fresh = Cancel::new();
-    let calm = Means { cancel: &fresh, ..means };
-    before::maintenance(calm, name).and_then(|mut session| session.drop_database(name)).map_err(|failure| reason(&failure))
+    means.cancel.outlasted(means.grace, |late| {
+        let calm = Means { cancel: late, ..means };
+        let done = before::maintenance(calm, name).and_then(|mut session| session.drop_database(name));
+        done.map_err(|failure| match late.reason() {
+            Some(_) => format!("it took longer than the {} that an interruption leaves for it (grace)", show_duration(means.grace)),
+            None => reason(&failure),
+        })
+    })
 }
 
 /// Drops a database that was being filled. One that can't be dropped now is told, and cleared away by the next restore.

@@ -58,6 +58,8 @@ pub struct Means<'a> {
     pub limits: &'a Limits,
     /// Ends the restore early.
     pub cancel: &'a Cancel,
+    /// How long dropping an unfinished database may take once the end was asked for.
+    pub grace: Duration,
     /// How far it is, in bytes of the archive.
     pub gauge: &'a Gauge,
     /// Names the restore on the server and its temporary database.
@@ -191,18 +193,20 @@ pub fn into(means: Means<'_>, request: &Request) -> Result<Restored> {
     let restored = match request.mode {
         Mode::New => {
             let made = place::make(means, &mut session, &recipe, (Work::Drill, &request.database), None)?;
-            place::filled(means, &recipe, &request.wanted, &made)
+            place::filled(means, &mut session, &recipe, &request.wanted, &made)
         }
-        Mode::Empty => fill::fill(means, &recipe, &request.wanted, &request.database, fill::Whole::Together),
+        Mode::Empty => fill::fill(means, &mut session, &recipe, &request.wanted, (&request.database, fill::Whole::Together)),
     }?;
     Ok(restored.timed(began))
 }
 
-/// Refuses what could not succeed on that server, before anything is made there: for want of room, extensions, connections, rights.
+/// Refuses what could not succeed on that server, before anything is made there: for want of room, extensions, connections, rights, or because
+/// its sessions are to change nothing.
 pub fn fits(means: Means<'_>, wanted: &Wanted) -> Result<()> {
     let mut session = before::maintenance(means, "")?;
     let recipe = recipe::recipe(means, wanted, &session.server().clone())?;
     before::server(means, &mut session, &recipe, wanted, None)?;
+    before::anew(&mut session, "name another role in the server's URL")?;
     if session.database_rights()?.creates {
         return Ok(());
     }

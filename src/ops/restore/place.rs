@@ -31,20 +31,20 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
         None => Vec::new(),
     };
     let restored = match &plan.way {
-        Way::Fill => fill::fill(means, &plan.recipe, &plan.wanted, &plan.database, Whole::Together),
-        Way::InPlace => fill::fill(means, &plan.recipe, &plan.wanted, &plan.database, Whole::Over),
+        Way::Fill => fill::fill(means, &mut session, &plan.recipe, &plan.wanted, (&plan.database, Whole::Together)),
+        Way::InPlace => fill::fill(means, &mut session, &plan.recipe, &plan.wanted, (&plan.database, Whole::Over)),
         Way::New { temporary, owner, like, comment } => {
             make(means, &mut session, &plan.recipe, (Work::Restore, temporary), None)?;
             let finished = |mut restored: Restored| {
                 restored.warnings.extend(resemble(means, plan, temporary, owner.as_deref(), like)?);
                 name(means, plan, temporary, comment.as_deref()).map(|()| restored)
             };
-            let done = filled(means, &plan.recipe, &plan.wanted, temporary).and_then(finished);
+            let done = filled(means, &mut session, &plan.recipe, &plan.wanted, temporary).and_then(finished);
             done.map_err(|failure| leftovers::give_up(means, temporary, failure))
         }
         Way::Swap { temporary, keep_as, drop_old, old } => {
             make(means, &mut session, &plan.recipe, (Work::Restore, temporary), Some(&old.tablespace))?;
-            let restored = filled(means, &plan.recipe, &plan.wanted, temporary)
+            let restored = filled(means, &mut session, &plan.recipe, &plan.wanted, temporary)
                 .and_then(|restored| swap(means, plan, temporary, keep_as, old).map(|()| restored))
                 .map_err(|failure| leftovers::give_up(means, temporary, failure))?;
             Ok(if *drop_old { without_old(means, plan, keep_as, restored) } else { restored })
@@ -94,8 +94,8 @@ pub(super) fn make(
 }
 
 /// Fills it. What differs from the backup is a failure, unless errors were to be passed over.
-pub(super) fn filled(means: Means<'_>, recipe: &Recipe, wanted: &Wanted, name: &str) -> Result<Restored> {
-    let restored = fill::fill(means, recipe, wanted, name, Whole::Apart)?;
+pub(super) fn filled(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted, name: &str) -> Result<Restored> {
+    let restored = fill::fill(means, session, recipe, wanted, (name, Whole::Apart))?;
     feed::cancelled(means.cancel)?;
     match restored.problems.first() {
         Some(first) if wanted.at_error == AtError::Stop => {
@@ -189,9 +189,8 @@ fn without_old(means: Means<'_>, plan: &Plan, keep_as: &str, mut restored: Resto
         restored.warnings.push(format!("the database was empty when it was looked at and isn't any more: it stays as {keep_as}"));
         return restored;
     }
-    let dropped = steady(means, &plan.database, |session| session.drop_database(keep_as));
-    if let Err(failure) = dropped {
-        restored.warnings.push(format!("the old database could not be dropped and stays as {keep_as}: {failure}"));
+    if let Err(why) = leftovers::remove(means, keep_as) {
+        restored.warnings.push(format!("the old database could not be dropped and stays as {keep_as}: {why}"));
     }
     restored
 }

@@ -135,6 +135,7 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         None => new(means, order, &mut session, rights, &mut warnings)?,
         Some(old) => over(means, order, &mut session, &recipe, rights, old, now)?,
     };
+    before::writable(means, &mut session, order, &way)?;
     if matches!(way, Way::Fill | Way::InPlace) {
         likeness::of_old(means, &mut session, &order.database, &mut warnings)?;
     }

@@ -12,7 +12,9 @@ pub(super) struct Tables {
     /// In the archive's order: where the rows begin, as far as that is known, how many bytes they are, and the name.
     all: Vec<(Option<u64>, u64, String)>,
     begun: u64,
+    /// Bytes of the tables that are finished, and of the one that a single connection is at.
     bytes: u64,
+    current: u64,
     /// Whether several connections restore, and which tables are finished then, by their places.
     several: bool,
     done: BTreeSet<usize>,
@@ -21,10 +23,10 @@ pub(super) struct Tables {
 impl Tables {
     pub(super) fn new(tables: &[&TableEntry]) -> Self {
         let all = tables.iter().map(|table| (table.offset, table.bytes, name(table))).collect();
-        Self { all, begun: 0, bytes: 0, several: false, done: BTreeSet::new() }
+        Self { all, begun: 0, bytes: 0, current: 0, several: false, done: BTreeSet::new() }
     }
 
-    /// Whether they are restored over several connections: each counts only when the tool says that it is finished.
+    /// Whether they are restored over several connections: each counts in full only when the tool says that it is finished.
     pub(super) fn side_by_side(self, several: bool) -> Self {
         Self { several, ..self }
     }
@@ -59,8 +61,9 @@ impl Tables {
             gauge.table(self.begun, (self.all.len() as u64).max(self.begun), name);
             return;
         }
-        gauge.show(self.bytes);
-        self.bytes += self.all.iter().find(|(.., known)| known == name).map_or(0, |(_, bytes, _)| *bytes);
+        self.bytes += self.current;
+        self.current = self.all.iter().find(|(.., known)| known == name).map_or(0, |(_, bytes, _)| *bytes);
+        gauge.show(self.shown(0, gauge));
         gauge.table(self.begun, (self.all.len() as u64).max(self.begun), name);
     }
 
@@ -74,8 +77,26 @@ impl Tables {
         if self.done.len() == self.all.len() {
             gauge.begin("making the indexes and constraints of");
         } else {
-            gauge.show(self.bytes);
+            gauge.show(self.shown(0, gauge));
         }
+    }
+
+    /// How many bytes the finished ones are. To be asked before the server is, so that none counts both as finished and as under way.
+    pub(super) fn finished_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The server has taken so many bytes in all: of tables that were `finished` before it was asked, and of those it is at.
+    pub(super) fn under_way(&self, finished: u64, copied: u64, gauge: &Gauge) {
+        let rows_are_there = self.several && self.done.len() == self.all.len();
+        if !rows_are_there {
+            gauge.show(self.shown(finished + copied, gauge));
+        }
+    }
+
+    /// What counts: a table whose rows are there, and that nobody has called finished yet, takes none of them back.
+    fn shown(&self, known: u64, gauge: &Gauge) -> u64 {
+        known.max(self.bytes).max(gauge.snapshot().archive_bytes)
     }
 }
 
@@ -107,6 +128,25 @@ pub(super) fn is_chatter(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_server_has_taken_counts_once_and_never_goes_back() {
+        let (a, b, c) = (entry("a", None), entry("b", None), entry("c", None));
+        let (mut tables, gauge) = (Tables::new(&[&a, &b, &c]).side_by_side(true), Gauge::new());
+        gauge.begin("restoring");
+        let shown = |tables: &Tables, finished: u64, copied: u64| {
+            tables.under_way(finished, copied, &gauge);
+            gauge.snapshot().archive_bytes
+        };
+        let before = tables.finished_bytes();
+        assert_eq!(shown(&tables, before, 150), 150, "100 of a, 50 of b");
+        assert_eq!(shown(&tables, before, 60), 150, "a's rows are there, and nobody has said so yet");
+        tables.said("pg_restore: finished item 1 TABLE DATA a", &gauge);
+        assert_eq!(shown(&tables, before, 160), 160, "the server was asked before that was said");
+        assert_eq!(shown(&tables, tables.finished_bytes(), 70), 170);
+        tables.said("pg_restore: finished item 2 TABLE DATA b", &gauge);
+        assert_eq!(gauge.snapshot().archive_bytes, 200);
+    }
 
     fn entry(name: &str, offset: Option<u64>) -> TableEntry {
         TableEntry { schema: "public".into(), name: name.into(), rows: None, bytes: 100, crc32: None, dump_id: None, offset }
@@ -146,6 +186,7 @@ mod tests {
         assert_eq!((at(&gauge), gauge.snapshot().archive_bytes), (Some((2, 2, "a".into())), 100));
         let (mut tables, gauge) = (Tables::new(&[&a, &b]).side_by_side(true), Gauge::new());
         gauge.begin("restoring");
+        tables.under_way(tables.finished_bytes(), 0, &gauge);
         for line in ["processing data for table \"public.a\"", "processing data for table \"public.b\""] {
             tables.said(&format!("pg_restore: {line}"), &gauge);
         }
@@ -155,6 +196,8 @@ mod tests {
         assert_eq!((gauge.snapshot().archive_bytes, gauge.step().unwrap().doing), (100, "restoring"));
         tables.said("pg_restore: finished item 3400 TABLE DATA a", &gauge);
         assert_eq!(gauge.step().unwrap().doing, "making the indexes and constraints of", "nobody knows how long they take");
+        tables.under_way(100, 70, &gauge);
+        assert_eq!(gauge.snapshot().archive_bytes, 0, "that is another step");
         assert!(is_chatter("pg_restore: creating INDEX \"public.x\"") && !is_chatter("pg_restore: error: could not execute query"));
         assert!(!is_chatter("pg_restore: warning: errors ignored on restore: 1") && !is_chatter("Command was: SELECT 1"));
     }

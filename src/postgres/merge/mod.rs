@@ -9,7 +9,7 @@ use std::io::Write;
 
 use serde::Deserialize;
 
-use super::quote::literal;
+use super::quote::{literal, qualified};
 use super::session::Session;
 use crate::error::{Cause, Failure, Result};
 
@@ -170,6 +170,15 @@ impl Session {
         // The later place first: what is put in could hold the other's word.
         let statement = TARGET.replacen("= NAME and", &format!("= {} and", literal(name)), 1);
         self.ask(&statement.replacen("SCHEMA", &literal(schema), 1))
+    }
+
+    /// What a table takes on the disk with its indexes, its partitions' too, bytes. It waits where somebody has locked one.
+    pub fn table_size(&mut self, schema: &str, name: &str) -> Result<u64> {
+        self.ask(&format!(
+            "select to_json((pg_total_relation_size(r.oid) + coalesce((select sum(pg_total_relation_size(p.relid))
+               from pg_partition_tree(r.oid) p where p.relid <> r.oid), 0))::int8) from (select {}::regclass) r (oid)",
+            literal(&qualified(schema, name))
+        ))
     }
 
     /// Begins the transaction, and waits at most this long for the table.

@@ -164,7 +164,8 @@ fn backups_of_several_servers() {
     base backup keeps it. Or two different databases are backed up under one
     name: a second configuration, perhaps on another machine, uses this storage
     and this project name. Then give one of them another project name, or
-    another storage; `@latest` may be the other's until then.
+    another storage. Until then a restore of `@latest` asks which server is
+    meant; what reads, and drills, take the own server's.
 
     What to type
       the new server succeeds the old one  pgdumpd prune shop --confirm
