@@ -318,12 +318,16 @@ fn a_letter_is_lent_deferred_delivered_or_refused() {
     let (_folder, clock, catalog) = catalog();
     let lease = Duration::from_secs(120);
     catalog.write(|tx| ["one", "two", "three"].iter().try_for_each(|text| tx.enqueue(text).map(drop))).unwrap();
-    let taken = catalog.write(|tx| tx.take_letters::<String>(10, lease)).unwrap();
+    let take = |after, which| catalog.write(|tx| tx.take_letter::<String>(after, which, lease)).unwrap();
+    let mut taken: Vec<Letter<String>> = Vec::new();
+    while let Some(letter) = take(0, Take::Due) {
+        taken.push(letter);
+    }
     assert_eq!(taken.iter().map(|letter| letter.message.as_str()).collect::<Vec<_>>(), ["one", "two", "three"]);
-    assert!(catalog.write(|tx| tx.take_letters::<String>(10, lease)).unwrap().is_empty(), "lent twice");
+    assert!(take(0, Take::Any).is_none(), "lent twice");
     catalog
         .write(|tx| {
-            tx.letter_delivered(taken[0].id)?;
+            tx.letter_delivered(taken[0].id, &"one")?;
             tx.refuse_letter(taken[1].id, "550 no such user")?;
             tx.defer_letter(taken[2].id, noon() + minutes(30), "421 later")
         })
@@ -331,9 +335,13 @@ fn a_letter_is_lent_deferred_delivered_or_refused() {
     assert_eq!(catalog.read(Reader::next_letter).unwrap(), Some(noon() + minutes(30)));
     let refused = catalog.read(|tx| tx.letters::<String>(Some(LetterState::Refused), Page::all())).unwrap();
     assert_eq!((refused[0].message.as_str(), refused[0].error.as_deref(), refused[0].attempts), ("two", Some("550 no such user"), 1));
+    assert!(take(0, Take::Due).is_none(), "it isn't due yet");
+    assert!(take(taken[2].id, Take::Any).is_none(), "it lies before that");
+    assert_eq!(take(0, Take::Any).map(|letter| letter.message), Some(String::from("three")), "it goes before what is due");
+    assert_eq!(catalog.read(Reader::next_letter).unwrap(), Some(noon() + minutes(30)));
     clock.advance(minutes(31));
-    let later = catalog.write(|tx| tx.take_letters::<String>(10, lease)).unwrap();
-    assert_eq!((later.len(), later[0].message.as_str(), later[0].error.as_deref()), (1, "three", Some("421 later")));
+    let later = take(0, Take::Due).unwrap();
+    assert_eq!((later.message.as_str(), later.error.as_deref(), later.attempts), ("three", Some("421 later"), 2));
 }
 
 #[test]
@@ -398,7 +406,7 @@ fn forgetting_spares_what_is_unfinished_and_the_last_due_time() {
             tx.claim_slots(&[slot("a", noon()), slot("b", noon())])?;
             tx.finish_slot(&slot("a", noon()), SlotOutcome::Ok)?;
             let id = tx.enqueue(&"old")?;
-            tx.letter_delivered(id)?;
+            tx.letter_delivered(id, &"old")?;
             tx.enqueue(&"waiting").map(drop)
         })
         .unwrap();

@@ -211,6 +211,15 @@ pub struct Letter<T> {
     pub state: LetterState,
 }
 
+/// Which of the messages that wait are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Take {
+    /// Those whose time has come.
+    Due,
+    /// Those as well that wait for a later try.
+    Any,
+}
+
 /// Where a message stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::clock::Clock;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
-use crate::model::settings::{Settings, Smtp};
+use crate::model::settings::Settings;
 use crate::notify::letter::message_id;
 use crate::notify::{Message, probe};
 use crate::ops::{again, deliver, secret, standing};
@@ -24,44 +24,55 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Send a test mail, and say which step of the conversation fails
-    Test,
+    Test {
+        /// Send it to this project's people, where it has its own
+        project: Option<String>,
+    },
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
-    let What::Test = args.what;
+    let What::Test { project } = &args.what;
     let settings = world::settings(common)?;
+    let project = project.as_ref().map(|name| world::project(&settings, name)).transpose()?;
     let smtp = settings.smtp.as_ref().ok_or_else(|| {
         Failure::new(Cause::Configuration, "there is no [smtp] in the configuration, so nothing is ever mailed")
             .hint("add [smtp] with host, from and to")
     })?;
     let password = secret(&smtp.password)?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let steps = probe::probe(smtp, password.as_ref(), &hostname, &trial(smtp, &hostname, Clock::system().now()));
+    let people = project.map(|project| &project.notify.to).filter(|own| !own.is_empty()).unwrap_or(&smtp.to);
+    let (steps, accepted) = probe::probe(smtp, password.as_ref(), &hostname, &trial(people, &hostname, Clock::system().now()));
     let good = steps.iter().all(|step| step.ok);
-    let again = if good { again(common, &settings, smtp) } else { 0 };
+    let again = if accepted.is_empty() { 0 } else { again(common, &settings, &accepted) };
     if common.json {
-        out::json(&json!({ "success": good, "steps": steps, "again": again }))?;
+        out::json(&json!({ "success": good, "steps": steps, "accepted": accepted, "again": again }))?;
     } else {
         for step in &steps {
             out::say(format!("{} {:<16} {}", if step.ok { "ok    " } else { "FAILED" }, step.name, step.detail));
         }
-        if good {
-            out::say(format!("a test mail was accepted for {}", smtp.to.join(", ")));
-            if again > 0 {
-                out::say(format!("{} refused before: sent again", out::count(again as u64, "mail")));
-            }
-        } else {
+        if accepted.is_empty() {
             out::note("no test mail was sent");
+        } else {
+            let only = if good { "" } else { " only" };
+            out::say(format!("a test mail was accepted for {}{only}", accepted.join(", ")));
+        }
+        if again > 0 {
+            out::say(format!("{} refused before: sent again", out::count(again as u64, "mail")));
+        }
+        let own = settings.projects.iter().filter(|project| !project.notify.to.is_empty()).count();
+        if project.is_none() && own > 0 {
+            let have = if own == 1 { "a project has its".to_owned() } else { format!("{own} projects have their") };
+            out::note(format!("{have} own recipients, who were not tried: pgdumpd notify test PROJECT"));
         }
     }
     Ok(if good { Exit::Done } else { Exit::Failed })
 }
 
 /// The people can be reached: what was refused before goes to them now. Returns how many mails that are.
-fn again(common: &Common, settings: &Settings, smtp: &Smtp) -> usize {
+fn again(common: &Common, settings: &Settings, people: &[String]) -> usize {
     let sent = world::open(common, settings).and_then(|world| {
-        let queued = again::to(&world, settings, &smtp.to)?;
-        standing::mail_accepted(&world, &smtp.to)?;
+        let queued = again::to(&world, settings, people)?;
+        standing::mail_accepted(&world, people)?;
         deliver::deliver(&world).map(|_| queued)
     });
     sent.unwrap_or_else(|failure| {
@@ -70,9 +81,9 @@ fn again(common: &Common, settings: &Settings, smtp: &Smtp) -> usize {
     })
 }
 
-fn trial(smtp: &Smtp, hostname: &str, now: DateTime<Utc>) -> Message {
+fn trial(people: &[String], hostname: &str, now: DateTime<Utc>) -> Message {
     Message {
-        to: smtp.to.clone(),
+        to: people.to_vec(),
         subject: format!("[pgdumpd] test from {hostname}"),
         body: format!(
             "This is the test mail that `pgdumpd notify test` sends from {hostname}.\n\n\
@@ -84,5 +95,6 @@ fn trial(smtp: &Smtp, hostname: &str, now: DateTime<Utc>) -> Message {
         references: Vec::new(),
         event: String::from("test"),
         projects: Vec::new(),
+        had: Vec::new(),
     }
 }

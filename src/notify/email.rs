@@ -136,6 +136,7 @@ mod tests {
             references: vec![String::from("<0@backup1>")],
             event: String::from("failing"),
             projects: vec![String::from("shop")],
+            had: Vec::new(),
         }
     }
 

@@ -265,6 +265,7 @@ impl Letter {
             references: envelope.threads,
             event: String::from(self.event()),
             projects: self.projects(),
+            had: Vec::new(),
         }
     }
 

@@ -44,15 +44,45 @@ pub struct Message {
     /// Whom it is about, for mail filters: `X-Pgdumpd-Project: shop`, one line each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub projects: Vec<String>,
+    /// Who has it already, of a mail that is kept for the others.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub had: Vec<String>,
 }
 
 impl Message {
+    /// The mail as it was delivered: to those who were accepted.
+    #[must_use]
+    pub fn for_accepted(&self, delivered: &Delivered) -> Self {
+        let left_out = |text: &String| {
+            let address = address(text);
+            delivered.refused.iter().chain(&delivered.deferred).any(|refusal| refusal.address == address || refusal.address == *text)
+        };
+        Self { to: self.to.iter().filter(|text| !left_out(text)).cloned().collect(), ..self.clone() }
+    }
+
     /// The mail to keep for the recipients that were put off, if any; those who have it don't get it again.
     #[must_use]
     pub fn for_deferred(&self, delivered: &Delivered) -> Option<Self> {
-        let to: Vec<String> = delivered.deferred.iter().map(|refusal| refusal.address.clone()).collect();
-        (!to.is_empty()).then(|| Self { to, ..self.clone() })
+        self.rest(delivered, &delivered.deferred)
     }
+
+    /// The mail that never reached the recipients who were refused, if any.
+    #[must_use]
+    pub fn for_refused(&self, delivered: &Delivered) -> Option<Self> {
+        self.rest(delivered, &delivered.refused)
+    }
+
+    fn rest(&self, delivered: &Delivered, without: &[Refusal]) -> Option<Self> {
+        let to: Vec<String> = without.iter().map(|refusal| refusal.address.clone()).collect();
+        let had = || self.had.iter().cloned().chain(self.for_accepted(delivered).to).collect();
+        (!to.is_empty()).then(|| Self { to, had: had(), ..self.clone() })
+    }
+}
+
+/// The address itself in `On call <oncall@example.org>`; what is none stays as it is.
+#[must_use]
+pub fn address(text: &str) -> String {
+    text.parse::<lettre::message::Mailbox>().map_or_else(|_| single_line(text), |mailbox| mailbox.email.to_string())
 }
 
 /// A recipient that the server did not take, and what it answered.

@@ -31,21 +31,22 @@ pub fn knock(smtp: &Smtp, password: Option<&SecretString>, hostname: &str) -> Ve
     walk.steps
 }
 
-/// Sends `message` and tells every step up to the last one reached; mail works where all of them are `ok`.
+/// Sends `message` and tells every step up to the last one reached, and who was accepted, if the server took it; mail works where all of the
+/// steps are `ok`.
 #[must_use]
-pub fn probe(smtp: &Smtp, password: Option<&SecretString>, hostname: &str, message: &Message) -> Vec<Step> {
+pub fn probe(smtp: &Smtp, password: Option<&SecretString>, hostname: &str, message: &Message) -> (Vec<Step>, Vec<String>) {
     let mut walk = Walk { smtp, password, hostname, steps: Vec::new() };
     let parcel = match Parcel::pack(smtp, message) {
         Ok(parcel) => parcel,
         Err(Undelivered::Later(failure) | Undelivered::Refused(failure)) => {
             let detail = failure.hint.map_or_else(|| failure.message.clone(), |hint| format!("{}; {hint}", failure.message));
-            return vec![Step { name: Stage::Settings.name(), ok: false, detail }];
+            return (vec![Step { name: Stage::Settings.name(), ok: false, detail }], Vec::new());
         }
     };
     for refusal in &parcel.unusable {
         walk.steps.push(Step { name: Stage::Settings.name(), ok: false, detail: format!("{}: {}", refusal.address, refusal.answer) });
     }
-    // How it ended stands in the last step.
-    walk.deliver(&parcel).ok();
-    walk.steps
+    // Why it failed stands in the last step.
+    let accepted = walk.deliver(&parcel).map_or_else(|_| Vec::new(), |delivered| message.for_accepted(&delivered).to);
+    (walk.steps, accepted)
 }

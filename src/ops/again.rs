@@ -12,7 +12,7 @@ use super::standing::unmended;
 use crate::catalog::Letter;
 use crate::error::Result;
 use crate::model::settings::Settings;
-use crate::notify::Message;
+use crate::notify::{Message, address};
 
 /// What was refused longer ago has been told since by reminders.
 const NEWS: TimeDelta = TimeDelta::days(3);
@@ -43,7 +43,7 @@ fn queue(world: &World, settings: &Settings, only: Option<&BTreeSet<String>>) ->
         let mut queued = 0;
         for Letter { id, message, queued_at, .. } in unmended(tx)? {
             let to = people(settings, &message);
-            if queued_at >= since && only.is_none_or(|only| *only == to) {
+            if queued_at >= since && !to.is_empty() && only.is_none_or(|only| to.is_subset(only)) {
                 tx.queue_again(id, &Message { to: to.into_iter().collect(), ..message })?;
                 queued += 1;
             }
@@ -52,7 +52,7 @@ fn queue(world: &World, settings: &Settings, only: Option<&BTreeSet<String>>) ->
     })
 }
 
-/// Whom a mail would go to if it were written now: an address may have been the mistake.
+/// Whom a mail would go to if it were written now, but for those who have it: an address may have been the mistake.
 fn people(settings: &Settings, message: &Message) -> BTreeSet<String> {
     let everybody = || settings.smtp.iter().flat_map(|smtp| smtp.to.iter().cloned());
     let mut people = BTreeSet::new();
@@ -65,7 +65,11 @@ fn people(settings: &Settings, message: &Message) -> BTreeSet<String> {
     if people.is_empty() {
         people.extend(everybody());
     }
-    if people.is_empty() { message.to.iter().cloned().collect() } else { people }
+    if people.is_empty() {
+        people.extend(message.to.iter().cloned());
+    }
+    people.retain(|one| message.had.iter().all(|had| address(had) != address(one)));
+    people
 }
 
 /// Everything on which it depends whether a mail is taken, but for the password.

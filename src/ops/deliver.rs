@@ -2,16 +2,13 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::catalog::Letter;
+use crate::catalog::{Letter, Take};
 use crate::error::Result;
-use crate::notify::{Delivered as Accepted, Message, Undelivered, email};
+use crate::notify::{Delivered as Accepted, Message, Refusal, Undelivered, email};
 
 use super::{World, secret};
-
-/// Messages taken at once.
-const BATCH: u32 = 20;
 
 /// How long a message that was taken is nobody else's; longer than any conversation lasts.
 const LEASE: Duration = Duration::from_secs(600);
@@ -33,19 +30,29 @@ pub fn deliver(world: &World) -> Result<Delivered> {
     let Some(smtp) = &world.smtp else { return Ok(done) };
     let password = secret(&smtp.password);
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    loop {
-        let batch = world.catalog.write(|writer| writer.take_letters::<Message>(BATCH, LEASE))?;
-        if batch.is_empty() {
-            return Ok(done);
-        }
-        for letter in batch {
-            let answer = match &password {
-                Ok(password) => email::deliver(smtp, password.as_ref(), &hostname, &letter.message),
-                Err(failure) => Err(Undelivered::Later(failure.clone())),
-            };
-            settle(world, &letter, answer, &mut done)?;
-        }
+    // In the order they were written, so that nobody reads of an end before its beginning: once one is due, those that wait for another try go
+    // before it, until one of them shows that the way is still shut.
+    let (mut after, mut which) = (0, Take::Any);
+    if !world.catalog.read(|reader| reader.next_letter())?.is_some_and(|at| is_due(at, world.clock.now())) {
+        return Ok(done);
     }
+    while let Some(letter) = world.catalog.write(|writer| writer.take_letter::<Message>(after, which, LEASE))? {
+        after = letter.id;
+        let answer = match &password {
+            Ok(password) => email::deliver(smtp, password.as_ref(), &hostname, &letter.message),
+            Err(failure) => Err(Undelivered::Later(failure.clone())),
+        };
+        if matches!(answer, Err(Undelivered::Later(_))) {
+            which = Take::Due;
+        }
+        settle(world, &letter, answer, &mut done)?;
+    }
+    Ok(done)
+}
+
+/// A time far ahead was set by a clock that was wrong.
+fn is_due(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    at <= now || at > now + TimeDelta::days(1)
 }
 
 /// Sends messages that the outbox could not take, once; what fails is lost but for the log.
@@ -69,16 +76,21 @@ fn settle(world: &World, letter: &Letter<Message>, answer: Result<Accepted, Unde
     let (to, subject) = (letter.message.to.join(", "), &letter.message.subject);
     match answer {
         Ok(accepted) => {
-            tracing::info!(to, subject, "mail sent");
+            let had = letter.message.for_accepted(&accepted);
+            tracing::info!(to = had.to.join(", "), subject, "mail sent");
             for refusal in accepted.refused.iter().chain(&accepted.deferred) {
                 tracing::error!(address = refusal.address, "a recipient was not accepted: {}", refusal.answer);
             }
             done.sent += 1;
-            // Those that were put off (greylisting, a full mailbox) get it later, alone.
-            let rest = letter.message.for_deferred(&accepted);
+            done.refused += usize::from(!accepted.refused.is_empty());
             world.catalog.write(|writer| {
-                writer.letter_delivered(letter.id)?;
-                rest.iter().try_for_each(|rest| writer.enqueue(rest).map(drop))
+                writer.letter_delivered(letter.id, &had)?;
+                // Those that were put off (greylisting, a full mailbox) get it later, alone; of those that were refused somebody must know.
+                letter.message.for_deferred(&accepted).iter().try_for_each(|rest| writer.enqueue(rest).map(drop))?;
+                letter.message.for_refused(&accepted).iter().try_for_each(|rest| {
+                    let lost = writer.enqueue(rest)?;
+                    writer.refuse_letter(lost, &refused(&accepted.refused))
+                })
             })
         }
         Err(Undelivered::Later(failure)) => {
@@ -93,4 +105,9 @@ fn settle(world: &World, letter: &Letter<Message>, answer: Result<Accepted, Unde
             world.catalog.write(|writer| writer.refuse_letter(letter.id, &failure.message))
         }
     }
+}
+
+fn refused(refusals: &[Refusal]) -> String {
+    let each: Vec<String> = refusals.iter().map(|refusal| format!("{}: {}", refusal.address, refusal.answer)).collect();
+    format!("a recipient was not accepted, though others were: {}", each.join("; "))
 }

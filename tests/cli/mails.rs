@@ -88,6 +88,62 @@ fn mail_refused_for_good_is_a_problem_until_a_later_one_is_accepted() {
     assert!(subjects()[3].starts_with("[pgdumpd] OK shop"), "{:?}", subjects());
 }
 
+/// The subjects of what it took, each with who got it.
+fn taken(server: &Server) -> Vec<(String, String)> {
+    let subject = |mail: &str| header(&mail.replace("=\r\n", ""), "Subject");
+    server.look(|seen| seen.mails.iter().map(|(to, mail)| (to.join(" "), subject(mail))).collect())
+}
+
+#[test]
+fn what_waited_goes_before_what_is_new() {
+    let bench = Bench::new();
+    let busy = Server::start(plain().with("MAIL", Deed::Answer("451 4.3.0 try again later")));
+    let project = bench.project("shop", "", "databases = [\"late\"]\n");
+    bench.rig.configure(&format!("{}{project}", settings(&busy)));
+    bench.run(1, &["backup", "shop"]);
+    let kind = Server::start(plain());
+    bench.rig.configure(&format!("{}{project}", settings(&kind)));
+    bench.cluster.psql("create database late");
+    bench.run(0, &["backup", "shop"]);
+    let taken = taken(&kind);
+    assert!(taken.len() == 2 && taken[0].1.starts_with("[pgdumpd] FAILED shop") && taken[1].1.starts_with("[pgdumpd] OK shop"), "{taken:?}");
+}
+
+#[test]
+fn one_of_several_who_is_refused_is_a_problem_and_gets_it_later_alone() {
+    let bench = Bench::new();
+    let refusing = Server::start(plain().with("bad@example.org", Deed::Answer("550 5.1.1 no such user")));
+    let project = bench.project("shop", "", "databases = [\"late\"]\n");
+    let both = |server: &Server| settings(server).replace("\"oncall@example.org\"", "\"bad@example.org\", \"good@example.org\"");
+    bench.rig.configure(&format!("{}{project}", both(&refusing)));
+    let told = bench.run(1, &["backup", "shop"]).stderr;
+    assert!(told.contains("1 mail refused for good"), "{told}");
+    assert_eq!(taken(&refusing).iter().map(|(to, _)| to.as_str()).collect::<Vec<_>>(), ["good@example.org"]);
+    let status = || bench.run(1, &["status"]).stdout;
+    assert!(status().contains("bad@example.org: 550 5.1.1 no such user"), "{}", status());
+    let tested = bench.run(1, &["notify", "test"]);
+    assert!(tested.stdout.contains("a test mail was accepted for good@example.org only"), "{tested:?}");
+    assert!(status().contains("bad@example.org: 550 5.1.1 no such user"), "the other's test settles nothing: {}", status());
+    let kind = Server::start(plain());
+    bench.rig.configure(&format!("{}{project}", both(&kind)));
+    assert!(bench.run(0, &["notify", "test"]).stdout.contains("1 mail refused before: sent again"));
+    let taken = taken(&kind);
+    assert!(taken.len() == 2 && taken[1].0 == "bad@example.org" && taken[1].1.starts_with("[pgdumpd] FAILED shop"), "{taken:?}");
+    assert!(!status().contains("550"), "{}", status());
+}
+
+#[test]
+fn a_projects_own_people_can_be_tried() {
+    let bench = Bench::new();
+    let server = Server::start(plain());
+    let own = bench.project("shop", "shop", "to = [\"dba@example.org\"]\n");
+    bench.rig.configure(&format!("{}{own}", settings(&server)));
+    assert!(bench.run(0, &["notify", "test"]).stderr.contains("a project has its own recipients, who were not tried: pgdumpd notify test PROJECT"));
+    assert!(bench.run(0, &["notify", "test", "shop"]).stdout.contains("accepted for dba@example.org"));
+    assert_eq!(taken(&server).into_iter().map(|(to, _)| to).collect::<Vec<_>>(), ["oncall@example.org", "dba@example.org"]);
+    bench.run(2, &["notify", "test", "shpo"]);
+}
+
 #[test]
 fn a_mail_server_that_is_away_keeps_no_backup_waiting_and_is_told() {
     let bench = Bench::new();

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::value::{Json, Time, Word, bind, bind_page, collect, conditions};
 use super::{Reader, Writer};
-use crate::catalog::{Letter, LetterState, Page};
+use crate::catalog::{Letter, LetterState, Page, Take};
 use crate::error::Result;
 
 const COLUMNS: &str = "id, message, queued_at, next_try, attempts, error, state";
@@ -27,10 +27,10 @@ impl Reader {
         })
     }
 
-    /// When the next message is to be tried; `None` where none waits.
+    /// When the next message is to be tried, or one that somebody is at comes free again; `None` where none waits.
     pub fn next_letter(&self) -> Result<Option<DateTime<Utc>>> {
         self.ask("reading the outbox", |db| {
-            let sql = "SELECT min(next_try) FROM outbox WHERE state = 'queued'";
+            let sql = "SELECT min(max(next_try, coalesce(lent, next_try))) FROM outbox WHERE state = 'queued'";
             db.prepare_cached(sql)?.query_row([], |row| row.get::<_, Option<Time>>(0)).map(|time| time.map(|time| time.0))
         })
     }
@@ -45,36 +45,36 @@ impl Writer {
         })
     }
 
-    /// Takes the messages that are due, at most `limit`, the oldest first. Nobody else gets them until `lease` is over, so that two
-    /// processes don't send the same one, and one that is killed while sending doesn't lose it. A next try more than a day ahead was set by a
-    /// clock that was wrong: nothing waits that long, so it is due.
-    pub fn take_letters<T: DeserializeOwned>(&self, limit: u32, lease: Duration) -> Result<Vec<Letter<T>>> {
+    /// Takes the first message after `after` (0: the first of all) in the order they were written: one that is due, or `any` that waits for a
+    /// later try. Nobody else gets it until `lease` is over, so that two processes don't send the same one, and one that is killed while sending
+    /// doesn't lose it. A time more than a day ahead was set by a clock that was wrong: nothing waits that long, so it doesn't count.
+    pub fn take_letter<T: DeserializeOwned>(&self, after: i64, which: Take, lease: Duration) -> Result<Option<Letter<T>>> {
         let now = self.now();
         let until = TimeDelta::from_std(lease).ok().and_then(|lease| now.checked_add_signed(lease)).unwrap_or(now);
+        let due = if which == Take::Due { "AND (next_try <= ?1 OR next_try > ?1 + 86400000000)" } else { "" };
         let sql = format!(
-            "SELECT {COLUMNS} FROM outbox WHERE state = 'queued' AND (next_try <= ?1 OR next_try > ?1 + 86400000000) ORDER BY next_try, id LIMIT ?2"
+            "SELECT {COLUMNS} FROM outbox WHERE state = 'queued' AND (lent IS NULL OR lent <= ?1 OR lent > ?1 + 86400000000) AND id > ?2 {due} \
+             ORDER BY id LIMIT 1"
         );
-        self.ask("taking messages from the outbox", |db| {
-            let due: Vec<Letter<T>> = db.prepare_cached(&sql)?.query_map(params![Time(now), limit], letter)?.collect::<Result<_, _>>()?;
-            let mut lend = db.prepare_cached("UPDATE outbox SET next_try = ?2, attempts = attempts + 1 WHERE id = ?1")?;
-            for letter in &due {
-                lend.execute(params![letter.id, Time(until)])?;
-            }
-            Ok(due)
+        self.ask("taking a message from the outbox", |db| {
+            let Some(found) = db.prepare_cached(&sql)?.query_row(params![Time(now), after], letter).optional()? else { return Ok(None) };
+            db.prepare_cached("UPDATE outbox SET lent = ?2, attempts = attempts + 1 WHERE id = ?1")?.execute(params![found.id, Time(until)])?;
+            Ok(Some(found))
         })
     }
 
-    /// Records that the mail server has taken a message.
-    pub fn letter_delivered(&self, id: i64) -> Result<()> {
+    /// Records that the mail server has taken a message, as it is now: for those who have it.
+    pub fn letter_delivered<T: Serialize>(&self, id: i64, message: &T) -> Result<()> {
         self.ask("recording a delivery", |db| {
-            db.prepare_cached("UPDATE outbox SET state = 'delivered', error = NULL WHERE id = ?1")?.execute([id]).map(drop)
+            let sql = "UPDATE outbox SET state = 'delivered', message = ?2, error = NULL, lent = NULL WHERE id = ?1";
+            db.prepare_cached(sql)?.execute(params![id, Json(message)]).map(drop)
         })
     }
 
     /// Records that a message could not be delivered now, and when it is tried next.
     pub fn defer_letter(&self, id: i64, next_try: DateTime<Utc>, error: &str) -> Result<()> {
         self.ask("recording a failed delivery", |db| {
-            let sql = "UPDATE outbox SET next_try = ?2, error = ?3 WHERE id = ?1";
+            let sql = "UPDATE outbox SET next_try = ?2, error = ?3, lent = NULL WHERE id = ?1";
             db.prepare_cached(sql)?.execute(params![id, Time(next_try), error]).map(drop)
         })
     }
@@ -82,7 +82,7 @@ impl Writer {
     /// Records that the mail server refused a message for good.
     pub fn refuse_letter(&self, id: i64, error: &str) -> Result<()> {
         self.ask("recording a refused message", |db| {
-            db.prepare_cached("UPDATE outbox SET state = 'refused', error = ?2 WHERE id = ?1")?.execute(params![id, error]).map(drop)
+            db.prepare_cached("UPDATE outbox SET state = 'refused', error = ?2, lent = NULL WHERE id = ?1")?.execute(params![id, error]).map(drop)
         })
     }
 }
@@ -93,7 +93,7 @@ impl Writer {
         let now = Time(self.now());
         self.ask("putting a message into the outbox again", |db| {
             let sql =
-                "UPDATE outbox SET message = ?2, queued_at = ?3, next_try = ?3, attempts = 0, error = NULL, state = 'queued' WHERE id = ?1";
+                "UPDATE outbox SET message = ?2, queued_at = ?3, next_try = ?3, attempts = 0, error = NULL, state = 'queued', lent = NULL WHERE id = ?1";
             db.prepare_cached(sql)?.execute(params![id, Json(message), now]).map(drop)
         })
     }

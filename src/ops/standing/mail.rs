@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::super::World;
 use crate::catalog::{Letter, LetterState, Page, Reader};
 use crate::error::Result;
-use crate::notify::Message;
+use crate::notify::{Message, address};
 
 /// Mail that has not been delivered yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -46,10 +46,13 @@ pub(in crate::ops) fn unmended(reader: &Reader) -> Result<Vec<Letter<Message>>> 
         if refused.is_empty() { Vec::new() } else { reader.letters::<Message>(Some(LetterState::Delivered), Page::first(50))? };
     let tested: Option<Accepted> = reader.meta(MAIL_ACCEPTED)?.and_then(|text| serde_json::from_str(&text).ok());
     refused.retain(|letter| {
-        let (to, since) = (&letter.message.to, letter.queued_at);
-        let is_mended = tested.as_ref().is_some_and(|tested| tested.at > since && tested.to == *to)
-            || accepted.iter().any(|later| later.queued_at > since && later.message.to == *to);
-        !is_mended
+        let since = letter.queued_at;
+        let has = |to: &[String], one: &str| to.iter().any(|other| address(other) == address(one));
+        let is_mended = |one: &String| {
+            tested.as_ref().is_some_and(|tested| tested.at > since && has(&tested.to, one))
+                || accepted.iter().any(|later| later.queued_at > since && has(&later.message.to, one))
+        };
+        !letter.message.to.iter().all(is_mended)
     });
     refused.reverse();
     Ok(refused)
