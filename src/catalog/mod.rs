@@ -8,8 +8,8 @@ mod words;
 
 pub use sqlite::{Catalog, Reader, Writer};
 pub use words::{
-    AuditEntry, BEGUN, BackupFilter, CheckAge, Heartbeat, KnownProject, Letter, LetterState, Page, Pause, ProjectTotals, REBUILT, Take,
-    RestoredBackup, RunCounts, RunFilter, SeenSchedule, SlotFilter, SlotKey, Sort, Stage, UnfinishedRun,
+    AuditEntry, BEGUN, BackupFilter, CheckAge, Heartbeat, KnownProject, Letter, LetterState, Page, Pause, ProjectTotals, REBUILT,
+    RestoredBackup, RunCounts, RunFilter, SeenSchedule, SlotFilter, SlotKey, Sort, Stage, Take, UnfinishedRun,
 };
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ impl Chores {
             started: now,
             heartbeat: past,
             told: past,
-            stale: past,
+            stale: settling(now),
             upkeep: counted_from(kept.and_then(|at| at.parse().ok()), now),
             look: now - LOOK_EVERY + FIRST_LOOK,
             index: past,
@@ -193,6 +193,7 @@ impl Chores {
     /// The wall clock jumped: a wrong one must have been there for a while before the diary is trimmed by it.
     pub(super) fn jumped(&mut self, now: DateTime<Utc>) {
         self.upkeep = now;
+        self.stale = settling(now);
         self.heartbeat = now - TimeDelta::days(1);
     }
 
@@ -205,6 +206,11 @@ impl Chores {
         complain("mail can't be delivered", deliver::deliver(world).map(|_| ()));
         complain("the last heartbeat can't be written", world.catalog.write(|writer| writer.remove_meta("heartbeat")));
     }
+}
+
+/// What was missed comes due at once; until that is known, nobody can say that a backup is too old and none on its way.
+fn settling(now: DateTime<Utc>) -> DateTime<Utc> {
+    now - STALE_EVERY + TimeDelta::seconds(5)
 }
 
 fn upkeep(world: &World, diary: std::time::Duration) -> Result<()> {

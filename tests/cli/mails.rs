@@ -106,7 +106,10 @@ fn what_waited_goes_before_what_is_new() {
     bench.cluster.psql("create database late");
     bench.run(0, &["backup", "shop"]);
     let taken = taken(&kind);
-    assert!(taken.len() == 2 && taken[0].1.starts_with("[pgdumpd] FAILED shop") && taken[1].1.starts_with("[pgdumpd] OK shop"), "{taken:?}");
+    assert!(
+        taken.len() == 2 && taken[0].1.starts_with("[pgdumpd] FAILED shop") && taken[1].1.starts_with("[pgdumpd] OK shop"),
+        "{taken:?}"
+    );
 }
 
 #[test]
@@ -138,7 +141,12 @@ fn a_projects_own_people_can_be_tried() {
     let server = Server::start(plain());
     let own = bench.project("shop", "shop", "to = [\"dba@example.org\"]\n");
     bench.rig.configure(&format!("{}{own}", settings(&server)));
-    assert!(bench.run(0, &["notify", "test"]).stderr.contains("a project has its own recipients, who were not tried: pgdumpd notify test PROJECT"));
+    assert!(
+        bench
+            .run(0, &["notify", "test"])
+            .stderr
+            .contains("a project has its own recipients, who were not tried: pgdumpd notify test PROJECT")
+    );
     assert!(bench.run(0, &["notify", "test", "shop"]).stdout.contains("accepted for dba@example.org"));
     assert_eq!(taken(&server).into_iter().map(|(to, _)| to).collect::<Vec<_>>(), ["oncall@example.org", "dba@example.org"]);
     bench.run(2, &["notify", "test", "shpo"]);

@@ -223,3 +223,45 @@ fn the_next_try_is_that_of_a_schedule_that_makes_such_a_backup() {
     let body = office.letters()[0].body.clone();
     assert!(body.contains("The next try is at 2026-11-16 02:15 UTC, by schedule nightly."), "{body}");
 }
+
+#[test]
+fn what_the_same_job_backed_up_is_neither_another_jobs_nor_what_failed() {
+    let office = Office::new("", "databases = [\"shop\", \"stock\", \"late\"]\n");
+    let run = |database: &str, slot: DateTime<Utc>, failure: Option<&str>| {
+        let begun = Run::begin("shop", database, &DumpShape::default(), Trigger::Scheduled, office.world.clock.now());
+        let mut run = Run { schedule: Some(String::from("s")), slot: Some(slot), ..begun };
+        office.world.catalog.write(|writer| writer.start_run(&run)).expect("started");
+        run.finished_at = Some(office.world.clock.now());
+        run.failure = failure.map(|why| Failure::new(Cause::Connection, why));
+        run.status = if failure.is_some() { RunStatus::Failed } else { RunStatus::Completed };
+        office.world.catalog.write(|writer| writer.finish_run(&run)).expect("finished");
+    };
+    let first = office.world.clock.now();
+    run("late", first, None);
+    office.pass(TimeDelta::minutes(1));
+    let second = office.world.clock.now();
+    // Told of while the third waited for its retry.
+    run("stock", second, None);
+    notice::tell(&office.world, &office.desk()).expect("told");
+    run("shop", second, None);
+    run("late", second, Some("connection refused"));
+    notice::tell(&office.world, &office.desk()).expect("told");
+    let letters = office.letters();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let body = letters[0].body.replace('\n', " ");
+    assert!(body.contains("Backed up in the same job: shop, stock."), "{letters:?}");
+}
+
+#[test]
+fn nobody_is_told_of_an_old_backup_while_the_next_is_on_its_way() {
+    let office = Office::new("", "max_backup_age = \"26h\"\n");
+    let slot = || SlotKey { project: String::from("shop"), schedule: String::from("s"), due_at: office.world.clock.now() };
+    notice::stale(&office.world, &office.desk()).expect("looked");
+    office.pass(TimeDelta::days(3));
+    let missed = slot();
+    office.world.catalog.write(|writer| writer.claim_slots(&[missed.clone()]).map(drop)).expect("claimed");
+    assert_eq!(notice::stale(&office.world, &office.desk()).expect("looked"), 0);
+    office.pass(TimeDelta::minutes(61));
+    assert_eq!(notice::stale(&office.world, &office.desk()).expect("looked"), 1, "it takes too long");
+    assert!(office.letters()[0].subject.contains("STALE shop"), "{:?}", office.letters());
+}

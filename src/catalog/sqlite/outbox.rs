@@ -58,7 +58,8 @@ impl Writer {
         );
         self.ask("taking a message from the outbox", |db| {
             let Some(found) = db.prepare_cached(&sql)?.query_row(params![Time(now), after], letter).optional()? else { return Ok(None) };
-            db.prepare_cached("UPDATE outbox SET lent = ?2, attempts = attempts + 1 WHERE id = ?1")?.execute(params![found.id, Time(until)])?;
+            db.prepare_cached("UPDATE outbox SET lent = ?2, attempts = attempts + 1 WHERE id = ?1")?
+                .execute(params![found.id, Time(until)])?;
             Ok(Some(found))
         })
     }
@@ -82,7 +83,9 @@ impl Writer {
     /// Records that the mail server refused a message for good.
     pub fn refuse_letter(&self, id: i64, error: &str) -> Result<()> {
         self.ask("recording a refused message", |db| {
-            db.prepare_cached("UPDATE outbox SET state = 'refused', error = ?2, lent = NULL WHERE id = ?1")?.execute(params![id, error]).map(drop)
+            db.prepare_cached("UPDATE outbox SET state = 'refused', error = ?2, lent = NULL WHERE id = ?1")?
+                .execute(params![id, error])
+                .map(drop)
         })
     }
 }

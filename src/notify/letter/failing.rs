@@ -157,6 +157,11 @@ impl Failing {
 impl Stale {
     pub(super) fn headline(&self) -> String {
         match &self.last_good {
+            Some(backup) if backup.taken_at > self.about.now => format!(
+                "STALE {}: the last good backup{} is dated in the future, by a clock that was or is wrong",
+                self.about.project,
+                page::of(&self.database, &self.about)
+            ),
             Some(backup) => format!(
                 "STALE {}: the last good backup{} is {} old, {} allowed",
                 self.about.project,

@@ -236,7 +236,7 @@ pub(super) fn shell(word: &str) -> String {
 /// A failure's sentence after a colon: it keeps its small letter and gets a full stop.
 pub(super) fn stopped(text: &str) -> String {
     let text = super::single_line(text);
-    if text.ends_with(['.', '!', '?', '…']) { text } else { format!("{text}.") }
+    if text.ends_with(['.', '!', '?', '…', ';']) { text } else { format!("{text}.") }
 }
 
 /// A failure's sentence on its own: a capital and a full stop.

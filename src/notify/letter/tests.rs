@@ -423,3 +423,10 @@ fn an_incident_is_one_thread() {
     assert_eq!(message.references, ["<first@backup1>"]);
     assert_eq!((message.event.as_str(), message.projects), ("recovered", vec![String::from("shop")]));
 }
+
+#[test]
+fn a_backup_of_the_future_has_no_age() {
+    let good = stale().last_good.map(|good| LastGood { taken_at: at(30, 1, 15), ..good });
+    let subject = Letter::Stale(Stale { last_good: good, ..stale() }).subject(&Redactor::default());
+    assert!(subject.contains("the last good backup is dated in the future"), "{subject}");
+}

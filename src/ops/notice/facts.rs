@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 
 use crate::alert::{AlertKey, NoticeKind, Status};
-use crate::catalog::{BackupFilter, Reader};
+use crate::catalog::{BackupFilter, Reader, SlotKey};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::BackupRow;
 use crate::model::dump::{Content, Selection, restore_command};
@@ -98,7 +98,7 @@ fn failing_letter(
         databases.push(failed(tx, &run)?);
     }
     let seen = seen::recall(tx, &project.name)?;
-    let fine = runs.iter().filter(|run| run.status == RunStatus::Completed).map(|run| run.database.clone()).collect();
+    let fine = fine(tx, &project.name, slot.as_ref(), runs, &databases)?;
     Ok(Some(Failing {
         about: about.clone(),
         told: told(worst),
@@ -112,6 +112,25 @@ fn failing_letter(
         client: seen.client,
         server_version: seen.server,
     }))
+}
+
+/// What else the same job backed up, those told of before a retry too: the runs of the slot, or those by hand beside the failed ones.
+fn fine(
+    tx: &Reader,
+    project: &str,
+    slot: Option<&(DateTime<Utc>, String)>,
+    runs: &[&Run],
+    failed: &[FailedDatabase],
+) -> Result<Vec<String>> {
+    let of_job = match slot {
+        Some((due_at, schedule)) => {
+            tx.runs_of_slot(&SlotKey { project: project.to_owned(), schedule: schedule.clone(), due_at: *due_at })?
+        }
+        None => runs.iter().filter(|run| run.slot.is_none() && !run.selection.is_before_restore()).map(|run| (*run).clone()).collect(),
+    };
+    let done = of_job.into_iter().filter(|run| run.status == RunStatus::Completed).map(|run| run.database);
+    let done: BTreeSet<String> = done.filter(|name| failed.iter().all(|failed| failed.database != *name)).collect();
+    Ok(done.into_iter().collect())
 }
 
 fn selections<'a>(changes: &[&'a Change]) -> Vec<&'a Selection> {

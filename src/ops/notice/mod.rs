@@ -16,6 +16,7 @@ mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -104,11 +105,21 @@ fn put(tx: &Writer, alert: &Alert) -> Result<()> {
     tx.put_alert(&key.project, &key.database, &key.selection, alert)
 }
 
+/// A job that came due this long ago, and isn't done, is no reason to wait for it any longer.
+const AT_IT: TimeDelta = TimeDelta::hours(1);
+
+/// The projects that a backup has just come due for: after a time when nobody served it is on its way before anybody can say how old the last is.
+fn at_it(reader: &Reader, now: DateTime<Utc>) -> Result<BTreeSet<String>> {
+    let slots = reader.unfinished_slots()?.into_iter();
+    Ok(slots.filter(|slot| (TimeDelta::zero()..AT_IT).contains(&(now - slot.recorded_at))).map(|slot| slot.project).collect())
+}
+
 /// Looks for projects whose newest good full backup is too old, and for those that are fresh again; returns the number of mails queued.
 pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let now = world.clock.now();
-    let (newest, alerts, there) = world.catalog.read(|reader| {
-        Ok((by_database(origin::last_good_full(reader)?), reader.alerts::<Alert>()?, there::recall_all(reader, desk.settings)?))
+    let (newest, alerts, there, at_it) = world.catalog.read(|reader| {
+        let newest = by_database(origin::last_good_full(reader)?);
+        Ok((newest, reader.alerts::<Alert>()?, there::recall_all(reader, desk.settings)?, at_it(reader, now)?))
     })?;
     let aged = |project: &Project, known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>| {
         aged(project, &newest, there.get(&project.name), now, known)
@@ -116,7 +127,8 @@ pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let alerts: HashMap<&AlertKey, &Alert> = alerts.iter().map(|alert| (&alert.key, alert)).collect();
     // Most minutes change nothing, and then nobody who writes has to wait for ten thousand of these.
     let mut changing = Vec::new();
-    for project in desk.settings.projects.iter().filter(|project| project.enabled && project.max_backup_age.is_some()) {
+    let looked_at = |project: &&Arc<Project>| project.enabled && project.max_backup_age.is_some() && !at_it.contains(&project.name);
+    for project in desk.settings.projects.iter().filter(looked_at) {
         let steps = aged(project, &|key| Ok(alerts.get(key).map(|alert| (*alert).clone())))?;
         if steps.iter().any(|step| step.known.as_ref() != Some(&step.after)) {
             changing.push(project);
