@@ -87,3 +87,15 @@ fn a_read_only_database_is_replaced_and_made_anew_and_is_read_only_again() {
     }
     assert_eq!(scene.databases(), ["copy", "shop"]);
 }
+
+#[test]
+fn a_standby_is_refused_by_restores_and_merges() {
+    let scene = Scene::new(SHOP);
+    let standby = crate::cluster::Setup::default().standby_of(&scene.cluster).start();
+    standby.wait_until("pg_is_in_recovery() and exists (select from pg_database where datname = 'shop')");
+    for (database, more) in [("new", &[][..]), ("shop", &["--replace"]), ("shop", &["--in-place"]), ("shop", &MERGE)] {
+        let ended = scene.restore(&standby.url(database), more);
+        assert!(ended.code == 1 && ended.stderr.contains(" is a standby"), "{database} {more:?}: {ended:?}");
+        assert!(ended.stderr.contains("primary"), "{database} {more:?}: {ended:?}");
+    }
+}

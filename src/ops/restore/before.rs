@@ -94,13 +94,8 @@ pub(super) fn takes_rows(means: Means<'_>, target: &str, recipe: &Recipe) -> Res
 /// Refuses where the sessions that fill the target could change nothing. A new database, also one that takes another's place, has no
 /// setting of its own while it is filled.
 pub(super) fn writable(means: Means<'_>, session: &mut Session, order: &Order, way: &Way) -> Result<()> {
-    let is_there = matches!(way, Way::Fill | Way::InPlace);
-    // Roles are made from where the server is asked.
-    if !is_there || order.globals.is_some() {
-        anew(session, "restore as another role with --user")?;
-    }
-    if !is_there {
-        return Ok(());
+    if !matches!(way, Way::Fill | Way::InPlace) {
+        return anew(session, "restore as another role with --user");
     }
     let target = Some(order.database.as_str());
     let found = Session::open(means.clients.newest(), means.access, target, &beside(means.run), means.limits, means.cancel)?.read_only()?;
