@@ -184,7 +184,7 @@ struct Seen {
 
 fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
     let (mut good, mut normal) = (Vec::new(), HashMap::new());
-    for (project, database) in reader.last_good_full()?.into_keys() {
+    for (project, database) in reader.last_good_full(None)?.into_keys() {
         let filter = BackupFilter {
             project: Some(project),
             database: Some(database),
