@@ -13,6 +13,7 @@ mod runs;
 mod schema;
 mod slots;
 mod value;
+mod waits;
 mod week;
 
 use std::cell::Cell;

@@ -136,4 +136,6 @@ ALTER TABLE backups ADD COLUMN system_identifier TEXT;
 ALTER TABLE backups ADD COLUMN server TEXT;
 ALTER TABLE backups ADD COLUMN makes_database INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX backups_by_server ON backups (project, system_identifier) WHERE system_identifier IS NOT NULL;
+", "
+CREATE TABLE waits (project TEXT NOT NULL, what TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (project, what)) WITHOUT ROWID;
 "];
