@@ -216,3 +216,24 @@ fn a_run_that_waits_for_its_retry_says_until_when_and_why() {
         assert!(!bench.rig.run(&["status"]).stdout.contains("waits"), "it waits no longer");
     }
 }
+
+#[test]
+fn the_plan_says_what_is_paused_or_disabled() {
+    let bench = Bench::new();
+    let shop = bench.project("shop", "shop", nightly());
+    let off = bench.project("off", "shop", &format!("enabled = false\n{}", nightly().split_once('\n').expect("two").1));
+    bench.rig.configure(&format!("{shop}{off}"));
+    assert!(!bench.run(0, &["plan"]).stdout.contains("paused"));
+    bench.run(0, &["pause", "shop", "--for", "36h", "--reason", "new disks"]);
+    let told = bench.run(0, &["plan"]).stdout;
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[0].starts_with("shop / nightly in UTC (paused until 2") && lines[0].ends_with(": new disks)"), "{told}");
+    assert!(lines[1].ends_with(" UTC, skipped") && lines[5].ends_with(" UTC"), "{told}");
+    assert!(told.contains("off / nightly in UTC (disabled)"), "{told}");
+    let plans = bench.run(0, &["plan", "--json"]).json();
+    assert_eq!((&plans[0]["paused"], &plans[0]["pause_reason"]), (&true.into(), &"new disks".into()), "{plans:#}");
+    assert!(plans[0]["paused_until"].is_string() && plans[1]["paused"] == false && plans[1]["enabled"] == false, "{plans:#}");
+    bench.run(0, &["pause", "shop"]);
+    let told = bench.run(0, &["plan", "shop"]).stdout;
+    assert!(told.starts_with("shop / nightly in UTC (paused)") && told.lines().skip(1).all(|line| line.ends_with(", skipped")), "{told}");
+}
