@@ -241,7 +241,7 @@ fn backups_are_found_by_prefix_file_filter_and_order() {
     let good = BackupFilter { undamaged: true, content: Some(Content::Full), ..shop };
     assert_eq!(catalog.read(|tx| tx.latest_backup(&good)).unwrap(), Some(rows[0].clone()));
     assert_eq!(catalog.read(|tx| tx.count_backups(&BackupFilter::default())).unwrap(), 4);
-    assert_eq!(catalog.read(Reader::last_good_full).unwrap()[&("shop".into(), "shop".into())], noon());
+    assert_eq!(catalog.read(|reader| reader.last_good_full(None)).unwrap()[&("shop".into(), "shop".into())], noon());
     let totals = catalog.read(Reader::totals).unwrap();
     assert_eq!(totals[0], ProjectTotals { project: "shop".into(), backups: 3, size: 600, newest: noon() + minutes(2) });
 

@@ -38,6 +38,28 @@ pub struct UnfinishedRun {
     pub child: Option<Identity>,
 }
 
+/// A failure that may pass is being waited out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// Project name.
+    pub project: String,
+    /// What is tried again: `backup`, `drill`.
+    pub what: String,
+    /// Of which database; `None` where they aren't known yet.
+    pub database: Option<String>,
+    /// The attempt that comes next, counted from 1.
+    pub attempt: u32,
+    /// How many are made at most.
+    pub attempts: u32,
+    /// When it begins.
+    pub until: DateTime<Utc>,
+    /// Why the last one failed, free of secrets.
+    pub why: String,
+    /// The pgdumpd that waits.
+    #[serde(default)]
+    pub owner: Option<Identity>,
+}
+
 /// Which part of a long list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {

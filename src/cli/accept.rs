@@ -31,8 +31,8 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(common, &settings)?;
-    let Some(what) = &args.what else { return list(common, &world, &settings) };
+    let Some(what) = &args.what else { return list(common, &world::look(common, &settings)?, &settings) };
+    let world = world::existing(common, &settings)?;
     let rows = if settings.project(what).is_some() {
         let waiting = waiting(&world, &settings, what)?;
         let ids: Vec<RunId> = waiting.into_iter().flat_map(|one| one.backups).collect();

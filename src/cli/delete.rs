@@ -32,7 +32,7 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = if args.dry_run { world::look(common, &settings)? } else { world::open(common, &settings)? };
+    let world = if args.dry_run { world::look(common, &settings)? } else { world::existing(common, &settings)? };
     let row = pick::backup(&world, &settings, &args.backup)?;
     let deletion = if args.dry_run {
         verb::plan(&world, world.storage_of(&row)?.as_ref(), &row.id)?

@@ -34,7 +34,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     if let Some(finding) = examine::state(&settings).filter(|finding| finding.level == Level::Problem) {
         return Ok(alone(common, finding));
     }
-    let world = world::open(common, &settings)?;
+    let world = if args.accept_storage.is_some() { world::existing(common, &settings)? } else { world::look(common, &settings)? };
     if let Some(name) = &args.accept_storage {
         let storage = world.storage_named(name)?;
         let id = mount::accept(&world, storage.as_ref())?;

@@ -70,6 +70,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 
 /// The people can be reached: what was refused before goes to them now. Returns how many mails that are.
 fn again(common: &Common, settings: &Settings, people: &[String]) -> usize {
+    if !world::keeps_state(common, settings) {
+        return 0;
+    }
     let sent = world::open(common, settings).and_then(|world| {
         let queued = again::to(&world, settings, people)?;
         standing::mail_accepted(&world, people)?;

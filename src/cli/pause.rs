@@ -34,7 +34,7 @@ pub(super) fn pause(common: &Common, args: &PauseArgs) -> Result<Exit> {
     let project = world::project(&settings, &args.project)?;
     let span = args.span.as_deref().map(parse_duration).transpose();
     let span = span.map_err(|why| Failure::new(Cause::Configuration, format!("--for: {why}")))?;
-    let world = world::open(common, &settings)?;
+    let world = world::existing(common, &settings)?;
     let now = world.clock.now();
     let until = span.and_then(|span| TimeDelta::from_std(span).ok()).map(|span| now + span);
     let pause = Pause { project: project.name.clone(), since: now, until, reason: args.reason.clone() };
@@ -52,7 +52,7 @@ pub(super) fn pause(common: &Common, args: &PauseArgs) -> Result<Exit> {
 pub(super) fn resume(common: &Common, args: &ResumeArgs) -> Result<Exit> {
     let settings = world::settings(common)?;
     let project = world::project(&settings, &args.project)?;
-    let world = world::open(common, &settings)?;
+    let world = world::existing(common, &settings)?;
     let was = world.catalog.write(|writer| writer.resume(&project.name))?;
     world.audit("resume", Some(&project.name), "", "ok")?;
     if common.json {

@@ -15,7 +15,7 @@ pub(super) struct Args {
 
 pub(super) fn run(common: &Common, args: &Args, pinned: bool) -> Result<Exit> {
     let settings = world::settings(common)?;
-    let world = world::open(common, &settings)?;
+    let world = world::existing(common, &settings)?;
     let mut row = pick::backup(&world, &settings, &args.backup)?;
     let storage = world.storage_of(&row)?;
     if pinned {

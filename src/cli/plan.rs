@@ -7,6 +7,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
+use crate::catalog::Pause;
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::{Project, Schedule};
 use crate::model::settings::Settings;
@@ -63,6 +64,11 @@ struct Coming {
     #[serde(rename = "for")]
     purpose: For,
     enabled: bool,
+    /// Whether its slots are skipped now.
+    paused: bool,
+    /// Until when; without it, until the project is resumed.
+    paused_until: Option<DateTime<Utc>>,
+    pause_reason: Option<String>,
     time_zone: String,
     slots: Vec<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,12 +89,13 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         None => settings.projects.iter().map(Arc::as_ref).collect(),
     };
     let now = crate::clock::Clock::system().now();
-    let last = last_due(common, &settings)?;
+    let Known { last, pauses } = known(common, &settings)?;
     let mut plans = Vec::new();
     for project in chosen {
         for plan in project.plans() {
             let last = last.get(&(project.name.clone(), plan.name.clone())).copied();
-            plans.push((coming(project, plan, args, now, last)?, plan.time_zone));
+            let pause = pauses.iter().find(|pause| pause.project == project.name);
+            plans.push((coming(project, plan, args, (now, last), pause)?, plan.time_zone));
         }
         if project.schedules.is_empty() && !common.json {
             out::say(format!("{}: by hand only", project.name));
@@ -102,17 +109,39 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// When each schedule was last due, for those that count from there; without a catalog nothing ever was, and none is made for the asking.
-fn last_due(common: &Common, settings: &Settings) -> Result<HashMap<(String, String), DateTime<Utc>>> {
-    let counts = |plan: &Schedule| matches!(plan.timing, Timing::Every(_));
-    let asked = settings.projects.iter().any(|project| project.plans().any(counts));
-    if !asked || !settings.daemon.state_dir.join("catalog.db").is_file() {
-        return Ok(HashMap::new());
-    }
-    world::open(common, settings)?.catalog.read(|reader| reader.last_due())
+/// What the catalog knows of the plans.
+#[derive(Default)]
+struct Known {
+    /// When each schedule was last due.
+    last: HashMap<(String, String), DateTime<Utc>>,
+    pauses: Vec<Pause>,
 }
 
-fn coming(project: &Project, plan: &Schedule, args: &Args, now: DateTime<Utc>, last: Option<DateTime<Utc>>) -> Result<Coming> {
+/// Asks the catalog; without one nothing was ever due or paused, and none is made for the asking. Only schedules that count from the last
+/// slot can't be told without it.
+fn known(common: &Common, settings: &Settings) -> Result<Known> {
+    if !settings.daemon.state_dir.join("catalog.db").is_file() {
+        return Ok(Known::default());
+    }
+    let asked = world::open(common, settings)
+        .and_then(|world| world.catalog.read(|reader| Ok(Known { last: reader.last_due()?, pauses: reader.pauses()? })));
+    let counts = |plan: &Schedule| matches!(plan.timing, Timing::Every(_));
+    match asked {
+        Err(failure) if !settings.projects.iter().any(|project| project.plans().any(counts)) => {
+            out::note(format!("pgdumpd: warning: nobody can say here what is paused: {failure}"));
+            Ok(Known::default())
+        }
+        asked => asked,
+    }
+}
+
+fn coming(
+    project: &Project,
+    plan: &Schedule,
+    args: &Args,
+    (now, last): (DateTime<Utc>, Option<DateTime<Utc>>),
+    pause: Option<&Pause>,
+) -> Result<Coming> {
     let from = args.from.as_deref().map(|text| time(text, plan.time_zone)).transpose()?.unwrap_or(now);
     let to = args.to.as_deref().map(|text| time(text, plan.time_zone)).transpose()?;
     let delay = TimeDelta::from_std(schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread)).unwrap_or_default();
@@ -125,6 +154,9 @@ fn coming(project: &Project, plan: &Schedule, args: &Args, now: DateTime<Utc>, l
         schedule: plan.name.clone(),
         purpose,
         enabled: project.enabled && plan.enabled,
+        paused: pause.is_some(),
+        paused_until: pause.and_then(|pause| pause.until),
+        pause_reason: pause.map(|pause| pause.reason.clone()).filter(|reason| !reason.is_empty()),
         time_zone: plan.time_zone.name().to_owned(),
         slots: slots.into_iter().map(|slot| slot + delay).collect(),
         kept,
@@ -147,17 +179,27 @@ fn kept(project: &Project, plan: &Schedule, (from, last): (DateTime<Utc>, Option
 }
 
 fn print(plan: &Coming, zone: Tz, args: &Args) {
-    let off = if plan.enabled { "" } else { " (disabled)" };
+    let off = if plan.enabled { String::new() } else { String::from(" (disabled)") };
+    let off = if plan.paused && plan.enabled { paused(plan, zone) } else { off };
     let trial = if plan.purpose == For::Drill { ": a backup is restored for trial" } else { "" };
     out::say(format!("{} / {} in {}{off}{trial}", plan.project, plan.schedule, plan.time_zone));
     for slot in &plan.slots {
-        out::say(format!("  {}", slot.with_timezone(&zone).format("%a %Y-%m-%d %H:%M:%S %Z")));
+        let skipped = plan.paused && plan.enabled && plan.paused_until.is_none_or(|until| *slot < until);
+        let skipped = if skipped { ", skipped" } else { "" };
+        out::say(format!("  {}{skipped}", slot.with_timezone(&zone).format("%a %Y-%m-%d %H:%M:%S %Z")));
     }
     let (Some(kept), Some(days)) = (&plan.kept, args.days) else { return };
     out::say(format!("  after {days} days the retention would keep {}:", kept.len()));
     for kept in kept {
         out::say(format!("    {}  {}", out::when(kept.slot, zone), kept.why));
     }
+}
+
+/// ` (paused until 2026-11-21 04:00:00: new disks)`.
+fn paused(plan: &Coming, zone: Tz) -> String {
+    let until = plan.paused_until.map(|until| format!(" until {}", out::when(until, zone))).unwrap_or_default();
+    let why = plan.pause_reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!(" (paused{until}{why})")
 }
 
 /// A local time as people write it; one that a clock change skips or repeats is taken as the earlier.

@@ -83,7 +83,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Some(name) => vec![world::project(&settings, name)?],
         None => settings.projects.iter().map(Arc::as_ref).collect(),
     };
-    let world = world::open(common, &settings)?;
+    let world = if args.dry_run { world::look(common, &settings)? } else { world::existing(common, &settings)? };
     let mut exits = Vec::new();
     let mut answers = Vec::new();
     let mut tell = |project: &Project, told: Result<(Exit, Told)>| {

@@ -150,7 +150,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     }
     let settings = world::settings(common)?;
     logging::start(settings.daemon.log_format, logging::level(common, "off"));
-    let world = world::open(common, &settings)?;
+    let world = world::existing(common, &settings)?;
     let order = match order(&world, &settings, args) {
         Ok(order) => order,
         Err(failure) => {

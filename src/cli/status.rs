@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use crate::alert::{Alert, Status};
+use crate::catalog::Wait;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::Project;
@@ -219,7 +220,9 @@ fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
         let why = project.pause_reason.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
         notes.push(format!("paused{until}{why}"));
     }
-    if let Some(run) = project.running.first() {
+    notes.extend(project.waits.iter().map(|wait| waiting(wait, now, zone)));
+    let waits = |run: &&Run| project.waits.iter().any(|wait| wait.what == "backup" && wait.database.as_ref() == Some(&run.database));
+    if let Some(run) = project.running.iter().find(|run| !waits(run)) {
         notes.push(format!("dumping {} for {}", run.database, age(now, run.started_at)));
     }
     for suspension in &project.suspended {
@@ -242,6 +245,17 @@ fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
         notes.push(format!("pruning held: pgdumpd prune {} --dry-run", out::shell(&project.project)));
     }
     notes.join("; ")
+}
+
+/// `waits until 2026-11-21 02:20:00 to try shop again (attempt 2 of 3): connection refused`.
+fn waiting(wait: &Wait, now: DateTime<Utc>, zone: Tz) -> String {
+    let what = match (&wait.database, wait.what.as_str()) {
+        (Some(database), "backup") => format!("{database} "),
+        (Some(database), what) => format!("the {what} of {database} "),
+        (None, _) => String::new(),
+    };
+    let until = if wait.until > now { format!("until {}", out::when(wait.until, zone)) } else { String::from("for a place") };
+    format!("waits {until} to try {what}again (attempt {} of {}): {}", wait.attempt, wait.attempts, wait.why)
 }
 
 fn recent(project: &Project, standing: &ProjectStanding) {

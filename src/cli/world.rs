@@ -83,6 +83,17 @@ pub(super) fn look(common: &Common, settings: &Settings) -> Result<World> {
     Ok(World::around(settings, clock, catalog))
 }
 
+/// The same for what changes something that is there. Where nothing is kept it is refused, and nothing is made for the asking.
+pub(super) fn existing(common: &Common, settings: &Settings) -> Result<World> {
+    if keeps_state(common, settings) {
+        return open(common, settings);
+    }
+    let folders = settings.storages.values().map(|StorageSettings::Local { path, .. }| path.display().to_string());
+    let folders: Vec<String> = folders.chain([settings.daemon.state_dir.display().to_string()]).collect();
+    Err(Failure::new(Cause::NotFound, format!("nothing is kept here: there is no {}", folders.join(" and no ")))
+        .hint("where it is kept elsewhere, set BACKUP_DIR and PGDUMPD_DAEMON_STATE_DIR; `pgdumpd serve` begins to keep backups"))
+}
+
 /// Whether state is kept here, or may be: variables that name nothing but a database say nothing of it.
 pub(super) fn keeps_state(common: &Common, settings: &Settings) -> bool {
     !config::is_ambient(&common.config)

@@ -2,12 +2,12 @@
 
 use super::env::Lookup;
 use crate::error::{Cause, Failure, Result};
-use crate::model::project::Project;
+use crate::model::project::{Databases, Project};
 
 /// What a person said of one backup.
 #[derive(Debug, Clone, Default)]
 pub struct Said {
-    /// URL or keywords of the connection, which may hold a password; empty leaves it to libpq's variables.
+    /// URL or keywords of the connection, which may hold a password and name a database; empty leaves it to libpq's variables.
     pub connection: String,
     /// Keys of a project that shape the dump, by their names in the configuration: one value.
     pub words: Vec<(&'static str, String)>,
@@ -25,6 +25,8 @@ pub fn project(said: &Said) -> Result<Project> {
     let mut line = |key: &str, value: String| text.push_str(&format!("{key} = {value}\n"));
     // An empty table leaves everything to libpq.
     line("connection", if said.connection.is_empty() { String::from("{}") } else { quoted(&said.connection) });
+    // Which one it is, the connection or libpq's variables say: whoever asks for the project knows whether one has to be named.
+    line("databases", String::from("[\"adhoc\"]"));
     line("server_lock", String::from("false"));
     line("limits", String::from("{ retries = [] }"));
     said.words.iter().for_each(|(key, value)| line(key, quoted(value)));
@@ -42,7 +44,8 @@ pub fn project(said: &Said) -> Result<Project> {
         problems.iter().find_map(|problem| problem.hint.clone()).map_or(failure.clone(), |hint| failure.hint(hint))
     })?;
     let unread = || Failure::new(Cause::Configuration, "the command line describes no backup");
-    settings.projects.first().map(|project| Project::clone(project)).ok_or_else(unread)
+    let project = settings.projects.first().ok_or_else(unread)?;
+    Ok(Project { databases: Databases::FromConnection, ..Project::clone(project) })
 }
 
 /// A problem by the option it is about.

@@ -81,7 +81,8 @@ fn from_url(item: &Item<'_>, text: &str) -> Option<Read> {
     for (name, value) in &parts.parameters {
         fine &= name == "ssl" || check(&item.place, name, value);
     }
-    let names_database = parts.names_database || parts.parameters.iter().any(|(name, _)| name == "dbname" || name == "service");
+    let says_where = |name: &str, value: &str| matches!(name, "dbname" | "service") && !value.is_empty();
+    let names_database = parts.names_database || parts.parameters.iter().any(|(name, value)| says_where(name, value));
     fine.then(|| Read { target: Target::Url(parts.url), password: parts.password, names_database, place: item.place.clone() })
 }
 
@@ -99,7 +100,7 @@ fn from_pairs(item: &Item<'_>, pairs: Pairs) -> Option<Read> {
             fine = false;
         }
     }
-    let names_database = words.contains_key("dbname") || words.contains_key("service");
+    let names_database = ["dbname", "service"].iter().any(|name| words.get(*name).is_some_and(|value| !value.is_empty()));
     fine.then(|| Read { target: Target::Keywords(words), password, names_database, place: item.place.clone() })
 }
 

@@ -288,10 +288,8 @@ impl Draft {
             None => self.tell_useless_exclude(),
         }
         if let Some(connection) = self.connection.as_ref().filter(|connection| !connection.names_database) {
-            connection.place.warning(
-                Trouble::new("no database is named, neither here nor in databases, so libpq takes the one named like the user")
-                    .hint("set databases"),
-            );
+            // libpq would take the one that is called like the user, which on many servers is there and empty.
+            connection.place.problem(Trouble::new("no database is named, neither here nor in databases").hint("set databases"));
         }
         Databases::FromConnection
     }

@@ -18,6 +18,7 @@ use crate::ops::World;
 use crate::ops::notice::Desk;
 use crate::ops::restore::Unfinished;
 use crate::postgres::throwaway;
+use crate::process::Identity;
 
 /// Proof that no other daemon uses the state directory, held as long as it lives.
 pub(super) struct Alone {
@@ -65,6 +66,11 @@ pub(super) fn repair(world: &World, desk: &Desk<'_>) -> Result<()> {
     }
     for slot in world.catalog.read(|reader| reader.unfinished_slots())? {
         cut_off_slot(world, settings, &SlotKey { project: slot.project, schedule: slot.schedule, due_at: slot.due_at })?;
+    }
+    for wait in world.catalog.read(|reader| reader.waits())? {
+        if !wait.owner.as_ref().is_some_and(Identity::is_alive) {
+            world.catalog.write(|writer| writer.end_wait(&wait.project, &wait.what))?;
+        }
     }
     unfinished_restores(world, settings)?;
     throwaway::places(&settings.daemon.state_dir).iter().for_each(|place| throwaway::sweep(place));

@@ -114,8 +114,9 @@ pub fn slot(world: &World, settings: &Settings, project: &Arc<Project>, setting:
 /// came back and differs is no reason to try again.
 fn retrying(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>) -> Drilled {
     let patience = Patience {
-        clock: &world.clock,
+        world,
         project: &row.project,
+        database: Some(&row.database),
         what: "drill",
         waits: &order.retries,
         cancel: setting.cancel,

@@ -211,10 +211,9 @@ fn globals(world: &World, order: &Order, means: Means<'_>) -> Result<Option<Glob
         ..BackupFilter::default()
     };
     let each = order.project.as_ref().map(|project| origin::newest_of_each(world, project, &filter)).transpose()?.unwrap_or_default();
-    let row = if each.is_empty() {
-        world.catalog.read(|reader| reader.latest_backup(&filter))?
-    } else {
-        Some(of_its_server(each, &order.backup)?)
+    let row = match each.as_slice() {
+        [] => world.catalog.read(|reader| reader.latest_backup(&filter))?,
+        _ => Some(of_its_server(each, &order.backup)?),
     };
     let row = row.ok_or_else(|| {
         Failure::new(Cause::Refused, format!("the project {project:?} has no backup of roles and tablespaces"))

@@ -256,7 +256,7 @@ impl Job<'_> {
         }
         let project = &self.order.project;
         let first = targets::first_contact(project, self.access);
-        self.retrying(|_| {
+        self.retrying(None, |_| {
             let mut session =
                 Session::open(self.clients.newest(), self.access, first.as_deref(), "pgdumpd", &project.limits, self.setting.cancel)?;
             targets::databases(project, &mut session, |names| there::remember(self.world, &project.name, names))
@@ -298,7 +298,7 @@ impl Job<'_> {
             gauge: &gauge,
             said: self.setting.said,
         };
-        let result = self.retrying(|attempt| {
+        let result = self.retrying(Some(database), |attempt| {
             run.attempts = attempt;
             backup::backup(self.world, means, &request)
         });
@@ -325,12 +325,13 @@ impl Job<'_> {
         if matches!(cause, Cause::Login | Cause::Locked) { self.order.trigger != Trigger::Manual } else { cause.is_transient() }
     }
 
-    /// Tries again after a failure that may pass, as the limits say.
-    fn retrying<T>(&self, mut attempt: impl FnMut(u32) -> Result<T>) -> Result<T> {
+    /// Tries again after a failure that may pass, as the limits say. The database is named where it is known which.
+    fn retrying<T>(&self, database: Option<&str>, mut attempt: impl FnMut(u32) -> Result<T>) -> Result<T> {
         let project = &self.order.project;
         let patience = Patience {
-            clock: &self.world.clock,
+            world: self.world,
             project: &project.name,
+            database,
             what: "backup",
             waits: &project.limits.retries,
             cancel: self.setting.cancel,

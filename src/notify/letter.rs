@@ -24,6 +24,7 @@ mod many;
 mod notes;
 mod overrun;
 mod page;
+mod recovered;
 mod summary;
 
 pub use closed::{Closed, Ended, Kept};
@@ -34,6 +35,7 @@ pub use drill::{DrillFailed, DrillWorks};
 pub use lost::{Lost, Missing};
 pub use notes::{HeldPrune, Rebuilt};
 pub use overrun::{OnTime, Overrun};
+pub use recovered::{Open, Recovered};
 pub use summary::{ProjectWeek, Weekly};
 
 /// A mail's occasion with its facts.
@@ -211,23 +213,6 @@ pub struct Stale {
     pub next: Next,
     /// How often this mail repeats.
     pub reminder: Duration,
-}
-
-/// The first good backup after a failure.
-#[derive(Debug, Clone)]
-pub struct Recovered {
-    /// The project.
-    pub about: About,
-    /// When the trouble began.
-    pub since: DateTime<Utc>,
-    /// How many runs failed in between; zero after mere staleness.
-    pub failures: u32,
-    /// The sentence of the last failure.
-    pub was: String,
-    /// The new backups, one a database.
-    pub backups: Vec<LastGood>,
-    /// What happens next by itself.
-    pub next: Next,
 }
 
 /// Where a mail stands among others.

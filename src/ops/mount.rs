@@ -4,7 +4,7 @@
 //! is refused, so that nothing is ever written below an empty mount point. The id is noted beside the catalog as well: one that is lost
 //! together with the mount must not make an empty mount point look like a storage that was never used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Cause, Failure, Result};
 use crate::storage::{Storage, names};
@@ -30,6 +30,11 @@ pub fn ensure(world: &World, storage: &dyn Storage) -> Result<()> {
             remember(world, name, &id)
         }
     }
+}
+
+/// Whether the storage was never used and its folder is still to be made, by the first who writes there.
+pub fn is_new(world: &World, storage: &dyn Storage) -> Result<bool> {
+    Ok(storage.id()?.is_none() && remembered(world, storage.name())?.is_none() && !Path::new(&storage.place()).exists())
 }
 
 /// Forgets what the catalog remembers of a storage and takes it as it is now: typed by a person who replaced a disk.

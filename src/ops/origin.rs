@@ -113,10 +113,10 @@ pub fn newest_of_each(world: &World, project: &Project, these: &BackupFilter) ->
     Ok(if seen.iter().flatten().count() > 1 { newest } else { Vec::new() })
 }
 
-/// When the newest good full backup of each database was started, by project and database; where other servers' lie beside it, that of the
-/// own one.
-pub fn last_good_full(reader: &Reader) -> Result<HashMap<(String, String), DateTime<Utc>>> {
-    let mut found = reader.last_good_full()?;
+/// When the newest good full backup of each database was started, by project and database, or in one project; where other servers' lie
+/// beside it, that of the own one.
+pub fn last_good_full(reader: &Reader, only: Option<&str>) -> Result<HashMap<(String, String), DateTime<Utc>>> {
+    let mut found = reader.last_good_full(only)?;
     let divided: BTreeSet<String> = reader.divided_projects()?.into_iter().collect();
     for ((project, database), at) in found.iter_mut().filter(|((project, _), _)| divided.contains(project)) {
         let filter = BackupFilter {

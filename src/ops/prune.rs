@@ -16,7 +16,7 @@ use crate::retention::{self, Divided, Plan, Reason};
 use crate::storage::names;
 
 use super::removal::{self, Removal};
-use super::{World, held, origin, there};
+use super::{World, held, mount, origin, there};
 
 /// A plan for one project, with the rows it speaks of.
 #[derive(Debug, Clone)]
@@ -97,7 +97,9 @@ pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
         Ok((reader.project_backups(&project.name)?, agreed, there::recall(reader, &project.name)?))
     })?;
     indexed.retain(|row| row.storage == project.storage);
-    let there = storage.names(&project.name)?;
+    // What was never used holds nothing, and is not made for the asking.
+    let unused = indexed.is_empty() && mount::is_new(world, storage.as_ref())?;
+    let there = if unused { HashSet::default() } else { storage.names(&project.name)? };
     let (backups, absent): (Vec<_>, Vec<_>) =
         indexed.into_iter().partition(|row| there.contains(&row.file) && there.contains(&names::manifest_file(&row.file)));
     let mut plan = retention::plan(&project.retention, project.time_zone, &backups, world.clock.now());

@@ -25,6 +25,8 @@ pub struct Mended {
 /// Mends every cut-off run of a project and sweeps its unfinished files.
 pub fn repair(world: &World, project: &str, storage: &dyn Storage) -> Result<Vec<Mended>> {
     let mut mended = Vec::new();
+    // Whoever waits to try a backup again holds the lock.
+    world.catalog.write(|writer| writer.end_wait(project, "backup"))?;
     for unfinished in world.catalog.read(|reader| reader.unfinished_runs())? {
         if unfinished.run.project == project {
             mended.push(mend(world, storage, unfinished.run)?);

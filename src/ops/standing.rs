@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::alert::{Alert, Status};
-use crate::catalog::{BackupFilter, Heartbeat, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter};
+use crate::catalog::{BackupFilter, Heartbeat, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter, Wait};
 use crate::error::Result;
 use crate::habit::{self, Suspension};
 use crate::model::backup::{BackupRow, RunId};
@@ -69,6 +69,8 @@ pub struct ProjectStanding {
     pub never_restored: Vec<String>,
     /// What runs now.
     pub running: Vec<Run>,
+    /// What of it doesn't, as it waits before it is tried again.
+    pub waits: Vec<Wait>,
     /// The next slot.
     pub next: Option<DateTime<Utc>>,
     /// Whether its slots are skipped.
@@ -167,6 +169,7 @@ struct Seen {
     heartbeat: Option<Heartbeat>,
     last_due: HashMap<(String, String), DateTime<Utc>>,
     running: Vec<Run>,
+    waits: HashMap<String, Vec<Wait>>,
     paused: HashMap<String, Pause>,
     good: Vec<BackupRow>,
     /// What to fall back on instead of those of the good ones that are suspicious.
@@ -184,7 +187,7 @@ struct Seen {
 
 fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
     let (mut good, mut normal) = (Vec::new(), HashMap::new());
-    for (project, database) in reader.last_good_full()?.into_keys() {
+    for (project, database) in reader.last_good_full(None)?.into_keys() {
         let filter = BackupFilter {
             project: Some(project),
             database: Some(database),
@@ -214,6 +217,8 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
     }
     good.sort_by(|one, two| one.database.cmp(&two.database));
     let mut restored: HashMap<String, Vec<RestoredBackup>> = HashMap::new();
+    let mut waits: HashMap<String, Vec<Wait>> = HashMap::new();
+    reader.waits()?.into_iter().for_each(|wait| waits.entry(wait.project.clone()).or_default().push(wait));
     reader.restored_backups()?.into_iter().for_each(|one| restored.entry(one.project.clone()).or_default().push(one));
     Ok(Seen {
         alerts,
@@ -225,6 +230,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         heartbeat: reader.heartbeat()?,
         last_due: reader.last_due()?,
         running: reader.unfinished_runs()?.into_iter().map(|unfinished| unfinished.run).collect(),
+        waits,
         paused: reader.pauses()?.into_iter().map(|pause| (pause.project.clone(), pause)).collect(),
         good,
         normal,
@@ -339,6 +345,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         restored,
         never_restored,
         running: parts.running.into_iter().cloned().collect(),
+        waits: seen.waits.get(&project.name).cloned().unwrap_or_default(),
         next: next.min(),
         paused: pause.is_some(),
         paused_until: pause.and_then(|pause| pause.until),

@@ -98,6 +98,12 @@ pub fn named_by(target: &Target) -> Option<String> {
     target::value(target, "dbname")
 }
 
+/// Whether the target leaves it to a service file where to go, which may name a database.
+#[must_use]
+pub fn is_by_service(target: &Target) -> bool {
+    target::value(target, "service").is_some()
+}
+
 /// The target as a person may type it again, where it is a URL; its password is left out.
 #[must_use]
 pub fn url(target: &Target) -> Option<String> {

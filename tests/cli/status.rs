@@ -1,5 +1,6 @@
 //! `status` says how each project stands, and its exit code says whether someone must look.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -185,4 +186,54 @@ fn the_next_start_is_told_with_its_spread() {
     let planned = bench.run(0, &["plan", "shop", "--json"]).json()[0]["slots"][0].to_string();
     assert_eq!(next, planned);
     assert!(!next.contains("T02:15:00"), "{next}");
+}
+
+/// Nothing is dumped while a failure is being waited out, and nobody should have to guess that from the log.
+#[test]
+fn a_run_that_waits_for_its_retry_says_until_when_and_why() {
+    let bench = Bench::new();
+    let away = |databases: &str| {
+        format!(
+            "[[project]]\nname = \"away\"\nconnection = \"postgresql://x@127.0.0.1:1/x\"\nlimits = {{ retries = [\"1h\", \"2h\"] }}\n{databases}\n"
+        )
+    };
+    for (databases, named) in [("", " to try x again"), ("databases = \"all\"", " to try again")] {
+        bench.rig.configure(&away(databases));
+        let mut waiting =
+            bench.rig.command().args(["backup", "away"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a backup");
+        let waits = || bench.rig.run(&["status", "--json"]).json()["projects"][0]["waits"].clone();
+        wait_until(LONG, || format!("{:?}", bench.rig.run(&["status"])), || waits().as_array().is_some_and(|waits| waits.len() == 1));
+        let status = bench.rig.run(&["status"]).stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+        let wait = waits()[0].clone();
+        assert_eq!((&wait["attempt"], &wait["attempts"], &wait["what"]), (&2.into(), &3.into(), &"backup".into()), "{wait:#}");
+        assert_eq!(wait["database"].as_str(), named.contains('x').then_some("x"), "{wait:#}");
+        let until: chrono::DateTime<chrono::Utc> = wait["until"].as_str().expect("a time").parse().expect("a time");
+        let told = format!("waits until {}{named} (attempt 2 of 3): ", until.format("%Y-%m-%d %H:%M:%S"));
+        assert!(status.contains(&told) && status.contains(wait["why"].as_str().expect("why")), "{told}: {status}");
+        assert!(!status.contains("dumping"), "{status}");
+        rustix::process::kill_process(rustix::process::Pid::from_child(&waiting), rustix::process::Signal::TERM).expect("told to end");
+        waiting.wait().expect("it ends");
+        assert!(!bench.rig.run(&["status"]).stdout.contains("waits"), "it waits no longer");
+    }
+}
+
+#[test]
+fn the_plan_says_what_is_paused_or_disabled() {
+    let bench = Bench::new();
+    let shop = bench.project("shop", "shop", nightly());
+    let off = bench.project("off", "shop", &format!("enabled = false\n{}", nightly().split_once('\n').expect("two").1));
+    bench.rig.configure(&format!("{shop}{off}"));
+    assert!(!bench.run(0, &["plan"]).stdout.contains("paused"));
+    bench.run(0, &["pause", "shop", "--for", "36h", "--reason", "new disks"]);
+    let told = bench.run(0, &["plan"]).stdout;
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines[0].starts_with("shop / nightly in UTC (paused until 2") && lines[0].ends_with(": new disks)"), "{told}");
+    assert!(lines[1].ends_with(" UTC, skipped") && lines[5].ends_with(" UTC"), "{told}");
+    assert!(told.contains("off / nightly in UTC (disabled)"), "{told}");
+    let plans = bench.run(0, &["plan", "--json"]).json();
+    assert_eq!((&plans[0]["paused"], &plans[0]["pause_reason"]), (&true.into(), &"new disks".into()), "{plans:#}");
+    assert!(plans[0]["paused_until"].is_string() && plans[1]["paused"] == false && plans[1]["enabled"] == false, "{plans:#}");
+    bench.run(0, &["pause", "shop"]);
+    let told = bench.run(0, &["plan", "shop"]).stdout;
+    assert!(told.starts_with("shop / nightly in UTC (paused)") && told.lines().skip(1).all(|line| line.ends_with(", skipped")), "{told}");
 }

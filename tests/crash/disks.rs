@@ -181,3 +181,24 @@ fn f15_a_state_directory_that_cannot_be_written_is_refused_politely() {
     let log = serving.log();
     assert!(log.contains("state directory") && log.contains("state_dir"), "what failed, on what, and what to do: {log}");
 }
+
+/// SQLite says "disk I/O error" of it.
+#[test]
+fn a_full_state_folder_is_told_as_such_to_whoever_asks() {
+    let bench = Bench::new("");
+    let Some(_disk) = Disk::mount("a_full_state_folder_is_told_as_such_to_whoever_asks", &bench.rig.state(), "size=1m,mode=0700") else {
+        return;
+    };
+    assert_eq!(bench.back_up().code, 0);
+    drop(std::fs::write(bench.rig.state().join("fill"), vec![0_u8; 2 << 20]));
+    let folder = bench.rig.state().display().to_string();
+    for verb in [&["status"][..], &["status", "--alive"], &["list"]] {
+        let ended = bench.rig.run(verb);
+        let told = format!("the disk of the state folder {folder} is full (0 B free)");
+        assert_eq!(ended.code, 1, "{verb:?}: {ended:?}");
+        assert!(ended.stderr.contains(&told) && ended.stderr.contains(&format!("df {folder}")), "{verb:?}: {ended:?}");
+        assert!(!ended.stderr.contains("I/O error"), "{verb:?}: {ended:?}");
+    }
+    std::fs::remove_file(bench.rig.state().join("fill")).unwrap();
+    assert_eq!(bench.rig.run(&["list"]).code, 0);
+}

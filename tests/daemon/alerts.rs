@@ -46,8 +46,13 @@ impl Office {
 
     /// A run that ends now.
     pub(crate) fn run(&self, failure: Option<Failure>) {
+        self.run_of("shop", failure);
+    }
+
+    /// One of this database.
+    pub(crate) fn run_of(&self, database: &str, failure: Option<Failure>) {
         let now = self.world.clock.now();
-        let begun = Run::begin("shop", "shop", &DumpShape::default(), Trigger::Scheduled, now);
+        let begun = Run::begin("shop", database, &DumpShape::default(), Trigger::Scheduled, now);
         let mut run = Run { schedule: Some(String::from("s")), slot: Some(now), ..begun };
         self.world.catalog.write(|writer| writer.start_run(&run)).expect("started");
         run.finished_at = Some(now);
@@ -211,6 +216,33 @@ fn f41_a_project_that_never_had_a_backup_becomes_stale() {
         assert_eq!(notice::tell(&office.world, &office.desk()).expect("told"), 1);
         assert_eq!(events(&office.rig), ["stale", "recovered"], "{databases}");
     }
+}
+
+#[test]
+fn a_recovery_of_one_database_says_which_others_are_still_not_well() {
+    let office = Office::new("", "databases = [\"shop\", \"billing\", \"stock\"]\nmax_backup_age = \"26h\"\n");
+    let tell = || notice::tell(&office.world, &office.desk()).expect("told");
+    office.run_of("stock", Some(Failure::new(Cause::Space, "no space left")));
+    tell();
+    assert_eq!(notice::stale(&office.world, &office.desk()).expect("a look"), 0, "they are new");
+    office.pass(TimeDelta::hours(27));
+    assert_eq!(notice::stale(&office.world, &office.desk()).expect("a look"), 1);
+    office.run(None);
+    tell();
+    let letter = office.letters().pop().expect("a letter");
+    assert_eq!(letter.subject, "[pgdumpd] PARTLY OK shop: backups work again; billing is still too old, stock still fails");
+    let body = letter.body.replace(['\u{a0}', '\n'], " ");
+    assert!(body.contains("Not so billing, without a good full backup within max_backup_age since 2026-11-17 03:00 UTC."), "{body}");
+    assert!(body.contains("Not so stock, failing since 2026-11-16 00:00 UTC: no space left."), "{body}");
+    assert!(!body.contains("There is nothing for you to do"), "{body}");
+    office.run_of("stock", None);
+    tell();
+    assert!(office.letters().pop().expect("a letter").subject.ends_with("; billing is still too old"), "{:?}", office.letters());
+    office.run_of("billing", None);
+    tell();
+    let letter = office.letters().pop().expect("a letter");
+    assert_eq!(letter.subject, "[pgdumpd] OK shop: backups work again");
+    assert!(letter.body.replace('\n', " ").contains("There is nothing for you to do"), "{}", letter.body);
 }
 
 #[test]

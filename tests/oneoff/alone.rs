@@ -294,6 +294,20 @@ fn a_question_makes_neither_state_nor_storage() {
         (&["verify", "main"], 0, "no backups yet"),
         (&["cat", "latest", "item"], 1, "no backup"),
         (&["plan"], 0, "main"),
+        (&["doctor"], 0, "isn't there yet"),
+        (&["prune", "--dry-run"], 0, "main: keeps 0"),
+        (&["accept"], 0, "no backup waits"),
+        (&["delete", "latest", "--dry-run"], 1, "no backup"),
+        // What would change something that isn't there.
+        (&["pin", "latest"], 1, "nothing is kept here"),
+        (&["unpin", "latest"], 1, "nothing is kept here"),
+        (&["accept", "main"], 1, "nothing is kept here"),
+        (&["delete", "latest"], 1, "nothing is kept here"),
+        (&["prune"], 1, "nothing is kept here"),
+        (&["pause", "main"], 1, "nothing is kept here"),
+        (&["resume", "main"], 1, "nothing is kept here"),
+        (&["restore", "latest", "--to", "again"], 1, "nothing is kept here"),
+        (&["doctor", "--accept-storage", "main"], 1, "nothing is kept here"),
     ] {
         let ended = scene.alone(&url, arguments);
         assert_eq!(ended.code, code, "{arguments:?}: {ended:?}");

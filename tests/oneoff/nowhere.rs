@@ -53,3 +53,39 @@ fn variables_that_would_not_be_used_are_named() {
     let both = [("POSTGRES_DB", "other"), ("DATABASE_URL", &scene.cluster.url("shop"))];
     assert_eq!(scene.alone(&both, &["backup", "-o", "x.dump"]).code, 0, "what is said wins");
 }
+
+/// libpq would take the one that is called like the user, here `postgres`: there, empty, and not what anybody means.
+#[test]
+fn a_connection_without_a_database_is_refused() {
+    let scene = Scene::new();
+    let url = scene.cluster.url("");
+    let port = scene.cluster.port.to_string();
+    let keywords = format!("host=127.0.0.1 port={port} user=postgres password=hush");
+    let parts = [("PGHOST", "127.0.0.1"), ("PGPORT", port.as_str()), ("PGUSER", "postgres")];
+    let pasted = "type: PGDATABASE=DATABASE pgdumpd backup -o 'x y.dump'";
+    let behind = format!("--url {}", url.trim_end_matches('/').to_owned() + "/DATABASE");
+    for (variables, more, line) in [
+        (&[("DATABASE_URL", url.as_str())][..], &[][..], pasted),
+        (&[("DATABASE_URL", keywords.as_str())], &[], pasted),
+        (&parts, &[], pasted),
+        (&[], &["--url", &url], &behind),
+        (&[("PGDATABASE", "")], &["--url", &keywords], "dbname=DATABASE"),
+        (&[], &["--url", &url, "--dry-run"], &behind),
+    ] {
+        let said = [&["backup", "-o", "x y.dump"], more].concat();
+        let ended = scene.alone(variables, &said);
+        assert!(ended.code == 2 && ended.stderr.contains("no database is named"), "{variables:?} {more:?}: {ended:?}");
+        assert!(ended.stderr.contains(line) && !ended.stderr.contains("hush"), "{line}: {ended:?}");
+        assert!(!scene.work().join("x y.dump").exists());
+    }
+    let service = scene.rig.path().join("services");
+    std::fs::write(&service, format!("[shop]\nhost=127.0.0.1\nport={port}\nuser=postgres\ndbname=shop\n")).unwrap();
+    let by_service = [("PGSERVICE", "shop"), ("PGSERVICEFILE", service.to_str().unwrap())];
+    let database = ("PGDATABASE", "shop");
+    for (variables, more) in
+        [(&[("DATABASE_URL", url.as_str()), database][..], &[][..]), (&[database], &["--url", &url]), (&by_service, &[])]
+    {
+        let ended = scene.alone(variables, &[&["backup", "-o", "x.dump", "--json"], more].concat());
+        assert_eq!((ended.code, &ended.json()["database"]), (0, &"shop".into()), "{variables:?}: {ended:?}");
+    }
+}

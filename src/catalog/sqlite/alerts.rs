@@ -22,6 +22,14 @@ impl Reader {
         })
     }
 
+    /// The states of one project's alerts, by database and selection.
+    pub fn alerts_of<T: DeserializeOwned>(&self, project: &str) -> Result<Vec<T>> {
+        self.ask("listing alerts", |db| {
+            let mut statement = db.prepare_cached("SELECT state FROM alerts WHERE project = ?1 ORDER BY database, selection")?;
+            statement.query_map([project], |row| row.get::<_, Json<T>>(0).map(|json| json.0))?.collect()
+        })
+    }
+
     /// The states of all alerts, by project, database and selection.
     pub fn alerts<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
         self.ask("listing alerts", |db| {

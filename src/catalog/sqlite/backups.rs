@@ -142,14 +142,17 @@ impl Reader {
         self.ask("looking for backups of several servers", |db| db.prepare_cached(sql)?.query_map([], |row| row.get(0))?.collect())
     }
 
-    /// When the newest good full backup was started, for every (project, database); one that is dated in the future counts only where there
-    /// is no other.
-    pub fn last_good_full(&self) -> Result<HashMap<(String, String), DateTime<Utc>>> {
-        let sql = "SELECT project, database, coalesce(max(CASE WHEN started_at <= ?1 THEN started_at END), max(started_at)) FROM backups \
-                   WHERE selection = 'full' AND damaged IS NULL GROUP BY project, database";
+    /// When the newest good full backup was started, for every (project, database), or those of one project; one that is dated in the
+    /// future counts only where there is no other.
+    pub fn last_good_full(&self, only: Option<&str>) -> Result<HashMap<(String, String), DateTime<Utc>>> {
+        let of_one = if only.is_some() { "AND project = ?2" } else { "AND ?2 IS NULL" };
+        let sql = format!(
+            "SELECT project, database, coalesce(max(CASE WHEN started_at <= ?1 THEN started_at END), max(started_at)) FROM backups \
+             WHERE selection = 'full' AND damaged IS NULL {of_one} GROUP BY project, database"
+        );
         self.ask("reading the newest backups", |db| {
             let entry = |row: &Row<'_>| Ok(((row.get(0)?, row.get(1)?), row.get::<_, Time>(2)?.0));
-            db.prepare_cached(sql)?.query_map([Time(self.clock.now())], entry)?.collect()
+            db.prepare_cached(&sql)?.query_map(params![Time(self.clock.now()), only], entry)?.collect()
         })
     }
 

@@ -13,6 +13,7 @@ mod runs;
 mod schema;
 mod slots;
 mod value;
+mod waits;
 mod week;
 
 use std::cell::Cell;
@@ -207,10 +208,16 @@ fn damage(error: &rusqlite::Error) -> Option<ErrorCode> {
 
 fn failure(path: &Path, doing: &str, error: &rusqlite::Error) -> Failure {
     let sentence = format!("the catalog {} failed at {doing}: {error}", path.display());
+    // SQLite has other words for a full disk where it can't grow what readers and writers share.
+    if matches!(error.sqlite_error_code(), Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen))
+        && let Some(full) = open::full(path, doing)
+    {
+        return full;
+    }
     match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => {
+        Some(ErrorCode::DiskFull) => open::full(path, doing).unwrap_or_else(|| {
             Failure::new(Cause::Space, sentence).hint("free some space on its file system; what was recorded before is safe")
-        }
+        }),
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Failure::new(Cause::Catalog, sentence).hint("another process holds it for long; look who has it open (fuser)")
         }

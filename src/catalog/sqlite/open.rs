@@ -16,6 +16,7 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use super::schema::{self, Prepared};
 use super::{Mode, Reader, Shared, Writer, damage, failure};
 use crate::error::{Cause, Failure, Result};
+use crate::{shell, units};
 
 /// How long another process's transaction is waited for.
 const BUSY: Duration = Duration::from_secs(10);
@@ -48,6 +49,28 @@ pub(super) fn make_folder(folder: &Path) -> Result<()> {
         Failure::new(Cause::Catalog, format!("the state folder {} can't be made: {error}", folder.display()))
             .hint("make it by hand for the user that runs pgdumpd, or set state_dir to another folder")
     })
+}
+
+/// What the catalog needs to be opened and to record something, bytes: with less its disk is full.
+const NEEDED: u64 = 256 * 1024;
+
+/// The failure of a catalog whose disk is full, or has no more files to give; `None` where neither is so.
+pub(super) fn full(catalog: &Path, doing: &str) -> Option<Failure> {
+    let folder = catalog.parent()?;
+    let found = rustix::fs::statvfs(folder).ok()?;
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    let left = if free < NEEDED {
+        format!("{} free", units::show_size(free))
+    } else if found.f_files > 0 && found.f_favail == 0 {
+        String::from("no more files can be made there")
+    } else {
+        return None;
+    };
+    let sentence = format!("the disk of the state folder {} is full ({left}), so the catalog in it failed at {doing}", folder.display());
+    Some(Failure::new(Cause::Space, sentence).hint(format!(
+        "free some space there (df {}), or move the folder to another disk and set state_dir; what was recorded before is safe",
+        shell::word(&folder.display().to_string())
+    )))
 }
 
 impl Shared {
@@ -189,6 +212,11 @@ impl Shared {
     }
 
     fn cannot(&self, what: &str, error: &std::io::Error) -> Failure {
+        if error.kind() == ErrorKind::StorageFull
+            && let Some(full) = full(&self.path, "opening")
+        {
+            return full;
+        }
         let cause = if error.kind() == ErrorKind::StorageFull { Cause::Space } else { Cause::Catalog };
         Failure::new(cause, format!("the catalog {} can't {what}: {error}", self.path.display()))
             .hint("see that the state folder is writable for the user that runs pgdumpd, and that its disk isn't full")

@@ -138,4 +138,6 @@ ALTER TABLE backups ADD COLUMN makes_database INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX backups_by_server ON backups (project, system_identifier) WHERE system_identifier IS NOT NULL;
 ", "
 ALTER TABLE outbox ADD COLUMN lent INTEGER;
+", "
+CREATE TABLE waits (project TEXT NOT NULL, what TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (project, what)) WITHOUT ROWID;
 "];

@@ -20,8 +20,10 @@ use crate::error::{Cause, Failure, Result};
 use crate::jobs::Board;
 use crate::jobs::adhoc::{Met, Setting, Target, meet};
 use crate::model::backup::{Manifest, RunId};
+use crate::model::project;
 use crate::ops::dumpfile;
 use crate::ops::given::metadata_name;
+use crate::postgres::connection;
 use crate::process::{Cancel, CancelReason};
 use crate::storage::{Given, Loose, Storage, names};
 use crate::stream::hash;
@@ -42,7 +44,11 @@ const NAMED_BY: [&str; 4] = ["DATABASE_URL", "PGHOST", "PGSERVICE", "PGDATABASE"
 
 /// Whether the environment names a database to back up.
 pub(super) fn is_named_by_environment() -> bool {
-    NAMED_BY.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+    NAMED_BY.into_iter().any(is_set)
+}
+
+fn is_set(name: &str) -> bool {
+    std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
 /// Carries it out. A failure is told here, as one answer under the names that older clients read.
@@ -76,7 +82,7 @@ fn plan(args: &Args) -> Result<Plan> {
     let from_url = || std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
     let connection = connection.or_else(from_url);
     if connection.is_none() {
-        unheard(&|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))?;
+        unheard(&is_set)?;
     }
     let mut said = args.said(connection.unwrap_or_default());
     let place = if environment.is_some() {
@@ -131,6 +137,26 @@ fn unheard(is_set: &dyn Fn(&str) -> bool) -> Result<()> {
         .hint("name the database with --url or DATABASE_URL; or leave out the options: `pgdumpd backup` alone uses these variables"))
 }
 
+/// Fails where nothing names the database: libpq would take the one that is called like the user, which on many servers is there and
+/// empty. What a service says, only libpq knows.
+fn named(target: &project::Target, args: &Args) -> Result<()> {
+    let by_libpq = ["PGDATABASE", "PGSERVICE"].into_iter().any(is_set);
+    if by_libpq || connection::named_by(target).is_some() || connection::is_by_service(target) {
+        return Ok(());
+    }
+    let typed = || std::env::args().skip(1).map(|word| out::shell(&word)).collect::<Vec<_>>().join(" ");
+    let hint = match (args.url.is_some(), connection::url(target)) {
+        // What was typed may hold a password.
+        (true, Some(url)) => {
+            let (url, query) = url.split_once('?').map_or((url.as_str(), String::new()), |(url, query)| (url, format!("?{query}")));
+            format!("type it behind the host: --url {}", out::shell(&format!("{}/DATABASE{query}", url.trim_end_matches('/'))))
+        }
+        (true, None) => String::from("type it among the keywords: --url \"… dbname=DATABASE\""),
+        (false, _) => format!("type: PGDATABASE=DATABASE pgdumpd {}", typed()),
+    };
+    Err(Failure::new(Cause::Configuration, "no database is named").hint(hint))
+}
+
 fn usual_folder(args: &Args) -> PathBuf {
     args.output_dir.clone().unwrap_or_else(|| PathBuf::from(USUAL_FOLDER))
 }
@@ -152,7 +178,9 @@ fn back_up(common: &Common, args: &Args, cancel: &Cancel) -> Result<Exit> {
         out::note(format!("pgdumpd: warning: {warning}"));
     }
     let clock = Clock::system();
-    let met = meet(adhoc::project(&said)?, clock.clone(), cancel)?;
+    let project = adhoc::project(&said)?;
+    named(&project.connection.target, args)?;
+    let met = meet(project, clock.clone(), cancel)?;
     let file = file_name(&met, &place, environment.as_ref(), &clock);
     let (target, path) = target(&met, &place, environment.as_ref(), &file);
     let loose = match &target {

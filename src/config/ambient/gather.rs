@@ -72,7 +72,6 @@ pub(super) fn gather(variables: &Variables) -> Gathered {
         gathered.take(variable, variables, &mut values);
     }
     gathered.connection(&mut values);
-    gathered.database(&values);
     gathered.anomaly(&mut values);
     gathered.strangers(&known, variables);
     gathered.write(&values);
@@ -187,8 +186,10 @@ impl Gathered {
             if !where_it_is.contains(&true) {
                 self.trouble("POSTGRES_HOST", Trouble::new("nothing says where the server is").hint("set POSTGRES_HOST or DATABASE_URL"));
                 values.retain(|(part, _), _| *part != Part::Connection);
-                let dummy = Value { variable: String::new(), toml: quoted("localhost"), same: String::new() };
-                values.insert(at(Part::Connection, "host"), dummy);
+                for word in ["host", "dbname"] {
+                    let dummy = Value { variable: String::new(), toml: quoted("localhost"), same: String::new() };
+                    values.insert(at(Part::Connection, word), dummy);
+                }
             }
             return;
         };
@@ -206,20 +207,6 @@ impl Gathered {
             let trouble = Trouble::new(format!("doesn't hold the database that {url} names"));
             let variable = list.variable.clone();
             self.trouble(&variable, trouble.hint("add it, or leave it out of the URL"));
-        }
-    }
-
-    /// A server without a database's name: libpq would take the one that is called like the user, which holds nothing on many servers.
-    fn database(&mut self, values: &Values) {
-        let named = values.contains_key(&at(Part::Project, "databases")) || values.contains_key(&at(Part::Connection, "service"));
-        let whole = values.get(&at(Part::Project, "connection"));
-        let url = whole.is_some_and(|whole| database_of(&whole.toml).is_some() || !whole.toml.contains("://"));
-        let nowhere = values.get(&at(Part::Connection, "host")).is_some_and(|host| host.variable.is_empty());
-        if !named && !url && !nowhere {
-            self.trouble(
-                "POSTGRES_DB",
-                Trouble::new("no database is named").hint("set POSTGRES_DB: one, several with commas between, or all"),
-            );
         }
     }
 

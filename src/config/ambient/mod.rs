@@ -83,8 +83,9 @@ fn in_variables(mut problem: Problem) -> Problem {
         problem.message = String::from("there is no mail server, so nobody is told when a backup fails");
         problem.hint = Some(String::from("set PGDUMPD_SMTP_HOST, PGDUMPD_SMTP_FROM and BACKUP_NOTIFICATION_EMAIL"));
     } else if problem.hint.as_deref() == Some("set databases") {
-        problem.message = String::from("no database is named, so libpq takes the one named like the user");
-        problem.hint = Some(String::from("set POSTGRES_DB"));
+        problem.key = Some(String::from("POSTGRES_DB"));
+        problem.message = String::from("no database is named");
+        problem.hint = Some(String::from("set POSTGRES_DB: one, several with commas between, or all"));
     }
     problem
 }

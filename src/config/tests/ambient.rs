@@ -287,6 +287,7 @@ fn a_server_without_a_database_is_refused() {
         &[("POSTGRES_HOST", "db"), ("POSTGRES_USER", "postgres")][..],
         &[("DATABASE_URL", "postgresql://u@db")],
         &[("DATABASE_URL", "postgresql://u@db/?sslmode=require")],
+        &[("DATABASE_URL", "host=db user=u")],
     ] {
         assert_eq!(told(said).trim(), missing, "{said:?}");
     }

@@ -283,15 +283,23 @@ fn what_is_doubtful_is_a_warning() {
     let doubtful = |keys: &str| super::lines(&settings(&shop(keys)).warnings);
     assert_snapshot!(doubtful("max_backup_age = \"20h\"\n[[project.schedule]]\ncron = \"@daily\""), @r#"pgdumpd.toml:10: project "shop": max_backup_age: 20h is shorter than the longest wait between two full backups, 1d; the project would be told as stale again and again; allow more, also for the dump itself"#);
     assert_snapshot!(doubtful("max_backup_age = \"20h\"\ncontent = \"schema\"\n[[project.schedule]]\ncron = \"@daily\""), @r#"pgdumpd.toml:10: project "shop": max_backup_age: no schedule makes a full backup, so the project will be told as stale"#);
-    let unnamed = shop("").replace("db/shop", "db");
-    assert_snapshot!(super::lines(&settings(&unnamed).warnings), @r#"
-        pgdumpd.toml:7: project "shop": has no schedule, so it is backed up by hand only; add a [[project.schedule]]
-        pgdumpd.toml:9: project "shop": connection: no database is named, neither here nor in databases, so libpq takes the one named like the user; set databases
-    "#);
     // Twice a week each, a day and a half apart together; and the plain case. Nothing to warn of.
     let weekdays = "max_backup_age = \"4 days\"\n[[project.schedule]]\nname = \"a\"\ncron = \"0 2 * * mon\"\n[[project.schedule]]\nname = \"b\"\ncron = \"0 2 * * thu\"";
     assert_eq!(doubtful(weekdays), "");
     assert_eq!(doubtful("max_backup_age = \"26h\"\n[[project.schedule]]\ncron = \"15 2 * * *\""), "");
+}
+
+/// libpq would take the one that is called like the user.
+#[test]
+fn a_project_without_a_database_is_refused() {
+    for unnamed in ["db", "db/", "db/?sslmode=require", "db/?dbname="] {
+        let words = "pgdumpd.toml:9: project \"shop\": connection: no database is named, neither here nor in databases; set databases";
+        assert_eq!(told(&shop("").replace("db/shop", unnamed)), words);
+    }
+    for named in ["db/?dbname=shop", "db/?service=shop"] {
+        settings(&shop("").replace("db/shop", named));
+    }
+    settings(&shop("databases = \"all\"").replace("db/shop", "db"));
 }
 
 #[test]

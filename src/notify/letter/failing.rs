@@ -1,9 +1,9 @@
-//! The letters of an incident: it failed, it is too old, it works again.
+//! The letters of an incident that goes on: it failed, it is too old.
 //!
 //! Their reader was woken by them: the cause first, then what is safe, what comes by itself, what to type, and the facts last.
 
 use super::page::{self, Page, command, count, ordinal, sentence, span, stopped, time};
-use super::{About, FailedDatabase, Failing, LastGood, Recovered, Stale, Told};
+use super::{About, FailedDatabase, Failing, LastGood, Stale, Told};
 use crate::error::Failure;
 use crate::model::run::ANY_DATABASE;
 use crate::notify::redact::Redactor;
@@ -193,30 +193,6 @@ impl Stale {
             ("see what is due", command(&self.about, &["plan", project])),
         ]);
         restore(&mut page, &self.about, self.last_good.iter());
-        page.table("Facts", &place(&self.about));
-        page.finish()
-    }
-}
-
-impl Recovered {
-    pub(super) fn headline(&self) -> String {
-        let after = if self.failures > 0 { format!(" after {}", count(self.failures as usize, "failure")) } else { String::new() };
-        format!("OK {}: backups work again{after}", self.about.project)
-    }
-
-    pub(super) fn body(&self, redactor: &Redactor) -> String {
-        let About { project, zone, now, .. } = &self.about;
-        let mut page = Page::default();
-        page.prose(&format!(
-            "Project {project} has a good backup again. The trouble began at {} and lasted {}.",
-            time(self.since, *zone),
-            page::age(self.since, *now)
-        ));
-        page.prose(&format!("It was: {}", stopped(&redactor.clean(&self.was))));
-        for backup in &self.backups {
-            page.table(&format!("New backup of {}", backup.database), &page::fallback(backup, &self.about));
-        }
-        page.prose(&format!("{} There is nothing for you to do.", page::next(&self.next, &self.about).replace("next try", "next backup")));
         page.table("Facts", &place(&self.about));
         page.finish()
     }

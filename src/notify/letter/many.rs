@@ -20,9 +20,14 @@ pub(super) fn subject(letters: &[Letter]) -> String {
     let stale = number(|letter| matches!(letter, Letter::Stale(_)));
     let doubted = number(|letter| matches!(letter, Letter::Suspicious(_)));
     let slow = number(|letter| matches!(letter, Letter::Overrun(_)));
-    let well = number(|letter| matches!(letter, Letter::Recovered(_) | Letter::NormalAgain(_) | Letter::OnTime(_)));
+    let in_part = number(|letter| matches!(letter, Letter::Recovered(facts) if !facts.open.is_empty()));
+    let well = number(|letter| match letter {
+        Letter::Recovered(facts) => facts.open.is_empty(),
+        other => matches!(other, Letter::NormalAgain(_) | Letter::OnTime(_)),
+    });
     let closed = number(|letter| matches!(letter, Letter::Closed(_)));
-    let kinds = [("FAILED", failed), ("STALE", stale), ("SUSPICIOUS", doubted), ("OVERRUN", slow), ("OK", well), ("CLOSED", closed)];
+    let bad = [("FAILED", failed), ("STALE", stale), ("SUSPICIOUS", doubted), ("OVERRUN", slow)];
+    let kinds = bad.into_iter().chain([("PARTLY OK", in_part), ("OK", well), ("CLOSED", closed)]);
     let ill =
         |wanted: &[Ill]| letters.iter().filter(|letter| matches!(letter, Letter::Damaged(facts) if wanted.contains(&facts.ill))).count();
     let stored = [("DAMAGED", ill(&[Ill::Damaged])), ("UNREADABLE", ill(&[Ill::Unread])), ("LOST", ill(&[Ill::Gone]))];
@@ -33,7 +38,6 @@ pub(super) fn subject(letters: &[Letter]) -> String {
         .filter(|(_, number)| *number > 0)
         .map(|(word, number)| format!("{word} {}", count(number, "backup")));
     let parts: Vec<String> = kinds
-        .into_iter()
         .filter(|(_, number)| *number > 0)
         .map(|(word, number)| format!("{word} {}", count(number, "project")))
         .chain(stored)
@@ -58,7 +62,7 @@ pub(super) fn body(letters: &[Letter], redactor: &Redactor) -> String {
     }
     for letter in letters {
         let headline = page::cut(&letter.headline(redactor), 200);
-        match lines(letter).as_slice() {
+        match lines(letter, redactor).as_slice() {
             [] => page.prose(&headline),
             lines => page.block(&headline, lines),
         };
@@ -86,7 +90,7 @@ fn last_good(about: &About, backup: &LastGood) -> String {
     format!("{}: last good {}, {} ago", backup.database, page::time(taken, about.zone), page::age(taken, about.now))
 }
 
-fn lines(letter: &Letter) -> Vec<String> {
+fn lines(letter: &Letter, redactor: &Redactor) -> Vec<String> {
     match letter {
         Letter::Failing(facts) => {
             let about = &facts.about;
@@ -115,13 +119,7 @@ fn lines(letter: &Letter) -> Vec<String> {
         Letter::Mended(facts) => vec![facts.backup.file.clone()],
         Letter::Overrun(facts) => vec![command(&facts.about, &["plan", &facts.about.project])],
         Letter::Closed(facts) => facts.lines(),
-        Letter::Recovered(facts) => {
-            let about = &facts.about;
-            let new = |backup: &LastGood| {
-                format!("{}: {}, {}", backup.database, page::time(backup.taken_at, about.zone), page::size(backup.size))
-            };
-            facts.backups.iter().map(new).collect()
-        }
+        Letter::Recovered(facts) => facts.lines(redactor),
         _ => Vec::new(),
     }
 }

@@ -80,6 +80,7 @@ pub(in crate::notify) fn recovered(project: &str) -> Recovered {
         since: at(19, 1, 21),
         failures: 3,
         was: String::from("connection to db.internal:5432 failed: connection refused"),
+        open: Vec::new(),
         backups: vec![LastGood { taken_at: at(21, 1, 15), proof: ProofLevel::Whole, proven_at: at(21, 1, 20), ..good("shop") }],
         next: Next::Slot { at: at(22, 1, 15), schedule: String::from("nightly") },
     }

@@ -5,6 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::Access;
+
 use crate::error::{Cause, Failure};
 use crate::model::backup::RunId;
 use crate::model::settings::{Settings, Smtp, StorageSettings};
@@ -25,7 +27,8 @@ const UNIT_PATHS: [&str; 2] = ["/var/lib/pgdumpd", "/var/backups/pgdumpd"];
 pub(super) fn look(world: &World, settings: &Settings) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         settings.warnings.iter().map(|warning| Finding::warning("configuration", warning.to_string(), String::new())).collect();
-    findings.push(state(&settings.daemon.state_dir));
+    let folder = &settings.daemon.state_dir;
+    findings.push(if folder.exists() { state(folder) } else { to_be_made("state directory", folder) });
     findings.push(daemon(world, settings));
     for (name, chosen) in &settings.storages {
         if let Some(storage) = world.storages.get(name) {
@@ -91,9 +94,25 @@ fn try_out(folder: &Path) -> std::io::Result<()> {
     tried
 }
 
+/// A folder that isn't there yet, where the question makes none: whether the first run can.
+fn to_be_made(about: &str, folder: &Path) -> Finding {
+    let above = folder.ancestors().skip(1).find(|above| above.exists()).unwrap_or(Path::new("/"));
+    if rustix::fs::access(above, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
+        return Finding::fine(about, format!("{} isn't there yet; the first run makes it", folder.display()));
+    }
+    let words = format!("{} isn't there and can't be made: this user may not write to {}", folder.display(), above.display());
+    Finding::problem(about, &Failure::new(Cause::System, words).hint("make it, and give it to the user that runs pgdumpd"))
+}
+
 fn storage_findings(world: &World, storage: &dyn Storage, chosen: &StorageSettings) -> Vec<Finding> {
     let about = format!("storage {:?}", storage.name());
+    let StorageSettings::Local { path, .. } = chosen;
     let mut findings = Vec::new();
+    match mount::is_new(world, storage) {
+        Ok(true) => return vec![to_be_made(&about, path)],
+        Ok(false) => {}
+        Err(failure) => return vec![Finding::problem(&about, &failure)],
+    }
     if let Err(failure) = mount::ensure(world, storage) {
         return vec![Finding::problem(&about, &failure)];
     }
@@ -110,7 +129,6 @@ fn storage_findings(world: &World, storage: &dyn Storage, chosen: &StorageSettin
         Err(failure) => findings.push(Finding::problem(&about, &failure)),
     }
     findings.extend(contents(world, storage, &about));
-    let StorageSettings::Local { path, .. } = chosen;
     if Path::new("/run/systemd/system").is_dir() && !UNIT_PATHS.iter().any(|known| path.starts_with(known)) {
         let line = format!("ReadWritePaths={}", path.display());
         findings.push(Finding::warning(

@@ -12,7 +12,7 @@ use crate::postgres::version::{self, Clients};
 use crate::process::Cancel;
 use crate::units::show_size;
 
-use super::super::{World, space, targets};
+use super::super::{World, mount, space, targets};
 use super::Finding;
 
 /// A server's clock that differs by more than this makes times in reports misleading.
@@ -98,7 +98,8 @@ fn rights(session: &mut Session, shape: &DumpShape, findings: &mut Vec<Finding>)
 
 fn room(world: &World, project: &Project, session: &mut Session, database: &str, shape: &DumpShape) -> Result<Finding> {
     let size = session.database_size()?;
-    let free = world.storage(project)?.free_space()?;
+    let storage = world.storage(project)?.as_ref();
+    let free = if mount::is_new(world, storage)? { None } else { storage.free_space()? };
     let needed = space::estimate(world, &project.name, database, shape)?;
     Ok(match (free, needed) {
         (Some(free), Some(needed)) if free < needed => Finding::problem(

@@ -12,15 +12,14 @@ use crate::model::dump::{Content, Selection, restore_command};
 use crate::model::project::{Project, Schedule};
 use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::notify::group::Waiting;
-use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood, Letter, Next, Recovered, Stale, Told};
+use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood, Letter, Next, Stale, Told};
 
 use crate::storage::names;
-use crate::units;
 
 use super::super::prune::PrunePlan;
 use super::super::seen;
 use super::super::{World, origin};
-use super::{Change, Desk, doubt, waiting};
+use super::{Change, Desk, doubt, recovered, waiting};
 
 /// A letter, the first mail of its incident where that has gone out, and the alerts whose incident begins with it.
 pub(super) struct Due {
@@ -46,9 +45,9 @@ pub(super) fn letters(
     if let Some(letter) = failing_letter(tx, project, &about, &failing, runs, now)? {
         letters.push(due(Letter::Failing(letter), &failing));
     }
-    let recovered: Vec<&Change> = changes.iter().copied().filter(|change| change.kind == NoticeKind::Recovered).collect();
-    if let Some(letter) = recovered_letter(tx, project, &about, &recovered, now)? {
-        letters.push(due(Letter::Recovered(letter), &recovered));
+    let well: Vec<&Change> = changes.iter().copied().filter(|change| change.kind == NoticeKind::Recovered).collect();
+    if let Some(letter) = recovered::letter(tx, project, &about, &well, now)? {
+        letters.push(due(Letter::Recovered(letter), &well));
     }
     for change in changes.iter().copied().filter(|change| is_stale(change)) {
         letters.push(due(Letter::Stale(stale_letter(tx, project, &about, change, now)?), &[change]));
@@ -133,7 +132,7 @@ fn fine(
     Ok(done.into_iter().collect())
 }
 
-fn selections<'a>(changes: &[&'a Change]) -> Vec<&'a Selection> {
+pub(super) fn selections<'a>(changes: &[&'a Change]) -> Vec<&'a Selection> {
     changes.iter().map(|change| &change.after.key.selection).collect()
 }
 
@@ -161,7 +160,7 @@ fn failed(tx: &Reader, run: &Run) -> Result<FailedDatabase> {
 }
 
 /// The newest good one; of each database, by name, where what failed struck before they were known.
-fn newest_of_each(tx: &Reader, key: &AlertKey) -> Result<Vec<BackupRow>> {
+pub(super) fn newest_of_each(tx: &Reader, key: &AlertKey) -> Result<Vec<BackupRow>> {
     if key.database != ANY_DATABASE {
         return Ok(newest(tx, key)?.into_iter().collect());
     }
@@ -208,35 +207,6 @@ pub(super) fn last_good(row: BackupRow) -> LastGood {
 /// A file's path below its storage's root.
 pub(super) fn below_root(project: &str, file: &str) -> String {
     format!("{}/{file}", names::project_folder(project).unwrap_or_else(|_| project.to_owned()))
-}
-
-fn recovered_letter(tx: &Reader, project: &Project, about: &About, changes: &[&Change], now: DateTime<Utc>) -> Result<Option<Recovered>> {
-    let Some(first) = changes.iter().min_by_key(|change| change.before.since) else { return Ok(None) };
-    let mut backups = Vec::new();
-    for change in changes {
-        let all = newest_of_each(tx, &change.after.key)?;
-        let new: Vec<BackupRow> = all.iter().filter(|row| row.started_at >= change.before.since).cloned().collect();
-        for row in if new.is_empty() { all } else { new }.into_iter().map(last_good) {
-            if !backups.iter().any(|known: &LastGood| known.file == row.file) {
-                backups.push(row);
-            }
-        }
-    }
-    Ok(Some(Recovered {
-        about: about.clone(),
-        since: first.before.since,
-        failures: changes.iter().map(|change| change.before.failures_in_row).max().unwrap_or(0),
-        was: first.before.message.clone().unwrap_or_else(|| too_old(project, &first.before.key.database)),
-        backups,
-        next: next_of(tx, project, &selections(changes), now)?,
-    }))
-}
-
-/// What was wrong where no run had failed.
-fn too_old(project: &Project, database: &str) -> String {
-    let of = if database == ANY_DATABASE { String::new() } else { format!(" of {database}") };
-    let allowed = project.max_backup_age.map(|limit| format!(" ({})", units::show_age(limit))).unwrap_or_default();
-    format!("no good full backup{of} within max_backup_age{allowed}")
 }
 
 fn stale_letter(tx: &Reader, project: &Project, about: &About, change: &Change, now: DateTime<Utc>) -> Result<Stale> {

@@ -11,6 +11,7 @@ mod facts;
 mod lost;
 mod overrun;
 mod proofs;
+mod recovered;
 mod round;
 mod weekly;
 
@@ -118,11 +119,12 @@ fn at_it(reader: &Reader, now: DateTime<Utc>) -> Result<BTreeSet<String>> {
 pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let now = world.clock.now();
     let (newest, alerts, there, at_it) = world.catalog.read(|reader| {
-        let newest = by_database(origin::last_good_full(reader)?);
+        let newest = by_database(origin::last_good_full(reader, None)?);
         Ok((newest, reader.alerts::<Alert>()?, there::recall_all(reader, desk.settings)?, at_it(reader, now)?))
     })?;
+    let none = Newest::new();
     let aged = |project: &Project, known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>| {
-        aged(project, &newest, there.get(&project.name), now, known)
+        aged(project, newest.get(&project.name).unwrap_or(&none), there.get(&project.name), now, known)
     };
     let alerts: HashMap<&AlertKey, &Alert> = alerts.iter().map(|alert| (&alert.key, alert)).collect();
     // Most minutes change nothing, and then nobody who writes has to wait for ten thousand of these.
@@ -161,11 +163,11 @@ struct Step {
     kind: Option<NoticeKind>,
 }
 
-/// When the newest good full backup of each database was started, by project.
-type Newest = HashMap<String, BTreeMap<String, DateTime<Utc>>>;
+/// When the newest good full backup of each database of a project was started.
+type Newest = BTreeMap<String, DateTime<Utc>>;
 
-fn by_database(newest: HashMap<(String, String), DateTime<Utc>>) -> Newest {
-    let mut by_project = Newest::new();
+fn by_database(newest: HashMap<(String, String), DateTime<Utc>>) -> HashMap<String, Newest> {
+    let mut by_project: HashMap<String, Newest> = HashMap::new();
     for ((project, database), at) in newest {
         by_project.entry(project).or_default().insert(database, at);
     }
@@ -179,8 +181,6 @@ fn aged(
     now: DateTime<Utc>,
     known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>,
 ) -> Result<Vec<Step>> {
-    let none = BTreeMap::new();
-    let newest = newest.get(&project.name).unwrap_or(&none);
     let mut steps = Vec::new();
     for database in databases_of(project, newest, there) {
         let event = Event::Tick { last_good_full: newest.get(&database).copied(), max_age: project.max_backup_age };
@@ -195,7 +195,7 @@ fn aged(
 
 /// The databases whose age counts: those that the configuration names, else those that the server was seen to have, else those that ever
 /// had a backup; where there is none yet, the project as a whole.
-fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>, there: Option<&There>) -> BTreeSet<String> {
+fn databases_of(project: &Project, newest: &Newest, there: Option<&There>) -> BTreeSet<String> {
     match (&project.databases, named_by(&project.connection.target)) {
         (Databases::Named(names), _) => return names.iter().cloned().collect(),
         (Databases::FromConnection, Some(name)) => return BTreeSet::from([name]),

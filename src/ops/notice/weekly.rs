@@ -63,7 +63,7 @@ fn week(reader: &Reader, desk: &Desk<'_>, span: TimeDelta, free: Vec<(String, u6
         reader.restored_backups()?.into_iter().map(|one| ((one.project, one.database), one.at)).collect();
     // Of several databases the one that waited longest; one that never was restored makes it never.
     let mut drilled: HashMap<String, Option<DateTime<Utc>>> = HashMap::new();
-    for ((project, database), at) in reader.last_good_full()? {
+    for ((project, database), at) in reader.last_good_full(None)? {
         let is_gone = |project: &Project| there::database(project, there.get(&project.name), &database).is_some();
         if desk.settings.project(&project).is_some_and(is_gone) {
             continue;

@@ -345,3 +345,76 @@ fn what_is_gone_is_closed() {
       machine   backup1
     ");
 }
+
+#[test]
+fn a_recovery_in_part_says_what_is_still_not_well() {
+    let open = |database: &str, was: Option<&str>, last_good: Option<LastGood>| Open {
+        database: String::from(database),
+        selection: None,
+        since: at(19, 1, 21),
+        was: was.map(String::from),
+        last_good,
+    };
+    let mut facts = recovered("shop");
+    facts.open = vec![
+        open("billing", Some("no space, password=tiger42"), None),
+        open("stock", None, Some(good("stock"))),
+        Open { selection: Some(String::from("schema")), ..open("shop", Some("connection refused"), Some(good("shop"))) },
+    ];
+    insta::assert_snapshot!(shown(&Letter::Recovered(facts.clone())), @r"
+    [pgdumpd] PARTLY OK shop: backups of shop work again after 3 failures; billing still fails, stock is still too old, shop (schema) still fails
+
+    Part of project shop has a good backup again: shop. The trouble began at
+    2026-11-19 02:21 CET (01:21 UTC) and lasted 2 days.
+
+    It was: connection to db.internal:5432 failed: connection refused.
+
+    Not so billing, failing since 2026-11-19 02:21 CET (01:21 UTC): no space,
+    password=***. There is no good backup of it to fall back on.
+
+    Not so stock, without a good full backup within max_backup_age since
+    2026-11-19 02:21 CET (01:21 UTC). Its last good backup was taken 2026-11-18
+    02:15 CET (01:15 UTC), 3 days ago.
+
+    Not so shop (schema), failing since 2026-11-19 02:21 CET (01:21 UTC):
+    connection refused. Its last good backup was taken 2026-11-18 02:15 CET
+    (01:15 UTC), 3 days ago.
+
+    New backup of shop
+      taken  2026-11-21 02:15 CET (01:15 UTC), 7 min ago
+      size   1.2 GiB
+      proof  complete when it was written; not read back since (2026-11-21
+             02:20 CET (01:20 UTC))
+      file   shop/shop_20261118T011500Z_full_k3f9q2.dump.zst
+
+    The next backup is at 2026-11-22 02:15 CET (01:15 UTC), by schedule nightly.
+
+    What to type
+      see how it stands  pgdumpd status shop
+      back up now        pgdumpd backup shop
+
+    Facts
+      server    db.internal:5432
+      storage   main, /var/backups/pgdumpd
+      versions  pgdumpd 0.1.0
+      machine   backup1
+    ");
+    let letters = vec![Letter::Recovered(facts.clone()), Letter::Recovered(recovered("wiki"))];
+    insta::assert_snapshot!(shown(&Letter::Grouped(letters)), @r"
+    [pgdumpd] PARTLY OK 1 project, OK 1 project: shop, wiki
+
+    2 projects had something to tell in the same minute and share this mail.
+
+    PARTLY OK shop: backups of shop work again after 3 failures; billing still
+    fails, stock is still too old, shop (schema) still fails
+      shop: 2026-11-21 02:15 CET (01:15 UTC), 1.2 GiB
+      not so billing, failing since 2026-11-19 02:21 CET (01:21 UTC): no space, password=***. There is no good backup of it to fall back on.
+      not so stock, without a good full backup within max_backup_age since 2026-11-19 02:21 CET (01:21 UTC). Its last good backup was taken 2026-11-18 02:15 CET (01:15 UTC), 3 days ago.
+      not so shop (schema), failing since 2026-11-19 02:21 CET (01:21 UTC): connection refused. Its last good backup was taken 2026-11-18 02:15 CET (01:15 UTC), 3 days ago.
+
+    OK wiki: backups work again after 3 failures
+      shop: 2026-11-21 02:15 CET (01:15 UTC), 1.2 GiB
+    ");
+    facts.open.extend([open("a", None, None), open("b", None, None)]);
+    insta::assert_snapshot!(Letter::Recovered(facts).subject(&Redactor::default()), @"[pgdumpd] PARTLY OK shop: backups of shop work again after 3 failures, those of 5 databases don't");
+}
