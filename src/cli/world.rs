@@ -60,7 +60,7 @@ fn not_ours(common: &Common) -> Option<Failure> {
 pub(super) fn open(common: &Common, settings: &Settings) -> Result<World> {
     right_user(common, settings)?;
     let world = World::open(settings, Clock::system())?;
-    let desk = Desk { settings, config_file: config::unusual(&common.config) };
+    let desk = Desk::by_hand(&world, settings, config::unusual(&common.config));
     if let Some(Rebuilt { why, found }) = rebuild::if_needed(&world, &desk)? {
         if found.backups > 0 {
             out::note(format!("pgdumpd: {why}; rebuilt the index from {} manifests, the diary before is lost", found.backups));

@@ -92,6 +92,12 @@ pub fn keeps_backups(path: &Path) -> bool {
         && ["BACKUP_DIR", "BACKUP_DIR_FILE", "PGDUMPD_STORAGE_PATH", "PGDUMPD_STORAGE_PATH_FILE"].into_iter().any(said)
 }
 
+/// Whether a variable says when backups are made.
+#[must_use]
+pub fn says_when() -> bool {
+    ambient::says_when(&ambient::variables())
+}
+
 /// Where the file is looked for unless someone says otherwise.
 pub const USUAL_FILE: &str = "/etc/pgdumpd/pgdumpd.toml";
 

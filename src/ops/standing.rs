@@ -26,7 +26,7 @@ use crate::shell;
 use super::there::{self, There};
 use super::{World, held, lost, origin, untold};
 
-pub use daemon::{DaemonStanding, LAG, daemon};
+pub use daemon::{DaemonStanding, LAG, SERVE_LOCK, daemon, has_served};
 pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
 pub use unread::as_far_as_read;
@@ -121,7 +121,7 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     let daemon = daemon::turning(settings, seen.heartbeat.as_ref(), now);
     let orphaned = orphaned(&seen, settings);
     let healthy = problems.is_empty()
-        && !matches!(daemon, DaemonStanding::Silent { .. })
+        && !matches!(daemon, DaemonStanding::Silent { .. } | DaemonStanding::Waiting { .. })
         && projects.iter().all(|project| project.status == Status::Ok && project.suspended.is_empty() || !project.enabled);
     let notes = seen.rebuilt.into_iter().collect();
     Ok(Standing { healthy, daemon, projects, orphaned, problems, notes, mail: seen.mail })

@@ -43,6 +43,14 @@ fn speaks(name: &str, value: &str) -> bool {
     name.starts_with(variables::OURS) || variables::all().iter().any(|variable| variable.name == plain)
 }
 
+/// Whether one of them is a schedule, which the usual one is not.
+pub(super) fn says_when(variables: &Variables) -> bool {
+    variables::all().iter().filter(|variable| variable.part == variables::Part::Schedule).any(|variable| {
+        let file = format!("{}_FILE", variable.name);
+        [&variable.name, &file].into_iter().any(|name| variables.get(name).is_some_and(|value| !value.is_empty()))
+    })
+}
+
 /// Reads the variables, or all their problems at once.
 pub(super) fn load(variables: &Variables) -> Result<Settings, Vec<Problem>> {
     let gathered = gather::gather(variables);

@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use crate::alert::{AlertKey, NoticeKind, Status};
 use crate::catalog::{BackupFilter, Reader};
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::BackupRow;
+use crate::model::backup::{BackupRow, Trigger};
 use crate::model::dump::{Content, Selection, restore_command};
 use crate::model::project::{Project, Schedule};
 use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::notify::group::Waiting;
-use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood, Letter, Next, Recovered, Stale, Told};
+use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood, Letter, Next, Occasion, Recovered, Stale, Told};
 
 use crate::storage::names;
 use crate::units;
@@ -84,7 +84,7 @@ fn failing_letter(
 ) -> Result<Option<Failing>> {
     let Some(worst) = changes.iter().max_by_key(|change| change.after.failures_in_row) else { return Ok(None) };
     let mut databases = Vec::new();
-    let mut slot = None;
+    let mut occasion = Occasion::Start;
     for change in changes {
         let run = match &change.run {
             Some(run) => Some(run.clone()),
@@ -94,7 +94,9 @@ fn failing_letter(
             }
         };
         let Some(run) = run else { continue };
-        slot = slot.or_else(|| Some((run.slot?, run.schedule.clone()?)));
+        if !matches!(occasion, Occasion::Slot { .. }) {
+            occasion = occasion_of(&run);
+        }
         databases.push(failed(tx, &run)?);
     }
     let seen = seen::recall(tx, &project.name)?;
@@ -106,12 +108,20 @@ fn failing_letter(
         since: worst.after.row_since(),
         databases,
         fine,
-        slot,
+        occasion,
         next: next_of(tx, project, &selections(changes), now)?,
         reminder: project.notify.reminder,
         client: seen.client,
         server_version: seen.server,
     }))
+}
+
+fn occasion_of(run: &Run) -> Occasion {
+    match (run.slot, &run.schedule, run.trigger) {
+        (Some(at), Some(schedule), _) => Occasion::Slot { at, schedule: schedule.clone() },
+        (_, _, Trigger::Scheduled | Trigger::CatchUp) => Occasion::Start,
+        _ => Occasion::Hand,
+    }
 }
 
 fn selections<'a>(changes: &[&'a Change]) -> Vec<&'a Selection> {
@@ -300,6 +310,7 @@ pub(super) fn about(world: &World, desk: &Desk<'_>, project: &Project, now: Date
         storage: format!("{}, {place}", project.storage),
         root: Some(place).filter(|place| place.starts_with('/')),
         config: config(desk),
+        hands: desk.hands,
     }
 }
 
