@@ -203,7 +203,7 @@ fn status(project: &ProjectStanding) -> &'static str {
         (_, Status::Failing) => "FAILING",
         (_, Status::Stale) => "STALE",
         (_, Status::Ok) if !project.suspended.is_empty() => "SUSPICIOUS",
-        (_, Status::Ok) if project.last_good.is_empty() => "no backup yet",
+        (_, Status::Ok) if !project.has_backups => "no backup yet",
         (_, Status::Ok) => "ok",
     }
 }
