@@ -10,6 +10,8 @@ mod skip;
 #[expect(dead_code, reason = "this mail server does nothing wrong here")]
 #[path = "../support/smtp.rs"]
 mod smtp;
+
+mod byhand;
 mod waiting;
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
