@@ -8,7 +8,7 @@ mod words;
 
 pub use sqlite::{Catalog, Reader, Writer};
 pub use words::{
-    AuditEntry, BEGUN, BackupFilter, CheckAge, Heartbeat, KnownProject, Letter, LetterState, Page, Pause, ProjectTotals, REBUILT,
+    AuditEntry, Awaited, BEGUN, BackupFilter, CheckAge, Heartbeat, KnownProject, Letter, LetterState, Page, Pause, ProjectTotals, REBUILT,
     RestoredBackup, RunCounts, RunFilter, SeenSchedule, SlotFilter, SlotKey, Sort, Stage, Take, UnfinishedRun, Wait,
 };
 

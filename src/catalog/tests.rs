@@ -390,6 +390,7 @@ fn alerts_notes_pauses_projects_audit_and_heartbeat_are_kept() {
         waiting: 3,
         waiting_since: None,
         stopping: true,
+        awaiting: None,
         running: vec![RunId("aaaa".into())],
     };
     catalog.write(|tx| tx.beat(&beat)).unwrap();

@@ -322,4 +322,14 @@ pub struct Heartbeat {
     /// Whether it was asked to stop and only waits for what runs.
     #[serde(default)]
     pub stopping: bool,
+    /// The database that it waits for before it begins.
+    #[serde(default)]
+    pub awaiting: Option<Awaited>,
+}
+
+/// A database that isn't there yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaited {
+    /// What the last look said, where there was one.
+    pub why: Option<String>,
 }

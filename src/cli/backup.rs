@@ -91,7 +91,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let world = world::open(common, &settings)?;
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
-    let desk = Desk { settings: &settings, config_file: config::unusual(&common.config) };
+    let desk = Desk::by_hand(&world, &settings, config::unusual(&common.config));
     let mut exits = Vec::new();
     let mut answers = Vec::new();
     for order in &orders {

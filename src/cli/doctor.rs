@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use crate::config;
 use crate::error::Result;
 use crate::model::project::Project;
-use crate::ops::examine::{self, Finding, Level};
+use crate::ops::examine::{self, Finding, Home, Level};
 use crate::ops::mount;
 
 use super::exit::Exit;
@@ -41,7 +42,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         world.audit("accept-storage", None, name, &id)?;
     }
     let mut findings = Vec::new();
-    tell(common, examine::machine(&world, &settings), &mut findings);
+    let home = if config::is_ambient(&common.config) { Home::Container } else { Home::Service };
+    tell(common, examine::machine(&world, &settings, home), &mut findings);
     for project in chosen {
         tell(common, examine::project(&world, project), &mut findings);
     }

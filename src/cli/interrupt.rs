@@ -1,9 +1,10 @@
-//! INT, TERM, HUP and QUIT while a command works: the work is cancelled in good order, and the exit code says which signal it was.
+//! INT, TERM, HUP and QUIT while a command works: the work is cancelled in good order, and the exit code says which signal it was. USR1, which is
+//! for the daemon, ends nothing.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::error::{Cause, Failure, Result};
@@ -21,12 +22,13 @@ pub(super) struct Listening {
 pub(super) fn listen(cancel: &Cancel) -> Result<Listening> {
     // Whoever started this with HUP ignored, as nohup does, wants it to outlive its terminal.
     let heard = [SIGHUP, SIGQUIT].into_iter().filter(|signal| !is_ignored(*signal));
-    let mut signals = Signals::new([SIGINT, SIGTERM].into_iter().chain(heard))
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGUSR1].into_iter().chain(heard))
         .map_err(|error| Failure::new(Cause::System, format!("signal handlers can't be installed: {error}")))?;
     let listening = Listening { handle: signals.handle(), got: Arc::default() };
     let (cancel, got) = (cancel.clone(), Arc::clone(&listening.got));
     std::thread::spawn(move || {
-        for signal in signals.forever() {
+        // USR1 asks the daemon for its state. Unheard, it would end a command that it reaches, and leave its files behind.
+        for signal in signals.forever().filter(|signal| *signal != SIGUSR1) {
             got.store(signal, Ordering::SeqCst);
             cancel.cancel(CancelReason::Signalled(named(signal)));
         }

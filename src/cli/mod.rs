@@ -36,7 +36,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config;
 use crate::daemon::reaper;
@@ -129,6 +129,11 @@ enum Verb {
     Generate(generate::Args),
 }
 
+/// An empty variable counts as unset, as everywhere.
+fn named_or_usual(config: clap::Arg) -> clap::Arg {
+    if std::env::var_os("PGDUMPD_CONFIG").is_some_and(|file| file.is_empty()) { config.env(None::<&str>) } else { config }
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -136,7 +141,7 @@ pub fn main() -> ExitCode {
     drop(rustls::crypto::ring::default_provider().install_default());
     // With a handler, a write beyond the limit on file sizes (ulimit -f, LimitFSIZE=) fails and is told; without one it would end the process.
     drop(signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()));
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::command().mut_arg("config", named_or_usual).try_get_matches().and_then(|found| Cli::from_arg_matches(&found)) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output and are no error.

@@ -177,7 +177,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let exit = exit.unwrap_or_else(|failure| out::failure(common, &failure));
     if is_damaged {
         // There may be no daemon to mail what was found.
-        notice::damages(&world, &Desk { settings: &settings, config_file: config::unusual(&common.config) })?;
+        notice::damages(&world, &Desk::by_hand(&world, &settings, config::unusual(&common.config)))?;
         deliver::deliver(&world)?;
     }
     // What was done before the signal came is done.

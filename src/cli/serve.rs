@@ -1,13 +1,13 @@
 //! `pgdumpd serve`
 
+use signal_hook::consts::SIGQUIT;
+
 use crate::config;
 use crate::daemon::{self, Start};
 use crate::error::Result;
-use crate::ops::arrive::{self, Arrived};
-use crate::process::Cancel;
 
 use super::exit::Exit;
-use super::{Common, interrupt, logging, world};
+use super::{Common, logging, world};
 
 /// Run the daemon.
 #[derive(Debug, clap::Args)]
@@ -20,19 +20,10 @@ pub(super) fn run(common: &Common, _args: &Args) -> Result<Exit> {
         tracing::warn!("{warning}");
     }
     world::right_user(common, &settings)?;
-    if config::is_ambient(&common.config) {
+    let beside = config::is_ambient(&common.config);
+    if beside {
         tracing::info!("no configuration file: the environment is the configuration");
-        let cancel = Cancel::new();
-        let signals = interrupt::listen(&cancel)?;
-        let arrived = arrive::arrive(&settings, &cancel);
-        if signals.exit().is_some() {
-            tracing::info!("ended by a signal while waiting");
-            return Ok(Exit::Done);
-        }
-        if let Arrived::Here(words) = arrived? {
-            tracing::info!("{words}");
-        }
     }
-    daemon::serve(Start { config_file: common.config.clone(), settings })?;
-    Ok(Exit::Done)
+    let signal = daemon::serve(Start { config_file: common.config.clone(), settings, beside })?;
+    Ok(if signal == SIGQUIT { Exit::Quit } else { Exit::Done })
 }

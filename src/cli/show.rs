@@ -8,7 +8,7 @@ use chrono_tz::Tz;
 use serde_json::json;
 
 use crate::error::{Cause, Result};
-use crate::model::backup::{BackupRow, Manifest, ProofLevel, RunId};
+use crate::model::backup::{BackupRow, Manifest, ProofLevel, RunId, Trigger};
 use crate::model::database::DatabaseProperties;
 use crate::model::dump::{Content, restore_command};
 use crate::model::run::{Run, RunStatus};
@@ -178,6 +178,7 @@ fn show_run(common: &Common, settings: &Settings, run: &Run) -> Result<Exit> {
     }
     match (run.slot, &run.schedule) {
         (Some(slot), schedule) => out::say(format!("for slot   {} of {}", out::moment(slot, zone), schedule.as_deref().unwrap_or("?"))),
+        (None, _) if run.trigger == Trigger::Scheduled => out::say("for slot   none; the daemon was starting"),
         (None, _) => out::say("for slot   none; it was started by hand"),
     }
     if let Some(failure) = &run.failure {

@@ -20,13 +20,15 @@ use super::{Common, out, show, world};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Exit code 1 where a project is failing or stale, a mail was refused for good, the configuration on
-disk is broken, or the daemon has fallen silent, or isn't there although there are schedules. With
-PROJECT only that project's state counts besides. For health checks: pgdumpd status --alive")]
+disk is broken, or the daemon has fallen silent, waits for its database, or isn't there although
+there are schedules (where variables alone are the configuration: although it served before, or
+SCHEDULE is set). With PROJECT only that project's state counts besides. Whether the daemon turns,
+for liveness checks: pgdumpd status --alive")]
 pub(super) struct Args {
     /// Only this project, with its last runs
     #[arg(conflicts_with = "alive")]
     project: Option<String>,
-    /// Ask only whether the daemon turns; for health checks
+    /// Ask only whether the daemon turns, waiting for its database included; for liveness checks
     #[arg(long)]
     alive: bool,
 }
@@ -46,25 +48,39 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         } else {
             out::say(daemon_words(&daemon, now));
         }
-        return Ok(if matches!(daemon, DaemonStanding::Serving { .. }) { Exit::Done } else { Exit::Failed });
+        return Ok(if daemon.is_alive() { Exit::Done } else { Exit::Failed });
     }
     let mut standing = match &wrong {
         None => standing::standing(&world, &settings, only)?,
         Some(wrong) => standing::as_far_as_read(&world, &settings, only, &in_one_line(wrong))?,
     };
-    // Where variables are the configuration the container is the daemon's, and without it each run is by hand.
-    let unattended = standing::is_unattended(&standing) && !config::is_ambient(&common.config);
+    let unattended = standing::is_unattended(&standing) && is_expected(common, &settings);
     standing.healthy &= !unattended;
+    if standing.daemon == DaemonStanding::Stopped && !unattended {
+        // Nobody fires the schedule that variables alone imply.
+        standing.projects.iter_mut().for_each(|project| project.next = None);
+    }
     standing::with_files(&world, &mut standing);
     if common.json {
         out::json(&standing)?;
     } else {
-        print(&standing, unattended, now, settings.daemon.time_zone);
+        let start = unattended.then_some(if config::is_ambient(&common.config) { IN_CONTAINER } else { AS_SERVICE });
+        print(&standing, start, now, settings.daemon.time_zone);
         if let (Some(project), Some(standing)) = (only, standing.projects.first()) {
             recent(project, standing);
         }
     }
     Ok(if standing.healthy { Exit::Done } else { Exit::Failed })
+}
+
+/// How a daemon is started that isn't there.
+const AS_SERVICE: &str = "systemctl start pgdumpd, or pgdumpd serve";
+const IN_CONTAINER: &str = "start the container again, whose command is `pgdumpd serve`";
+
+/// Whether there should be a daemon. Variables alone may as well describe a container that makes one backup and ends: there one is missed
+/// where it served before, or a schedule was asked for.
+fn is_expected(common: &Common, settings: &Settings) -> bool {
+    !config::is_ambient(&common.config) || standing::has_served(settings) || config::says_when()
 }
 
 /// The configuration; where the file is broken, what could be read of it and what is wrong, if there is a catalog to ask.
@@ -93,6 +109,14 @@ fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
             let behind = behind_since.map(|since| format!("; it LAGS: {waiting} jobs wait for a place, the first for {}", age(now, since)));
             format!("the daemon is serving (last sign of life {} ago){}", age(now, *heartbeat), behind.unwrap_or_default())
         }
+        DaemonStanding::Waiting { heartbeat, since, why } => {
+            let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            format!(
+                "the daemon WAITS for the database, and backs up nothing before, for {} (last sign of life {} ago){why}",
+                age(now, *since),
+                age(now, *heartbeat)
+            )
+        }
         DaemonStanding::Silent { heartbeat } => {
             format!("the daemon has been SILENT: its last sign of life was {} ago; look at its log and restart it", age(now, *heartbeat))
         }
@@ -100,9 +124,9 @@ fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
     }
 }
 
-fn print(standing: &Standing, unattended: bool, now: DateTime<Utc>, zone: Tz) {
-    if unattended {
-        out::say("the daemon is NOT RUNNING, so no schedule fires and nothing is backed up: systemctl start pgdumpd, or pgdumpd serve");
+fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz) {
+    if let Some(start) = start {
+        out::say(format!("the daemon is NOT RUNNING, so no schedule fires and nothing is backed up: {start}"));
     } else {
         out::say(daemon_words(&standing.daemon, now));
     }
@@ -180,7 +204,7 @@ fn status(project: &ProjectStanding) -> &'static str {
         (_, Status::Failing) => "FAILING",
         (_, Status::Stale) => "STALE",
         (_, Status::Ok) if !project.suspended.is_empty() => "SUSPICIOUS",
-        (_, Status::Ok) if project.last_good.is_empty() => "no backup yet",
+        (_, Status::Ok) if !project.has_backups => "no backup yet",
         (_, Status::Ok) => "ok",
     }
 }

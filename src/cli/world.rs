@@ -37,7 +37,7 @@ fn none(common: &Common) -> Option<Failure> {
     let is_missing = std::fs::metadata(&common.config).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
     (is_missing && !config::is_ambient(&common.config)).then(|| {
         Failure::new(Cause::Configuration, format!("there is no configuration: {} doesn't exist", common.config.display())).hint(
-            "name another file with --config or PGDUMPD_CONFIG, or set DATABASE_URL and kin to do without one\n\
+            "name another file with --config or PGDUMPD_CONFIG, or set DATABASE_URL and kin and name none, to do without one\n\
              without a configuration: pgdumpd backup --url postgresql://user@host/database -o FILE; show, verify, cat, diff and restore FILE",
         )
     })
@@ -60,7 +60,7 @@ fn not_ours(common: &Common) -> Option<Failure> {
 pub(super) fn open(common: &Common, settings: &Settings) -> Result<World> {
     right_user(common, settings)?;
     let world = World::open(settings, Clock::system())?;
-    let desk = Desk { settings, config_file: config::unusual(&common.config) };
+    let desk = Desk::by_hand(&world, settings, config::unusual(&common.config));
     if let Some(Rebuilt { why, found }) = rebuild::if_needed(&world, &desk)? {
         if found.backups > 0 {
             out::note(format!("pgdumpd: {why}; rebuilt the index from {} manifests, the diary before is lost", found.backups));

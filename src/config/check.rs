@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::daemon::StorageDraft;
 use super::env::Lookup;
+use super::keywords::SSL_MODES;
 use super::project::Draft;
-use super::report::{Place, Trouble};
+use super::report::{Place, Trouble, nearest};
 use super::values::quoted;
 use super::{Reading, secret, timing};
 use crate::model::project::{PasswordSource, Project};
@@ -112,6 +113,13 @@ pub(super) fn real_paths(reading: &Reading) {
     if paths != written || state_dir != reading.settings.daemon.state_dir {
         overlaps(&reading.storages, &paths, &state_dir);
     }
+}
+
+/// libpq's own variable for TLS, which would otherwise end every connection that doesn't say how itself.
+pub(super) fn ssl_mode(reading: &Reading, variables: &BTreeMap<String, String>, tell: fn(&Place, Trouble)) {
+    let Some(mode) = variables.get("PGSSLMODE").filter(|mode| !mode.is_empty() && !SSL_MODES.contains(&mode.as_str())) else { return };
+    let trouble = Trouble::new("unknown sslmode").expected(SSL_MODES.join(", "));
+    tell(&Place::variable(&reading.report, "PGSSLMODE"), trouble.suggest(nearest(mode, SSL_MODES.iter().copied())));
 }
 
 /// Every secret once: there, readable and private; and the file itself private where it holds one.

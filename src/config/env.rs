@@ -4,15 +4,17 @@
 //! environment (or in the file that the `_FILE` variable names) until they are needed.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
+use super::ambient;
 use super::item::Item;
-use super::keys::{Key, Section};
+use super::keys::{self, Key, Section};
 use super::kind::Kind;
-use super::report::{Place, Report, Trouble};
+use super::report::{Place, Report, Trouble, nearest};
 
 /// How a variable is looked up.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
@@ -46,6 +48,32 @@ pub(super) fn twins(section: &str, keys: &Section, report: &Rc<Report>, env: Loo
             }
         } else if let Some(value) = set(&name) {
             apply(key, &Item { place: Place::variable(report, &name), value: &value_of(key.kind, &value), kind: key.kind });
+        }
+    }
+}
+
+/// Tells variables that look like twins and are none: what they say would pass unseen.
+pub(super) fn strangers(report: &Rc<Report>, variables: &BTreeMap<String, String>) {
+    for (section, word) in SECTIONS {
+        let Some(keys) = keys::SECTIONS.iter().find(|keys| keys.header == *section) else { continue };
+        let known: Vec<(String, &Key)> = keys.keys().map(|key| (name(word, key), key)).collect();
+        let beginning = format!("PGDUMPD_{word}_");
+        for (variable, value) in variables.iter().filter(|(name, _)| name.starts_with(&beginning)) {
+            let is = |plain: &str| known.iter().find(|(name, _)| name == plain).map(|(_, key)| key.kind);
+            let of_file = variable.strip_suffix("_FILE");
+            if value.is_empty() || is(variable).is_some() || ambient::of_a_service(variable, value) {
+                continue;
+            }
+            let trouble = match of_file.and_then(|plain| Some((plain, is(plain)?))) {
+                Some((_, Kind::Secret)) => continue,
+                Some((plain, _)) => Trouble::new("has no effect, as beside a configuration file only secrets may stand in files")
+                    .hint(format!("set {plain} itself")),
+                None => match nearest(variable, known.iter().map(|(name, _)| name.as_str())) {
+                    Some(near) => Trouble::new("unknown variable").suggest(Some(near)),
+                    None => Trouble::new("unknown variable").hint(format!("it isn't named like a key of {section}; unset it")),
+                },
+            };
+            Place::variable(report, variable).problem(trouble);
         }
     }
 }

@@ -27,6 +27,7 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -48,7 +49,8 @@ use report::{Place, Report, Trouble, nearest};
 const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// Reads and checks the file, and looks at the secrets it names (that they are there and private; their values aren't kept).
-pub fn load(path: &Path, env: Lookup<'_>) -> Result<Settings, Vec<Problem>> {
+pub fn load(path: &Path, variables: &BTreeMap<String, String>) -> Result<Settings, Vec<Problem>> {
+    let env: Lookup<'_> = &|name| variables.get(name).cloned();
     let file = path.display().to_string();
     let (text, mode) = read(path).map_err(|trouble| {
         let report = Report::new(&file, "");
@@ -58,13 +60,15 @@ pub fn load(path: &Path, env: Lookup<'_>) -> Result<Settings, Vec<Problem>> {
     let reading = Reading::new(&file, &text, env);
     check::secrets(&reading, mode, path, env);
     check::real_paths(&reading);
+    check::ssl_mode(&reading, variables, Place::warning);
+    env::strangers(&reading.report, variables);
     reading.finish()
 }
 
 /// The configuration in force here: the file; or, where none is named and the usual one doesn't exist, this process's variables.
 pub fn here(path: &Path) -> Result<Settings, Vec<Problem>> {
     let variables = ambient::variables();
-    if ambient::apply(path, &variables) { ambient::load(&variables) } else { load(path, &|name| std::env::var(name).ok()) }
+    if ambient::apply(path, &variables) { ambient::load(&variables) } else { load(path, &variables) }
 }
 
 /// What could be read of a broken file, to look at what it is about: nothing may be done by it. `None` where there is no text to read.
@@ -92,6 +96,12 @@ pub fn keeps_backups(path: &Path) -> bool {
         && ["BACKUP_DIR", "BACKUP_DIR_FILE", "PGDUMPD_STORAGE_PATH", "PGDUMPD_STORAGE_PATH_FILE"].into_iter().any(said)
 }
 
+/// Whether a variable says when backups are made.
+#[must_use]
+pub fn says_when() -> bool {
+    ambient::says_when(&ambient::variables())
+}
+
 /// Where the file is looked for unless someone says otherwise.
 pub const USUAL_FILE: &str = "/etc/pgdumpd/pgdumpd.toml";
 
@@ -110,7 +120,7 @@ pub fn parse(text: &str, file: &str, env: Lookup<'_>) -> Result<Settings, Vec<Pr
 fn read(path: &Path) -> Result<(String, u32), Trouble> {
     let failed = |error: std::io::Error| {
         Trouble::new(format!("can't be read: {error}"))
-            .hint("name another file with --config or PGDUMPD_CONFIG, or set DATABASE_URL to do without one")
+            .hint("name another file with --config or PGDUMPD_CONFIG, or set DATABASE_URL and name none, to do without one")
     };
     let file = File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.mode();
@@ -133,7 +143,7 @@ fn read(path: &Path) -> Result<(String, u32), Trouble> {
 struct Reading {
     report: Rc<Report>,
     settings: Settings,
-    storages: std::collections::BTreeMap<String, daemon::StorageDraft>,
+    storages: BTreeMap<String, daemon::StorageDraft>,
     secrets: Vec<secret::Named>,
     /// Set where a section is so wrong that `settings` lacks it; a problem has then been told.
     broken: bool,

@@ -92,23 +92,35 @@ fn compression(item: &Item<'_>) -> Option<Compression> {
 
 /// Options in their long form that the allow-list lets pass: nothing else ever reaches `pg_dump`.
 fn vetted(item: &Item<'_>) -> Option<Vec<String>> {
-    item.list(super::kind::Kind::Text, |item| {
+    let vetted = item.list(super::kind::Kind::Text, |item| {
         let option = item.name()?;
-        if !option.starts_with("--") || option.len() == 2 {
-            item.place.problem(
-                Trouble::new(format!("{} is not a long option", shown(&option)))
-                    .hint("write one word each: \"--no-comments\", \"--rows-per-insert=100\""),
-            );
-            return None;
-        }
-        if let Err(failure) = options::vet_options(std::slice::from_ref(&option)) {
+        let is_long = option.starts_with("--") && option.len() > 2;
+        let refused = options::vet_options(std::slice::from_ref(&option)).err();
+        // What can't be used is told so, and not how it would be spelled.
+        let instead = options::key_instead(&option).filter(|_| refused.is_some());
+        if let Some(failure) = refused.filter(|_| is_long || instead.is_some()) {
             let trouble = Trouble::new(failure.message);
-            item.place.problem(match failure.hint {
+            // A file's keys are named in the message.
+            let variable = instead.filter(|_| item.place.is_variable()).map(|key| format!("set PGDUMPD_{}", key.to_uppercase()));
+            item.place.problem(match variable.or(failure.hint) {
                 Some(hint) => trouble.hint(hint),
                 None => trouble,
             });
             return None;
         }
+        if !is_long {
+            let hint = options::in_full(&option).map(|long| format!("write \"{long}\""));
+            item.place.problem(
+                Trouble::new(format!("{} is not a long option", shown(&option)))
+                    .hint(hint.unwrap_or_else(|| String::from("write one word each: \"--no-comments\", \"--rows-per-insert=100\""))),
+            );
+            return None;
+        }
         Some(option)
-    })
+    })?;
+    if let Err(failure) = options::vet_together(&vetted) {
+        item.place.problem(Trouble::new(failure.message).hint(failure.hint.unwrap_or_default()));
+        return None;
+    }
+    Some(vetted)
 }

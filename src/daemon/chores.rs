@@ -14,7 +14,7 @@ use crate::jobs::{Board, rebuild};
 use crate::model::project::Project;
 use crate::model::run::Run;
 use crate::model::settings::Settings;
-use crate::ops::notice::{self, Desk};
+use crate::ops::notice::{self, Desk, Hands};
 use crate::ops::{World, again, deliver, reindex};
 use crate::process;
 
@@ -134,7 +134,10 @@ impl Chores {
         if settings.daemon.weekly_summary.is_some() && free(&mut self.summing) {
             let (world, settings, config_file) = (world.clone(), Arc::clone(settings), desk.config_file.clone());
             self.summing = Some(std::thread::spawn(move || {
-                complain("the summary can't be written", notice::weekly(&world, &Desk { settings: &settings, config_file }).map(|_| ()));
+                complain(
+                    "the summary can't be written",
+                    notice::weekly(&world, &Desk { settings: &settings, config_file, hands: Hands::Daemon }).map(|_| ()),
+                );
             }));
         }
         self.mail(world);
@@ -166,6 +169,7 @@ impl Chores {
             waiting: queue.len(),
             waiting_since: queue.since(),
             stopping: self.stopping,
+            awaiting: None,
         };
         complain("the heartbeat can't be written", world.catalog.write(|writer| writer.beat(&heartbeat)));
     }
@@ -247,7 +251,7 @@ fn lost_index(world: &World) -> bool {
 }
 
 fn index(world: &World, settings: &Settings, config_file: Option<PathBuf>) -> Result<()> {
-    let desk = Desk { settings, config_file };
+    let desk = Desk { settings, config_file, hands: Hands::Daemon };
     rebuild::if_needed(world, &desk)?;
     let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
     world.catalog.write(|writer| writer.see_projects(&names))?;

@@ -18,6 +18,7 @@ mod shutdown;
 mod signals;
 mod systemd;
 mod unrecorded;
+mod waiting;
 mod wall;
 
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::error::{Cause, Failure, Result};
 use crate::model::settings::Settings;
-use crate::ops::World;
+use crate::ops::{World, arrive};
 
 /// What `serve` is started with.
 #[derive(Debug, Clone)]
@@ -35,13 +36,20 @@ pub struct Start {
     pub config_file: PathBuf,
     /// What was read from it.
     pub settings: Settings,
+    /// Whether it stands beside one database, configured by variables alone.
+    pub beside: bool,
 }
 
-/// Runs the daemon until a signal ends it.
+/// Runs the daemon until a signal ends it, and says which.
 ///
 /// # Errors
-/// Where it could not begin: the state directory can't be used, another daemon uses it, or the signals can't be caught.
-pub fn serve(start: Start) -> Result<()> {
+/// Where it could not begin: the state directory can't be used, another daemon uses it, the signals can't be caught, or, beside a database,
+/// that did not come up.
+pub fn serve(start: Start) -> Result<i32> {
+    if start.beside {
+        arrive::state(&start.settings)?;
+        arrive::storages(&start.settings)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         // A job that could not get its thread would keep its place from those that wait for one; the places are the limit.
@@ -52,7 +60,7 @@ pub fn serve(start: Start) -> Result<()> {
     let clock = Clock::system();
     let only = repair::alone(&start.settings.daemon.state_dir)?;
     let world = World::open(&start.settings, clock)?;
-    let ended = runtime.block_on(owner::own(Arc::new(start.settings), start.config_file, world));
+    let ended = runtime.block_on(owner::own(Arc::new(start.settings), start.config_file, world, start.beside));
     drop(only);
     ended
 }

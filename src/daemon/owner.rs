@@ -15,7 +15,7 @@ use crate::jobs::{Board, drill};
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
-use crate::ops::notice::{self, Desk};
+use crate::ops::notice::{self, Desk, Hands};
 use crate::process::{self, Cancel};
 
 use super::agenda::Agenda;
@@ -28,6 +28,7 @@ use super::queue::{self, Queue};
 use super::rounds::{self, Rounds};
 use super::signals::{Asked, Listening};
 use super::unrecorded::Unrecorded;
+use super::waiting::{self, Waited};
 use super::wall::Wall;
 use super::{reload, repair, systemd};
 
@@ -73,9 +74,12 @@ pub(super) struct Owner {
     pub(super) unrecorded: Unrecorded,
 }
 
-/// Runs until a signal says stop.
-pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: World) -> Result<()> {
+/// Runs until a signal says stop, and says which; with `beside`, waits for the database first.
+pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: World, beside: bool) -> Result<i32> {
     let mut signals = Listening::start()?;
+    if beside && let Waited::Stopped(signal) = waiting::wait(&world, &settings, &config_file, &mut signals).await? {
+        return Ok(signal);
+    }
     let clockwork = Clockwork::start().await?;
     repaired(&world, &settings, &config_file).await?;
     let wake = Arc::new(Notify::new());
@@ -109,7 +113,7 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
     let stop = owner.turn(&mut signals, &clockwork).await;
     owner.shut_down(stop, &mut signals).await;
     clockwork.stop().await;
-    Ok(())
+    Ok(stop)
 }
 
 /// Repairs what a crash left, asking systemd for more time as long as that takes.
@@ -123,7 +127,7 @@ async fn repaired(world: &World, settings: &Arc<Settings>, config_file: &Path) -
                 let broken = || Err(Failure::new(Cause::System, "the repair at the start broke off by an error in pgdumpd itself"));
                 return done.and_then(Result::ok).unwrap_or_else(broken);
             }
-            () = tokio::time::sleep(STARTING) => systemd::still_starting(STARTING * 3),
+            () = tokio::time::sleep(STARTING) => systemd::still_starting(STARTING * 3, "repairing what was cut off"),
         }
     }
 }
@@ -318,5 +322,5 @@ impl Owner {
 
 /// What letters need besides the catalog.
 pub(super) fn desk<'a>(settings: &'a Settings, config_file: &Path) -> Desk<'a> {
-    Desk { settings, config_file: config::unusual(config_file) }
+    Desk { settings, config_file: config::unusual(config_file), hands: Hands::Daemon }
 }

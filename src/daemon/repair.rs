@@ -17,6 +17,7 @@ use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::notice::Desk;
 use crate::ops::restore::Unfinished;
+use crate::ops::standing::SERVE_LOCK;
 use crate::postgres::throwaway;
 use crate::process::Identity;
 
@@ -27,7 +28,7 @@ pub(super) struct Alone {
 
 /// Takes the daemon's own lock in the state directory, before anything in it is touched.
 pub(super) fn alone(state_dir: &Path) -> Result<Alone> {
-    let path = state_dir.join("serve.lock");
+    let path = state_dir.join(SERVE_LOCK);
     let unusable = |error: std::io::Error| {
         Failure::new(Cause::System, format!("the state directory {} can't be used: opening serve.lock: {error}", state_dir.display()))
             .hint("make it for the user that runs pgdumpd and see that its file system is writable, or set state_dir to another folder")

@@ -18,7 +18,7 @@ use crate::jobs::{Board, drill};
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
-use crate::ops::notice::{self, Desk};
+use crate::ops::notice::{self, Desk, Hands};
 use crate::ops::verify::Verdict;
 use crate::process::{Cancel, CancelReason};
 
@@ -80,7 +80,7 @@ impl Rounds {
             if let Err(error) = rustix::process::setpriority_process(None, NICE) {
                 tracing::debug!("the rounds can't be made less important: {error}");
             }
-            let desk = Desk { settings: &settings, config_file: config::unusual(&config_file) };
+            let desk = Desk { settings: &settings, config_file: config::unusual(&config_file), hands: Hands::Daemon };
             let setting = Setting { cancel: &cancel, board: &board, held: &|| held.load(Ordering::Relaxed) };
             round(&world, &desk, &setting).unwrap_or_else(|failure| {
                 tracing::error!("stored backups can't be looked at: {failure}");

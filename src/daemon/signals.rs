@@ -1,6 +1,6 @@
-//! Signals become values: a thread of signal-hook's turns TERM, INT, HUP and USR1 into messages for the owner.
+//! Signals become values: a thread of signal-hook's turns TERM, INT, QUIT, HUP and USR1 into messages for the owner.
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle, Signals};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -9,7 +9,7 @@ use crate::error::{Cause, Failure, Result};
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// TERM, INT: end, interrupting or draining.
+    /// TERM, INT, QUIT: end, interrupting or draining.
     Stop {
         /// The signal's number, for the exit code.
         signal: i32,
@@ -29,7 +29,7 @@ pub(super) struct Listening {
 
 impl Listening {
     pub(super) fn start() -> Result<Self> {
-        let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
+        let mut signals = Signals::new([SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1])
             .map_err(|error| Failure::new(Cause::System, format!("signal handlers can't be installed: {error}")))?;
         let handle = signals.handle();
         let (sender, asked) = unbounded_channel();

@@ -7,10 +7,10 @@ pub(super) fn ready(status: &str) {
     tell(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Asks for this much more time to start.
-pub(super) fn still_starting(longer: std::time::Duration) {
+/// Asks for this much more time to start, and says what for.
+pub(super) fn still_starting(longer: std::time::Duration, doing: &str) {
     let micros = u32::try_from(longer.as_micros()).unwrap_or(u32::MAX);
-    tell(&[NotifyState::ExtendTimeoutUsec(micros), NotifyState::Status("repairing what was cut off")]);
+    tell(&[NotifyState::ExtendTimeoutUsec(micros), NotifyState::Status(doing)]);
 }
 
 /// Says that the configuration is being read again; followed by [`ready`].

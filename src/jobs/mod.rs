@@ -9,6 +9,7 @@ use crate::model::backup::RunId;
 use crate::stream::gauge::Gauge;
 
 pub mod adhoc;
+pub mod beginning;
 pub mod delete;
 pub mod drill;
 mod hold;

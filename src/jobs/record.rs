@@ -5,7 +5,7 @@
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::Manifest;
 use crate::model::dump::DumpShape;
-use crate::model::project::Databases;
+use crate::model::project::{Databases, Project};
 use crate::model::run::{ANY_DATABASE, Run, RunStatus, SlotOutcome};
 use crate::notify::redact::Redactor;
 use crate::ops::World;
@@ -16,13 +16,7 @@ use super::scheduled::{Order, Report};
 /// A failure before any run could begin is recorded as a failed run all the same: nothing due goes without an outcome.
 pub(super) fn fail_before(world: &World, order: &Order, failure: &Failure, report: &mut Report) {
     let failure = &Redactor::default().clean_failure(failure.clone());
-    let databases = match &order.project.databases {
-        _ if !order.only.is_empty() => order.only.clone(),
-        Databases::Named(names) => names.clone(),
-        Databases::FromConnection => vec![named_by(&order.project.connection.target).unwrap_or_else(|| String::from(ANY_DATABASE))],
-        Databases::All { .. } => vec![String::from(ANY_DATABASE)],
-    };
-    for database in databases {
+    for database in databases(&order.project, &order.only) {
         if report.runs.iter().any(|(run, _)| run.database == database) {
             continue;
         }
@@ -32,6 +26,16 @@ pub(super) fn fail_before(world: &World, order: &Order, failure: &Failure, repor
         }
         report.unrecorded.extend(finish(world, &mut run, Err(failure)));
         report.runs.push((run, None));
+    }
+}
+
+/// What a failure that strikes before any run is a failure of: the databases as far as the configuration names them.
+pub(super) fn databases(project: &Project, only: &[String]) -> Vec<String> {
+    match &project.databases {
+        _ if !only.is_empty() => only.to_vec(),
+        Databases::Named(names) => names.clone(),
+        Databases::FromConnection => vec![named_by(&project.connection.target).unwrap_or_else(|| String::from(ANY_DATABASE))],
+        Databases::All { .. } => vec![String::from(ANY_DATABASE)],
     }
 }
 

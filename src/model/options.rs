@@ -120,6 +120,43 @@ pub fn vet_options(options: &[String]) -> Result<()> {
     options.iter().try_for_each(|option| vet(option))
 }
 
+/// Checks what only the options together can tell: `pg_dump` refuses one without another.
+pub fn vet_together(options: &[String]) -> Result<()> {
+    let given = |wanted: &str| names(options).any(|name| name == wanted);
+    if given("if-exists") && !given("clean") {
+        let refused = "the pg_dump option \"--if-exists\" can't be used: it says how --clean drops, and that isn't there";
+        return Err(Failure::new(Cause::Configuration, refused).hint("add --clean, or leave it out"));
+    }
+    Ok(())
+}
+
+/// The key of the configuration that says what a refused option says; `None` where none does.
+#[must_use]
+pub fn key_instead(option: &str) -> Option<&'static str> {
+    let (name, _) = long_name(option)?;
+    Some(match name {
+        "format" => "format",
+        "compress" => "compression",
+        "jobs" => "jobs",
+        "schema-only" | "data-only" | "no-data" | "no-schema" => "content",
+        "table" => "tables",
+        "exclude-table" => "exclude_tables",
+        "schema" => "schemas",
+        "exclude-schema" => "exclude_schemas",
+        "exclude-table-data" => "exclude_table_data",
+        "lock-wait-timeout" => "limits_lock_wait",
+        _ => return None,
+    })
+}
+
+/// The long form of an option that may be used: `--no-owner` for `-O`.
+#[must_use]
+pub fn in_full(option: &str) -> Option<String> {
+    let (name, value) = long_name(option)?;
+    let known = ALLOWED.iter().any(|(long, _, _)| *long == name);
+    known.then(|| value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}")))
+}
+
 fn vet(option: &str) -> Result<()> {
     let refused = |why: &str| Failure::new(Cause::Configuration, format!("the pg_dump option {option:?} can't be used: {why}"));
     let Some((name, value)) = long_name(option) else {
@@ -219,6 +256,25 @@ mod tests {
             assert!(failure.message.contains(&format!("{option:?}")), "{}", failure.message);
         }
         assert!(refusal("--enable-row-security").message.contains("BYPASSRLS"));
+    }
+
+    #[test]
+    fn what_has_a_key_is_told_with_it() {
+        let keys = ["-Z1", "--schema=public", "-npublic", "-tx", "-Fp", "-s", "--exclude-table-data=x"].map(key_instead);
+        let expected = ["compression", "schemas", "schemas", "tables", "format", "content", "exclude_table_data"].map(Some);
+        assert_eq!(keys, expected);
+        assert_eq!((key_instead("--file=x"), key_instead("--no-owner")), (None, None));
+        assert!(REFUSED.iter().filter(|(name, _, _)| key_instead(&format!("--{name}")).is_some()).count() >= 12);
+        assert_eq!(in_full("-O").as_deref(), Some("--no-owner"));
+        assert_eq!((in_full("-EUTF8").as_deref(), in_full("-Z9"), in_full("-y")), (Some("--encoding=UTF8"), None, None));
+    }
+
+    #[test]
+    fn how_to_drop_needs_something_that_drops() {
+        let together = |options: &[&str]| vet_together(&options.iter().map(ToString::to_string).collect::<Vec<_>>());
+        assert!(together(&["--if-exists"]).unwrap_err().message.contains("--clean"));
+        together(&["--if-exists", "--clean"]).unwrap();
+        together(&["--clean"]).unwrap();
     }
 
     #[test]

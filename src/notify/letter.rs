@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::model::backup::ProofLevel;
 
 mod closed;
+mod course;
 mod damaged;
 mod divided;
 mod doubt;
@@ -28,6 +29,7 @@ mod recovered;
 mod summary;
 
 pub use closed::{Closed, Ended, Kept};
+pub use course::{Hands, Next, Occasion};
 pub use damaged::{Damaged, Ill, Mended};
 pub use divided::Divided;
 pub use doubt::{DoubtEnded, NormalAgain, Suspicious};
@@ -98,6 +100,8 @@ pub struct About {
     pub root: Option<String>,
     /// `/etc/other.toml` where the configuration is not at its usual place, for the lines to type.
     pub config: Option<String>,
+    /// Who runs what is due.
+    pub hands: Hands,
 }
 
 /// Why a failure is told now.
@@ -126,8 +130,8 @@ pub struct Failing {
     pub databases: Vec<FailedDatabase>,
     /// Databases of the same job that did get theirs.
     pub fine: Vec<String>,
-    /// The slot it served, and its schedule's name.
-    pub slot: Option<(DateTime<Utc>, String)>,
+    /// What it was run for.
+    pub occasion: Occasion,
     /// What happens next by itself.
     pub next: Next,
     /// How often this mail repeats while the failure goes on.
@@ -180,20 +184,6 @@ pub struct LastGood {
     pub proven_at: DateTime<Utc>,
     /// The line that restores it with standard tools, from its manifest.
     pub restore: String,
-}
-
-/// What pgdumpd does next without being told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
-    /// Runs a schedule's next slot.
-    Slot {
-        /// When it is due.
-        at: DateTime<Utc>,
-        /// The schedule's name.
-        schedule: String,
-    },
-    /// Nothing, because of this: `the project is paused`.
-    Nothing(String),
 }
 
 /// No good full backup within the project's `max_backup_age`.

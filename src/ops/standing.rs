@@ -26,7 +26,7 @@ use crate::shell;
 use super::there::{self, There};
 use super::{World, held, lost, origin, untold};
 
-pub use daemon::{DaemonStanding, LAG, daemon};
+pub use daemon::{DaemonStanding, LAG, SERVE_LOCK, daemon, has_served};
 pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
 pub use unread::as_far_as_read;
@@ -62,6 +62,8 @@ pub struct ProjectStanding {
     pub alerts: Vec<Alert>,
     /// Per database, the newest good full backup; a suspicious one only where there is no other.
     pub last_good: Vec<BackupRow>,
+    /// Whether it has backups at all, full or not.
+    pub has_backups: bool,
     /// The backup that was last restored with success, and when that was: of the database for which that is longest ago; `None` where one of
     /// them never was.
     pub restored: Option<RestoredBackup>,
@@ -123,7 +125,7 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     let daemon = daemon::turning(settings, seen.heartbeat.as_ref(), now);
     let orphaned = orphaned(&seen, settings);
     let healthy = problems.is_empty()
-        && !matches!(daemon, DaemonStanding::Silent { .. })
+        && !matches!(daemon, DaemonStanding::Silent { .. } | DaemonStanding::Waiting { .. })
         && projects.iter().all(|project| project.status == Status::Ok && project.suspended.is_empty() || !project.enabled);
     let notes = seen.rebuilt.into_iter().collect();
     Ok(Standing { healthy, daemon, projects, orphaned, problems, notes, mail: seen.mail })
@@ -280,6 +282,7 @@ struct Parts<'a> {
     full: Vec<&'a Alert>,
     good: Vec<&'a BackupRow>,
     running: Vec<&'a Run>,
+    has_backups: bool,
 }
 
 impl<'a> ByProject<'a> {
@@ -291,6 +294,7 @@ impl<'a> ByProject<'a> {
         for alert in seen.alerts.iter().filter(|alert| alert.key.selection.is_full()) {
             all.0.entry(&alert.key.project).or_default().full.push(alert);
         }
+        seen.with_backups.iter().for_each(|name| all.0.entry(name).or_default().has_backups = true);
         seen.good.iter().for_each(|row| all.0.entry(&row.project).or_default().good.push(row));
         seen.running.iter().for_each(|run| all.0.entry(&run.project).or_default().running.push(run));
         all
@@ -342,6 +346,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         status,
         alerts,
         last_good,
+        has_backups: parts.has_backups,
         restored,
         never_restored,
         running: parts.running.into_iter().cloned().collect(),

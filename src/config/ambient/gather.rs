@@ -79,7 +79,7 @@ pub(super) fn gather(variables: &Variables) -> Gathered {
 }
 
 /// What Kubernetes (and Docker's old links) set for each service of the namespace.
-pub(super) fn of_a_service(name: &str, value: &str) -> bool {
+pub(in super::super) fn of_a_service(name: &str, value: &str) -> bool {
     let address = ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
     let service = name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") || name.contains("_SERVICE_PORT_");
     let detail = name.split_once("_PORT_").is_some_and(|(_, rest)| {

@@ -17,6 +17,7 @@ use super::report::{Place, Report};
 use super::{Problem, Reading, Settings, USUAL_FILE, check, timing};
 use crate::model::project::Project;
 
+pub(super) use gather::of_a_service;
 pub(super) use variables::reference;
 
 /// The variables of an environment.
@@ -43,6 +44,14 @@ fn speaks(name: &str, value: &str) -> bool {
     name.starts_with(variables::OURS) || variables::all().iter().any(|variable| variable.name == plain)
 }
 
+/// Whether one of them is a schedule, which the usual one is not.
+pub(super) fn says_when(variables: &Variables) -> bool {
+    variables::all().iter().filter(|variable| variable.part == variables::Part::Schedule).any(|variable| {
+        let file = format!("{}_FILE", variable.name);
+        [&variable.name, &file].into_iter().any(|name| variables.get(name).is_some_and(|value| !value.is_empty()))
+    })
+}
+
 /// Reads the variables, or all their problems at once.
 pub(super) fn load(variables: &Variables) -> Result<Settings, Vec<Problem>> {
     let gathered = gather::gather(variables);
@@ -56,6 +65,7 @@ pub(super) fn load(variables: &Variables) -> Result<Settings, Vec<Problem>> {
     let reading = Reading::of(&report, &gathered.text, &|_| None);
     check::secrets(&reading, 0o600, Path::new(""), &|name| variables.get(name).cloned());
     check::real_paths(&reading);
+    check::ssl_mode(&reading, variables, Place::problem);
     let mut settings = reading.finish().map_err(|problems| problems.into_iter().map(in_variables).collect::<Vec<_>>())?;
     settings.warnings = settings.warnings.into_iter().map(in_variables).collect();
     if let Some(project) = settings.projects.first_mut()
@@ -90,10 +100,15 @@ fn in_variables(mut problem: Problem) -> Problem {
     problem
 }
 
-/// Beyond this a missing backup is told: half as long again as the longest wait between two, at least two hours more.
+/// Beyond this a missing backup is told: half as long again as the longest wait between two, at least two hours more. Only full backups are
+/// counted, so there is no limit where none is made.
 fn age(project: &Project) -> Option<Duration> {
     const LEAST: Duration = Duration::from_secs(2 * 3600);
-    let timings: Vec<_> = project.schedules.iter().map(|schedule| (&schedule.timing, schedule.time_zone)).collect();
+    let full = project.schedules.iter().filter(|schedule| schedule.selection().is_full());
+    let timings: Vec<_> = full.map(|schedule| (&schedule.timing, schedule.time_zone)).collect();
+    if timings.is_empty() {
+        return None;
+    }
     let longest = timing::longest_wait(&timings)?;
     Some((longest + longest / 2).max(longest + LEAST))
 }

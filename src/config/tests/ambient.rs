@@ -107,6 +107,13 @@ fn what_is_not_said_has_the_usual_values() {
     assert_eq!(project.max_backup_age, Some(Duration::from_secs(36 * 3600)), "daily, and half as long again");
     assert_eq!(settings_beside(&[("SCHEDULE", "15 min")]).projects[0].max_backup_age, Some(Duration::from_secs(135 * 60)));
     assert_eq!(settings_beside(&[("PGDUMPD_MAX_BACKUP_AGE", "none")]).projects[0].max_backup_age, None);
+    // Only full backups are counted, so where none is made each would be called too old.
+    for part in [("PGDUMPD_SCHEMAS", "public"), ("PGDUMPD_TABLES", "orders"), ("PGDUMPD_CONTENT", "schema")] {
+        let partial = settings_beside(&[part]);
+        assert_eq!((partial.projects[0].max_backup_age, partial.warnings.len()), (None, 1), "{part:?}: {:?}", partial.warnings);
+    }
+    let asked = settings_beside(&[("PGDUMPD_SCHEMAS", "public"), ("PGDUMPD_MAX_BACKUP_AGE", "26h")]);
+    assert!(asked.warnings.iter().any(|warning| warning.to_string().contains("no schedule makes a full backup")), "{:?}", asked.warnings);
     assert!(project.retention.keeps_all());
     assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
     assert!(settings.warnings[0].to_string().contains("set PGDUMPD_SMTP_HOST"), "{}", settings.warnings[0]);
@@ -328,4 +335,22 @@ fn the_packaged_examples_are_accepted() {
         assert!(pairs.len() > 7, "{pairs:?}");
         assert_eq!(settings(&pairs).warnings.len(), 1, "only that there is no mail");
     }
+}
+
+#[test]
+fn what_has_a_variable_of_its_own_is_refused_as_an_option_with_its_name() {
+    let told = |options: &str| told_beside(&[("POSTGRES_EXTRA_OPTS", options)]);
+    let both = told("-Z1 --schema=public --blobs");
+    assert!(both.contains("set PGDUMPD_COMPRESSION") && both.contains("set PGDUMPD_SCHEMAS"), "{both}");
+    assert!(told("-O").contains("write \"--no-owner\""), "{}", told("-O"));
+    assert!(told("--if-exists").contains("add --clean"), "{}", told("--if-exists"));
+    assert_eq!(told("--clean --if-exists --no-owner"), "accepted");
+}
+
+#[test]
+fn libpqs_own_variable_is_looked_at() {
+    let told = told_beside(&[("PGSSLMODE", "requires")]);
+    assert!(told.contains("PGSSLMODE: unknown sslmode") && told.contains("did you mean require?"), "{told}");
+    assert_eq!(told_beside(&[("PGSSLMODE", "verify-full")]), "accepted");
+    assert_eq!(told_beside(&[("PGSSLMODE", "")]), "accepted");
 }

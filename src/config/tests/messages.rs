@@ -110,6 +110,8 @@ fn shapes_that_cannot_be_are_refused() {
         "jobs = 4",
         "tables = [\"a\"]\nschemas = [\"b\"]",
         "options = [\"-j\"]",
+        "options = [\"-O\"]",
+        "options = [\"--if-exists\"]",
         "options = [\"--file=/etc/x\"]",
         "options = [\"--no-coments\"]",
         "[[project.schedule]]\ncron = \"@daily\"\noptions = [\"--enable-row-security\"]",
@@ -123,7 +125,9 @@ fn shapes_that_cannot_be_are_refused() {
         :11: project "shop": compression: native compression needs the custom or the directory format, not tar
         :10: project "shop": jobs: more than one job needs the directory format, not custom; set format = "directory", or leave jobs out
         :11: project "shop": schemas: has no effect beside tables, pg_dump ignores it; write the schema into each pattern: tables = ["sales.*"]
-        :10: project "shop": options: -j is not a long option; write one word each: "--no-comments", "--rows-per-insert=100"
+        :10: project "shop": options: the pg_dump option "-j" can't be used: use the key jobs with the directory format
+        :10: project "shop": options: -O is not a long option; write "--no-owner"
+        :10: project "shop": options: the pg_dump option "--if-exists" can't be used: it says how --clean drops, and that isn't there; add --clean, or leave it out
         :10: project "shop": options: the pg_dump option "--file=/etc/x" can't be used: pgdumpd itself stores what pg_dump writes
         :10: project "shop": options: the pg_dump option "--no-coments" can't be used: it isn't known; did you mean "--no-comments"?
         :12: project "shop": schedule 1: options: the pg_dump option "--enable-row-security" can't be used: it silently leaves out the rows that the role may not see; give the role BYPASSRLS instead

@@ -1,5 +1,6 @@
 //! Secrets: read from where they are, refused where others can read them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -93,7 +94,7 @@ fn what_is_no_file_is_refused_without_hanging() {
 }
 
 fn loaded(path: &Path) -> String {
-    match load(path, &nothing) {
+    match load(path, &BTreeMap::new()) {
         Ok(_) => String::from("accepted"),
         Err(problems) => lines(&problems).replace(&path.parent().unwrap().display().to_string(), ""),
     }
@@ -131,7 +132,7 @@ fn a_file_with_a_password_in_it_must_be_private() {
 #[test]
 fn a_file_that_cannot_be_read_says_so() {
     let folder = TempDir::new().unwrap();
-    insta::assert_snapshot!(loaded(&folder.path().join("none.toml")), @r"/none.toml: can't be read: No such file or directory (os error 2); name another file with --config or PGDUMPD_CONFIG, or set DATABASE_URL to do without one");
+    insta::assert_snapshot!(loaded(&folder.path().join("none.toml")), @r"/none.toml: can't be read: No such file or directory (os error 2); name another file with --config or PGDUMPD_CONFIG, or set DATABASE_URL and name none, to do without one");
     let path = folder.path().join("binary.toml");
     fs::write(&path, b"[daemon]\n\xff").unwrap();
     insta::assert_snapshot!(loaded(&path), @r"/binary.toml: line 2 is not UTF-8");
@@ -158,4 +159,31 @@ fn the_sample_works_once_its_password_file_exists() {
     assert!(refused.contains("password: secret /shop-password can't be read") && refused.lines().count() == 1, "{refused}");
     file(&folder, "shop-password", "pw\n", 0o600);
     assert_eq!(loaded(&path), "accepted");
+}
+
+#[test]
+fn variables_that_look_like_twins_and_are_none_are_told() {
+    let folder = TempDir::new().unwrap();
+    let path = file(&folder, "pgdumpd.toml", HEAD, 0o600);
+    let told = |pairs: &[(&str, &str)]| {
+        let variables = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        load(&path, &variables).map_or_else(|problems| lines(&problems), |settings| format!("{:?}", settings.warnings))
+    };
+    insta::assert_snapshot!(
+        told(&[
+            ("PGDUMPD_DAEMON_FOO", "1"),
+            ("PGDUMPD_DAEMON_MAX_PARALEL", "3"),
+            ("PGDUMPD_DAEMON_MAX_PARALLEL_FILE", "/x"),
+            ("PGDUMPD_DAEMON_MAX_PARALLEL", "4"),
+            ("PGDUMPD_SMTP_NONE", ""),
+            ("PGDUMPD_SMTP_SERVICE_HOST", "10.0.0.7"),
+            ("PGDUMPD_TABLES", "the file's alone"),
+        ]),
+        @r"
+    environment: PGDUMPD_DAEMON_FOO: unknown variable; it isn't named like a key of [daemon]; unset it
+    environment: PGDUMPD_DAEMON_MAX_PARALEL: unknown variable; did you mean PGDUMPD_DAEMON_MAX_PARALLEL?
+    environment: PGDUMPD_DAEMON_MAX_PARALLEL_FILE: has no effect, as beside a configuration file only secrets may stand in files; set PGDUMPD_DAEMON_MAX_PARALLEL itself
+    "
+    );
+    assert!(told(&[("PGSSLMODE", "foo")]).contains("unknown sslmode"), "a warning: the file's connections may say it themselves");
 }

@@ -3,7 +3,7 @@
 //! Their reader was woken by them: the cause first, then what is safe, what comes by itself, what to type, and the facts last.
 
 use super::page::{self, Page, command, count, ordinal, sentence, span, stopped, time};
-use super::{About, FailedDatabase, Failing, LastGood, Stale, Told};
+use super::{About, FailedDatabase, Failing, LastGood, Occasion, Stale, Told};
 use crate::error::Failure;
 use crate::model::run::ANY_DATABASE;
 use crate::notify::redact::Redactor;
@@ -39,9 +39,9 @@ impl Failing {
         }
         page.prose(&self.safe());
         page.prose(&format!(
-            "{} This mail repeats every {} until a backup succeeds; then you get one more.",
+            "{} {} until a backup succeeds; then you get one more.",
             page::next(&self.next, &self.about),
-            span(self.reminder)
+            page::repeats(self.reminder, &self.about)
         ));
         page.commands(&self.commands());
         restore(&mut page, &self.about, self.databases.iter().flat_map(|database| database.last_good.iter().take(MOST)));
@@ -141,11 +141,12 @@ impl Failing {
                 format!("{}, given up after {took} and {}", time(*started_at, zone), count(*attempts as usize, "attempt")),
             ));
         }
-        if let Some((at, schedule)) = &self.slot {
-            rows.push(("slot", format!("{}, schedule {schedule}", time(*at, zone))));
-        } else {
-            rows.push(("slot", String::from("none; it was started by hand")));
-        }
+        let slot = match &self.occasion {
+            Occasion::Slot { at, schedule } => format!("{}, schedule {schedule}", time(*at, zone)),
+            Occasion::Hand => String::from("none; it was started by hand"),
+            Occasion::Start => String::from("none; the daemon was starting"),
+        };
+        rows.push(("slot", slot));
         rows.push(("storage", self.about.storage.clone()));
         let client = self.client.as_ref().map(|version| format!(", pg_dump {version}")).unwrap_or_default();
         rows.push(("versions", format!("pgdumpd {}{client}", env!("CARGO_PKG_VERSION"))));
@@ -186,7 +187,8 @@ impl Stale {
         }
         fall_back(&mut page, &self.about, &self.database, self.last_good.as_ref());
         page.prose("What is stored is untouched. Schema-only and partial backups don't count here, however new they are.");
-        page.prose(&format!("{} This mail repeats every {}.", page::next(&self.next, &self.about), span(self.reminder)));
+        let repeats = page::repeats(self.reminder, &self.about);
+        page.prose(&format!("{} {}.", page::next(&self.next, &self.about), repeats.trim_end_matches(',')));
         page.commands(&[
             ("see what ran", command(&self.about, &["status", project])),
             ("back up now", command(&self.about, &["backup", project])),

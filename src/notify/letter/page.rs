@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
-use super::{About, LastGood, Next};
+use super::{About, Hands, LastGood, Next};
 use crate::model::backup::ProofLevel;
 use crate::units;
 
@@ -202,10 +202,21 @@ pub(super) fn of(database: &str, about: &About) -> String {
 /// What comes by itself, as a sentence.
 pub(super) fn next(next: &Next, about: &About) -> String {
     match next {
+        Next::Slot { .. } if about.hands == Hands::Nobody => {
+            String::from("No daemon serves here, so no schedule fires: the next try is made when pgdumpd is started again.")
+        }
         Next::Slot { at, schedule } => {
             format!("The next try is at {}, by schedule {schedule}.", time(*at, about.zone))
         }
         Next::Nothing(why) => format!("Nothing happens by itself: {why}."),
+    }
+}
+
+/// How often a mail comes again while things stay as they are.
+pub(super) fn repeats(reminder: Duration, about: &About) -> String {
+    match about.hands {
+        Hands::Daemon => format!("This mail repeats every {}", span(reminder)),
+        Hands::Nobody => format!("Each time pgdumpd is started, this mail may repeat, every {} at most,", span(reminder)),
     }
 }
 

@@ -23,6 +23,7 @@ fn about(project: &str) -> About {
         storage: String::from("main, /var/backups/pgdumpd"),
         root: Some(String::from("/var/backups/pgdumpd")),
         config: None,
+        hands: Hands::Daemon,
     }
 }
 
@@ -66,7 +67,7 @@ pub(in crate::notify) fn failing(project: &str) -> Failing {
         since: at(21, 1, 21),
         databases: vec![failed("shop", Some(good("shop")))],
         fine: Vec::new(),
-        slot: Some((at(21, 1, 15), String::from("nightly"))),
+        occasion: Occasion::Slot { at: at(21, 1, 15), schedule: String::from("nightly") },
         next: Next::Slot { at: at(22, 1, 15), schedule: String::from("nightly") },
         reminder: Duration::from_secs(86_400),
         client: Some(String::from("17.10")),
@@ -242,7 +243,7 @@ fn reminder() {
     facts.in_row = 3;
     facts.since = at(19, 1, 21);
     facts.told = Told::Reminder;
-    facts.slot = None;
+    facts.occasion = Occasion::Hand;
     facts.client = None;
     facts.next = Next::Nothing(String::from("the project has no schedule"));
     insta::assert_snapshot!(shown(&Letter::Failing(facts)), @r#"

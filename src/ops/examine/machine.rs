@@ -16,7 +16,7 @@ use crate::units::show_size;
 
 use super::super::standing::{self, DaemonStanding};
 use super::super::{World, lost, mount, secret};
-use super::Finding;
+use super::{Finding, Home};
 
 /// What is written for trial, bytes.
 const TRIAL: usize = 256 * 1024;
@@ -24,12 +24,12 @@ const TRIAL: usize = 256 * 1024;
 /// Folders that the shipped unit lets the service write to.
 const UNIT_PATHS: [&str; 2] = ["/var/lib/pgdumpd", "/var/backups/pgdumpd"];
 
-pub(super) fn look(world: &World, settings: &Settings) -> Vec<Finding> {
+pub(super) fn look(world: &World, settings: &Settings, home: Home) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         settings.warnings.iter().map(|warning| Finding::warning("configuration", warning.to_string(), String::new())).collect();
     let folder = &settings.daemon.state_dir;
     findings.push(if folder.exists() { state(folder) } else { to_be_made("state directory", folder) });
-    findings.push(daemon(world, settings));
+    findings.push(daemon(world, settings, home));
     for (name, chosen) in &settings.storages {
         if let Some(storage) = world.storages.get(name) {
             findings.extend(storage_findings(world, storage.as_ref(), chosen));
@@ -40,21 +40,23 @@ pub(super) fn look(world: &World, settings: &Settings) -> Vec<Finding> {
     findings
 }
 
-fn daemon(world: &World, settings: &Settings) -> Finding {
+fn daemon(world: &World, settings: &Settings, home: Home) -> Finding {
     let about = "daemon";
     match standing::daemon(world, settings) {
         Ok(DaemonStanding::Serving { stopping: true, .. }) => {
-            Finding::warning(about, "it is stopping, and starts nothing more", "start it again: systemctl start pgdumpd")
+            Finding::warning(about, "it is stopping, and starts nothing more", home.start_again())
+        }
+        Ok(DaemonStanding::Waiting { why, .. }) => {
+            let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+            Finding::warning(about, format!("it waits for the database, and backs up nothing before{why}"), "")
         }
         Ok(DaemonStanding::Serving { .. }) => Finding::fine(about, "it is serving"),
         Ok(DaemonStanding::Silent { heartbeat }) => Finding::problem(
             about,
             &Failure::new(Cause::System, format!("it has given no sign of life since {}", heartbeat.format("%Y-%m-%d %H:%M:%S UTC")))
-                .hint("look at its log (`journalctl -u pgdumpd`) and restart it"),
+                .hint(home.look()),
         ),
-        Ok(DaemonStanding::Stopped) => {
-            Finding::warning(about, "it is not running, so nothing is backed up by itself", "systemctl enable --now pgdumpd")
-        }
+        Ok(DaemonStanding::Stopped) => Finding::warning(about, "it is not running, so nothing is backed up by itself", home.start()),
         Err(failure) => Finding::problem(about, &failure),
     }
 }

@@ -52,10 +52,42 @@ impl Finding {
     }
 }
 
+/// Where pgdumpd lives, which decides how its daemon is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Home {
+    /// A machine with a configuration file.
+    Service,
+    /// A container that is told by variables alone.
+    Container,
+}
+
+impl Home {
+    fn start(self) -> &'static str {
+        match self {
+            Self::Service => "systemctl enable --now pgdumpd",
+            Self::Container => "start the container with `pgdumpd serve` as its command, or `pgdumpd backup` by a clock of your own",
+        }
+    }
+
+    fn start_again(self) -> &'static str {
+        match self {
+            Self::Service => "start it again: systemctl start pgdumpd",
+            Self::Container => "start the container again",
+        }
+    }
+
+    fn look(self) -> &'static str {
+        match self {
+            Self::Service => "look at its log (`journalctl -u pgdumpd`) and restart it",
+            Self::Container => "look at the container's log and restart it",
+        }
+    }
+}
+
 /// Looks at the machine: state directory, storages, mail, the service's sandbox.
 #[must_use]
-pub fn machine(world: &World, settings: &Settings) -> Vec<Finding> {
-    machine::look(world, settings)
+pub fn machine(world: &World, settings: &Settings, home: Home) -> Vec<Finding> {
+    machine::look(world, settings, home)
 }
 
 /// Looks at the state directory alone, before the catalog in it is opened; `None` where it isn't there yet.

@@ -176,6 +176,7 @@ fn about(world: &World, desk: &Desk<'_>, name: &str, now: DateTime<Utc>) -> Abou
         storage: String::new(),
         root: None,
         config: desk.config_file.as_ref().map(|path| path.display().to_string()),
+        hands: desk.hands,
     }
 }
 

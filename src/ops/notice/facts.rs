@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 use crate::alert::{AlertKey, NoticeKind, Status};
 use crate::catalog::{BackupFilter, Reader, SlotKey};
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::BackupRow;
+use crate::model::backup::{BackupRow, Trigger};
 use crate::model::dump::{Content, Selection, restore_command};
 use crate::model::project::{Project, Schedule};
 use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 use crate::notify::group::Waiting;
-use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood, Letter, Next, Stale, Told};
+use crate::notify::letter::{About, FailedDatabase, Failing, HeldPrune, LastGood, Letter, Next, Occasion, Stale, Told};
 
 use crate::storage::names;
 
@@ -83,7 +83,7 @@ fn failing_letter(
 ) -> Result<Option<Failing>> {
     let Some(worst) = changes.iter().max_by_key(|change| change.after.failures_in_row) else { return Ok(None) };
     let mut databases = Vec::new();
-    let mut slot = None;
+    let mut occasion = Occasion::Start;
     for change in changes {
         let run = match &change.run {
             Some(run) => Some(run.clone()),
@@ -93,11 +93,13 @@ fn failing_letter(
             }
         };
         let Some(run) = run else { continue };
-        slot = slot.or_else(|| Some((run.slot?, run.schedule.clone()?)));
+        if !matches!(occasion, Occasion::Slot { .. }) {
+            occasion = occasion_of(&run);
+        }
         databases.push(failed(tx, &run)?);
     }
     let seen = seen::recall(tx, &project.name)?;
-    let fine = fine(tx, &project.name, slot.as_ref(), runs, &databases)?;
+    let fine = fine(tx, &project.name, &occasion, runs, &databases)?;
     Ok(Some(Failing {
         about: about.clone(),
         told: told(worst),
@@ -105,7 +107,7 @@ fn failing_letter(
         since: worst.after.row_since(),
         databases,
         fine,
-        slot,
+        occasion,
         next: next_of(tx, project, &selections(changes), now)?,
         reminder: project.notify.reminder,
         client: seen.client,
@@ -117,19 +119,27 @@ fn failing_letter(
 fn fine(
     tx: &Reader,
     project: &str,
-    slot: Option<&(DateTime<Utc>, String)>,
+    occasion: &Occasion,
     runs: &[&Run],
     failed: &[FailedDatabase],
 ) -> Result<Vec<String>> {
-    let of_job = match slot {
-        Some((due_at, schedule)) => {
-            tx.runs_of_slot(&SlotKey { project: project.to_owned(), schedule: schedule.clone(), due_at: *due_at })?
+    let of_job = match occasion {
+        Occasion::Slot { at, schedule } => {
+            tx.runs_of_slot(&SlotKey { project: project.to_owned(), schedule: schedule.clone(), due_at: *at })?
         }
-        None => runs.iter().filter(|run| run.slot.is_none() && !run.selection.is_before_restore()).map(|run| (*run).clone()).collect(),
+        Occasion::Hand | Occasion::Start => runs.iter().filter(|run| run.slot.is_none() && !run.selection.is_before_restore()).map(|run| (*run).clone()).collect(),
     };
     let done = of_job.into_iter().filter(|run| run.status == RunStatus::Completed).map(|run| run.database);
     let done: BTreeSet<String> = done.filter(|name| failed.iter().all(|failed| failed.database != *name)).collect();
     Ok(done.into_iter().collect())
+}
+
+fn occasion_of(run: &Run) -> Occasion {
+    match (run.slot, &run.schedule, run.trigger) {
+        (Some(at), Some(schedule), _) => Occasion::Slot { at, schedule: schedule.clone() },
+        (_, _, Trigger::Scheduled | Trigger::CatchUp) => Occasion::Start,
+        _ => Occasion::Hand,
+    }
 }
 
 pub(super) fn selections<'a>(changes: &[&'a Change]) -> Vec<&'a Selection> {
@@ -289,6 +299,7 @@ pub(super) fn about(world: &World, desk: &Desk<'_>, project: &Project, now: Date
         storage: format!("{}, {place}", project.storage),
         root: Some(place).filter(|place| place.starts_with('/')),
         config: config(desk),
+        hands: desk.hands,
     }
 }
 

@@ -50,6 +50,8 @@ pub use overrun::overruns;
 pub use proofs::{damages, looked};
 pub use weekly::weekly;
 
+pub use crate::notify::letter::Hands;
+
 /// What letters need besides the catalog.
 #[derive(Debug, Clone)]
 pub struct Desk<'a> {
@@ -57,6 +59,18 @@ pub struct Desk<'a> {
     pub settings: &'a Settings,
     /// Its file, where it isn't at its usual place: it belongs into every line to type.
     pub config_file: Option<PathBuf>,
+    /// Who runs what is due.
+    pub hands: Hands,
+}
+
+impl<'a> Desk<'a> {
+    /// For a command: a daemon may serve beside it or not.
+    #[must_use]
+    pub fn by_hand(world: &World, settings: &'a Settings, config_file: Option<PathBuf>) -> Self {
+        let heartbeat = world.catalog.read(|reader| reader.heartbeat());
+        let hands = if matches!(heartbeat, Ok(None)) { Hands::Nobody } else { Hands::Daemon };
+        Self { settings, config_file, hands }
+    }
 }
 
 /// A change of an alert, to be told.

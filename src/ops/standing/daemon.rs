@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::super::World;
-use crate::catalog::Heartbeat;
+use crate::catalog::{Awaited, Heartbeat};
 use crate::error::Result;
 use crate::model::settings::Settings;
 
@@ -34,6 +34,15 @@ pub enum DaemonStanding {
         /// How many runs it had going then.
         running: usize,
     },
+    /// It turns, and waits for its database before it begins.
+    Waiting {
+        /// The last beat.
+        heartbeat: DateTime<Utc>,
+        /// Since when.
+        since: DateTime<Utc>,
+        /// What the last look for it said.
+        why: Option<String>,
+    },
     /// It beat, then fell silent without saying good-bye.
     Silent {
         /// The last beat.
@@ -44,11 +53,26 @@ pub enum DaemonStanding {
 }
 
 impl DaemonStanding {
+    /// Whether it turns, serving or not.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        matches!(self, Self::Serving { .. } | Self::Waiting { .. })
+    }
+
     /// Whether it starts nothing more before it has been started again, but turns still.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         matches!(self, Self::Serving { stopping: true, .. })
     }
+}
+
+/// The file below the state directory that says that a daemon serves there, by its lock, or has ever done so.
+pub const SERVE_LOCK: &str = "serve.lock";
+
+/// Whether a daemon has ever served here.
+#[must_use]
+pub fn has_served(settings: &Settings) -> bool {
+    settings.daemon.state_dir.join(SERVE_LOCK).exists()
 }
 
 /// Whether the daemon turns.
@@ -64,6 +88,9 @@ pub(super) fn turning(settings: &Settings, last: Option<&Heartbeat>, now: DateTi
     // A beat from well ahead of now was given before the clock was set back, and is as silent as an old one.
     if (now - heartbeat).abs() > SILENCE.max(interval * BEATS_MISSED) {
         return DaemonStanding::Silent { heartbeat };
+    }
+    if let Some(Awaited { why }) = &last.awaiting {
+        return DaemonStanding::Waiting { heartbeat, since: last.started_at, why: why.clone() };
     }
     DaemonStanding::Serving {
         heartbeat,

@@ -46,6 +46,7 @@ fn of_unread(name: &str, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> P
         status: worst(Status::Failing).or_else(|| worst(Status::Stale)).unwrap_or(Status::Ok),
         alerts,
         last_good,
+        has_backups: parts.has_backups,
         restored,
         never_restored,
         running: parts.running.into_iter().cloned().collect(),
