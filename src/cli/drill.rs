@@ -106,7 +106,7 @@ pub(super) fn all(common: &Common, settings: &Settings, world: &World, rows: &[B
         let good = drilled.len() == rows.len() && drilled.iter().all(|one| one.failure.is_none());
         out::json(&json!({ "success": good, "backups": drilled }))?;
     }
-    let desk = Desk::by_hand(&world, settings, config::unusual(&common.config));
+    let desk = Desk::by_hand(world, settings, config::unusual(&common.config));
     let mut projects: Vec<&str> = rows.iter().map(|row| row.project.as_str()).collect();
     projects.dedup();
     for project in projects {

@@ -126,7 +126,7 @@ fn look(common: &Common, settings: &Settings, world: &World, rows: &[BackupRow],
     } else {
         summary(&looked, rows.len());
     }
-    let desk = Desk::by_hand(&world, settings, config::unusual(&common.config));
+    let desk = Desk::by_hand(world, settings, config::unusual(&common.config));
     notice::looked(world, &desk, &looked)?;
     deliver::deliver(world)?;
     match ended {

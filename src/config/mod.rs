@@ -38,6 +38,7 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 pub use crate::model::settings::{Problem, Settings};
+use ambient::Variables;
 use env::Lookup;
 use item::{Item, shown};
 use keys::Key;
@@ -49,8 +50,12 @@ use report::{Place, Report, Trouble, nearest};
 const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// Reads and checks the file, and looks at the secrets it names (that they are there and private; their values aren't kept).
-pub fn load(path: &Path, variables: &BTreeMap<String, String>) -> Result<Settings, Vec<Problem>> {
-    let env: Lookup<'_> = &|name| variables.get(name).cloned();
+pub fn load(path: &Path, env: Lookup<'_>) -> Result<Settings, Vec<Problem>> {
+    load_among(path, env, &Variables::new())
+}
+
+/// The same among these variables, of which some may be mistyped.
+fn load_among(path: &Path, env: Lookup<'_>, variables: &Variables) -> Result<Settings, Vec<Problem>> {
     let file = path.display().to_string();
     let (text, mode) = read(path).map_err(|trouble| {
         let report = Report::new(&file, "");
@@ -68,7 +73,11 @@ pub fn load(path: &Path, variables: &BTreeMap<String, String>) -> Result<Setting
 /// The configuration in force here: the file; or, where none is named and the usual one doesn't exist, this process's variables.
 pub fn here(path: &Path) -> Result<Settings, Vec<Problem>> {
     let variables = ambient::variables();
-    if ambient::apply(path, &variables) { ambient::load(&variables) } else { load(path, &variables) }
+    if ambient::apply(path, &variables) {
+        ambient::load(&variables)
+    } else {
+        load_among(path, &|name| variables.get(name).cloned(), &variables)
+    }
 }
 
 /// What could be read of a broken file, to look at what it is about: nothing may be done by it. `None` where there is no text to read.

@@ -28,7 +28,7 @@ use super::queue::{self, Queue};
 use super::rounds::{self, Rounds};
 use super::signals::{Asked, Listening};
 use super::unrecorded::Unrecorded;
-use super::waiting::{self, Waited};
+use super::waiting::{self, Vigil, Waited};
 use super::wall::Wall;
 use super::{reload, repair, systemd};
 
@@ -77,11 +77,15 @@ pub(super) struct Owner {
 /// Runs until a signal says stop, and says which; with `beside`, waits for the database first.
 pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: World, beside: bool) -> Result<i32> {
     let mut signals = Listening::start()?;
-    if beside && let Waited::Stopped(signal) = waiting::wait(&world, &settings, &config_file, &mut signals).await? {
-        return Ok(signal);
+    let mut vigil = None;
+    if beside {
+        match waiting::wait(&world, &settings, &config_file, &mut signals).await? {
+            Waited::Here(here) => vigil = Some(here),
+            Waited::Stopped(signal) => return Ok(signal),
+        }
     }
     let clockwork = Clockwork::start().await?;
-    repaired(&world, &settings, &config_file).await?;
+    repaired(&world, &settings, &config_file, vigil.as_deref()).await?;
     let wake = Arc::new(Notify::new());
     let now = world.clock.now();
     let mut owner = Owner {
@@ -116,16 +120,23 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
     Ok(stop)
 }
 
-/// Repairs what a crash left, asking systemd for more time as long as that takes.
-async fn repaired(world: &World, settings: &Arc<Settings>, config_file: &Path) -> Result<()> {
+/// Repairs what a crash left, asking systemd for more time as long as that takes. Whoever has given signs of life goes on with them.
+async fn repaired(world: &World, settings: &Arc<Settings>, config_file: &Path, vigil: Option<&Vigil>) -> Result<()> {
     let (world, settings, config_file) = (world.clone(), Arc::clone(settings), config_file.to_owned());
     let mut work = JoinSet::new();
     work.spawn_blocking(move || repair::repair(&world, &desk(&settings, &config_file)));
     loop {
+        if let Some(vigil) = vigil {
+            block_in_place(|| vigil.still_repairing());
+        }
         tokio::select! {
             done = work.join_next() => {
                 let broken = || Err(Failure::new(Cause::System, "the repair at the start broke off by an error in pgdumpd itself"));
-                return done.and_then(Result::ok).unwrap_or_else(broken);
+                let done = done.and_then(Result::ok).unwrap_or_else(broken);
+                if let Some(vigil) = vigil.filter(|_| done.is_err()) {
+                    block_in_place(|| vigil.farewell());
+                }
+                return done;
             }
             () = tokio::time::sleep(STARTING) => systemd::still_starting(STARTING * 3, "repairing what was cut off"),
         }

@@ -31,8 +31,8 @@ const PULSE: Duration = Duration::from_secs(20);
 
 /// How the wait ended, where it didn't fail.
 pub(super) enum Waited {
-    /// The database is there.
-    Here,
+    /// The database is there; signs of life are still to be given until the daemon gives its own.
+    Here(Arc<Vigil>),
     /// A signal came first.
     Stopped(i32),
 }
@@ -66,7 +66,7 @@ pub(super) async fn wait(world: &World, settings: &Arc<Settings>, config_file: &
         }
     };
     match (stop, ended) {
-        (None, Ok(())) => return Ok(Waited::Here),
+        (None, Ok(())) => Ok(Waited::Here(vigil)),
         (Some(signal), _) => {
             tracing::info!(signal, "ended by a signal while waiting for the database");
             block_in_place(|| vigil.farewell());
@@ -84,7 +84,7 @@ fn broken() -> Result<()> {
 }
 
 /// What is known of the wait, by those who look and those who tell.
-struct Vigil {
+pub(super) struct Vigil {
     world: World,
     started: DateTime<Utc>,
     /// What the last look said.
@@ -145,6 +145,12 @@ impl Vigil {
         complain("mail can't be delivered", deliver::deliver(&self.world).map(drop));
     }
 
+    /// A sign of life of a daemon that has found its database and repairs first what a crash cut off.
+    pub(super) fn still_repairing(&self) {
+        *self.why.lock() = Some(String::from("it answers, but what was cut off is repaired first"));
+        self.beat(false);
+    }
+
     fn beat(&self, stopping: bool) {
         let heartbeat = Heartbeat {
             at: self.world.clock.now(),
@@ -161,7 +167,7 @@ impl Vigil {
         complain("the heartbeat can't be written", self.world.catalog.write(|writer| writer.beat(&heartbeat)));
     }
 
-    fn farewell(&self) {
+    pub(super) fn farewell(&self) {
         complain("the last heartbeat can't be written", self.world.catalog.write(|writer| writer.remove_meta("heartbeat")));
     }
 }

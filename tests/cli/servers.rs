@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use pgdumpd::clock::Clock;
 use pgdumpd::config;
-use pgdumpd::ops::notice::{self, Desk};
+use pgdumpd::ops::notice::{self, Desk, Hands};
 use pgdumpd::ops::{World, reindex};
 
 use crate::bench::Bench;
@@ -170,7 +170,7 @@ fn the_others_are_nothing_to_fall_back_on(two: &Two) {
     assert_eq!(catalog.execute(older, [identifier(&two.old.cluster)]).expect("older"), 2);
     let age = "UPDATE alerts SET state = json_set(state, '$.last_good_at', null, '$.first_seen', '2020-01-01T00:00:00Z')";
     catalog.execute(age, []).expect("alerts");
-    notice::stale(&world, &Desk { settings: &settings, config_file: None }).expect("a look");
+    notice::stale(&world, &Desk { settings: &settings, config_file: None, hands: Hands::Daemon }).expect("a look");
     let status = run(rig, 1, &["status"]).stdout;
     assert!(status.contains("STALE, and FAILING"), "another server's new backup is no new one of this: {status}");
 }

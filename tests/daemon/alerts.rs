@@ -12,7 +12,7 @@ use pgdumpd::model::run::{Run, RunStatus, SlotOutcome};
 use pgdumpd::model::settings::Settings;
 use pgdumpd::notify::Message;
 use pgdumpd::ops::World;
-use pgdumpd::ops::notice::{self, Desk};
+use pgdumpd::ops::notice::{self, Desk, Hands};
 use pgdumpd::ops::standing;
 
 use crate::rig::Rig;
@@ -37,7 +37,7 @@ impl Office {
     }
 
     pub(crate) fn desk(&self) -> Desk<'_> {
-        Desk { settings: &self.settings, config_file: None }
+        Desk { settings: &self.settings, config_file: None, hands: Hands::Daemon }
     }
 
     pub(crate) fn pass(&self, time: TimeDelta) {

@@ -3,7 +3,7 @@
 use pgdumpd::catalog::Page;
 use pgdumpd::clock::Clock;
 use pgdumpd::notify::Message;
-use pgdumpd::ops::notice::{self, Desk};
+use pgdumpd::ops::notice::{self, Desk, Hands};
 use pgdumpd::ops::{World, reindex};
 
 use crate::scene::Scene;
@@ -26,7 +26,7 @@ fn f52_backups_that_somebody_else_removed_are_told_once() {
     let file = scene.rig.path().join("pgdumpd.toml");
     let settings = pgdumpd::config::load(&file, &|_| None).expect("the configuration");
     let world = World::open(&settings, Clock::system()).expect("a world");
-    let desk = Desk { settings: &settings, config_file: None };
+    let desk = Desk { settings: &settings, config_file: None, hands: Hands::Daemon };
     // As the daemon does every hour.
     let look = || {
         let seen = reindex::look(&world);
@@ -57,7 +57,7 @@ fn f52_a_manifest_alone_is_told_apart_and_nothing_is_told_twice() {
     let manifest = |row: &serde_json::Value| std::path::PathBuf::from(format!("{}.json", file(row).display()));
     let settings = pgdumpd::config::load(&scene.rig.path().join("pgdumpd.toml"), &|_| None).expect("the configuration");
     let world = World::open(&settings, Clock::system()).expect("a world");
-    let desk = Desk { settings: &settings, config_file: None };
+    let desk = Desk { settings: &settings, config_file: None, hands: Hands::Daemon };
     let look = || {
         assert!(reindex::look(&world).whole);
         let mails = notice::lost(&world, &desk).expect("told");

@@ -1,6 +1,5 @@
 //! Secrets: read from where they are, refused where others can read them.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::{HEAD, lines, nothing};
-use crate::config::{load, secret};
+use crate::config::{load, load_among, secret};
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::PasswordSource;
 
@@ -94,7 +93,7 @@ fn what_is_no_file_is_refused_without_hanging() {
 }
 
 fn loaded(path: &Path) -> String {
-    match load(path, &BTreeMap::new()) {
+    match load(path, &nothing) {
         Ok(_) => String::from("accepted"),
         Err(problems) => lines(&problems).replace(&path.parent().unwrap().display().to_string(), ""),
     }
@@ -167,7 +166,7 @@ fn variables_that_look_like_twins_and_are_none_are_told() {
     let path = file(&folder, "pgdumpd.toml", HEAD, 0o600);
     let told = |pairs: &[(&str, &str)]| {
         let variables = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        load(&path, &variables).map_or_else(|problems| lines(&problems), |settings| format!("{:?}", settings.warnings))
+        load_among(&path, &nothing, &variables).map_or_else(|problems| lines(&problems), |settings| format!("{:?}", settings.warnings))
     };
     insta::assert_snapshot!(
         told(&[
