@@ -190,7 +190,7 @@ fn a_project_folder_that_can_not_be_written_is_found() {
     assert!(told.code == 1 && told.stdout.contains("backups/shop"), "{told:?}");
 }
 
-/// Each pattern is given to pg_dump as well, so that the two agree.
+/// Each pattern is given to `pg_dump` as well, so that the two agree.
 #[test]
 fn what_is_to_be_dumped_and_is_not_there_is_named_as_pg_dump_would() {
     let bench = Bench::new();
