@@ -46,6 +46,22 @@ pub(super) fn any_table(patterns: &[String], visible: &str) -> String {
     })
 }
 
+/// Whether the relation `c` in schema `n` is one that `--table` takes by this pattern. A database may be named before the schema, where it
+/// is the connected one.
+pub(super) fn table(pattern: &str, visible: &str) -> String {
+    let own = match expressions(pattern).as_slice() {
+        [_] | [_, _] => String::from("true"),
+        [database, _, _] => matches("current_database()", database),
+        _ => String::from("false"),
+    };
+    format!("{own} and {}", any_table(&[pattern.to_owned()], visible))
+}
+
+/// Whether the schema `n` is one that `--schema` takes by this pattern, which must not have a dot.
+pub(super) fn schema(pattern: &str) -> String {
+    if expressions(pattern).len() == 1 { any_schema(&[pattern.to_owned()]) } else { String::from("false") }
+}
+
 /// Whether the schema `n` matches one of the patterns.
 pub(super) fn any_schema(patterns: &[String]) -> String {
     any(patterns, |parts| parts.last().map_or_else(|| String::from("false"), |name| matches("n.nspname", name)))

@@ -5,7 +5,7 @@
 
 use serde::Deserialize;
 
-use super::pattern::{any_schema, any_table};
+use super::pattern::{self, any_schema, any_table};
 use super::quote::literal;
 use super::session::Session;
 use crate::error::Result;
@@ -77,6 +77,33 @@ impl Session {
             "with chosen as ({chosen}), few as (select quote_ident(schema) || '.' || quote_ident(name) as name from chosen
                join pg_class c using (oid) where chosen.relkind = 'r' and rows and c.relpersistence = 'u' order by 1 limit {MOST})
              select coalesce(json_agg(name order by name), '[]') from few"
+        ))
+    }
+
+    /// The patterns for tables and schemas to dump that match nothing, so that `--strict-names` makes the dump fail: what they are for
+    /// (`tables`, `schemas`), and the pattern. It doesn't cover those of what is left out (measured).
+    pub fn unmatched(&mut self, shape: &DumpShape) -> Result<Vec<(String, String)>> {
+        let visible = if shape.include_tables.is_empty() { String::from("true") } else { self.visible()? };
+        let tables = shape.include_tables.iter().map(|pattern| {
+            let found = format!(
+                "exists (select 1 from pg_class c join pg_namespace n on n.oid = c.relnamespace
+                   where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and {})",
+                pattern::table(pattern, &visible)
+            );
+            ("tables", pattern, found)
+        });
+        let schemas = shape
+            .include_schemas
+            .iter()
+            .map(|pattern| ("schemas", pattern, format!("exists (select 1 from pg_namespace n where {})", pattern::schema(pattern))));
+        let asked: Vec<String> =
+            tables.chain(schemas).map(|(key, name, found)| format!("({}, {}, {found})", literal(key), literal(name))).collect();
+        if asked.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.ask(&format!(
+            "select coalesce(json_agg(json_build_array(key, pattern)), '[]') from (values {}) asked (key, pattern, found) where not found",
+            asked.join(", ")
         ))
     }
 

@@ -189,3 +189,53 @@ fn a_project_folder_that_can_not_be_written_is_found() {
     assert!(chattr("-i"));
     assert!(told.code == 1 && told.stdout.contains("backups/shop"), "{told:?}");
 }
+
+/// Each pattern is given to `pg_dump` as well, so that the two agree.
+#[test]
+fn what_is_to_be_dumped_and_is_not_there_is_named_as_pg_dump_would() {
+    let bench = Bench::new();
+    let shop = |sql: &str| bench.cluster.psql_in("shop", sql);
+    shop("create schema other; create table other.deep (); create table \"Mixed\" (); create view v as select 1; create sequence sq");
+    shop("create index ix on orders ((1)); create schema \"Other Two\"");
+    let tables = [
+        ("nope", false),
+        ("deep", false),
+        ("other.deep", true),
+        ("OTHER.d?ep", true),
+        ("shop.other.deep", true),
+        ("billing.other.deep", false),
+        ("a.shop.other.deep", false),
+        ("ORDERS", true),
+        ("Mixed", false),
+        ("\"Mixed\"", true),
+        ("\"mixed*\"", false),
+        ("v", true),
+        ("sq", true),
+        ("ix", false),
+        ("or*", true),
+        ("pg_class", true),
+    ];
+    let schemas = [("OTHER", true), ("other two", false), ("\"Other Two\"", true), ("oth*", true), ("nope*", false), ("shop.other", false)];
+    let all = tables.iter().map(|case| ("table", case)).chain(schemas.iter().map(|case| ("schema", case)));
+    for (option, (pattern, found)) in all {
+        let shape = format!("{option}s = [{pattern:?}]\n");
+        bench.rig.configure(&bench.project("shop", "shop", &shape));
+        let told = bench.rig.run(&["doctor", "--json"]).json();
+        let words = format!("nothing there matches {pattern:?} in {option}s, so the dump fails");
+        let is_told =
+            told["findings"].as_array().is_some_and(|all| all.iter().any(|one| one["words"] == words && one["level"] == "problem"));
+        assert_eq!(is_told, !found, "{option} {pattern}: {told:#}");
+        let dumped = bench.rig.run(&["backup", "shop", "--no-retry"]);
+        assert_eq!(dumped.code == 0, *found, "pg_dump, {option} {pattern}: {dumped:?}");
+    }
+    // What is left out need not be there, and of several schedules each counts, once.
+    let out = "exclude_tables = [\"nope\"]\nexclude_schemas = [\"nope\"]\nexclude_table_data = [\"nope\"]\n";
+    let schedule =
+        |name: &str, on: bool| format!("[[project.schedule]]\nname = {name:?}\ncron = \"@daily\"\ntables = [\"gone\"]\nenabled = {on}\n");
+    bench.rig.configure(&bench.project("shop", "shop", out));
+    assert!(!found(&bench, 0).contains("nothing there matches"));
+    bench.rig.configure(&bench.project("shop", "shop", &schedule("a", false)));
+    assert!(!found(&bench, 0).contains("nothing there matches"));
+    bench.rig.configure(&bench.project("shop", "shop", &format!("{}{}", schedule("a", true), schedule("b", true))));
+    assert_eq!(found(&bench, 1).matches("in tables, so the dump fails").count(), 1);
+}

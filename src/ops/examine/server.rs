@@ -79,9 +79,33 @@ fn look_inside(world: &World, project: &Project, clients: &Clients, access: &Acc
     let mut findings = Vec::new();
     let shapes = project.schedules.iter().map(|plan| &plan.shape).chain([&project.shape]);
     let full = shapes.clone().find(|shape| shape.content == Content::Full).unwrap_or(&project.shape);
+    selections(project, &mut session, &mut findings)?;
     rights(&mut session, full, &mut findings)?;
     findings.push(room(world, project, &mut session, database, full)?);
     Ok(findings)
+}
+
+/// What is to be dumped and isn't there, of every dump that comes by itself, or else of one by hand.
+fn selections(project: &Project, session: &mut Session, findings: &mut Vec<Finding>) -> Result<()> {
+    let scheduled = project.schedules.iter().filter(|plan| plan.enabled).map(|plan| &plan.shape);
+    let mut shapes: Vec<&DumpShape> = scheduled.collect();
+    if shapes.is_empty() {
+        shapes.push(&project.shape);
+    }
+    for shape in shapes {
+        for (key, pattern) in session.unmatched(shape)? {
+            let words = format!("nothing there matches {pattern:?} in {key}, so the dump fails");
+            let hint = format!(
+                "mend {key}, or take it out: a name without a schema is looked for on the role's search_path, and capitals count only in \
+                 double quotes"
+            );
+            let finding = Finding::problem("", &Failure::new(crate::error::Cause::NotFound, words).hint(hint));
+            if !findings.contains(&finding) {
+                findings.push(finding);
+            }
+        }
+    }
+    Ok(())
 }
 
 fn rights(session: &mut Session, shape: &DumpShape, findings: &mut Vec<Finding>) -> Result<()> {
