@@ -105,17 +105,17 @@ pub(super) fn opened(common: &Common, word: &str, open: impl FnOnce(&Path) -> Re
 }
 
 /// The world for work on a file: the configured one, so that it is written down; one without a diary where there is none. A configuration
-/// that is broken must not keep anybody from a file.
-pub(super) fn diary(common: &Common) -> Result<World> {
+/// that is broken, or another user's, must not keep anybody from a file: why nothing is written down is the second answer.
+pub(super) fn diary(common: &Common) -> Result<(World, Option<Failure>)> {
     if !is_configured(common) {
-        return world::usual()?.map_or_else(|| World::alone(Clock::system()), Ok);
+        let world = world::usual()?.map_or_else(|| World::alone(Clock::system()), Ok)?;
+        return Ok((world, None));
     }
     let opened = world::settings(common).and_then(|settings| {
         if world::keeps_state(common, &settings) { world::open(common, &settings) } else { World::alone(Clock::system()) }
     });
-    opened.or_else(|failure| {
-        let why = failure.hint.iter().flat_map(|hint| hint.lines()).next().unwrap_or_default();
-        out::note(format!("pgdumpd: warning: this stands in no audit log: {failure}{}{why}", if why.is_empty() { "" } else { ": " }));
-        World::alone(Clock::system())
-    })
+    match opened {
+        Ok(world) => Ok((world, None)),
+        Err(failure) => Ok((World::alone(Clock::system())?, Some(failure))),
+    }
 }

@@ -69,13 +69,14 @@ pub struct Setting<'a> {
     pub said: Option<fn(&str)>,
 }
 
-/// Finds the clients, connects, and asks which server and database that is. Nothing is written.
-pub fn meet(project: Project, clock: Clock, cancel: &Cancel) -> Result<Met> {
+/// Finds the clients, connects, and asks which server and database that is; `database` overrules the connection's. Nothing
+/// is written.
+pub fn meet(project: Project, database: Option<&str>, clock: Clock, cancel: &Cancel) -> Result<Met> {
     let world = World::alone(clock)?;
     let clients = world.clients(&project)?;
     let access = world.access(&project)?.with(&PLACES, &|name| std::env::var_os(name));
     let redactor = Redactor::new(access.secret());
-    let asked = Session::open(clients.newest(), &access, None, "pgdumpd", &project.limits, cancel).and_then(|mut session| {
+    let asked = Session::open(clients.newest(), &access, database, "pgdumpd", &project.limits, cancel).and_then(|mut session| {
         let client = clients.for_server(session.server().version_num)?;
         Ok((client, session.server().clone(), session.database_size()?, session.tables_size()?))
     });

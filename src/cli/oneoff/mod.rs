@@ -45,9 +45,24 @@ pub(super) fn is_named_by_environment() -> bool {
     NAMED_BY.iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
+/// Fails where an option is there with nothing in it: a variable that is not set would make another backup than the one that is meant.
+pub(super) fn none_is_empty(args: &Args, databases: &[String]) -> Result<()> {
+    let database = databases.iter().any(|name| name.is_empty()).then_some("--database");
+    args.empty().or(database).map_or(Ok(()), |option| Err(empty(option)))
+}
+
+/// The failure of an option with nothing in it.
+pub(super) fn empty(option: &str) -> Failure {
+    Failure::new(Cause::Configuration, format!("{option} is empty"))
+        .hint("a variable of the shell may not be set: set it, or leave the option out")
+}
+
 /// Carries it out. A failure is told here, as one answer under the names that older clients read.
-pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+pub(super) fn run(common: &Common, args: &Args, database: Option<&str>) -> Result<Exit> {
     logging::start(crate::model::settings::LogFormat::Text, logging::level(common, "off"));
+    if let (Some(_), Some(other)) = (database, args.looks()) {
+        return Err(Failure::new(Cause::Configuration, format!("--database is for a backup, and {other} makes none")).hint("leave it out"));
+    }
     if args.list {
         return list::list(common, &usual_folder(args));
     }
@@ -57,7 +72,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Some(file) => files::verify(common, file, &cancel),
         None => {
             let began = Instant::now();
-            back_up(common, args, &cancel).or_else(|failure| told::failed(common, args, &failure, began))
+            back_up(common, args, database, &cancel).or_else(|failure| told::failed(common, args, &failure, began))
         }
     }?;
     Ok(signals.exit().unwrap_or(exit))
@@ -70,13 +85,13 @@ struct Plan {
     environment: Option<Environment>,
 }
 
-fn plan(args: &Args) -> Result<Plan> {
+fn plan(args: &Args, database: Option<&str>) -> Result<Plan> {
     let environment = args.env.map(|mode| environment::read(mode, Path::new("."), &|name| std::env::var(name).ok())).transpose()?;
     let connection = environment.as_ref().map(|environment| environment.connection.clone()).or_else(|| args.url.clone());
     let from_url = || std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
     let connection = connection.or_else(from_url);
     if connection.is_none() {
-        unheard(&|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))?;
+        unheard(database, &|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))?;
     }
     let mut said = args.said(connection.unwrap_or_default());
     let place = if environment.is_some() {
@@ -112,11 +127,11 @@ fn plan(args: &Args) -> Result<Plan> {
 
 /// Fails where variables that describe a project name the server or the database, and nothing that is used here does: the dump would
 /// be of another database than the one they mean.
-fn unheard(is_set: &dyn Fn(&str) -> bool) -> Result<()> {
+fn unheard(database: Option<&str>, is_set: &dyn Fn(&str) -> bool) -> Result<()> {
     let of_server = (["DATABASE_URL_FILE", "POSTGRES_HOST", "POSTGRES_HOST_FILE"], ["PGHOST", "PGHOSTADDR", "PGSERVICE"]);
     let of_database = (["DATABASE_URL_FILE", "POSTGRES_DB", "POSTGRES_DB_FILE"], ["PGDATABASE", "PGSERVICE", "PGSERVICE"]);
     let mut unheard: Vec<&str> = Vec::new();
-    for (theirs, ours) in [of_server, of_database] {
+    for (theirs, ours) in [Some(of_server), database.is_none().then_some(of_database)].into_iter().flatten() {
         if !ours.into_iter().any(is_set) {
             unheard.extend(theirs.into_iter().filter(|name| is_set(name)));
         }
@@ -146,13 +161,13 @@ fn made(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-fn back_up(common: &Common, args: &Args, cancel: &Cancel) -> Result<Exit> {
-    let Plan { said, place, environment } = plan(args)?;
+fn back_up(common: &Common, args: &Args, database: Option<&str>, cancel: &Cancel) -> Result<Exit> {
+    let Plan { said, place, environment } = plan(args, database)?;
     for warning in environment.iter().flat_map(|environment| &environment.warnings) {
         out::note(format!("pgdumpd: warning: {warning}"));
     }
     let clock = Clock::system();
-    let met = meet(adhoc::project(&said)?, clock.clone(), cancel)?;
+    let met = meet(adhoc::project(&said)?, database, clock.clone(), cancel)?;
     let file = file_name(&met, &place, environment.as_ref(), &clock);
     let (target, path) = target(&met, &place, environment.as_ref(), &file);
     let loose = match &target {
