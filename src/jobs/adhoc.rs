@@ -137,13 +137,11 @@ impl Met {
         if !swept.is_empty() {
             tracing::warn!(?swept, "removed what an interrupted run had left");
         }
-        if let Target::Pipe(pipe) = target {
-            match pipe.sweep_pipes() {
-                Ok(swept) if swept.is_empty() => {}
-                Ok(swept) => tracing::warn!(?swept, "removed what interrupted runs had left"),
-                // It is in nobody's way.
-                Err(failure) => tracing::warn!("what interrupted runs had left could not be removed: {failure}"),
-            }
+        match loose.sweep_others() {
+            Ok(swept) if swept.is_empty() => {}
+            Ok(swept) => tracing::warn!(?swept, "removed what interrupted runs had left"),
+            // It is in nobody's way.
+            Err(failure) => tracing::warn!("what interrupted runs had left could not be removed: {failure}"),
         }
         let redactor = Redactor::new(self.access.secret());
         let made = self.dump(&storage, &lock, setting).and_then(|mut manifest| {

@@ -98,7 +98,7 @@ pub fn read_whole(path: &Path, given: &Given, client: Option<&Client>, cancel: &
     is_dump(path, &form)?;
     let client = client.filter(|client| reads(client, &form));
     let observed = match (form.format, client) {
-        (Format::Plain, _) => pass(&mut archive, Tap::plain(), cancel),
+        (Format::Plain, _) => pass(&mut archive, Tap::script(), cancel),
         (Format::Directory, Some(client)) if given.is_folder() => pass(&mut archive, Tap::tar(), cancel)
             .and_then(|seen| Ok(together(seen, restored(Fed::Folder(given.lies_at().unwrap_or(path)), client, cancel)?.1))),
         (Format::Tar, _) => pass(&mut archive, Tap::tar(), cancel),
@@ -113,6 +113,9 @@ pub fn read_whole(path: &Path, given: &Given, client: Option<&Client>, cancel: &
     let observed = observed.map_err(|failure| {
         if form.format == Format::Custom && !is_known(&form.head) && failure.cause != Cause::Interrupted {
             return unknown(path, &form.head, client, failure);
+        }
+        if failure.cause == Cause::Refused {
+            return Failure { message: format!("{} {}", path.display(), failure.message), ..failure };
         }
         let words = format!("{} is not whole: {}", path.display(), failure.message);
         if failure.cause == Cause::Interrupted { failure } else { damaged(words, failure) }

@@ -23,7 +23,7 @@ use crate::model::backup::{Manifest, RunId};
 use crate::ops::dumpfile;
 use crate::ops::given::metadata_name;
 use crate::process::{Cancel, CancelReason};
-use crate::storage::{Given, Loose, Storage, names};
+use crate::storage::{Given, Loose, SCOPE, Storage, names};
 use crate::stream::hash;
 
 use super::exit::Exit;
@@ -78,6 +78,13 @@ pub(super) fn run(common: &Common, args: &Args, database: Option<&str>) -> Resul
     Ok(signals.exit().unwrap_or(exit))
 }
 
+/// What the answer on standard output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Words,
+    Json,
+}
+
 /// Everything decided before the server is asked.
 struct Plan {
     said: adhoc::Said,
@@ -85,7 +92,7 @@ struct Plan {
     environment: Option<Environment>,
 }
 
-fn plan(args: &Args, database: Option<&str>) -> Result<Plan> {
+fn plan(args: &Args, database: Option<&str>, answer: Answer) -> Result<Plan> {
     let environment = args.env.map(|mode| environment::read(mode, Path::new("."), &|name| std::env::var(name).ok())).transpose()?;
     let connection = environment.as_ref().map(|environment| environment.connection.clone()).or_else(|| args.url.clone());
     let from_url = || std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
@@ -99,6 +106,10 @@ fn plan(args: &Args, database: Option<&str>) -> Result<Plan> {
     } else {
         place::decide(args.output.as_deref(), args.output_dir.as_deref())?
     };
+    let says_where = args.output.is_some() || args.output_dir.is_some() || environment.is_some();
+    if !says_where && answer == Answer::Words && !args.dry_run {
+        place::carries_words(std::io::stdout())?;
+    }
     if place == Place::Pipe && std::io::stdout().is_terminal() && !args.dry_run {
         return Err(Failure::new(Cause::Configuration, "a backup is no text for a terminal")
             .hint("redirect it: > FILE, or name a file with --output"));
@@ -162,7 +173,7 @@ fn made(folder: &Path) -> Result<PathBuf> {
 }
 
 fn back_up(common: &Common, args: &Args, database: Option<&str>, cancel: &Cancel) -> Result<Exit> {
-    let Plan { said, place, environment } = plan(args, database)?;
+    let Plan { said, place, environment } = plan(args, database, if common.json { Answer::Json } else { Answer::Words })?;
     for warning in environment.iter().flat_map(|environment| &environment.warnings) {
         out::note(format!("pgdumpd: warning: {warning}"));
     }
@@ -217,7 +228,7 @@ fn file_name(met: &Met, place: &Place, environment: Option<&Environment>, clock:
 /// Where it goes, and the path to tell; none for standard output.
 fn target(met: &Met, place: &Place, environment: Option<&Environment>, file: &str) -> (Target, Option<PathBuf>) {
     // Whoever writes the same file, or backs up the same database into the same folder, waits for nobody and is refused.
-    let scope = |what: &str| hash::hex(&Sha256::digest(what.as_bytes())).chars().take(12).collect::<String>();
+    let scope = |what: &str| hash::hex(&Sha256::digest(what.as_bytes())).chars().take(SCOPE).collect::<String>();
     match place {
         Place::Pipe => (Target::Pipe(Loose::pipe(&std::env::temp_dir())), None),
         Place::File(folder, name) => {

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Access, OFlags};
+use rustix::fs::{Access, FileType, OFlags};
 
 use crate::error::{Cause, Failure, Result};
 
@@ -34,9 +34,9 @@ pub(super) fn decide(output: Option<&str>, allowed: Option<&Path>) -> Result<Pla
         return Err(unsafe_path(output, "leads upwards by \"..\""));
     }
     let bound = match allowed {
-        Some(allowed) => Some(folder(allowed)?),
+        Some(allowed) => Some(real(allowed)?),
         None if path.is_absolute() => None,
-        None => Some(folder(Path::new("."))?),
+        None => Some(real(Path::new("."))?),
     };
     let full = bound.as_deref().map_or_else(|| path.to_path_buf(), |bound| bound.join(path));
     let within = |real: PathBuf| match &bound {
@@ -64,6 +64,16 @@ pub(super) fn decide(output: Option<&str>, allowed: Option<&Path>) -> Result<Pla
 
 /// The real path of a folder that can be written to.
 fn folder(path: &Path) -> Result<PathBuf> {
+    let real = real(path)?;
+    rustix::fs::access(&real, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        Failure::storage(format!("writing into {}", real.display()), &error.into())
+            .hint("run as a user that may write there, or name another folder with --output")
+    })?;
+    Ok(real)
+}
+
+/// The real path of a folder.
+fn real(path: &Path) -> Result<PathBuf> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let real = path.canonicalize().map_err(|error| {
         Failure::storage(format!("the output folder {}", path.display()), &error).hint("make it first, or name another")
@@ -71,10 +81,6 @@ fn folder(path: &Path) -> Result<PathBuf> {
     if !real.is_dir() {
         return Err(unsafe_path(&path.display().to_string(), "is no folder"));
     }
-    rustix::fs::access(&real, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-        Failure::storage(format!("writing into {}", real.display()), &error.into())
-            .hint("run as a user that may write there, or name another folder with --output")
-    })?;
     Ok(real)
 }
 
@@ -92,6 +98,19 @@ pub(super) fn leads_somewhere(output: impl AsFd) -> Result<()> {
             .hint("name a file with --output, or give standard output a reader: | ssh host 'cat > shop.dump'"));
     }
     Ok(())
+}
+
+/// Fails where standard output is a file that would be taken for the dump: it would hold a few words.
+pub(super) fn carries_words(output: impl AsFd) -> Result<()> {
+    let is_file = |facts: rustix::fs::Stat| FileType::from_raw_mode(facts.st_mode) == FileType::RegularFile;
+    if !rustix::fs::fstat(&output).is_ok_and(is_file) {
+        return Ok(());
+    }
+    let words = "standard output is a file, and only the summary would go there: the dump is written into a file of its own";
+    Err(Failure::new(Cause::Configuration, words).hint(
+        "type: pgdumpd backup … --output FILE, or pgdumpd backup … --output - >FILE\n\
+         where the file is a log, say where the dump goes: --output . is this folder",
+    ))
 }
 
 /// Endings that promise what isn't written: a program that goes by them would call the file broken.

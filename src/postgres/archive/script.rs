@@ -4,7 +4,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::plain::Data;
+use super::section::Data;
 use super::sql::{Event, Lexer};
 use super::unread;
 use crate::error::Result;
