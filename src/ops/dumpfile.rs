@@ -22,6 +22,7 @@ use crate::process::{self, Cancel, CancelReason, Exit, Input, Output, Signal, Sp
 use crate::storage::{Given, Storage};
 use crate::stream::hash::{self, Sum};
 use crate::stream::{self, Observe};
+use crate::units::show_size;
 
 use self::inside::Watched;
 
@@ -230,6 +231,12 @@ fn unpacked(path: &Path, given: &Given) -> Result<(Box<dyn Read + Send>, Form, S
         [b'B', b'Z', b'h', ..] => Compression::Bzip2(0),
         _ => Compression::None,
     };
+    if let Some(window) = stream::beyond_window(&head).filter(|_| !given.is_folder()) {
+        let size = show_size(window);
+        let words = format!("{} is compressed by zstd with a window of {size}, which takes as much memory to unpack", path.display());
+        let hint = "unpack it first: zstd -d --long=31 FILE; what comes out of it is read like any other dump";
+        return Err(Failure::new(Cause::Refused, words).hint(hint));
+    }
     let mut archive = stream::decompress(compression, Box::new(io::Cursor::new(head).chain(file)))?;
     let head = peek(&mut archive).map_err(|error| not_unpacked(path, &error))?;
     let format = if given.is_folder() { Format::Directory } else { format(&head) };

@@ -69,6 +69,12 @@ fn what_is_whole_but_something_else_is_not_called_damaged() {
         &scene,
         "pg_dumpall >all.sql; pg_dump shop | sed 's/$/\\r/' >dos.sql; printf '\\3757zXZ\\000rest' >a.sql.xz; printf '\\004\"M\\030rest' >a.sql.lz4",
     );
+    // A window that isn't given says nothing of what was packed with it; one that `zstd -d` takes unasked is.
+    shell(&scene, "pg_dump shop | zstd -q --long=28 >wide.sql.zst; pg_dump -Fc -Z0 shop | zstd -q --long=27 >usual.dump.zst");
+    let wide = verify(&scene, "wide.sql.zst");
+    let says = wide.stdout.contains("zstd -d --long=31 FILE") || wide.stdout.contains("with a window of 256.0 MiB");
+    assert!(wide.code == 1 && says && wide.stdout.contains("could not be looked at") && !wide.stdout.contains("DAMAGED"), "{wide:?}");
+    assert_eq!(verify(&scene, "usual.dump.zst").code, 0);
     for (file, words) in [("all.sql", "psql -X -d postgres -f"), ("a.sql.xz", "xz -d FILE"), ("a.sql.lz4", "lz4 -d FILE")] {
         let ended = verify(&scene, file);
         assert!(ended.code == 1 && ended.stdout.contains(words) && !ended.stdout.contains("DAMAGED"), "{file}: {ended:?}");
