@@ -27,6 +27,10 @@ pub(super) enum Named {
 /// Decides. A word with a slash in it is a file (but not `PROJECT/DATABASE@latest`); one without is a file where one is called so, and no
 /// backup or project.
 pub(super) fn which(common: &Common, word: &str) -> Result<Named> {
+    if word == "-" {
+        return Err(Failure::new(Cause::Configuration, "a dump can't be read from standard input: it is read more than once")
+            .hint("write it to a file first, and type that file's path; a file called - is ./-"));
+    }
     let path = Path::new(word);
     let is_there = path.symlink_metadata().is_ok();
     let names_moment = word.rsplit_once('@').is_some_and(|(place, _)| !place.is_empty());

@@ -158,7 +158,7 @@ impl Met {
         // Others find the next one under its name: a lock whose file is gone is none.
         drop(loose.remove_lock());
         drop(lock);
-        made.map_err(|failure| redactor.clean_failure(failure))
+        made.map_err(|failure| in_other_words(redactor.clean_failure(failure)))
     }
 
     fn dump(&self, storage: &Arc<dyn Storage>, lock: &crate::lock::ProjectLock, setting: &Setting<'_>) -> Result<Manifest> {
@@ -213,6 +213,20 @@ impl Met {
             _ => Ok(()),
         }
     }
+}
+
+/// There is no storage here, and no retention.
+fn in_other_words(failure: Failure) -> Failure {
+    if failure.cause != Cause::Space {
+        return failure;
+    }
+    let message = failure.message.replace("storage \"output\" has", "the output's folder has").replace(" beyond its reserve", "");
+    let hint = failure.hint.map(|hint| {
+        let hint = hint.replace(", or let the retention keep less", ", or write elsewhere");
+        hint.replace(", move the storage to a larger disk, or lower the retention and run `pgdumpd prune`", ", or write elsewhere")
+            .replace("format = \"custom\"", "--format custom")
+    });
+    Failure { message, hint, ..failure }
 }
 
 /// The engine's own name for the artifact gives way to the file's.

@@ -118,7 +118,8 @@ pub fn read_whole(path: &Path, given: &Given, client: Option<&Client>, cancel: &
         if failure.cause == Cause::Refused {
             return Failure { message: format!("{} {}", path.display(), failure.message), ..failure };
         }
-        let words = format!("{} is not whole: {}", path.display(), failure.message);
+        let why = if given.is_folder() { failure.message.replace("the tar archive", "the folder") } else { failure.message.clone() };
+        let words = format!("{} is not whole: {why}", path.display());
         if failure.cause == Cause::Interrupted { failure } else { damaged(words, failure) }
     })?;
     let (length, sha256) = sums.finish(path)?;

@@ -104,10 +104,14 @@ fn what_a_killed_run_left_goes_with_the_next_into_the_same_folder() {
         // Nobody else's: a stranger's file, and a lock that is called otherwise.
         std::fs::write(scene.work().join(".pgdumpd-lock-mine"), "").unwrap();
         let left = || names(&scene.work()).into_iter().filter(|name| before.contains(name)).count();
-        wait_until(PATIENCE, || format!("{next}: {:?}", names(&scene.work())), || {
-            run(next);
-            left() == 0
-        });
+        wait_until(
+            PATIENCE,
+            || format!("{next}: {:?}", names(&scene.work())),
+            || {
+                run(next);
+                left() == 0
+            },
+        );
         assert!(scene.work().join(".pgdumpd-lock-mine").exists());
         std::fs::remove_dir_all(scene.work()).unwrap();
     }

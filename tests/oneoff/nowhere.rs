@@ -91,6 +91,60 @@ fn a_name_that_promises_what_is_not_written_is_refused() {
     assert_eq!(scene.alone(&[], &["backup", "--url", &url, "-o", "shop.2026"]).code, 0);
 }
 
+/// Before the dump: after it, the file system would refuse the name, or the name would lie.
+#[test]
+fn a_name_that_lies_or_is_too_long_is_refused() {
+    let scene = Scene::new();
+    let url = scene.cluster.url("shop");
+    let long = format!("{}.dump", "x".repeat(251));
+    for (arguments, words) in [
+        (&["-o", "x.sql.gz", "--compress", "none"][..], "the name \"x.sql.gz\" promises another file"),
+        (&["-o", "x.sql.zst", "--compress", "gzip"], "end the name in .sql.gz"),
+        (&["-o", "x.sql", "--format", "tar"], "end the name in .tar"),
+        (&["-o", "x.dump.gz", "--compress", "zstd"], "end the name in .dump.zst"),
+        (&["-o", &long], "the output's name has 256 bytes"),
+    ] {
+        let ended = scene.alone(&[], &[&["backup", "--url", &url], arguments].concat());
+        assert!(ended.code == 2 && ended.stderr.contains(words), "{arguments:?}: {ended:?}");
+        assert!(!ended.stderr.contains("before compression"), "{ended:?}");
+    }
+    assert_eq!(std::fs::read_dir(scene.work()).unwrap().count(), 0);
+    let longest = scene.alone(&[], &["backup", "--url", &url, "-o", &long[1..]]);
+    assert_eq!(longest.code, 0, "{longest:?}");
+}
+
+/// What is told to be typed, or to be done, is for the file at hand.
+#[test]
+fn what_is_told_is_about_the_file_at_hand() {
+    let scene = Scene::new();
+    let url = scene.cluster.url("shop");
+    let odd = scene.alone(&[], &["backup", "--url", &url, "--output=-z2.dump", "--json"]);
+    assert_eq!(odd.json()["restoreCommand"], "pg_restore --exit-on-error -d NEW_DATABASE ./-z2.dump");
+    scene.restore(&scene.work(), odd.json()["restoreCommand"].as_str().unwrap(), "again");
+    let line = |line: &str| {
+        let mut shell = std::process::Command::new("bash");
+        let line = line.replace("PGDUMPD", env!("CARGO_BIN_EXE_pgdumpd")).replace("URL", &url);
+        let ended = shell.args(["-c", &line]).current_dir(scene.work()).stdin(Stdio::null()).output().unwrap();
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned() + &String::from_utf8_lossy(&ended.stdout))
+    };
+    let (code, piped) = line("PGDUMPD backup --url URL -o - --json >piped");
+    assert!(code == Some(0) && piped.contains("\"restoreCommand\": null"), "{piped}");
+    // No retention and no storage: there is but a file.
+    let (code, full) = line("ulimit -f 200; PGDUMPD backup --url URL -o full.sql");
+    assert!(code == Some(1) && full.contains("or write elsewhere") && !full.contains("retention"), "{full}");
+    for (read, words) in [
+        ("cat piped | PGDUMPD verify /dev/stdin", "neither a file nor a folder"),
+        ("PGDUMPD show <(cat piped)", "neither a file nor a folder"),
+        ("cat piped | PGDUMPD verify -", "can't be read from standard input"),
+    ] {
+        let (code, told) = line(read);
+        assert!(code.is_some_and(|code| code > 0) && told.contains(words) && !told.contains("sudo"), "{read}: {told}");
+    }
+    crate::elsewhere::shell(&scene, "pg_dump -Fd -f d shop; rm d/[0-9]*.dat.gz");
+    let (code, folder) = line("PGDUMPD verify ./d");
+    assert!(code == Some(1) && folder.contains("the folder lacks its member") && !folder.contains("tar archive"), "{folder}");
+}
+
 #[test]
 fn variables_that_would_not_be_used_are_named() {
     let scene = Scene::new();

@@ -132,7 +132,11 @@ fn plan(args: &Args, database: Option<&str>, answer: Answer) -> Result<Plan> {
     // What is compressed from outside is so by default; a plain or tar dump has no compression of its own.
     let compression = if compression == "native" && !matches!(named, "custom" | "directory") { "none" } else { compression };
     said.words.push(("format", named.to_owned()));
-    said.words.push(("compression", args.compress.clone().unwrap_or_else(|| compression.to_owned())));
+    let compression = args.compress.clone().unwrap_or_else(|| compression.to_owned());
+    if let Place::File(_, name) = &place {
+        place::is_kept_by(name, named, &compression)?;
+    }
+    said.words.push(("compression", compression));
     Ok(Plan { said, place, environment })
 }
 

@@ -59,7 +59,19 @@ pub(super) fn decide(output: Option<&str>, allowed: Option<&Path>) -> Result<Pla
     {
         return Err(unsafe_path(output, "is a link or no plain file"));
     }
-    Ok(Place::File(within(folder(parent)?)?, name.to_owned()))
+    let folder = within(folder(parent)?)?;
+    fits(&folder, name)?;
+    Ok(Place::File(folder, name.to_owned()))
+}
+
+/// Fails where the file system takes no name of this length: that would be told by its refusal, after the dump.
+fn fits(folder: &Path, name: &str) -> Result<()> {
+    let most = rustix::fs::statvfs(folder).map_or(255, |facts| facts.f_namemax);
+    if name.len() as u64 <= most {
+        return Ok(());
+    }
+    let words = format!("the output's name has {} bytes, and {} takes names of {most} at most", name.len(), folder.display());
+    Err(Failure::new(Cause::Configuration, words).hint("give it a shorter name"))
 }
 
 /// The real path of a folder that can be written to.
@@ -128,6 +140,44 @@ pub(super) fn is_kept(name: &str) -> Result<()> {
     ))
 }
 
+/// Fails where a name's endings promise something else than is written: a program that goes by them would call the file broken.
+pub(super) fn is_kept_by(name: &str, format: &str, compression: &str) -> Result<()> {
+    let lower = name.to_lowercase();
+    let (promised, packed) = told_by_name(name);
+    let says = |ending: &str| lower.split('.').skip(1).any(|part| part == ending);
+    let method = compression.split(':').next().unwrap_or(compression);
+    let method = if method == "native" { "none" } else { method };
+    let is_other_form = match promised {
+        "plain" => format != "plain",
+        "tar" | "directory" => !matches!(format, "tar" | "directory"),
+        _ => false,
+    };
+    let is_packed = ["zst", "zstd", "gz", "bz2"].into_iter().any(|ending| lower.ends_with(&format!(".{ending}")));
+    // A .dump may be anything that pgdumpd writes; what is compressed inside is not packed from outside.
+    let is_packed_otherwise = (is_packed || says("sql") || says("tar")) && METHODS.contains(&method) && method != packed;
+    if !is_other_form && !is_packed_otherwise {
+        return Ok(());
+    }
+    let words = format!("the name {name:?} promises another file than a {format} dump with compression {compression}");
+    let ending = match format {
+        "plain" => ".sql",
+        "tar" => ".tar",
+        "directory" => ".dir.tar",
+        _ => ".dump",
+    };
+    let packed = match method {
+        "zstd" => ".zst",
+        "gzip" => ".gz",
+        "bzip2" => ".bz2",
+        _ => "",
+    };
+    Err(Failure::new(Cause::Configuration, words)
+        .hint(format!("end the name in {ending}{packed}, or leave out --format and --compress: the name tells")))
+}
+
+/// What compresses from outside, or nothing.
+const METHODS: [&str; 4] = ["zstd", "gzip", "bzip2", "none"];
+
 /// Format and compression that a file's name promises to whoever opens it.
 pub(super) fn told_by_name(name: &str) -> (&'static str, &'static str) {
     let lower = name.to_lowercase();
@@ -164,6 +214,30 @@ mod tests {
             ("tar", "bzip2"),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_name_is_no_lie() {
+        for (name, format, compression, is_kept) in [
+            ("x.sql.gz", "plain", "none", false),
+            ("x.sql.zst", "plain", "gzip", false),
+            ("x.sql", "tar", "none", false),
+            ("x.sql", "plain", "zstd:3", false),
+            ("x.dump.gz", "custom", "zstd", false),
+            ("x.dump.gz", "custom", "native", false),
+            ("x.tar", "custom", "native", false),
+            ("x.sql.gz", "plain", "gzip:9", true),
+            ("x.dump", "custom", "zstd", true),
+            ("x.dump", "directory", "none", true),
+            ("x.tar", "directory", "none", true),
+            ("x.dump.zst", "custom", "zstd", true),
+            ("x", "plain", "bzip2", true),
+            ("x.2026", "tar", "none", true),
+            ("x.tgz", "directory", "gzip", true),
+            ("x.sql.gz", "plain", "zip", true),
+        ] {
+            assert_eq!(is_kept_by(name, format, compression).is_ok(), is_kept, "{name} {format} {compression}");
+        }
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub(super) fn done(common: &Common, path: Option<&Path>, manifest: &Manifest) {
             "tables": manifest.tables.len(),
             "recordCount": manifest.total_rows,
             "verified": manifest.environment.is_some(),
-            "restoreCommand": manifest.restore_command,
+            "restoreCommand": path.map(|_| &manifest.restore_command),
             "warnings": warnings,
         });
         say(serde_json::to_string_pretty(&answer).unwrap_or_default());
