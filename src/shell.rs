@@ -9,7 +9,9 @@ pub fn word(word: &str) -> String {
 /// A file's name in the line that restores it, which stands in manifests: also what is plain to a shell, but may not be to a person, is quoted.
 #[must_use]
 pub fn file(name: &str) -> String {
-    unless_all_of(name, "._-/")
+    // No program may take it for an option.
+    let here = if name.starts_with('-') { "./" } else { "" };
+    unless_all_of(&format!("{here}{name}"), "._-/")
 }
 
 /// Quoted, unless every character is a letter, a digit or one of these.
@@ -27,6 +29,6 @@ mod tests {
     #[test]
     fn what_a_shell_would_not_take_as_it_is_is_quoted() {
         assert_eq!(["shop", "shop@latest", "a b", "it's", ""].map(word), ["shop", "shop@latest", "'a b'", "'it'\\''s'", "''"]);
-        assert_eq!(["/x/a.dump", "a%20b", "it's"].map(file), ["/x/a.dump", "'a%20b'", "'it'\\''s'"]);
+        assert_eq!(["/x/a.dump", "a%20b", "it's", "-z"].map(file), ["/x/a.dump", "'a%20b'", "'it'\\''s'", "./-z"]);
     }
 }

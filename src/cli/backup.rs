@@ -50,7 +50,7 @@ pub(super) struct Args {
     /// Dump as this schedule of the project does
     #[arg(long, value_name = "NAME", conflicts_with = "all")]
     schedule: Option<String>,
-    /// Only this database of the project; may be given more than once
+    /// Only this database of the project; may be given more than once. Without a project: this one instead of the URL's
     #[arg(long, short, value_name = "NAME", conflicts_with = "all")]
     database: Vec<String>,
     /// Fail at once where the server isn't there, instead of trying again after some minutes
@@ -61,6 +61,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+    oneoff::none_is_empty(&args.oneoff, &args.database)?;
     let of_project = args.project.is_some() || args.all;
     if args.oneoff.are_given() && of_project {
         return Err(Failure::new(
@@ -72,7 +73,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     // Variables that say where backups are kept describe a project; others that name a database mean just that one.
     let of_project = of_project || config::keeps_backups(&common.config);
     if args.oneoff.are_given() || (!of_project && oneoff::is_named_by_environment()) {
-        return oneoff::run(common, &args.oneoff);
+        return oneoff::run(common, &args.oneoff, only_database(args)?);
     }
     if !of_project {
         return Err(Failure::new(Cause::Configuration, "no project and no database is named")
@@ -129,6 +130,20 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     }
     mail(&world, &desk, &settings)?;
     Ok(interrupted.unwrap_or_else(|| told::together(&exits)))
+}
+
+/// The one database that is meant where no project is.
+fn only_database(args: &Args) -> Result<Option<&str>> {
+    if args.schedule.is_some() {
+        return Err(Failure::new(Cause::Configuration, "--schedule names a schedule of a project, and here is none")
+            .hint("leave it out; --schema-only, --data-only, --tables and kin say what is dumped"));
+    }
+    match args.database.as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some(one)),
+        several => Err(Failure::new(Cause::Configuration, format!("one file holds one database, and {} are named", several.len()))
+            .hint("back up one after the other, each with its own --database and --output")),
+    }
 }
 
 /// What happened becomes mail, which is sent now: there may be no daemon to do it.

@@ -27,6 +27,10 @@ pub(super) enum Named {
 /// Decides. A word with a slash in it is a file (but not `PROJECT/DATABASE@latest`); one without is a file where one is called so, and no
 /// backup or project.
 pub(super) fn which(common: &Common, word: &str) -> Result<Named> {
+    if word == "-" {
+        return Err(Failure::new(Cause::Configuration, "a dump can't be read from standard input: it is read more than once")
+            .hint("write it to a file first, and type that file's path; a file called - is ./-"));
+    }
     let path = Path::new(word);
     let is_there = path.symlink_metadata().is_ok();
     let names_moment = word.rsplit_once('@').is_some_and(|(place, _)| !place.is_empty());
@@ -105,17 +109,17 @@ pub(super) fn opened(common: &Common, word: &str, open: impl FnOnce(&Path) -> Re
 }
 
 /// The world for work on a file: the configured one, so that it is written down; one without a diary where there is none. A configuration
-/// that is broken must not keep anybody from a file.
-pub(super) fn diary(common: &Common) -> Result<World> {
+/// that is broken, or another user's, must not keep anybody from a file: why nothing is written down is the second answer.
+pub(super) fn diary(common: &Common) -> Result<(World, Option<Failure>)> {
     if !is_configured(common) {
-        return world::usual()?.map_or_else(|| World::alone(Clock::system()), Ok);
+        let world = world::usual()?.map_or_else(|| World::alone(Clock::system()), Ok)?;
+        return Ok((world, None));
     }
     let opened = world::settings(common).and_then(|settings| {
         if world::keeps_state(common, &settings) { world::open(common, &settings) } else { World::alone(Clock::system()) }
     });
-    opened.or_else(|failure| {
-        let why = failure.hint.iter().flat_map(|hint| hint.lines()).next().unwrap_or_default();
-        out::note(format!("pgdumpd: warning: this stands in no audit log: {failure}{}{why}", if why.is_empty() { "" } else { ": " }));
-        World::alone(Clock::system())
-    })
+    match opened {
+        Ok(world) => Ok((world, None)),
+        Err(failure) => Ok((World::alone(Clock::system())?, Some(failure))),
+    }
 }

@@ -37,7 +37,8 @@ and rows. Nothing is written down of it.
 What fails is read a second time before it is believed. A damaged backup is mailed about, no longer
 counts as kept, and is never deleted by itself. Exit code 1 where any backup is damaged, or could
 not be read; 3 where a directory dump could only be proven to `checksum`, as there is no room to
-unpack it, or where a dump file could not be looked into, as a release wrote it that isn't known here.
+unpack it, or where a dump file's rows are packed in a way that isn't known here. A file of a release that
+neither pgdumpd nor a client here reads could not be read: 1.
 
 Examples:
   pgdumpd verify shop@latest                    the newest; of several databases the newest of each

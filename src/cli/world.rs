@@ -12,6 +12,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::jobs::rebuild::{self, Rebuilt};
 use crate::model::project::Project;
 use crate::model::settings::{Settings, StorageSettings};
+use crate::notify::redact::Redactor;
 use crate::ops::World;
 use crate::ops::notice::Desk;
 
@@ -133,10 +134,10 @@ pub(super) fn right_user(common: &Common, settings: &Settings) -> Result<()> {
     Err(Failure::new(Cause::Configuration, words).hint(hint))
 }
 
-/// This very command as another user.
+/// This very command as another user, without the passwords in it.
 fn as_user(uid: u32) -> String {
     let name = user_name(uid).unwrap_or_else(|| format!("'#{uid}'"));
-    let words: Vec<String> = std::env::args().skip(1).map(|word| out::shell(&word)).collect();
+    let words: Vec<String> = std::env::args().skip(1).map(|word| out::shell(&Redactor::default().clean(&word))).collect();
     let config = std::env::var("PGDUMPD_CONFIG").ok().filter(|_| !words.iter().any(|word| word.starts_with("--config")));
     let config = config.map(|file| format!(" --config {}", out::shell(&file))).unwrap_or_default();
     format!("sudo -u {name} pgdumpd{config} {}", words.join(" "))

@@ -69,13 +69,14 @@ pub struct Setting<'a> {
     pub said: Option<fn(&str)>,
 }
 
-/// Finds the clients, connects, and asks which server and database that is. Nothing is written.
-pub fn meet(project: Project, clock: Clock, cancel: &Cancel) -> Result<Met> {
+/// Finds the clients, connects, and asks which server and database that is; `database` overrules the connection's. Nothing
+/// is written.
+pub fn meet(project: Project, database: Option<&str>, clock: Clock, cancel: &Cancel) -> Result<Met> {
     let world = World::alone(clock)?;
     let clients = world.clients(&project)?;
     let access = world.access(&project)?.with(&PLACES, &|name| std::env::var_os(name));
     let redactor = Redactor::new(access.secret());
-    let asked = Session::open(clients.newest(), &access, None, "pgdumpd", &project.limits, cancel).and_then(|mut session| {
+    let asked = Session::open(clients.newest(), &access, database, "pgdumpd", &project.limits, cancel).and_then(|mut session| {
         let client = clients.for_server(session.server().version_num)?;
         Ok((client, session.server().clone(), session.database_size()?, session.tables_size()?))
     });
@@ -136,13 +137,11 @@ impl Met {
         if !swept.is_empty() {
             tracing::warn!(?swept, "removed what an interrupted run had left");
         }
-        if let Target::Pipe(pipe) = target {
-            match pipe.sweep_pipes() {
-                Ok(swept) if swept.is_empty() => {}
-                Ok(swept) => tracing::warn!(?swept, "removed what interrupted runs had left"),
-                // It is in nobody's way.
-                Err(failure) => tracing::warn!("what interrupted runs had left could not be removed: {failure}"),
-            }
+        match loose.sweep_others() {
+            Ok(swept) if swept.is_empty() => {}
+            Ok(swept) => tracing::warn!(?swept, "removed what interrupted runs had left"),
+            // It is in nobody's way.
+            Err(failure) => tracing::warn!("what interrupted runs had left could not be removed: {failure}"),
         }
         let redactor = Redactor::new(self.access.secret());
         let made = self.dump(&storage, &lock, setting).and_then(|mut manifest| {
@@ -159,7 +158,7 @@ impl Met {
         // Others find the next one under its name: a lock whose file is gone is none.
         drop(loose.remove_lock());
         drop(lock);
-        made.map_err(|failure| redactor.clean_failure(failure))
+        made.map_err(|failure| in_other_words(redactor.clean_failure(failure)))
     }
 
     fn dump(&self, storage: &Arc<dyn Storage>, lock: &crate::lock::ProjectLock, setting: &Setting<'_>) -> Result<Manifest> {
@@ -214,6 +213,20 @@ impl Met {
             _ => Ok(()),
         }
     }
+}
+
+/// There is no storage here, and no retention.
+fn in_other_words(failure: Failure) -> Failure {
+    if failure.cause != Cause::Space {
+        return failure;
+    }
+    let message = failure.message.replace("storage \"output\" has", "the output's folder has").replace(" beyond its reserve", "");
+    let hint = failure.hint.map(|hint| {
+        let hint = hint.replace(", or let the retention keep less", ", or write elsewhere");
+        hint.replace(", move the storage to a larger disk, or lower the retention and run `pgdumpd prune`", ", or write elsewhere")
+            .replace("format = \"custom\"", "--format custom")
+    });
+    Failure { message, hint, ..failure }
 }
 
 /// The engine's own name for the artifact gives way to the file's.

@@ -22,6 +22,7 @@ use crate::process::{self, Cancel, CancelReason, Exit, Input, Output, Signal, Sp
 use crate::storage::{Given, Storage};
 use crate::stream::hash::{self, Sum};
 use crate::stream::{self, Observe};
+use crate::units::show_size;
 
 use self::inside::Watched;
 
@@ -98,7 +99,7 @@ pub fn read_whole(path: &Path, given: &Given, client: Option<&Client>, cancel: &
     is_dump(path, &form)?;
     let client = client.filter(|client| reads(client, &form));
     let observed = match (form.format, client) {
-        (Format::Plain, _) => pass(&mut archive, Tap::plain(), cancel),
+        (Format::Plain, _) => pass(&mut archive, Tap::script(), cancel),
         (Format::Directory, Some(client)) if given.is_folder() => pass(&mut archive, Tap::tar(), cancel)
             .and_then(|seen| Ok(together(seen, restored(Fed::Folder(given.lies_at().unwrap_or(path)), client, cancel)?.1))),
         (Format::Tar, _) => pass(&mut archive, Tap::tar(), cancel),
@@ -114,7 +115,11 @@ pub fn read_whole(path: &Path, given: &Given, client: Option<&Client>, cancel: &
         if form.format == Format::Custom && !is_known(&form.head) && failure.cause != Cause::Interrupted {
             return unknown(path, &form.head, client, failure);
         }
-        let words = format!("{} is not whole: {}", path.display(), failure.message);
+        if failure.cause == Cause::Refused {
+            return Failure { message: format!("{} {}", path.display(), failure.message), ..failure };
+        }
+        let why = if given.is_folder() { failure.message.replace("the tar archive", "the folder") } else { failure.message.clone() };
+        let words = format!("{} is not whole: {why}", path.display());
         if failure.cause == Cause::Interrupted { failure } else { damaged(words, failure) }
     })?;
     let (length, sha256) = sums.finish(path)?;
@@ -227,6 +232,12 @@ fn unpacked(path: &Path, given: &Given) -> Result<(Box<dyn Read + Send>, Form, S
         [b'B', b'Z', b'h', ..] => Compression::Bzip2(0),
         _ => Compression::None,
     };
+    if let Some(window) = stream::beyond_window(&head).filter(|_| !given.is_folder()) {
+        let size = show_size(window);
+        let words = format!("{} is compressed by zstd with a window of {size}, which takes as much memory to unpack", path.display());
+        let hint = "unpack it first: zstd -d --long=31 FILE; what comes out of it is read like any other dump";
+        return Err(Failure::new(Cause::Refused, words).hint(hint));
+    }
     let mut archive = stream::decompress(compression, Box::new(io::Cursor::new(head).chain(file)))?;
     let head = peek(&mut archive).map_err(|error| not_unpacked(path, &error))?;
     let format = if given.is_folder() { Format::Directory } else { format(&head) };

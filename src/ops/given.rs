@@ -31,7 +31,7 @@ use super::dumpfile::{self, Form, Whole};
 const LARGEST: u64 = 64 << 20;
 
 /// What the names of metadata end in.
-const METADATA: &str = ".metadata.json";
+pub const METADATA: &str = ".metadata.json";
 
 /// A dump as the verbs read it. Its project is empty, its id the path that was typed.
 #[derive(Debug)]

@@ -130,8 +130,26 @@ pub fn decompress(compression: Compression, source: Box<dyn Read + Send>) -> Res
     })
 }
 
-/// The largest window a zstd frame may ask for, as a power of two: 16 MiB. Level 19 takes 8; a hostile file may claim any.
-const WINDOW: u32 = 24;
+/// The largest window a zstd frame may ask for, as a power of two: what `zstd -d` takes unasked. Level 19 takes 8 MiB; a hostile file may
+/// claim any.
+const WINDOW: u32 = 27;
+
+/// The window that the zstd frame beginning here asks for, bytes, where it is larger than is given (RFC 8878, section 3.1.1.1).
+#[must_use]
+pub fn beyond_window(head: &[u8]) -> Option<u64> {
+    let (descriptor, rest) = head.strip_prefix(&[0x28, 0xb5, 0x2f, 0xfd])?.split_first()?;
+    let window = if descriptor & 0x20 == 0 {
+        let byte = *rest.first()?;
+        let base = 1_u64 << (10 + u32::from(byte >> 3));
+        base + base / 8 * u64::from(byte & 7)
+    } else {
+        // The window is the content, whose length stands behind the dictionary's id.
+        let (id, length) = ([0, 1, 2, 4][usize::from(descriptor & 3)], [1, 2, 4, 8][usize::from(descriptor >> 6)]);
+        let bytes = rest.get(id..id + length)?;
+        bytes.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    };
+    (window > 1 << WINDOW).then_some(window)
+}
 
 fn zstd_decoder(source: Box<dyn Read + Send>) -> io::Result<zstd::stream::read::Decoder<'static, io::BufReader<Box<dyn Read + Send>>>> {
     let mut decoder = zstd::stream::read::Decoder::new(source)?;

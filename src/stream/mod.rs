@@ -13,7 +13,7 @@ pub mod readback;
 pub mod tar;
 
 pub use ahead::Ahead;
-pub use compress::decompress;
+pub use compress::{beyond_window, decompress};
 pub use gauge::{Gauge, Reading, Waiting};
 pub use observe::{Blind, Observe};
 pub use pump::{Done, PumpError, Pumped, Side, enlarge_pipe, pump};

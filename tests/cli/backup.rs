@@ -126,13 +126,14 @@ fn the_wrong_user_is_told_what_to_type() {
     let bench = Bench::new();
     bench.rig.configure(&bench.project("shop", "shop", ""));
     bench.run(0, &["backup", "shop"]);
-    let as_nobody = || {
+    let by_nobody = |arguments: &[&str]| {
         let mut command = std::process::Command::new("setpriv");
-        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_pgdumpd"), "backup", "shop"]);
-        command.env_clear().envs(bench.rig.env.iter().map(|(key, value)| (key, value)));
+        command.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_pgdumpd")]);
+        command.args(arguments).env_clear().envs(bench.rig.env.iter().map(|(key, value)| (key, value)));
         let output = command.output().expect("setpriv");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).replace(&bench.rig.path().display().to_string(), "RIG"))
     };
+    let as_nobody = || by_nobody(&["backup", "shop"]);
     let (code, closed) = as_nobody();
     assert_eq!((code, closed.contains("type: sudo -u root pgdumpd --config RIG/pgdumpd.toml backup shop")), (Some(2), true), "{closed}");
     let config = bench.rig.path().join("pgdumpd.toml");
@@ -140,6 +141,10 @@ fn the_wrong_user_is_told_what_to_type() {
     let (code, open) = as_nobody();
     assert_eq!((code, open.contains("belongs to user root, and this is user nobody")), (Some(2), true), "{open}");
     assert!(open.contains("type: sudo -u root pgdumpd --config RIG/pgdumpd.toml backup shop"), "{open}");
+    // The line that is told is this very one, but for its password.
+    let (code, secret) = by_nobody(&["restore", "latest", "--to", "postgresql://me:geheim@db/shop"]);
+    assert!(code == Some(2) && secret.contains("restore latest --to 'postgresql://me:***@db/shop'"), "{secret}");
+    assert!(!secret.contains("geheim"), "{secret}");
 }
 
 #[test]

@@ -69,6 +69,12 @@ fn what_is_whole_but_something_else_is_not_called_damaged() {
         &scene,
         "pg_dumpall >all.sql; pg_dump shop | sed 's/$/\\r/' >dos.sql; printf '\\3757zXZ\\000rest' >a.sql.xz; printf '\\004\"M\\030rest' >a.sql.lz4",
     );
+    // A window that isn't given says nothing of what was packed with it; one that `zstd -d` takes unasked is.
+    shell(&scene, "pg_dump shop | zstd -q --long=28 >wide.sql.zst; pg_dump -Fc -Z0 shop | zstd -q --long=27 >usual.dump.zst");
+    let wide = verify(&scene, "wide.sql.zst");
+    let says = wide.stdout.contains("zstd -d --long=31 FILE") || wide.stdout.contains("with a window of 256.0 MiB");
+    assert!(wide.code == 1 && says && wide.stdout.contains("could not be looked at") && !wide.stdout.contains("DAMAGED"), "{wide:?}");
+    assert_eq!(verify(&scene, "usual.dump.zst").code, 0);
     for (file, words) in [("all.sql", "psql -X -d postgres -f"), ("a.sql.xz", "xz -d FILE"), ("a.sql.lz4", "lz4 -d FILE")] {
         let ended = verify(&scene, file);
         assert!(ended.code == 1 && ended.stdout.contains(words) && !ended.stdout.contains("DAMAGED"), "{file}: {ended:?}");
@@ -118,4 +124,37 @@ fn no_altered_row_is_given_out_as_a_good_one() {
         }
         assert!(noticed >= 4, "{file}: most of it are these rows");
     }
+}
+
+/// What `pg_dump >> FILE` leaves is several dumps and no whole one; a run before that was cut makes it worse.
+#[test]
+fn dumps_behind_one_another_are_no_whole_one() {
+    let scene = Scene::new();
+    shell(&scene, "pg_dump shop >one.sql; cat one.sql one.sql >two.sql; gzip -k two.sql; size=$(stat -c %s one.sql)");
+    shell(&scene, "(head -c $(($(stat -c %s one.sql) / 2)) one.sql; cat one.sql) >rows.sql; (head -n 20 one.sql; cat one.sql) >head.sql");
+    shell(&scene, "PGDATABASE=postgres pg_dumpall >all.sql; sed '/^7\\t/s/\\titem.*//' one.sql >short.sql");
+    for (file, words, verdict) in [
+        ("./two.sql", "two.sql holds 2 dumps, one behind the other", "could not be looked at"),
+        ("./two.sql.gz", "two.sql.gz holds 2 dumps", "could not be looked at"),
+        ("./rows.sql", "in table public.Größe; x, row ", "DAMAGED"),
+        ("./head.sql", "another dump begins before one has ended", "DAMAGED"),
+        ("./short.sql", "in table public.item, row 7 has 1 of 2 columns", "DAMAGED"),
+        ("./all.sql", "is a script of pg_dumpall", "could not be looked at"),
+    ] {
+        let verified = scene.alone(&[], &["verify", file]);
+        let told = verified.code == 1 && verified.stdout.contains(words) && verified.stdout.contains(verdict);
+        assert!(told, "{file}: {verified:?}");
+        for reading in [&["restore", file, "--to", "again", "--url", &scene.cluster.url("")][..], &["show", file], &["cat", file, "item"]] {
+            let refused = scene.alone(&[], reading);
+            assert!(refused.code == 1 && refused.stderr.contains(words) && refused.stdout.is_empty(), "{reading:?}: {refused:?}");
+        }
+    }
+    assert_eq!(scene.cluster.psql("select count(*) from pg_database where datname = 'again'"), "0");
+    // What is told to be done gives the newest.
+    let told = scene.alone(&[], &["verify", "./two.sql"]).stdout;
+    let line = told.split('`').find(|word| word.starts_with("tail -c +")).unwrap().replace("FILE", "two.sql >last.sql");
+    shell(&scene, &line);
+    assert_eq!(scene.alone(&[], &["verify", "./last.sql"]).code, 0);
+    assert_eq!(restore(&scene, "./last.sql", "again", &[]).code, 0);
+    assert_eq!(scene.contents("again"), scene.contents("shop"));
 }

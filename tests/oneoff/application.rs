@@ -82,6 +82,19 @@ fn prod_at_this_machine_is_warned_of_and_what_is_missing_is_named() {
     assert!(ended.code == 2, "{ended:?}");
 }
 
+/// A list that is silent of a dump that somebody took away would pass for a whole one.
+#[test]
+fn metadata_without_its_dump_is_told() {
+    let scene = scene();
+    let (gone, _) = made(&scene, &["--env", "dev"]);
+    let (kept, _) = made(&scene, &["--env", "prod"]);
+    std::fs::remove_file(&gone).unwrap();
+    let listed = scene.alone(&[], &["backup", "--list"]);
+    let name = gone.file_name().unwrap().to_str().unwrap();
+    assert!(listed.code == 0 && listed.stderr.contains(&format!("tells of {name}, which is gone")), "{listed:?}");
+    assert!(!listed.stderr.contains(kept.file_name().unwrap().to_str().unwrap()), "{listed:?}");
+}
+
 /// Twice the database's size must be free, and both figures are told before anything is written.
 #[test]
 fn twice_the_size_must_be_free() {

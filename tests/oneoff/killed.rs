@@ -76,6 +76,47 @@ fn a_killed_run_to_standard_output_is_in_nobodys_way() {
     }
 }
 
+/// A run for another file, as cron's with the date in its name, clears up too; what is at work stays.
+#[test]
+fn what_a_killed_run_left_goes_with_the_next_into_the_same_folder() {
+    let scene = Scene::new();
+    let url = scene.cluster.url("shop");
+    for (next, more) in [("b.dump", "custom"), (".", "custom"), ("b.dump", "directory")] {
+        let held = crate::directory::hold_lock(&scene);
+        let mut command = scene.alone_command(&[]);
+        command.args(["backup", "--url", &url, "--format", more, "-o", "a.dump"]);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        scene
+            .cluster
+            .wait_until("exists (select from pg_stat_activity where application_name like 'pgdumpd/%' and wait_event_type = 'Lock')");
+        let before = names(&scene.work());
+        assert!(before.len() >= 2, "{before:?}");
+        let run = |output: &str| {
+            let ended = scene.alone(&[], &["backup", "--url", &url, "--tables", "item", "-o", output]);
+            assert_eq!(ended.code, 0, "{ended:?}");
+        };
+        run("beside.dump");
+        assert_eq!(names(&scene.work()), [before.as_slice(), &[String::from("beside.dump")]].concat(), "it is at work");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drop(held);
+        scene.cluster.wait_until("not exists (select from pg_stat_activity where application_name like 'pgdumpd/%')");
+        // Nobody else's: a stranger's file, and a lock that is called otherwise.
+        std::fs::write(scene.work().join(".pgdumpd-lock-mine"), "").unwrap();
+        let left = || names(&scene.work()).into_iter().filter(|name| before.contains(name)).count();
+        wait_until(
+            PATIENCE,
+            || format!("{next}: {:?}", names(&scene.work())),
+            || {
+                run(next);
+                left() == 0
+            },
+        );
+        assert!(scene.work().join(".pgdumpd-lock-mine").exists());
+        std::fs::remove_dir_all(scene.work()).unwrap();
+    }
+}
+
 /// A terminal that is gone, and QUIT, end a run as TERM does; whoever said `nohup` has it go on.
 #[test]
 fn a_lost_terminal_leaves_nothing() {

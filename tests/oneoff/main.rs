@@ -17,6 +17,7 @@ mod beside;
 mod directory;
 mod elsewhere;
 mod killed;
+mod meant;
 mod nowhere;
 mod own;
 mod scene;

@@ -61,3 +61,35 @@ fn a_script_made_elsewhere_is_told_by_what_stands_in_it() {
     let dos = scene.alone(&[], &["show", "./dos.sql"]);
     assert!(dos.stdout.contains("makes the database \"shop\" by itself"), "{dos:?}");
 }
+
+/// The line that is told fails in a new database where it is told that it would, and nowhere else.
+#[test]
+fn what_a_restore_line_presumes_is_said() {
+    let scene = Scene::new();
+    let url = scene.cluster.url("shop");
+    scene.cluster.psql_in("shop", "create schema audit; create table audit.log as select 1 as a");
+    for (number, (arguments, words)) in [
+        (&["-o", "a.dump", "--tables", "audit.log"][..], "needs a database that has its schema"),
+        (&["-o", "b.dump", "--tables", "dear"], "what else it builds on"),
+        (&["-o", "c.dump", "--data-only"], "holds no definitions of tables"),
+        (&["-o", "d.sql", "--", "--section=data"], "holds no definitions of tables"),
+        (&["-o", "e.sql", "--", "--clean"], "in a new database it needs --if-exists"),
+        (&["-o", "f.sql", "--", "--clean", "--if-exists"], ""),
+        (&["-o", "g.dump", "--", "--clean"], ""),
+        (&["-o", "h.dump", "--", "--section=pre-data", "--section=data"], ""),
+        (&["-o", "i.dump", "--schemas", "audit"], ""),
+        (&["-o", "j.dump", "--schema-only"], ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let made = scene.alone(&[], &[&["backup", "--url", &url, "--json"], arguments].concat());
+        let answer = made.json();
+        let warnings = answer["warnings"].as_array().unwrap();
+        let said = warnings.iter().any(|warning| warning.as_str().unwrap().contains(words));
+        assert!(made.code == 0 && said != warnings.is_empty() && said == !words.is_empty(), "{arguments:?}: {answer:#}");
+        scene.cluster.psql(&format!("create database new{number}"));
+        let line = answer["restoreCommand"].as_str().unwrap().replace("NEW_DATABASE", &format!("new{number}"));
+        assert_eq!(typed(&scene, &line).status.success(), words.is_empty(), "{line}");
+    }
+}

@@ -104,6 +104,27 @@ impl Args {
         words || flags || others || self.format.is_some() || self.jobs.is_some() || lists.iter().any(|list| !list.is_empty())
     }
 
+    /// The option that looks at what was made, where one does.
+    pub(super) fn looks(&self) -> Option<&'static str> {
+        self.list.then_some("--list").or(self.verify.as_ref().map(|_| "--verify"))
+    }
+
+    /// The first option that was given with nothing in it; an empty path is refused as the command line is read.
+    pub(super) fn empty(&self) -> Option<&'static str> {
+        let words = [("--url", &self.url), ("--output", &self.output), ("--compress", &self.compress)];
+        let lists = [
+            ("--tables", &self.tables),
+            ("--schemas", &self.schemas),
+            ("--exclude-tables", &self.exclude_tables),
+            ("--exclude-schemas", &self.exclude_schemas),
+        ];
+        let blank = |text: &str| text.trim().is_empty();
+        let word = words.into_iter().find(|(_, word)| word.as_deref().is_some_and(blank)).map(|(name, _)| name);
+        let nothing = |list: &[String]| list.iter().any(|value| split(std::slice::from_ref(value)).is_empty());
+        let list = || lists.into_iter().find(|(_, list)| nothing(list)).map(|(name, _)| name);
+        word.or_else(list)
+    }
+
     /// What shapes the dump, by the configuration's keys; format and compression where the options say.
     pub(super) fn said(&self, connection: String) -> Said {
         let content = match (self.data_only, self.schema_only) {

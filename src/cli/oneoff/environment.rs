@@ -45,10 +45,18 @@ pub(super) fn read(mode: Mode, folder: &Path, env: &dyn Fn(&str) -> Option<Strin
             Failure::new(Cause::Configuration, format!("the environment {name} lacks {}", missing.join(", "))).hint(warnings.join("\n"))
         );
     }
+    if let Some(port) = part("PORT").filter(|port| !port.parse().is_ok_and(|port: u16| port > 0)) {
+        let words = format!("{prefix}PORT is {port:?}, which is no number from 1 to 65535");
+        return Err(Failure::new(Cause::Configuration, words).hint("set it in the environment, in .env.local or in .env"));
+    }
     let connection: Vec<String> = words.iter().filter_map(|(key, word)| Some(format!("{key}={}", quoted(&part(word)?)))).collect();
     let host = part("HOST").unwrap_or_default();
     if name == "prod" && is_here(&host) {
         warnings.push(format!("the environment is prod, but {prefix}HOST is {host}: this machine's own server is backed up"));
+    }
+    let password = format!("{prefix}PASSWORD");
+    if env(&password).is_none() {
+        warnings.extend(open_to_others(&password, folder, &files));
     }
     for word in words.iter().map(|(_, word)| format!("{prefix}{word}")) {
         if env(&word).is_none() && in_files(&word).is_some_and(|value| value.contains("${")) {
@@ -79,6 +87,14 @@ fn legible(name: &str, files: &[(&str, Values)], env: &dyn Fn(&str) -> Option<St
         }
     }
     Ok(())
+}
+
+/// What to say where others can read the file that a password comes from.
+fn open_to_others(name: &str, folder: &Path, files: &[(&str, Values)]) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let (file, _) = files.iter().find(|(_, found)| found.values.get(name).is_some_and(|value| !value.is_empty()))?;
+    let mode = std::fs::metadata(folder.join(file)).ok()?.permissions().mode();
+    (mode & 0o044 != 0).then(|| format!("others can read {file}, and {name} stands in it: chmod 600 {file}"))
 }
 
 /// What to say of a file's lines that nobody can read.
@@ -146,11 +162,39 @@ mod tests {
         let odd = |name: &str| (name == "ENV_MODE").then(|| String::from("staging"));
         assert!(read(Mode::Auto, folder.path(), &odd).unwrap_err().message.contains("staging"));
     }
+
+    #[test]
+    fn a_password_that_others_can_read_is_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        std::fs::write(&path, "DB_HOST=db\nDB_NAME=shop\nDB_USER=u\nDB_PASSWORD=p\n").unwrap();
+        let warnings = |mode: u32, env: &dyn Fn(&str) -> Option<String>| {
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            read(Mode::Prod, folder.path(), env).unwrap().warnings
+        };
+        assert_eq!(warnings(0o644, &|_| None), ["others can read .env, and DB_PASSWORD stands in it: chmod 600 .env"]);
+        assert!(warnings(0o600, &|_| None).is_empty());
+        assert!(warnings(0o644, &|name| (name == "DB_PASSWORD").then(|| String::from("q"))).is_empty());
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        for port in ["abc", "0", "65536", "54 32"] {
+            std::fs::write(folder.path().join(".env"), format!("DB_HOST=db\nDB_NAME=shop\nDB_USER=u\nDB_PORT={port}\n")).unwrap();
+            let failure = read(Mode::Prod, folder.path(), &|_| None).unwrap_err();
+            assert_eq!(failure.message, format!("DB_PORT is {port:?}, which is no number from 1 to 65535"));
+        }
+    }
+
     /// What concerns nobody here is warned of; what would have been the password stops.
     #[test]
     fn an_unreadable_line_counts_where_it_concerns_us() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |text: &str| std::fs::write(folder.path().join(".env"), text).unwrap();
+        let write = |text: &str| {
+            std::fs::write(folder.path().join(".env"), text).unwrap();
+            std::fs::set_permissions(folder.path().join(".env"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        };
         let known = "DB_HOST=db\nDB_NAME=shop\nDB_USER=u\n";
         let key = "KEY=\"-----BEGIN\nDB_HOST=no\n-----END\"\n";
         write(&format!("{known}{key}"));

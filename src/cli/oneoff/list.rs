@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use serde_json::{Value, json};
 
 use crate::error::{Failure, Result};
-use crate::ops::given::metadata_name;
+use crate::ops::given::{METADATA, metadata_name};
 use crate::units::show_size;
 
 use super::super::exit::Exit;
@@ -37,7 +37,9 @@ pub(super) fn list(common: &Common, folder: &Path) -> Result<Exit> {
         |error: std::io::Error| Failure::storage(format!("listing {}", folder.display()), &error).hint("name the folder with --output-dir");
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
-        found.extend(listed(entry.map_err(failed)?.path()));
+        let path = entry.map_err(failed)?.path();
+        gone(&path).iter().for_each(|words| out::note(format!("pgdumpd: warning: {words}")));
+        found.extend(listed(path));
     }
     found.sort_by(|one, other| other.at.cmp(&one.at).then_with(|| other.path.cmp(&one.path)));
     if common.json {
@@ -69,6 +71,14 @@ pub(super) fn list(common: &Common, folder: &Path) -> Result<Exit> {
     }
     out::show(&table);
     Ok(Exit::Done)
+}
+
+/// What to say of metadata whose dump is no longer beside it.
+fn gone(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str().filter(|name| name.ends_with(METADATA))?;
+    let dump = files::read(path).ok()?.backup_file;
+    let is_about_it = metadata_name(&dump) == name && path.with_file_name(&dump).symlink_metadata().is_err();
+    is_about_it.then(|| format!("{name} tells of {dump}, which is gone"))
 }
 
 /// A plain file that is called as dumps are. A tar may hold anything: one without metadata is none of ours.

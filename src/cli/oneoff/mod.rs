@@ -25,7 +25,7 @@ use crate::ops::dumpfile;
 use crate::ops::given::metadata_name;
 use crate::postgres::connection;
 use crate::process::{Cancel, CancelReason};
-use crate::storage::{Given, Loose, Storage, names};
+use crate::storage::{Given, Loose, SCOPE, Storage, names};
 use crate::stream::hash;
 
 use super::exit::Exit;
@@ -51,9 +51,24 @@ fn is_set(name: &str) -> bool {
     std::env::var_os(name).is_some_and(|value| !value.is_empty())
 }
 
+/// Fails where an option is there with nothing in it: a variable that is not set would make another backup than the one that is meant.
+pub(super) fn none_is_empty(args: &Args, databases: &[String]) -> Result<()> {
+    let database = databases.iter().any(|name| name.is_empty()).then_some("--database");
+    args.empty().or(database).map_or(Ok(()), |option| Err(empty(option)))
+}
+
+/// The failure of an option with nothing in it.
+pub(super) fn empty(option: &str) -> Failure {
+    Failure::new(Cause::Configuration, format!("{option} is empty"))
+        .hint("a variable of the shell may not be set: set it, or leave the option out")
+}
+
 /// Carries it out. A failure is told here, as one answer under the names that older clients read.
-pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
+pub(super) fn run(common: &Common, args: &Args, database: Option<&str>) -> Result<Exit> {
     logging::start(crate::model::settings::LogFormat::Text, logging::level(common, "off"));
+    if let (Some(_), Some(other)) = (database, args.looks()) {
+        return Err(Failure::new(Cause::Configuration, format!("--database is for a backup, and {other} makes none")).hint("leave it out"));
+    }
     if args.list {
         return list::list(common, &usual_folder(args));
     }
@@ -63,10 +78,17 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Some(file) => files::verify(common, file, &cancel),
         None => {
             let began = Instant::now();
-            back_up(common, args, &cancel).or_else(|failure| told::failed(common, args, &failure, began))
+            back_up(common, args, database, &cancel).or_else(|failure| told::failed(common, args, &failure, began))
         }
     }?;
     Ok(signals.exit().unwrap_or(exit))
+}
+
+/// What the answer on standard output is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Words,
+    Json,
 }
 
 /// Everything decided before the server is asked.
@@ -76,13 +98,13 @@ struct Plan {
     environment: Option<Environment>,
 }
 
-fn plan(args: &Args) -> Result<Plan> {
+fn plan(args: &Args, database: Option<&str>, answer: Answer) -> Result<Plan> {
     let environment = args.env.map(|mode| environment::read(mode, Path::new("."), &|name| std::env::var(name).ok())).transpose()?;
     let connection = environment.as_ref().map(|environment| environment.connection.clone()).or_else(|| args.url.clone());
     let from_url = || std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty());
     let connection = connection.or_else(from_url);
     if connection.is_none() {
-        unheard(&is_set)?;
+        unheard(database, &is_set)?;
     }
     let mut said = args.said(connection.unwrap_or_default());
     let place = if environment.is_some() {
@@ -90,6 +112,10 @@ fn plan(args: &Args) -> Result<Plan> {
     } else {
         place::decide(args.output.as_deref(), args.output_dir.as_deref())?
     };
+    let says_where = args.output.is_some() || args.output_dir.is_some() || environment.is_some();
+    if !says_where && answer == Answer::Words && !args.dry_run {
+        place::carries_words(std::io::stdout())?;
+    }
     if place == Place::Pipe && std::io::stdout().is_terminal() && !args.dry_run {
         return Err(Failure::new(Cause::Configuration, "a backup is no text for a terminal")
             .hint("redirect it: > FILE, or name a file with --output"));
@@ -112,17 +138,21 @@ fn plan(args: &Args) -> Result<Plan> {
     // What is compressed from outside is so by default; a plain or tar dump has no compression of its own.
     let compression = if compression == "native" && !matches!(named, "custom" | "directory") { "none" } else { compression };
     said.words.push(("format", named.to_owned()));
-    said.words.push(("compression", args.compress.clone().unwrap_or_else(|| compression.to_owned())));
+    let compression = args.compress.clone().unwrap_or_else(|| compression.to_owned());
+    if let Place::File(_, name) = &place {
+        place::is_kept_by(name, named, &compression)?;
+    }
+    said.words.push(("compression", compression));
     Ok(Plan { said, place, environment })
 }
 
 /// Fails where variables that describe a project name the server or the database, and nothing that is used here does: the dump would
 /// be of another database than the one they mean.
-fn unheard(is_set: &dyn Fn(&str) -> bool) -> Result<()> {
+fn unheard(database: Option<&str>, is_set: &dyn Fn(&str) -> bool) -> Result<()> {
     let of_server = (["DATABASE_URL_FILE", "POSTGRES_HOST", "POSTGRES_HOST_FILE"], ["PGHOST", "PGHOSTADDR", "PGSERVICE"]);
     let of_database = (["DATABASE_URL_FILE", "POSTGRES_DB", "POSTGRES_DB_FILE"], ["PGDATABASE", "PGSERVICE", "PGSERVICE"]);
     let mut unheard: Vec<&str> = Vec::new();
-    for (theirs, ours) in [of_server, of_database] {
+    for (theirs, ours) in [Some(of_server), database.is_none().then_some(of_database)].into_iter().flatten() {
         if !ours.into_iter().any(is_set) {
             unheard.extend(theirs.into_iter().filter(|name| is_set(name)));
         }
@@ -172,15 +202,17 @@ fn made(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-fn back_up(common: &Common, args: &Args, cancel: &Cancel) -> Result<Exit> {
-    let Plan { said, place, environment } = plan(args)?;
+fn back_up(common: &Common, args: &Args, database: Option<&str>, cancel: &Cancel) -> Result<Exit> {
+    let Plan { said, place, environment } = plan(args, database, if common.json { Answer::Json } else { Answer::Words })?;
     for warning in environment.iter().flat_map(|environment| &environment.warnings) {
         out::note(format!("pgdumpd: warning: {warning}"));
     }
     let clock = Clock::system();
     let project = adhoc::project(&said)?;
-    named(&project.connection.target, args)?;
-    let met = meet(project, clock.clone(), cancel)?;
+    if database.is_none() {
+        named(&project.connection.target, args)?;
+    }
+    let met = meet(project, database, clock.clone(), cancel)?;
     let file = file_name(&met, &place, environment.as_ref(), &clock);
     let (target, path) = target(&met, &place, environment.as_ref(), &file);
     let loose = match &target {
@@ -230,7 +262,7 @@ fn file_name(met: &Met, place: &Place, environment: Option<&Environment>, clock:
 /// Where it goes, and the path to tell; none for standard output.
 fn target(met: &Met, place: &Place, environment: Option<&Environment>, file: &str) -> (Target, Option<PathBuf>) {
     // Whoever writes the same file, or backs up the same database into the same folder, waits for nobody and is refused.
-    let scope = |what: &str| hash::hex(&Sha256::digest(what.as_bytes())).chars().take(12).collect::<String>();
+    let scope = |what: &str| hash::hex(&Sha256::digest(what.as_bytes())).chars().take(SCOPE).collect::<String>();
     match place {
         Place::Pipe => (Target::Pipe(Loose::pipe(&std::env::temp_dir())), None),
         Place::File(folder, name) => {

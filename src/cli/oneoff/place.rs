@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::{Access, OFlags};
+use rustix::fs::{Access, FileType, OFlags};
 
 use crate::error::{Cause, Failure, Result};
 
@@ -34,9 +34,9 @@ pub(super) fn decide(output: Option<&str>, allowed: Option<&Path>) -> Result<Pla
         return Err(unsafe_path(output, "leads upwards by \"..\""));
     }
     let bound = match allowed {
-        Some(allowed) => Some(folder(allowed)?),
+        Some(allowed) => Some(real(allowed)?),
         None if path.is_absolute() => None,
-        None => Some(folder(Path::new("."))?),
+        None => Some(real(Path::new("."))?),
     };
     let full = bound.as_deref().map_or_else(|| path.to_path_buf(), |bound| bound.join(path));
     let within = |real: PathBuf| match &bound {
@@ -59,11 +59,33 @@ pub(super) fn decide(output: Option<&str>, allowed: Option<&Path>) -> Result<Pla
     {
         return Err(unsafe_path(output, "is a link or no plain file"));
     }
-    Ok(Place::File(within(folder(parent)?)?, name.to_owned()))
+    let folder = within(folder(parent)?)?;
+    fits(&folder, name)?;
+    Ok(Place::File(folder, name.to_owned()))
+}
+
+/// Fails where the file system takes no name of this length: that would be told by its refusal, after the dump.
+fn fits(folder: &Path, name: &str) -> Result<()> {
+    let most = rustix::fs::statvfs(folder).map_or(255, |facts| facts.f_namemax);
+    if name.len() as u64 <= most {
+        return Ok(());
+    }
+    let words = format!("the output's name has {} bytes, and {} takes names of {most} at most", name.len(), folder.display());
+    Err(Failure::new(Cause::Configuration, words).hint("give it a shorter name"))
 }
 
 /// The real path of a folder that can be written to.
 fn folder(path: &Path) -> Result<PathBuf> {
+    let real = real(path)?;
+    rustix::fs::access(&real, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
+        Failure::storage(format!("writing into {}", real.display()), &error.into())
+            .hint("run as a user that may write there, or name another folder with --output")
+    })?;
+    Ok(real)
+}
+
+/// The real path of a folder.
+fn real(path: &Path) -> Result<PathBuf> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let real = path.canonicalize().map_err(|error| {
         Failure::storage(format!("the output folder {}", path.display()), &error).hint("make it first, or name another")
@@ -71,10 +93,6 @@ fn folder(path: &Path) -> Result<PathBuf> {
     if !real.is_dir() {
         return Err(unsafe_path(&path.display().to_string(), "is no folder"));
     }
-    rustix::fs::access(&real, Access::WRITE_OK | Access::EXEC_OK).map_err(|error| {
-        Failure::storage(format!("writing into {}", real.display()), &error.into())
-            .hint("run as a user that may write there, or name another folder with --output")
-    })?;
     Ok(real)
 }
 
@@ -94,6 +112,19 @@ pub(super) fn leads_somewhere(output: impl AsFd) -> Result<()> {
     Ok(())
 }
 
+/// Fails where standard output is a file that would be taken for the dump: it would hold a few words.
+pub(super) fn carries_words(output: impl AsFd) -> Result<()> {
+    let is_file = |facts: rustix::fs::Stat| FileType::from_raw_mode(facts.st_mode) == FileType::RegularFile;
+    if !rustix::fs::fstat(&output).is_ok_and(is_file) {
+        return Ok(());
+    }
+    let words = "standard output is a file, and only the summary would go there: the dump is written into a file of its own";
+    Err(Failure::new(Cause::Configuration, words).hint(
+        "type: pgdumpd backup … --output FILE, or pgdumpd backup … --output - >FILE\n\
+         where the file is a log, say where the dump goes: --output . is this folder",
+    ))
+}
+
 /// Endings that promise what isn't written: a program that goes by them would call the file broken.
 const FOREIGN: [&str; 15] = ["xz", "lz4", "zip", "tgz", "tbz", "tbz2", "txz", "tzst", "lzma", "lz", "br", "7z", "z", "rar", "gpg"];
 
@@ -108,6 +139,44 @@ pub(super) fn is_kept(name: &str) -> Result<()> {
          --output - --format plain | xz > FILE",
     ))
 }
+
+/// Fails where a name's endings promise something else than is written: a program that goes by them would call the file broken.
+pub(super) fn is_kept_by(name: &str, format: &str, compression: &str) -> Result<()> {
+    let lower = name.to_lowercase();
+    let (promised, packed) = told_by_name(name);
+    let says = |ending: &str| lower.split('.').skip(1).any(|part| part == ending);
+    let method = compression.split(':').next().unwrap_or(compression);
+    let method = if method == "native" { "none" } else { method };
+    let is_other_form = match promised {
+        "plain" => format != "plain",
+        "tar" | "directory" => !matches!(format, "tar" | "directory"),
+        _ => false,
+    };
+    let is_packed = ["zst", "zstd", "gz", "bz2"].into_iter().any(|ending| lower.ends_with(&format!(".{ending}")));
+    // A .dump may be anything that pgdumpd writes; what is compressed inside is not packed from outside.
+    let is_packed_otherwise = (is_packed || says("sql") || says("tar")) && METHODS.contains(&method) && method != packed;
+    if !is_other_form && !is_packed_otherwise {
+        return Ok(());
+    }
+    let words = format!("the name {name:?} promises another file than a {format} dump with compression {compression}");
+    let ending = match format {
+        "plain" => ".sql",
+        "tar" => ".tar",
+        "directory" => ".dir.tar",
+        _ => ".dump",
+    };
+    let packed = match method {
+        "zstd" => ".zst",
+        "gzip" => ".gz",
+        "bzip2" => ".bz2",
+        _ => "",
+    };
+    Err(Failure::new(Cause::Configuration, words)
+        .hint(format!("end the name in {ending}{packed}, or leave out --format and --compress: the name tells")))
+}
+
+/// What compresses from outside, or nothing.
+const METHODS: [&str; 4] = ["zstd", "gzip", "bzip2", "none"];
 
 /// Format and compression that a file's name promises to whoever opens it.
 pub(super) fn told_by_name(name: &str) -> (&'static str, &'static str) {
@@ -145,6 +214,30 @@ mod tests {
             ("tar", "bzip2"),
         ];
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_name_is_no_lie() {
+        for (name, format, compression, is_kept) in [
+            ("x.sql.gz", "plain", "none", false),
+            ("x.sql.zst", "plain", "gzip", false),
+            ("x.sql", "tar", "none", false),
+            ("x.sql", "plain", "zstd:3", false),
+            ("x.dump.gz", "custom", "zstd", false),
+            ("x.dump.gz", "custom", "native", false),
+            ("x.tar", "custom", "native", false),
+            ("x.sql.gz", "plain", "gzip:9", true),
+            ("x.dump", "custom", "zstd", true),
+            ("x.dump", "directory", "none", true),
+            ("x.tar", "directory", "none", true),
+            ("x.dump.zst", "custom", "zstd", true),
+            ("x", "plain", "bzip2", true),
+            ("x.2026", "tar", "none", true),
+            ("x.tgz", "directory", "gzip", true),
+            ("x.sql.gz", "plain", "zip", true),
+        ] {
+            assert_eq!(is_kept_by(name, format, compression).is_ok(), is_kept, "{name} {format} {compression}");
+        }
     }
 
     #[test]

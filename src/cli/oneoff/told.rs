@@ -64,7 +64,8 @@ pub(super) fn intended(common: &Common, met: &Met, path: Option<&Path>, free: Op
 
 /// The summary. Where standard output carries the backup, it goes to standard error.
 pub(super) fn done(common: &Common, path: Option<&Path>, manifest: &Manifest) {
-    let warnings: Vec<String> = manifest.warnings.iter().cloned().chain(manifest.own_way()).collect();
+    let presumes = manifest.presumes().map(String::from);
+    let warnings: Vec<String> = manifest.warnings.iter().cloned().chain(manifest.own_way()).chain(presumes).collect();
     let say = |line: String| if path.is_some() { out::say(line) } else { out::note(line) };
     if common.json {
         let answer = json!({
@@ -81,7 +82,7 @@ pub(super) fn done(common: &Common, path: Option<&Path>, manifest: &Manifest) {
             "tables": manifest.tables.len(),
             "recordCount": manifest.total_rows,
             "verified": manifest.environment.is_some(),
-            "restoreCommand": manifest.restore_command,
+            "restoreCommand": path.map(|_| &manifest.restore_command),
             "warnings": warnings,
         });
         say(serde_json::to_string_pretty(&answer).unwrap_or_default());

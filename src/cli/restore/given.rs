@@ -20,7 +20,11 @@ use super::{Args, exit, merge, occupied, tell, wanted};
 
 pub(super) fn run(common: &Common, args: &Args, path: &Path) -> Result<Exit> {
     logging::start(crate::model::settings::LogFormat::Text, logging::level(common, "off"));
-    let world = given::diary(common)?;
+    let (world, unwritten) = given::diary(common)?;
+    // A hint would tell how to do it as another user, who may not read this file: it is done as this one.
+    if let Some(failure) = unwritten.filter(|_| !args.dry_run) {
+        out::note(format!("pgdumpd: warning: no audit log is kept of this restore: {failure}"));
+    }
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
     let done = to(args, path).and_then(|(server, database)| {
@@ -81,6 +85,9 @@ fn to(args: &Args, path: &Path) -> Result<(Project, String)> {
             "type: pgdumpd restore {file} --to NEW_DATABASE --url postgresql://user@host/, or --to postgresql://user@host/NEW_DATABASE"
         ))
     })?;
+    if args.url.as_deref().is_some_and(|url| url.trim().is_empty()) {
+        return Err(oneoff::empty("--url"));
+    }
     let is_url = said.contains("://");
     if is_url && args.url.is_some() {
         return Err(Failure::new(Cause::Configuration, "--to names a server, and so does --url")

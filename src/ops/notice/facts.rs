@@ -116,18 +116,14 @@ fn failing_letter(
 }
 
 /// What else the same job backed up, those told of before a retry too: the runs of the slot, or those by hand beside the failed ones.
-fn fine(
-    tx: &Reader,
-    project: &str,
-    occasion: &Occasion,
-    runs: &[&Run],
-    failed: &[FailedDatabase],
-) -> Result<Vec<String>> {
+fn fine(tx: &Reader, project: &str, occasion: &Occasion, runs: &[&Run], failed: &[FailedDatabase]) -> Result<Vec<String>> {
     let of_job = match occasion {
         Occasion::Slot { at, schedule } => {
             tx.runs_of_slot(&SlotKey { project: project.to_owned(), schedule: schedule.clone(), due_at: *at })?
         }
-        Occasion::Hand | Occasion::Start => runs.iter().filter(|run| run.slot.is_none() && !run.selection.is_before_restore()).map(|run| (*run).clone()).collect(),
+        Occasion::Hand | Occasion::Start => {
+            runs.iter().filter(|run| run.slot.is_none() && !run.selection.is_before_restore()).map(|run| (*run).clone()).collect()
+        }
     };
     let done = of_job.into_iter().filter(|run| run.status == RunStatus::Completed).map(|run| run.database);
     let done: BTreeSet<String> = done.filter(|name| failed.iter().all(|failed| failed.database != *name)).collect();

@@ -15,6 +15,7 @@ pub mod name;
 pub mod packed;
 mod plain;
 pub mod script;
+mod section;
 mod sql;
 pub mod statement;
 mod tar;
@@ -96,6 +97,12 @@ impl Tap {
     #[must_use]
     pub fn plain() -> Self {
         Self(Kind::Plain(Box::new(plain::Watch::new(plain::DATABASE_END))))
+    }
+
+    /// The same for a script that was made elsewhere: each row's columns are compared with its statement's, too.
+    #[must_use]
+    pub fn script() -> Self {
+        Self(Kind::Plain(Box::new(plain::Watch::new(plain::DATABASE_END).comparing())))
     }
 
     /// For `pg_dumpall`, `--globals-only` or not.

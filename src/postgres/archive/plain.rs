@@ -3,14 +3,17 @@
 //! Without that comment psql would restore a cut script "successfully". Tables, rows and bytes come from the script's COPY sections;
 //! where it has INSERT commands instead, rows are unknown. Keeps the last few hundred bytes and one statement.
 
+use super::section::Data;
 use super::sql::{Event, Lexer};
-use super::statement::qualified;
+use super::statement::{copy_columns, qualified};
 use super::{Observed, incomplete};
-use crate::error::Result;
+use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Structure, TableEntry};
 
 /// The closing comment of `pg_dump`.
 pub(super) const DATABASE_END: &str = "PostgreSQL database dump complete";
+/// The comment that it begins with.
+const DATABASE_BEGIN: &str = "PostgreSQL database dump";
 /// The closing comment of `pg_dumpall`.
 pub(super) const CLUSTER_END: &str = "PostgreSQL database cluster dump complete";
 
@@ -30,32 +33,46 @@ pub(super) struct Watch {
     bytes: u64,
     /// The first command to psql that does something.
     command: Option<String>,
+    dumps: Dumps,
+    /// Whether each row must have as many columns as its COPY statement names.
+    compares: bool,
+    /// The first row that has not.
+    odd: Option<String>,
 }
 
-/// A COPY section.
+/// The dumps that have begun in one script; `pg_dump >> FILE` writes several.
 #[derive(Debug, Default)]
-pub(super) struct Data {
-    rows: u64,
-    bytes: u64,
-    line: Line,
-}
-
-/// How much of a line has been seen, as far as its end mark is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Line {
-    /// The rest of the COPY statement's own line.
-    #[default]
-    Statement,
-    Begin,
-    Backslash,
-    Dot,
-    DotReturn,
-    Row,
+struct Dumps {
+    begun: u64,
+    /// Whether the last one has no end so far.
+    is_open: bool,
+    /// Where the last one begins, bytes.
+    last: u64,
+    /// Whether one began within another.
+    is_cut: bool,
 }
 
 impl Watch {
     pub(super) fn new(end: &'static str) -> Self {
-        Self { end, lexer: Lexer::default(), data: None, tables: Vec::new(), announced: false, tail: Vec::new(), bytes: 0, command: None }
+        Self {
+            end,
+            lexer: Lexer::default(),
+            data: None,
+            tables: Vec::new(),
+            announced: false,
+            tail: Vec::new(),
+            bytes: 0,
+            command: None,
+            dumps: Dumps::default(),
+            compares: false,
+            odd: None,
+        }
+    }
+
+    /// One that also compares the columns of each row with those of its COPY statement: what was made elsewhere may have been cut and
+    /// written on.
+    pub(super) fn comparing(self) -> Self {
+        Self { compares: true, ..self }
     }
 
     pub(super) fn observe(&mut self, chunk: &[u8]) {
@@ -72,7 +89,11 @@ impl Watch {
             } else {
                 let (used, event) = self.lexer.read(rest);
                 match event {
-                    Some(Event::Comment(text)) => self.comment(&text),
+                    Some(Event::Comment(text)) => {
+                        let end = self.bytes - (rest.len() - used) as u64;
+                        self.dump(&text, end.saturating_sub(text.len() as u64 + 3));
+                        self.comment(&text);
+                    }
                     Some(Event::Copy(statement)) => self.copy(&statement),
                     Some(Event::Command(command)) => self.command(&command),
                     Some(Event::Other(_)) | None => {}
@@ -93,6 +114,17 @@ impl Watch {
         let old = self.tail.len().saturating_sub(KEPT - new.len());
         self.tail.drain(..old);
         self.tail.extend_from_slice(new);
+    }
+
+    /// Notes where a dump begins and ends; a script for a whole server holds several.
+    fn dump(&mut self, comment: &[u8], at: u64) {
+        let is = |words: &str| comment.trim_ascii() == words.as_bytes();
+        if self.end == DATABASE_END && is(DATABASE_BEGIN) {
+            self.dumps.is_cut |= self.dumps.is_open;
+            self.dumps = Dumps { begun: self.dumps.begun + 1, is_open: true, last: at, ..self.dumps };
+        } else if is(DATABASE_END) {
+            self.dumps.is_open = false;
+        }
     }
 
     /// `-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: o` announces a table, however its rows are written.
@@ -128,7 +160,8 @@ impl Watch {
         if !statement.ends_with(" FROM stdin") {
             return;
         }
-        self.data = Some(Data::default());
+        let columns = if self.compares { copy_columns(&statement).map(|columns| columns.len() as u64) } else { None };
+        self.data = Some(Data::comparing(columns.filter(|columns| *columns > 0)));
         // Names in comments have their line breaks replaced; those in the statement are exact.
         let names = statement.strip_prefix("COPY ").and_then(qualified).map(|(names, _)| names);
         match (names, self.announced, self.tables.last_mut()) {
@@ -155,6 +188,9 @@ impl Watch {
     fn end_data(&mut self) {
         if let (Some(data), Some(table)) = (self.data.take(), self.tables.last_mut()) {
             (table.rows, table.bytes) = (Some(data.rows), data.bytes);
+            if let (None, Some(odd)) = (&self.odd, data.odd()) {
+                self.odd = Some(format!("in table {}.{}, {odd}", table.schema, table.name));
+            }
         }
     }
 
@@ -172,6 +208,8 @@ impl Watch {
         if !self.lexer.is_outside_quotes() {
             // The closing comment is there, so what was misread is the script; then its figures can't be trusted either.
             self.tables.iter_mut().for_each(|table| table.rows = None);
+        } else {
+            self.is_one()?;
         }
         Ok(Observed {
             structure: Structure::Whole,
@@ -187,43 +225,23 @@ impl Watch {
     }
 }
 
-impl Data {
-    /// Reads data; returns how many bytes it took, and whether the end mark was the last of them.
-    pub(super) fn read(&mut self, bytes: &[u8]) -> (usize, bool) {
-        let mut at = 0;
-        while let Some(rest) = bytes.get(at..)
-            && let Some(&byte) = rest.first()
-        {
-            match (self.line, byte) {
-                (Line::Begin, b'\\') => (self.line, at) = (Line::Backslash, at + 1),
-                (Line::Backslash, b'.') => (self.line, at) = (Line::Dot, at + 1),
-                (Line::Dot | Line::DotReturn, b'\n') => return (at + 1, true),
-                // A script whose line ends were changed on the way; rows escape theirs.
-                (Line::Dot, b'\r') => (self.line, at) = (Line::DotReturn, at + 1),
-                (line, _) => {
-                    let newline = memchr::memchr(b'\n', rest);
-                    let used = newline.map_or(rest.len(), |newline| newline + 1);
-                    at += used;
-                    if line != Line::Statement {
-                        // The bytes of a line's beginning that was held back count as well.
-                        self.bytes += used as u64
-                            + match line {
-                                Line::Backslash => 1,
-                                Line::Dot => 2,
-                                Line::DotReturn => 3,
-                                _ => 0,
-                            };
-                        self.rows += u64::from(newline.is_some());
-                    }
-                    self.line = match (newline, line) {
-                        (Some(_), _) => Line::Begin,
-                        (None, Line::Statement) => Line::Statement,
-                        (None, _) => Line::Row,
-                    };
-                }
-            }
+impl Watch {
+    /// Fails where it is no single dump, or one that was cut and written on.
+    fn is_one(&self) -> Result<()> {
+        let begun = self.dumps.begun;
+        let last = format!("`tail -c +{} FILE` is the last of them", self.dumps.last + 1);
+        if let Some(odd) = &self.odd {
+            let words = format!("{odd}: it was altered or cut there, and perhaps another dump was written behind it");
+            return Err(incomplete(words));
         }
-        (at, false)
+        if self.dumps.is_cut {
+            return Err(incomplete(format!("another dump begins before one has ended, as in `pg_dump >> FILE` after a failure; {last}")));
+        }
+        if begun > 1 {
+            let words = format!("holds {begun} dumps, one behind the other, as `pg_dump >> FILE` writes them; {last}");
+            return Err(Failure::new(Cause::Refused, words).hint("take the dumps apart; pg_dump > FILE, or pgdumpd, writes one"));
+        }
+        Ok(())
     }
 }
 
@@ -265,6 +283,32 @@ mod tests {
             let seen = watch(SCRIPT, size).unwrap();
             let tables: Vec<_> = seen.tables.iter().map(|table| (table.name.as_str(), table.rows, table.bytes)).collect();
             assert_eq!(tables, [("a\"\n", Some(3), 9), ("b", None, 0), ("c", Some(0), 0)], "pieces of {size}");
+        }
+    }
+
+    /// What `pg_dump >> FILE` leaves, also where a run before was cut; a script for a whole server holds several on purpose.
+    #[test]
+    fn several_dumps_are_not_one() {
+        let table = "--\n-- Data for Name: t; Type: TABLE DATA; Schema: s; Owner: o\n--\n\nCOPY s.t (a, \"b, c\") FROM stdin;\n1\t\\N\n-\t\\.\n\\.\n\n";
+        let one = SCRIPT.replace("--\n-- Data for Name: c;", &format!("{table}\n--\n-- Data for Name: c;"));
+        let finish = |script: &str, size: usize, end: &'static str| {
+            let mut watch = Watch::new(end).comparing();
+            script.as_bytes().chunks(size).for_each(|piece| watch.observe(piece));
+            watch.finish()
+        };
+        let cut_at = |mark: &str| one.split_at(one.find(mark).unwrap() + 3).0;
+        for size in 1..60 {
+            assert!(finish(&one, size, DATABASE_END).is_ok(), "pieces of {size}");
+            let twice = finish(&(one.clone() + &one), size, DATABASE_END).unwrap_err();
+            let second = one.len() + one.find("-- PostgreSQL").unwrap() + 1;
+            let words = format!("holds 2 dumps, one behind the other, as `pg_dump >> FILE` writes them; `tail -c +{second} FILE`");
+            assert!(twice.cause == Cause::Refused && twice.message.starts_with(&words), "{words}: {twice:?}");
+            let before_rows = finish(&(cut_at("SET x").to_owned() + &one), size, DATABASE_END).unwrap_err();
+            assert!(before_rows.message.starts_with("another dump begins before one has ended"), "{before_rows:?}");
+            let in_rows = finish(&(cut_at("1\t\\N\n").to_owned() + &one), size, DATABASE_END).unwrap_err();
+            assert!(in_rows.message.starts_with("in table s.t, row 2 has 1 of 2 columns"), "{in_rows:?}");
+            let server = one.clone() + &one + "--\n-- PostgreSQL database cluster dump complete\n--\n";
+            assert!(finish(&server, size, CLUSTER_END).is_ok());
         }
     }
 

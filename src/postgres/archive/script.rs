@@ -4,7 +4,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::plain::Data;
+use super::section::Data;
 use super::sql::{Event, Lexer};
 use super::unread;
 use crate::error::Result;
@@ -21,18 +21,23 @@ pub enum Statement {
     Table(String),
 }
 
+/// So much of what stands behind a statement in its line is kept.
+const LINE: u64 = 1024;
+
 /// A script; reading it reads the rows of the COPY statement that came last.
 pub struct Script<R> {
     source: R,
     lexer: Lexer,
     /// The rows that are being read.
     data: Option<Data>,
+    /// Whether the script's line ends were changed on the way; then a carriage return is part of one, as the server reads it. Values escape theirs.
+    is_dos: bool,
 }
 
 impl<R: BufRead> Script<R> {
     /// A script that begins where the source stands.
     pub fn new(source: R) -> Self {
-        Self { source, lexer: Lexer::telling(TABLES), data: None }
+        Self { source, lexer: Lexer::telling(TABLES), data: None, is_dos: false }
     }
 
     /// What it is read from.
@@ -63,7 +68,11 @@ impl<R: BufRead> Script<R> {
 
     /// The rows begin behind the statement's own line.
     fn begin_rows(&mut self) -> io::Result<()> {
-        self.source.skip_until(b'\n')?;
+        let mut rest = Vec::new();
+        if (&mut self.source).take(LINE).read_until(b'\n', &mut rest)? > 0 && !rest.ends_with(b"\n") {
+            self.source.skip_until(b'\n')?;
+        }
+        self.is_dos = rest.ends_with(b"\r\n");
         let mut data = Data::default();
         data.read(b"\n");
         self.data = Some(data);
@@ -73,20 +82,40 @@ impl<R: BufRead> Script<R> {
 
 impl<R: BufRead> Read for Script<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(data) = &mut self.data else { return Ok(0) };
-        let bytes = self.source.fill_buf()?;
-        let most = bytes.len().min(buffer.len());
-        let bytes = bytes.get(..most).unwrap_or_default();
-        let (used, ended) = data.read(bytes);
-        if let (Some(room), Some(bytes)) = (buffer.get_mut(..used), bytes.get(..used)) {
-            room.copy_from_slice(bytes);
+        while let Some(data) = &mut self.data {
+            let bytes = self.source.fill_buf()?;
+            let most = bytes.len().min(buffer.len());
+            let bytes = bytes.get(..most).unwrap_or_default();
+            let (used, ended) = data.read(bytes);
+            let bytes = bytes.get(..used).unwrap_or_default();
+            let given = if self.is_dos { copy_without(b'\r', bytes, buffer) } else { copy(bytes, buffer) };
+            self.source.consume(used);
+            if ended || used == 0 {
+                self.data = None;
+            }
+            if given > 0 || buffer.is_empty() {
+                return Ok(given);
+            }
         }
-        self.source.consume(used);
-        if ended || used == 0 {
-            self.data = None;
-        }
-        Ok(used)
+        Ok(0)
     }
+}
+
+/// Copies all of it; there is room.
+fn copy(bytes: &[u8], room: &mut [u8]) -> usize {
+    if let Some(room) = room.get_mut(..bytes.len()) {
+        room.copy_from_slice(bytes);
+    }
+    bytes.len()
+}
+
+/// Copies it without this byte; returns how many were copied.
+fn copy_without(unwanted: u8, bytes: &[u8], room: &mut [u8]) -> usize {
+    let mut at = 0;
+    for part in bytes.split(|byte| *byte == unwanted) {
+        at += copy(part, room.get_mut(at..).unwrap_or_default());
+    }
+    at
 }
 
 #[cfg(test)]
@@ -100,6 +129,21 @@ mod tests {
         "ALTER TABLE ONLY public.p ATTACH PARTITION public.t DEFAULT;\nCOPY public.t (a) FROM stdin;\n1\n\\\\.\n2\n\\.\n\n\n",
         "COPY public.u  FROM stdin;\n\\.\n\n\nCOPY public.v (a) FROM stdin;\n5\n\\.\n"
     );
+
+    #[test]
+    fn changed_line_ends_are_no_part_of_a_value() {
+        let text = SCRIPT.replace("1\n\\\\.", "1\t\\N\n\\\\.").replace('\n', "\r\n");
+        for (size, most) in (1..90).flat_map(|size| [(size, 1), (size, 3), (size, 4096)]) {
+            let mut script = Script::new(BufReader::with_capacity(size, text.as_bytes()));
+            while script.next_statement().unwrap() != Some(Statement::Copy("COPY public.t (a) FROM stdin".into())) {}
+            let (mut rows, mut buffer) = (Vec::new(), vec![0; most]);
+            while let count @ 1.. = script.read(&mut buffer).unwrap() {
+                rows.extend_from_slice(&buffer[..count]);
+            }
+            assert_eq!(rows, b"1\t\\N\n\\\\.\n2\n\\.\n", "pieces of {size}, {most}");
+            assert!(matches!(script.next_statement().unwrap(), Some(Statement::Copy(next)) if next.contains("public.u")));
+        }
+    }
 
     #[test]
     fn statements_and_rows_come_in_turn() {

@@ -37,12 +37,14 @@ impl Given {
             let failure = Failure::storage(format!("opening {}", path.display()), error);
             if error.kind() == io::ErrorKind::NotFound { failure.hint("look for a slip in its name") } else { failure }
         };
-        let real = path.canonicalize().map_err(|error| failed(&error))?;
-        let facts = std::fs::metadata(&real).map_err(|error| failed(&error))?;
-        if !facts.is_file() && !facts.is_dir() {
+        // What stands behind /dev/stdin or <(…) has no path of its own.
+        let is_other = |facts: std::fs::Metadata| !facts.is_file() && !facts.is_dir();
+        if std::fs::metadata(path).is_ok_and(is_other) {
             let words = format!("{} is neither a file nor a folder", path.display());
             return Err(Failure::new(Cause::UnsafePath, words).hint("write what comes out of a pipe to a file first"));
         }
+        let real = path.canonicalize().map_err(|error| failed(&error))?;
+        let facts = std::fs::metadata(&real).map_err(|error| failed(&error))?;
         if facts.is_dir() && !real.join(CONTENTS).is_file() {
             let words = format!("the folder {} is no dump: it holds no {CONTENTS}", path.display());
             return Err(Failure::new(Cause::NotFound, words).hint("name the folder that pg_dump -Fd has made, or a file"));

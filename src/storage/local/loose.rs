@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{Cursor, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -22,6 +23,15 @@ use crate::storage::{Entry, InUse, Key, Pending, Scratch, Storage, Use, names, u
 
 /// What the scratch folders and locks of pipes are called by; nobody else's are swept.
 const PIPE: &str = "pipe";
+
+/// So many digits of a checksum are a file's scope.
+pub const SCOPE: usize = 12;
+
+/// Whether a lock is called as those of single files and pipes are.
+fn is_scope(scope: &str) -> bool {
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    scope.starts_with(PIPE) || (scope.len() == SCOPE && scope.bytes().all(is_hex))
+}
 
 /// One file, or standard output.
 #[derive(Debug, Clone)]
@@ -63,16 +73,19 @@ impl Loose {
         self.root()?.remove(&self.lock_name())
     }
 
-    /// Removes what other runs to standard output have left in the same folder that were killed: what lay unpacked, and their locks. A lock
-    /// that somebody still holds, an orphaned child among them, stays with all that belongs to it; so does what other users own.
-    pub fn sweep_pipes(&self) -> Result<Vec<String>> {
+    /// Removes what other runs into the same folder have left that were killed, whatever their files were to be called: what is unfinished or
+    /// unpacked, and their locks. A lock that somebody still holds, an orphaned child among them, stays with all that belongs to it; so does
+    /// what other users own.
+    pub fn sweep_others(&self) -> Result<Vec<String>> {
         let root = self.root()?;
-        let (begins, own) = (format!("{}lock-{PIPE}", names::OWN), self.lock_name());
+        let (begins, own) = (format!("{}lock-", names::OWN), self.lock_name());
+        let me = rustix::process::geteuid().as_raw();
         let mut swept = Vec::new();
-        for name in root.names()?.into_iter().filter(|name| name.starts_with(&begins) && *name != own) {
-            let Some(scope) = name.strip_prefix(&format!("{}lock-", names::OWN)) else { continue };
+        for name in root.names()?.into_iter().filter(|name| *name != own) {
+            let Some(scope) = name.strip_prefix(&begins).filter(|scope| is_scope(scope)) else { continue };
             let Ok(Some((lock, _))) = root.read(&name) else { continue };
-            if rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let is_ours = lock.metadata().is_ok_and(|facts| facts.uid() == me);
+            if !is_ours || rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
                 continue;
             }
             swept.extend(root.sweep(&format!("{}tmp-{scope}-", names::OWN))?);
