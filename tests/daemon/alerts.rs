@@ -291,7 +291,7 @@ fn nobody_is_told_of_an_old_backup_while_the_next_is_on_its_way() {
     notice::stale(&office.world, &office.desk()).expect("looked");
     office.pass(TimeDelta::days(3));
     let missed = slot();
-    office.world.catalog.write(|writer| writer.claim_slots(&[missed.clone()]).map(drop)).expect("claimed");
+    office.world.catalog.write(|writer| writer.claim_slots(std::slice::from_ref(&missed)).map(drop)).expect("claimed");
     assert_eq!(notice::stale(&office.world, &office.desk()).expect("looked"), 0);
     office.pass(TimeDelta::minutes(61));
     assert_eq!(notice::stale(&office.world, &office.desk()).expect("looked"), 1, "it takes too long");
