@@ -205,11 +205,11 @@ impl Watch {
         if !has_trailer(&self.tail, self.end) {
             return Err(incomplete(format!("the dump ends at byte {} without its closing comment \"{}\"", self.bytes, self.end)));
         }
-        if !self.lexer.is_outside_quotes() {
+        if self.lexer.is_outside_quotes() {
+            self.is_one()?;
+        } else {
             // The closing comment is there, so what was misread is the script; then its figures can't be trusted either.
             self.tables.iter_mut().for_each(|table| table.rows = None);
-        } else {
-            self.is_one()?;
         }
         Ok(Observed {
             structure: Structure::Whole,
