@@ -83,7 +83,7 @@ pub(super) struct Args {
     #[arg(long, short = 'T', value_name = "PATTERN")]
     exclude_table: Vec<String>,
     /// Only rows, into tables that are there
-    #[arg(long)]
+    #[arg(long, conflicts_with = "in_place")]
     data_only: bool,
     /// Only definitions
     #[arg(long, conflicts_with = "data_only")]

@@ -74,6 +74,9 @@ pub fn alike(name: &str, like: &Database) -> Vec<String> {
     if like.is_template {
         statements.push(format!("alter database {} is_template true", ident(name)));
     }
+    if !like.allows_connections {
+        statements.push(format!("alter database {} allow_connections false", ident(name)));
+    }
     statements
 }
 

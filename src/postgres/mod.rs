@@ -13,6 +13,7 @@ mod likeness;
 pub mod merge;
 mod pattern;
 mod peer;
+pub mod present;
 mod psql;
 pub mod quote;
 pub mod read_only;

@@ -23,3 +23,4 @@ mod read_only;
 mod refused;
 mod safety;
 mod swap;
+mod within;

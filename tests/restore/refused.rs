@@ -39,6 +39,19 @@ fn a_missing_role_is_named_and_can_be_done_without_or_restored_first() {
 }
 
 #[test]
+fn a_role_that_a_policy_names_is_not_said_to_be_needless() {
+    let policy = "create role clerk; create table t (i int); create policy p on t to clerk using (true); grant select on t to clerk";
+    let scene = Scene::new(policy);
+    let to = Cluster::start();
+    let ended = scene.restore(&to.url("copy"), &[]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(
+        ended.stderr.contains("policies of row security name clerk, and can't do without") && !ended.stderr.contains("--no-owner"),
+        "{ended:?}"
+    );
+}
+
+#[test]
 fn a_missing_extension_is_named() {
     let scene = Scene::new("create table t (c text)");
     if scene.cluster.psql("select count(*) from pg_available_extensions where name = 'citext'") == "0" {

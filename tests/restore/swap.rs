@@ -40,6 +40,16 @@ fn owner_privileges_settings_limit_and_comment_are_carried_over() {
 }
 
 #[test]
+fn a_database_that_lets_nobody_in_is_replaced_by_one_that_does_not_either() {
+    let scene = Scene::new(SHOP);
+    scene.cluster.psql("alter database shop allow_connections false");
+    scene.restored("shop", &["--replace"]);
+    assert_eq!(scene.cluster.psql("select string_agg(datallowconn::text, ' ') from pg_database where datname like 'shop%'"), "false false");
+    scene.cluster.psql("alter database shop allow_connections true");
+    assert_eq!(scene.cluster.psql_in("shop", "select count(*) from orders"), "500");
+}
+
+#[test]
 fn the_old_one_is_dropped_where_that_is_said() {
     let scene = Scene::new(SHOP);
     scene.restored("shop", &["--replace", "--drop-old"]);

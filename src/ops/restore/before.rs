@@ -181,10 +181,18 @@ fn roles(session: &mut Session, entries: &[&Entry], wanted: &Wanted, globals: Op
         session.server().reached,
         missing.join(", ")
     );
-    let hint = if wanted.no_owner && wanted.no_privileges {
-        "policies of row security name them, and can't do without: make the roles, or restore them first with --globals"
+    let policies: Vec<String> = match wanted.halves {
+        Halves::Data => Vec::new(),
+        _ => entries.iter().filter(|entry| entry.desc == "POLICY").flat_map(|policy| concerned(&policy.defn)).collect(),
+    };
+    let bound: Vec<&str> = missing.iter().filter(|name| policies.contains(name)).map(String::as_str).collect();
+    let hint = if bound.is_empty() {
+        String::from("make the roles; or restore them first with --globals; or do without them with --no-owner --no-privileges")
     } else {
-        "make the roles; or restore them first with --globals; or do without them with --no-owner --no-privileges"
+        format!(
+            "policies of row security name {}, and can't do without: make the roles, or restore them first with --globals",
+            bound.join(", ")
+        )
     };
     Err(Failure::new(Cause::Refused, words).hint(hint))
 }

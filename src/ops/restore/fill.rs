@@ -53,7 +53,7 @@ pub(super) fn fill(
     });
     let comparison = compared?;
     analyzed?;
-    Ok(Restored::new(comparison, said, recipe.warnings.clone()))
+    Ok(Restored::new(comparison, said, recipe.told()))
 }
 
 fn run(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted, (database, whole): (&str, Whole)) -> Result<Said> {

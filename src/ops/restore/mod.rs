@@ -11,12 +11,15 @@ mod globals;
 mod held;
 mod leftovers;
 mod likeness;
+mod naming;
 mod order;
 mod place;
 mod plan;
 mod recipe;
 mod scratch;
+mod settle;
 mod source;
+mod steps;
 mod tables;
 
 use std::sync::Arc;

@@ -10,7 +10,7 @@ use crate::postgres::session::Session;
 use crate::process::{Cancel, CancelReason};
 
 use super::fill::{self, Whole};
-use super::{Means, Plan, Recipe, Restored, Wanted, Way, before, feed, globals, leftovers};
+use super::{Means, Plan, Recipe, Restored, Wanted, Way, before, feed, globals, leftovers, settle};
 
 /// How often those who come back in are sent away again while the names change.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -25,6 +25,7 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
         return Err(Failure::new(Cause::Refused, words).hint("wait for its end, or restore to another database"));
     }
     still_so(&mut session, plan)?;
+    same_part(means, plan)?;
     let left = leftovers::sweep(&mut session, &means.manifest.project)?;
     let said = match &plan.globals {
         Some(globals) => globals::restore(means, &mut session, &plan.recipe, globals)?,
@@ -73,6 +74,17 @@ fn still_so(session: &mut Session, plan: &Plan) -> Result<()> {
         }
         _ => return Ok(()),
     };
+    Err(Failure::new(Cause::Refused, words).hint("look at what is there now, and restore again if that is still wanted"))
+}
+
+/// The same of what the target has of a part: what is made because it was missing must still be missing.
+fn same_part(means: Means<'_>, plan: &Plan) -> Result<()> {
+    let Some((fate, asked)) = &plan.part else { return Ok(()) };
+    let recipe = Recipe { chosen: Some(asked.clone()), ..plan.recipe.clone() };
+    if settle::settle(means, &plan.database, &recipe, *fate)? == plan.recipe.chosen {
+        return Ok(());
+    }
+    let words = format!("what the database {:?} has of what would be restored has changed since the restore was planned", plan.database);
     Err(Failure::new(Cause::Refused, words).hint("look at what is there now, and restore again if that is still wanted"))
 }
 

@@ -11,13 +11,19 @@ use crate::postgres::database::{self, Database, Rights};
 use crate::postgres::restore::{AtError, Halves};
 use crate::postgres::session::Session;
 
-use super::{Globals, Means, Recipe, Wanted, before, likeness, recipe};
+use super::choose::Chosen;
+use super::settle::{self, Fate};
+use super::{Globals, Means, Recipe, Wanted, before, likeness, recipe, steps};
 
 /// The longest name that PostgreSQL takes, bytes.
 const LONGEST: usize = 63;
 
 /// Templates that every server has, also where somebody has taken the mark from them.
 const TEMPLATES: [&str; 2] = ["template0", "template1"];
+
+/// What can be done with them where something is there.
+const ROWS_ALONE: &str = "restore them without --replace and --in-place into tables that are empty, or merge a table's rows with \
+                          --table TABLE --on-conflict skip";
 
 /// What to do where the target holds something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -118,6 +124,9 @@ pub struct Plan {
     pub(super) recipe: Recipe,
     #[serde(skip)]
     pub(super) globals: Option<Globals>,
+    /// A part that goes into a database that holds something: what was asked for, before that database was.
+    #[serde(skip)]
+    pub(super) part: Option<(Fate, Chosen)>,
     /// Whether the target was there and held nothing.
     #[serde(skip)]
     pub(super) was_empty: bool,
@@ -127,14 +136,15 @@ pub struct Plan {
 pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan> {
     names_fit(&order.database)?;
     let mut session = before::maintenance(means, &order.database)?;
-    let recipe = recipe::recipe(means, &order.wanted, &session.server().clone())?;
+    let mut recipe = recipe::recipe(means, &order.wanted, &session.server().clone())?;
     before::server(means, &mut session, &recipe, &order.wanted, order.globals.as_ref())?;
     let rights = session.database_rights()?;
-    let mut warnings = recipe.warnings.clone();
-    let way = match session.find_database(&order.database)? {
-        None => new(means, order, &mut session, rights, &mut warnings)?,
-        Some(old) => over(means, order, &mut session, &recipe, rights, old, now)?,
+    let (mut warnings, asked) = (Vec::new(), recipe.chosen.clone());
+    let (way, fate) = match session.find_database(&order.database)? {
+        None => (new(means, order, &mut session, rights, &mut warnings)?, None),
+        Some(old) => over(means, order, &mut session, &mut recipe, rights, old, now)?,
     };
+    warnings.extend(recipe.told());
     before::writable(means, &mut session, order, &way)?;
     if matches!(way, Way::Fill | Way::InPlace) {
         likeness::of_old(means, &mut session, &order.database, &mut warnings)?;
@@ -160,9 +170,10 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         warnings,
         recipe,
         globals: order.globals.clone(),
+        part: fate.zip(asked),
         was_empty: order.occupied == Occupied::Refuse,
     };
-    plan.steps = steps(means, &plan)?;
+    plan.steps = steps::steps(means, &plan)?;
     if let Some(globals) = &plan.globals {
         plan.steps.insert(0, format!("make the roles and tablespaces of the backup {} that the server lacks", globals.backup));
     }
@@ -237,28 +248,48 @@ fn over(
     means: Means<'_>,
     order: &Order,
     session: &mut Session,
-    recipe: &Recipe,
+    recipe: &mut Recipe,
     rights: Rights,
     old: Database,
     now: DateTime<Utc>,
-) -> Result<Way> {
+) -> Result<(Way, Option<Fate>)> {
     not_the_servers_own(means, order, &old)?;
     if let Occupied::Replace { drop_old } = order.occupied {
-        return beside(means, order, session, rights, old, drop_old, now);
+        return beside(means, order, session, rights, old, drop_old, now).map(|way| (way, None));
     }
     let holds = before::holds(means, &order.database)?;
     // Around its large objects it has transactions of its own, so that a failure would leave a part of it.
     let is_script = means.manifest.dump_format == Format::Plain;
-    match order.occupied {
-        Occupied::InPlace if is_script => Err(Failure::new(Cause::Refused, "a plain dump can't drop what it makes: it is a script")
-            .hint("put it in the place of the database with --replace")),
-        Occupied::InPlace => Ok(Way::InPlace),
-        _ if rows_alone(means, order) => before::takes_rows(means, &order.database, recipe).map(|()| Way::Fill),
-        _ if !holds.is_empty() => Err(occupied(means, order, &holds)),
-        _ if fits_together(means, order, session, recipe)? && !(is_script && rights.creates && old.ours) => Ok(Way::Fill),
+    let fate = |fate| recipe.chosen.is_some().then_some(fate);
+    let (way, fate) = match order.occupied {
+        Occupied::InPlace if is_script => {
+            return Err(Failure::new(Cause::Refused, "a plain dump can't drop what it makes: it is a script")
+                .hint("put it in the place of the database with --replace"));
+        }
+        Occupied::InPlace if rows_alone(means, order) => {
+            return Err(Failure::new(Cause::Refused, "rows alone drop and make nothing: they go into tables that are there and empty")
+                .hint(ROWS_ALONE));
+        }
+        Occupied::InPlace => (Way::InPlace, fate(Fate::Remade)),
+        _ if rows_alone(means, order) => {
+            before::takes_rows(means, &order.database, recipe)?;
+            (Way::Fill, None)
+        }
+        _ if !holds.is_empty() => match fate(Fate::Added) {
+            Some(added) if order.wanted.at_error == AtError::Stop => (Way::Fill, Some(added)),
+            _ => return Err(occupied(means, order, &holds)),
+        },
+        _ if fits_together(means, order, session, recipe)? && !(is_script && rights.creates && old.ours) => (Way::Fill, None),
         // Nothing is lost with the empty one.
-        _ => beside(means, order, session, rights, old, true, now),
+        _ => (beside(means, order, session, rights, old, true, now)?, None),
+    };
+    if let Some(fate) = fate {
+        recipe.chosen = settle::settle(means, &order.database, recipe, fate)?;
     }
+    if way == Way::InPlace {
+        settle::keeps_partitions(means, &order.database, recipe)?;
+    }
+    Ok((way, fate))
 }
 
 /// Whether it can be one transaction: not with several connections, not with errors passed over, and not with more locks than there are.
@@ -277,8 +308,8 @@ fn beside(
     now: DateTime<Utc>,
 ) -> Result<Way> {
     if !order.wanted.is_whole() && !before::holds(means, &order.database)?.is_empty() {
-        return Err(Failure::new(Cause::Refused, "a part of a backup can't take the place of a whole database")
-            .hint("restore the part into a new database, or use --in-place"));
+        let hint = if rows_alone(means, order) { ROWS_ALONE } else { "restore the part into a new database, or use --in-place" };
+        return Err(Failure::new(Cause::Refused, "a part of a backup can't take the place of a whole database").hint(hint));
     }
     if !rights.creates {
         return Err(may_not_create(session, &order.database));
@@ -329,35 +360,6 @@ fn dated(name: &str, now: DateTime<Utc>) -> String {
         end -= 1;
     }
     format!("{}{suffix}", &name[..end])
-}
-
-/// What will be done, as a person reads it.
-fn steps(means: Means<'_>, plan: &Plan) -> Result<Vec<String>> {
-    let like = means.manifest.database_properties.as_ref();
-    let server = plan.recipe.server.version_num;
-    let fill = |name: &str| format!("restore {} into {name:?} with the client {}", means.manifest.backup_file, plan.client_version);
-    let check = String::from("compare rows, sequences, indexes and constraints with the backup");
-    Ok(match &plan.way {
-        Way::New { temporary, owner, like: alike, comment } => {
-            let mut steps = vec![database::create(temporary, like, None, server)?, fill(temporary), check];
-            steps.extend(owner.iter().map(|owner| database::give(temporary, owner)));
-            steps.extend(alike.iter().cloned());
-            steps.extend(comment.iter().map(|comment| database::comment(temporary, Some(comment))));
-            steps.push(database::rename(temporary, &plan.database));
-            steps
-        }
-        Way::Fill => vec![format!("{}, in one transaction", fill(&plan.database)), check],
-        Way::InPlace => vec![format!("{}, each object dropped before it is made, in one transaction", fill(&plan.database)), check],
-        Way::Swap { temporary, keep_as, drop_old, old } => {
-            let mut steps = vec![database::create(temporary, like, Some(&old.tablespace), server)?, fill(temporary), check];
-            steps.push(format!("end the sessions in {:?} ({} now); then, in one transaction:", plan.database, old.sessions));
-            steps.extend(database::alike(temporary, old));
-            steps.push(database::rename(&plan.database, keep_as));
-            steps.push(database::rename(temporary, &plan.database));
-            steps.extend(drop_old.then(|| database::drop(keep_as)));
-            steps
-        }
-    })
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub struct Recipe {
     pub toc: Option<Toc>,
     /// The entries that are wanted, where not all are.
     pub chosen: Option<Chosen>,
-    /// What a person should know.
+    /// What a person should know, beside what is said of the chosen entries.
     pub warnings: Vec<String>,
 }
 
@@ -45,6 +45,12 @@ pub(super) struct Lists {
 }
 
 impl Recipe {
+    /// What a person should know.
+    #[must_use]
+    pub fn told(&self) -> Vec<String> {
+        self.chosen.iter().flat_map(Chosen::warnings).chain(self.warnings.iter().cloned()).collect()
+    }
+
     /// The entries that will be restored.
     #[must_use]
     pub fn entries(&self) -> Vec<&Entry> {
@@ -108,7 +114,7 @@ pub(super) fn recipe(means: Means<'_>, wanted: &Wanted, server: &Server) -> Resu
     if toc.is_none() {
         script_fits(means, wanted)?;
     }
-    let mut warnings: Vec<String> = chosen.iter().flat_map(|chosen| chosen.warnings.clone()).collect();
+    let mut warnings = Vec::new();
     if toc.is_none() && wrote(manifest) / 10_000 > server.version_num / 10_000 {
         warnings.push(format!(
             "the script was written by pg_dump {}, newer than the server: what it does not know would end the restore",
