@@ -124,10 +124,10 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
     let key = key(&target, request)?;
     room(&mut session, request)?;
     let merge = Merge { target: &target, columns: &request.columns, key };
-    session.begin_merge(&merge, means.limits.lock_wait, request.encoding.as_deref())?;
+    session.begin_merge(&merge, means.limits.lock_wait)?;
     means.gauge.begin("reading rows for");
     means.gauge.table(1, 1, &request.table);
-    let came = session.stage_rows(&merge, feed)?;
+    let came = session.stage_rows(&merge, request.encoding.as_deref(), feed)?;
     if request.rows.is_some_and(|expected| expected != came) {
         let words = format!("{came} rows of {} arrived, and the backup holds {}", name(request), request.rows.unwrap_or_default());
         return Err(Failure::new(Cause::Damaged, words).hint("verify the backup, or take another one; the table is as it was"));
