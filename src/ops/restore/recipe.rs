@@ -124,7 +124,8 @@ pub(super) fn recipe(means: Means<'_>, wanted: &Wanted, server: &Server) -> Resu
         ));
     }
     if let Some(encoding) = toc.as_ref().and_then(|toc| toc.header.unread_names.as_ref()) {
-        warnings.push(format!("names in the backup are in {encoding}, which pgdumpd can't read: what comes of it can't be compared with it"));
+        warnings
+            .push(format!("names in the backup are in {encoding}, which pgdumpd can't read: what comes of it can't be compared with it"));
     }
     if wanted.jobs > 1 && !matches!(manifest.dump_format, Format::Custom | Format::Directory) {
         warnings.push(format!("a backup in the {} format is restored by one connection, not {}", manifest.dump_format.word(), wanted.jobs));
