@@ -116,6 +116,10 @@ pub struct Merged {
 /// Merges what `feed` writes, COPY text without its end mark; or does all of it but the commit, and undoes it.
 pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merged> {
     let began = Instant::now();
+    if request.columns.is_empty() {
+        let words = format!("the table {} has no columns in the backup, so no row can be told from another", name(request));
+        return Err(Failure::new(Cause::Refused, words).hint("there is nothing in it to be merged"));
+    }
     let mut session =
         Session::open(means.clients.newest(), means.access, Some(&request.database), "pgdumpd merge", means.limits, means.cancel)?;
     let target = session.merge_target(&request.schema, &request.table)?.ok_or_else(|| missing(request))?;

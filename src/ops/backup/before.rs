@@ -81,7 +81,18 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     }
     let session = beside(means, request, session, &mut warnings)?;
     let started_at = world.clock.now();
-    Ok(Asked { session, client, server, database_size: Some(database_size), estimate, properties, encoding, started_at, warnings, _replay: replay })
+    Ok(Asked {
+        session,
+        client,
+        server,
+        database_size: Some(database_size),
+        estimate,
+        properties,
+        encoding,
+        started_at,
+        warnings,
+        _replay: replay,
+    })
 }
 
 /// Names that can't be read in the database's own encoding are read in UTF-8, which the server gives them in. Only then: text that has no like

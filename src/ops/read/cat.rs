@@ -116,7 +116,8 @@ pub fn cat(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted, output: 
     let Some(first) = survey.pieces.first() else { return Err(no_rows(manifest, &table, survey.kind.as_deref())) };
     let columns = first.columns.clone().unwrap_or_default();
     let shapes = survey.shapes.get(&first.table).map(Vec::as_slice).unwrap_or_default();
-    let mut writer = Writer::begin(output, &columns, shapes, &survey.charset, sink).map_err(|error| Failure::from_io("writing the rows", error));
+    let mut writer =
+        Writer::begin(output, &columns, shapes, &survey.charset, sink).map_err(|error| Failure::from_io("writing the rows", error));
     let written = match &mut writer {
         Ok(writer) => read_pieces(storage, manifest, &survey, writer).and_then(|()| writer.finish().map_err(Ended::Taker)),
         Err(failure) => return Err(failure.clone()),

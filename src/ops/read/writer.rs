@@ -20,7 +20,13 @@ pub(super) enum Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub(super) fn begin(output: Output, columns: &[String], shapes: &[(String, Shape)], charset: &Charset, sink: &'a mut dyn Write) -> std::io::Result<Self> {
+    pub(super) fn begin(
+        output: Output,
+        columns: &[String],
+        shapes: &[(String, Shape)],
+        charset: &Charset,
+        sink: &'a mut dyn Write,
+    ) -> std::io::Result<Self> {
         let shape = |name: &String| shapes.iter().find(|(other, _)| other == name).map_or(Shape::Text, |(_, shape)| *shape);
         let out = Out::new(sink);
         Ok(match output {
