@@ -1,7 +1,7 @@
 //! The letters that an archive's names are written with: `pg_dump` writes them in the dump's encoding, which is the database's own.
 //!
 //! Knows UTF-8 and every encoding of one byte a letter that a server can have; their letters stand in `charsets.txt`, as PostgreSQL's own
-//! conversion to UTF-8 gives them. Of the others (EUC, MULE_INTERNAL) it reads the ASCII letters.
+//! conversion to UTF-8 gives them. Of the others (EUC, `MULE_INTERNAL`) it reads the ASCII letters.
 
 /// The letters of each encoding's bytes from 0x80 on, in hexadecimal; `fffd` where a byte is none.
 const LETTERS: &str = include_str!("charsets.txt");

@@ -10,10 +10,8 @@ use super::decode::{Cursor, Got, Lack, WIDEST};
 use super::{Trouble, altered, unread, unreadable};
 use crate::error::Result;
 
-/// Oldest minor version of major 1 that is read.
-const OLDEST: u8 = 12;
-/// Newest one.
-const NEWEST: u8 = 16;
+/// The minor versions of major 1 that are read.
+const KNOWN: std::ops::RangeInclusive<u8> = 12..=16;
 /// One entry may be this long; the largest known ones are functions and views of some MiB.
 const LONGEST_ENTRY: usize = 32 * 1024 * 1024;
 /// All of them together.
@@ -179,16 +177,15 @@ pub(super) struct Parser {
     charset: Charset,
     /// Entries still to come; unknown until their number has been read.
     left: Option<i64>,
-    /// The beginning of something whose end has not come yet.
+    /// The beginning of something whose end has not come yet, and bytes parsed to their end.
     carry: Vec<u8>,
-    /// Bytes parsed to their end.
     parsed: u64,
     /// Bytes fed.
     fed: u64,
 }
 
 impl Parser {
-    /// The header, once it has been read.
+    /// Once it has been read.
     pub(super) fn header(&self) -> Option<&Header> {
         self.header.as_ref()
     }
@@ -291,7 +288,7 @@ fn read_header(cursor: &mut Cursor<'_>) -> Result<Header, Stop> {
         }
     }
     let (major, minor, revision) = (cursor.byte()?, cursor.byte()?, cursor.byte()?);
-    if major != 1 || !(OLDEST..=NEWEST).contains(&minor) {
+    if major != 1 || !KNOWN.contains(&minor) {
         return Err(Stop::Beyond(format!("its version {major}.{minor} is unknown")));
     }
     let (int_size, offset_size) = (usize::from(cursor.byte()?), usize::from(cursor.byte()?));
@@ -335,8 +332,12 @@ fn read_entry(cursor: &mut Cursor<'_>, header: &Header, charset: &Charset) -> Go
     cursor.skip_text()?;
     cursor.skip_text()?;
     let mut names_read = true;
-    let (tag, read) = cursor.text_in(charset)?.unwrap_or((String::new(), true));
-    names_read &= read;
+    let mut text = |cursor: &mut Cursor<'_>, is_name: bool| {
+        let Some((text, read)) = cursor.text_in(charset)?.filter(|(text, _)| !text.is_empty()) else { return Ok(None) };
+        names_read &= read || !is_name;
+        Ok(Some(text))
+    };
+    let tag = text(cursor, true)?.unwrap_or_default();
     let desc = cursor.text()?.unwrap_or_default();
     let section = match cursor.int()? {
         1 => Section::None,
@@ -345,18 +346,12 @@ fn read_entry(cursor: &mut Cursor<'_>, header: &Header, charset: &Charset) -> Go
         4 => Section::PostData,
         other => return cursor.nonsense(format!("entry {dump_id} is in the unknown section {other}")),
     };
-    let mut text = |cursor: &mut Cursor<'_>, is_name: bool| {
-        let Some((text, read)) = cursor.text_in(charset)?.filter(|(text, _)| !text.is_empty()) else { return Ok(None) };
-        names_read &= read || !is_name;
-        Ok(Some(text))
-    };
     let defn = text(cursor, false)?.unwrap_or_default();
     let drop_stmt = text(cursor, false)?.unwrap_or_default();
     let copy_stmt = text(cursor, true)?;
     let namespace = text(cursor, true)?;
-    let mut named = || text(cursor, false);
-    let tablespace = named()?;
-    let access_method = if header.minor >= 14 { named()? } else { None };
+    let tablespace = text(cursor, false)?;
+    let access_method = if header.minor >= 14 { text(cursor, false)? } else { None };
     if header.minor >= 16 {
         cursor.int()?;
     }
