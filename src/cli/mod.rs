@@ -15,6 +15,7 @@ mod given;
 mod interrupt;
 mod list;
 mod logging;
+mod moment;
 mod notify;
 mod oneoff;
 mod out;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use crate::catalog::{BackupFilter, Page, Sort};
@@ -16,7 +16,7 @@ use crate::model::settings::Settings;
 use crate::ops::{World, origin, there};
 use crate::storage::Storage;
 
-use super::{Common, out, plan, world};
+use super::{Common, moment, out, world};
 
 /// As many candidates as are named where a name is ambiguous.
 const AMBIGUOUS: u32 = 5;
@@ -56,7 +56,7 @@ impl<'a> Newest<'a> {
             (newest.selection, newest.zone) = (configured.shape.selection(), configured.time_zone);
         }
         (newest.project, newest.database, newest.moment) = (Some(project), database, moment);
-        newest.until = if moment == "latest" { None } else { Some(time(moment, newest.zone)?) };
+        newest.until = if moment == "latest" { None } else { Some(moment::end(moment, newest.zone)?) };
         Ok(Some(newest))
     }
 
@@ -134,7 +134,7 @@ impl<'a> Newest<'a> {
 /// The one backup that is meant. `latest` is the newest undamaged one of what the project usually holds: a schema-only or ad-hoc backup is
 /// never taken for it.
 ///
-/// `PROJECT@TIME` is the newest such one that was started at that time or before, in the project's zone; a date means the end of that day.
+/// `PROJECT@TIME` is the newest such one that was started at that time or before, in the project's zone; each means its own end.
 /// Where that could be a backup of any of several databases it is refused: `shop@latest` must not mean whichever was dumped last. `latest`
 /// alone is the newest of all.
 pub(super) fn backup(world: &World, settings: &Settings, name: &str) -> Result<BackupRow> {
@@ -257,12 +257,6 @@ pub(super) fn of_row(world: &World, row: &BackupRow) -> Result<(Arc<dyn Storage>
     let storage = world.storage_of(row)?;
     let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
     Ok((Arc::clone(storage), manifest))
-}
-
-fn time(text: &str, zone: Tz) -> Result<DateTime<Utc>> {
-    let begin = plan::time(&text.replacen('T', " ", 1), zone).or_else(|_| plan::time(text, zone))?;
-    let is_date = text.len() == "2026-11-21".len();
-    Ok(if is_date { begin + TimeDelta::days(1) - TimeDelta::microseconds(1) } else { begin })
 }
 
 /// Why a backup that lies in a storage is not among the known ones: its manifest can't be used.

@@ -275,7 +275,8 @@ impl Draft {
         if let (Databases::Named(known), true) = (databases, self.own.contains(&"check")) {
             self.checks.iter().for_each(|draft| draft.tell_unknown(known));
         }
-        self.checks.iter().map(|draft| draft.check.clone()).collect()
+        let inherited = !self.own.contains(&"check");
+        self.checks.iter().map(|draft| Check { inherited, ..draft.check.clone() }).collect()
     }
 
     fn databases_of(&self) -> Databases {

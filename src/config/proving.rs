@@ -143,7 +143,7 @@ pub(super) fn checks(item: &Item<'_>) -> Option<Vec<CheckDraft>> {
         if checks.iter().any(|known| known.check.name == name) {
             place.problem(Trouble::new(format!("a second check {}", quoted(&name))).hint("checks of a project need different names"));
         }
-        checks.push(CheckDraft { check: Check { name, sql, databases }, databases_at });
+        checks.push(CheckDraft { check: Check { name, sql, databases, inherited: false }, databases_at });
     }
     Some(checks)
 }

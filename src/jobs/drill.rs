@@ -64,7 +64,8 @@ pub fn run(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>) 
     let (clock, begun) = (std::time::Instant::now(), world.begin("drill", Some(&row.project), &row.file));
     let mut drilled = retrying(world, order, row, setting);
     drilled.failure = drilled.failure.take().map(|failure| looking::suspect(world, row, setting.cancel, failure));
-    if drilled.proves() {
+    let unread = drilled.restored.as_ref().is_some_and(|restored| restored.unread);
+    if drilled.proves() && !unread {
         write_down(world, &mut drilled, clock.elapsed().as_millis() as u64);
     }
     let outcome = drilled.failure.as_ref().map_or_else(|| String::from("restored"), |failure| format!("{}: {failure}", failure.cause));
@@ -192,6 +193,9 @@ fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board
     let redactor = Redactor::new(access.secret());
     let grace = world.grace;
     let means = Means { storage, manifest, clients: &clients, access: &access, limits: &limits, cancel, grace, gauge: &gauge, run: &run };
+    if let Some(project) = &order.project {
+        drilled.warnings.extend(drill::unasked(world, project, &row.database)?);
+    }
     let checks = order.project.iter().flat_map(|project| &project.checks);
     let checks: Vec<Check> = checks.filter(|check| check.is_of(&row.database)).cloned().collect();
     // On the server that the project has for drills the daemon's start looks after what a kill leaves; elsewhere the next drill does.

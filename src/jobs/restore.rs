@@ -183,7 +183,7 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
         tracing::warn!(run = %run, "the catalog could not be told of a restore at work: {failure}");
     }
     let mut restored = restored.map_err(|failure| safety::named(failure, safety.as_ref()))?;
-    if restored.is_equal() && order.wanted.is_whole() {
+    if restored.is_proof() && order.wanted.is_whole() {
         prove(world, order, place, &mut restored);
     }
     Ok(Report { plan, restored: Some(restored), safety })

@@ -198,7 +198,7 @@ fn long_name(option: &str) -> Option<(&str, Option<&str>)> {
 }
 
 /// The names in use, in their long form.
-fn names(options: &[String]) -> impl Iterator<Item = &str> {
+pub fn names(options: &[String]) -> impl Iterator<Item = &str> {
     options.iter().filter_map(|option| long_name(option)).map(|(name, _)| name)
 }
 

@@ -37,6 +37,8 @@ pub struct Check {
     pub sql: String,
     /// The databases it is asked of; empty means each of the project.
     pub databases: Vec<String>,
+    /// Whether it stands in the defaults, where it may name another project's databases.
+    pub inherited: bool,
 }
 
 impl Check {

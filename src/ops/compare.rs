@@ -36,6 +36,8 @@ pub struct Expected<'a> {
     pub entries: Vec<&'a Entry>,
     /// Whether rows may have gone to another partition than the one they came from.
     pub by_total: bool,
+    /// Whether the backup's names can't be read, so that nothing of it can be compared.
+    pub unread: bool,
 }
 
 /// What came of it.
@@ -45,6 +47,9 @@ pub struct Comparison {
     pub tables: Vec<Compared>,
     /// What differs, a sentence each; empty means equal.
     pub problems: Vec<String>,
+    /// Whether nothing could be compared.
+    #[serde(skip)]
+    pub unread: bool,
 }
 
 impl Comparison {
@@ -65,7 +70,7 @@ impl Comparison {
 
 /// Compares the connected database with what its backup says.
 pub fn compare(session: &mut Session, expected: &Expected<'_>) -> Result<Comparison> {
-    let mut comparison = Comparison::default();
+    let mut comparison = Comparison { unread: expected.unread, ..Comparison::default() };
     rows(session, expected, &mut comparison)?;
     if let Some(wanted) = expected.large_objects {
         let found = session.count_large_objects()?;

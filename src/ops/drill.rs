@@ -105,6 +105,17 @@ pub fn pick(world: &World, project: &Project, older: u32) -> Result<Vec<BackupRo
     Ok(picked)
 }
 
+/// The checks that name a database which the project doesn't back up, a sentence each: nobody is ever asked them there.
+pub fn unasked(world: &World, project: &Project, database: &str) -> Result<Vec<String>> {
+    let (rows, there) = world.catalog.read(|reader| Ok((reader.project_backups(&project.name)?, there::recall(reader, &project.name)?)))?;
+    let covered = there::covered(Some(project), there.as_ref(), &rows);
+    let named = project.checks.iter().filter(|check| !check.inherited).flat_map(|check| check.databases.iter().map(|of| (&check.name, of)));
+    let unknown = named.filter(|(_, of)| *of != database && !covered.iter().any(|known| known == of));
+    Ok(unknown
+        .map(|(check, of)| format!("the check {check:?} is asked of no database {of:?}: the project backs up none of that name"))
+        .collect())
+}
+
 /// Makes roles and tablespaces on a throwaway cluster: those of the project's newest globals backup, then what else is `missing`, by name
 /// alone. Returns what could not be made.
 pub fn roles(session: &mut Session, script: Option<&str>, missing: impl FnOnce() -> Result<Vec<String>>) -> Result<Vec<String>> {

@@ -116,6 +116,10 @@ pub struct Merged {
 /// Merges what `feed` writes, COPY text without its end mark; or does all of it but the commit, and undoes it.
 pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merged> {
     let began = Instant::now();
+    if request.columns.is_empty() {
+        let words = format!("the table {} has no columns in the backup, so no row can be told from another", name(request));
+        return Err(Failure::new(Cause::Refused, words).hint("there is nothing in it to be merged"));
+    }
     let mut session =
         Session::open(means.clients.newest(), means.access, Some(&request.database), "pgdumpd merge", means.limits, means.cancel)?;
     let target = session.merge_target(&request.schema, &request.table)?.ok_or_else(|| missing(request))?;
@@ -124,10 +128,10 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
     let key = key(&target, request)?;
     room(&mut session, request)?;
     let merge = Merge { target: &target, columns: &request.columns, key };
-    session.begin_merge(&merge, means.limits.lock_wait, request.encoding.as_deref())?;
+    session.begin_merge(&merge, means.limits.lock_wait)?;
     means.gauge.begin("reading rows for");
     means.gauge.table(1, 1, &request.table);
-    let came = session.stage_rows(&merge, feed)?;
+    let came = session.stage_rows(&merge, request.encoding.as_deref(), feed)?;
     if request.rows.is_some_and(|expected| expected != came) {
         let words = format!("{came} rows of {} arrived, and the backup holds {}", name(request), request.rows.unwrap_or_default());
         return Err(Failure::new(Cause::Damaged, words).hint("verify the backup, or take another one; the table is as it was"));

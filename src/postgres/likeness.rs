@@ -53,6 +53,15 @@ impl Session {
         ))
     }
 
+    /// Whether a table, a column or a schema has a name with letters beyond ASCII; in an encoding of several bytes a letter.
+    pub fn has_names_beyond_ascii(&mut self) -> Result<bool> {
+        let longer = |catalog: &str, name: &str| {
+            format!("exists (select from {catalog} where octet_length({name}::text) <> char_length({name}::text))")
+        };
+        let any = [("pg_class", "relname"), ("pg_namespace", "nspname"), ("pg_attribute", "attname")].map(|(of, name)| longer(of, name));
+        self.ask(&format!("select to_json({})", any.join(" or ")))
+    }
+
     /// Whether the server converts text from one encoding to the other.
     pub fn converts(&mut self, from: &str, to: &str) -> Result<bool> {
         self.ask(&format!(

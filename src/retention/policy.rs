@@ -48,6 +48,9 @@ impl Default for Policy {
 /// So many of the backups made before restores stay, whatever the rules say.
 const LEAST_BEFORE_RESTORE: u32 = 3;
 
+/// And everything this much older than the newest of them: attempts that failed in one night must not push out the one that matters.
+const WITHIN_BEFORE_RESTORE: Duration = Duration::from_secs(7 * 24 * 3600);
+
 impl Policy {
     /// Whether no rule is set, so that nothing is ever removed.
     #[must_use]
@@ -55,10 +58,14 @@ impl Policy {
         self.within().is_none() && self.counts().iter().all(|(_, count)| *count == 0)
     }
 
-    /// The same for one selection: of what was kept before restores, the newest few stay in any case, however close together they were made.
+    /// The same for one selection: of what was kept before restores, the newest few and those of the last week stay in
+    /// any case, however close together they were made.
     pub(super) fn of_group(&self, selection: &Selection) -> Self {
-        let least = if selection.is_before_restore() { LEAST_BEFORE_RESTORE } else { 0 };
-        Self { min_keep: self.min_keep.max(least), ..self.clone() }
+        if !selection.is_before_restore() || self.keeps_all() {
+            return self.clone();
+        }
+        let within = self.keep_within.unwrap_or_default().max(WITHIN_BEFORE_RESTORE);
+        Self { min_keep: self.min_keep.max(LEAST_BEFORE_RESTORE), keep_within: Some(within), ..self.clone() }
     }
 
     pub(super) fn within(&self) -> Option<Duration> {

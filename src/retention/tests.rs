@@ -158,20 +158,27 @@ fn selections_databases_and_ad_hoc_backups_do_not_compete() {
 }
 
 #[test]
-fn of_what_was_kept_before_restores_the_newest_few_stay() {
+fn of_what_was_kept_before_restores_the_newest_few_and_the_last_weeks_stay() {
     let mut backups = daily("2026-11-21T02:00:00Z", 2);
-    backups.extend((0..5).map(|minute| {
-        let mut row = backup(at("2026-11-21T03:00:00Z") + TimeDelta::minutes(minute));
+    let before_restore = |time| {
+        let mut row = backup(time);
         (row.trigger, row.selection) = (Trigger::AdHoc, Selection::before_restore());
         row
-    }));
+    };
+    backups.extend((0..5).map(|number| before_restore(at("2026-11-21T03:00:00Z") - TimeDelta::days(10 * number))));
     let daily = Policy { keep_daily: Some(7), ..Policy::default() };
-    let rule = |policy: &Policy| plan(policy, Tz::UTC, &backups, at(NOW)).groups.iter().map(|group| group.keep).collect::<Vec<_>>();
-    assert_eq!(rule(&daily), [2, 4], "the newest three, and the oldest while keep_daily is unfilled");
+    let of =
+        |policy: &Policy, backups: &[_]| plan(policy, Tz::UTC, backups, at(NOW)).groups.iter().map(|group| group.keep).collect::<Vec<_>>();
+    let rule = |policy: &Policy| of(policy, &backups);
+    assert_eq!(rule(&daily), [2, 5]);
     assert_eq!(rule(&last(1)), [1, 3]);
     assert_eq!(rule(&Policy { min_keep: 4, ..last(1) }), [2, 4]);
     assert_eq!(rule(&last(5)), [2, 5]);
     assert_eq!(rule(&Policy::default()), [2, 5]);
+    // Attempts of one night push nothing out.
+    let night: Vec<_> = (0..9).map(|minute| before_restore(at("2026-11-21T03:00:00Z") + TimeDelta::minutes(minute))).collect();
+    assert_eq!(of(&last(1), &night), [9]);
+    assert_eq!(of(&Policy { keep_within: Some(std::time::Duration::from_secs(60)), ..last(1) }, &night), [9]);
 }
 
 #[test]

@@ -252,3 +252,25 @@ fn a_damaged_archive_leaves_the_table_as_it_was() {
     let told = shop.merge(1, "orders", "skip", &[]);
     assert_eq!(shop.hash(), before, "{told:?}");
 }
+
+#[test]
+fn a_table_without_columns_is_refused_and_what_a_trigger_keeps_is_not_called_equal_alone() {
+    let shop = Shop::new("", "");
+    shop.cluster.psql_in(
+        "shop",
+        "create table bare (); insert into bare default values; create table kept (id int primary key, n int); insert into kept values (1, 1), (2, 2)",
+    );
+    shop.run(0, &["backup", "shop"]);
+    let merge =
+        |table: &str, code: i32| shop.run(code, &["restore", "shop@latest", "--to", "shop", "--table", table, "--on-conflict", "update"]);
+    let ended = merge("bare", 1);
+    assert!(ended.stderr.contains("has no columns in the backup"), "{ended:?}");
+    shop.cluster.psql_in(
+        "shop",
+        "update kept set n = 9 where id = 2; create function keep() returns trigger language plpgsql as 'begin return null; end';
+         create trigger keep before update on kept for each row execute function keep()",
+    );
+    let ended = merge("kept", 0);
+    let said = ended.stdout.clone() + &ended.stderr;
+    assert!(said.contains("0 updated, 2 left (equal already, or kept so by a trigger)"), "{ended:?}");
+}

@@ -292,3 +292,44 @@ fn a_scratch_database_that_can_not_be_dropped_is_named() {
     assert!(said.contains(&format!("removed the database {}", left[0])), "{said}");
     assert_eq!(scratch_on(&other), [""; 0]);
 }
+
+#[test]
+fn a_backup_is_named_by_the_time_that_list_shows() {
+    let stage = Stage::new("");
+    let (first, second) = (stage.backup(), stage.backup());
+    let wanted = stage.row(&second);
+    let at: chrono::DateTime<chrono::Utc> = wanted["started_at"].as_str().unwrap().parse().unwrap();
+    let there = at.with_timezone(&chrono::FixedOffset::east_opt(2 * 3600).unwrap());
+    let times = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%SZ", "%Y%m%dT%H%M%SZ"].map(|form| at.format(form).to_string());
+    let abroad = ["%Y-%m-%dT%H:%M:%S%:z", "%Y-%m-%d %H:%M:%S%:z"].map(|form| there.format(form).to_string());
+    // Where both were started in one second the newer is the one of that second.
+    for time in times.iter().chain(&abroad) {
+        let shown = stage.run(&["show", &format!("shop@{time}")], 0).stdout;
+        assert!(shown.contains(&second), "{time}: {shown}");
+    }
+    let shown = stage.run(&["show", &format!("shop@{}", at.format("%Y-%m-%dT%H:%M"))], 0).stdout;
+    assert!(shown.contains(&second) && !shown.contains(&first), "{shown}");
+}
+
+#[test]
+fn a_check_of_a_database_that_is_not_backed_up_is_told_by_a_drill() {
+    let stage = Stage::new(
+        "databases = \"all\"\nexclude_databases = [\"postgres\"]\n[[project.check]]\nname = \"never\"\nsql = \"select false\"\ndatabase = \"shpo\"",
+    );
+    stage.backup();
+    let ended = stage.run(&["drill", "shop"], 0);
+    let said = ended.stdout.clone() + &ended.stderr;
+    assert!(said.contains("the check \"never\" is asked of no database \"shpo\""), "{ended:?}");
+}
+
+#[test]
+fn a_mail_of_a_failed_drill_knows_that_the_backup_came_back_before() {
+    let stage = Stage::new("");
+    let id = stage.backup();
+    stage.run(&["drill", &id], 0);
+    stage.configure("[[project.check]]\nname = \"no\"\nsql = \"select false\"");
+    stage.run(&["drill", &id], 1);
+    let mail = stage.mails("DRILL FAILED shop").remove(0);
+    assert!(!mail.contains("No backup of it was ever restored") && mail.contains("this one was"), "{mail}");
+    assert!(mail.contains(&format!("restore {id} --to shop_restored")), "{mail}");
+}

@@ -218,7 +218,7 @@ fn checks(file: &Path, given: Result<&Given>, cancel: &Cancel) -> Result<Vec<Che
 
 fn structure(whole: &Whole, is_summed_up: bool) -> Check {
     let form = whole.form.format.word();
-    if whole.observed.structure != Structure::Whole {
+    if whole.observed.structure != Structure::Whole || whole.observed.unchecked.is_some() {
         let why = whole.observed.unchecked.as_deref().unwrap_or("nobody looked inside");
         return (UNCHECKED, None, format!("a {form} dump that could not be looked into: {why}"));
     }

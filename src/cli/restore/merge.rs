@@ -66,7 +66,11 @@ fn told(common: &Common, backup: &RunId, dry_run: bool, merged: &Merged) -> Resu
             merged.table,
             merged.inserted,
             merged.updated,
-            if merged.unchanged > 0 { format!("{} equal already, ", merged.unchanged) } else { String::new() },
+            if merged.unchanged > 0 {
+                format!("{} left (equal already, or kept so by a trigger), ", merged.unchanged)
+            } else {
+                String::new()
+            },
             merged.skipped - merged.unchanged,
             if dry_run { "; rolled back, the table is as it was" } else { "" }
         ));

@@ -9,6 +9,7 @@ use super::failing::{place, restore};
 use super::page::{self, Page, command, ordinal, sentence, span, stopped};
 use super::{About, LastGood};
 use crate::error::Failure;
+use crate::model::backup::ProofLevel;
 use crate::notify::redact::Redactor;
 
 /// A drill that failed.
@@ -78,11 +79,15 @@ impl DrillFailed {
             page.prose(&format!("This is a reminder: drills have failed since {}.", since(&self.about, self.since)));
         }
         page.table("The backup that was tried", &page::fallback(&self.backup, &self.about));
+        let itself = (self.backup.proof == ProofLevel::Restored).then_some(&self.backup);
         match &self.proven {
             Some(good) => page.table(
                 &format!("The newest backup of {} that was restored with success", good.database),
                 &page::fallback(good, &self.about),
             ),
+            None if itself.is_some() => {
+                page.prose("No other backup of it was ever restored with success; this one was, at an earlier time.")
+            }
             None => page.prose("No backup of it was ever restored with success."),
         };
         let left = match &self.left {
@@ -99,7 +104,7 @@ impl DrillFailed {
             ("see what it holds", command(&self.about, &["show", &self.id, "--tables"])),
             ("check its bytes", command(&self.about, &["verify", &self.id, "--level", "read"])),
         ]);
-        restore(&mut page, &self.about, self.proven.iter());
+        restore(&mut page, &self.about, self.proven.as_ref().or(itself).into_iter());
         let mut facts = vec![("tried on", self.on.clone())];
         facts.extend(place(&self.about));
         page.table("Facts", &facts);

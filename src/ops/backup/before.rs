@@ -7,7 +7,9 @@ use chrono::{DateTime, Utc};
 use crate::error::{Cause, Failure, Result};
 use crate::model::database::DatabaseProperties;
 use crate::model::dump::{Content, Format};
+use crate::model::options;
 use crate::model::project::Standby;
+use crate::postgres::archive::charset::Charset;
 use crate::postgres::dump::application_name;
 use crate::postgres::replay::ReplayPause;
 use crate::postgres::session::{Server, Session};
@@ -22,6 +24,9 @@ use super::{Means, Request};
 /// Where `pg_dump` spools the members of a tar.
 const SPOOL: &str = "/tmp";
 
+/// In which every name can be read.
+const UTF8: &str = "UTF8";
+
 /// How long the server has to forget a session before the dump takes its place.
 const CLOSING: Duration = Duration::from_secs(1);
 
@@ -35,6 +40,8 @@ pub(super) struct Asked {
     /// Bytes expected from the last backup of this selection.
     pub(super) estimate: Option<u64>,
     pub(super) properties: Option<DatabaseProperties>,
+    /// What the dump is to be in, where that isn't the database's own encoding.
+    pub(super) encoding: Option<&'static str>,
     pub(super) started_at: DateTime<Utc>,
     pub(super) warnings: Vec<String>,
     /// Keeps a standby's replay paused until the run is over: dropping it resumes, and so does the end of this process.
@@ -60,7 +67,9 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
         rights(&mut session, request)?;
     }
     let database_size = session.database_size()?;
-    let properties = Some(session.properties()?);
+    let properties = session.properties()?;
+    let encoding = encoding(&mut session, request, &properties.encoding)?;
+    let properties = Some(properties);
     if estimate.is_none() && request.shape.format == Format::Directory {
         scratch_room(means, request, &mut session)?;
     }
@@ -72,7 +81,29 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     }
     let session = beside(means, request, session, &mut warnings)?;
     let started_at = world.clock.now();
-    Ok(Asked { session, client, server, database_size: Some(database_size), estimate, properties, started_at, warnings, _replay: replay })
+    Ok(Asked {
+        session,
+        client,
+        server,
+        database_size: Some(database_size),
+        estimate,
+        properties,
+        encoding,
+        started_at,
+        warnings,
+        _replay: replay,
+    })
+}
+
+/// Names that can't be read in the database's own encoding are read in UTF-8, which the server gives them in. Only then: text that has no like
+/// in UTF-8 would end the dump, and in its own encoding every byte comes back as it is.
+fn encoding(session: &mut Session, request: &Request, own: &str) -> Result<Option<&'static str>> {
+    const PLAIN: [&str; 2] = [UTF8, "SQL_ASCII"];
+    let said = options::names(&request.shape.options).any(|name| name == "encoding");
+    if said || PLAIN.contains(&own) || Charset::named(own).is_of_one_byte() || !session.converts(own, UTF8)? {
+        return Ok(None);
+    }
+    Ok(session.has_names_beyond_ascii()?.then_some(UTF8))
 }
 
 /// The session with the project's lock on the server; or none, where it would take the last connection from the dump itself.

@@ -99,6 +99,10 @@ const READ_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
 fn describe(world: &World, means: Means<'_>, request: &Request, asked: Asked, dumped: Dumped, key: &Key) -> Manifest {
     let Dumped { observed, pumped } = dumped;
+    let mut warnings = asked.warnings;
+    if observed.structure == Structure::Whole {
+        warnings.extend(observed.unchecked.clone());
+    }
     let finished_at = world.clock.now();
     let shape = &request.shape;
     let table_counts: BTreeMap<String, u64> =
@@ -150,7 +154,7 @@ fn describe(world: &World, means: Means<'_>, request: &Request, asked: Asked, du
         ),
         made_on: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         pgdumpd_version: String::from(env!("CARGO_PKG_VERSION")),
-        warnings: asked.warnings,
+        warnings,
         suspicious: None,
     }
 }

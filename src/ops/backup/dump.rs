@@ -90,6 +90,9 @@ fn command(means: Means<'_>, request: &Request, asked: &Asked, scratch: Option<&
         scratch,
     };
     let mut spec = if request.shape.content == Content::Globals { dump.globals_command(asked.server.superuser) } else { dump.command() };
+    if let Some(encoding) = asked.encoding.filter(|_| request.shape.content != Content::Globals) {
+        spec.args.push(format!("--encoding={encoding}").into());
+    }
     spec.stdout = if scratch.is_some() { Output::Null } else { Output::Piped };
     // The child keeps the project's lock for as long as it lives, even where this process is gone.
     spec.inherit.push((means.lock.fd(), LOCK_FD));

@@ -12,6 +12,7 @@ use crate::model::dump::{Content, Format};
 use crate::ops::artifact::{self, Passing};
 use crate::ops::entries::{Behind, Source, entries, named, open, open_ahead};
 use crate::postgres::archive::block::Blocks;
+use crate::postgres::archive::charset::Charset;
 use crate::postgres::archive::copy_rows::{self, Ended};
 use crate::postgres::archive::ddl;
 use crate::postgres::archive::members::Members;
@@ -61,6 +62,8 @@ struct Survey {
     shapes: BTreeMap<Qualified, Vec<(String, Shape)>>,
     /// The kind of what has the wanted name.
     kind: Option<String>,
+    /// What the rows are in, as the archive says.
+    charset: Charset,
     /// A custom archive's header.
     header: Option<toc::Header>,
 }
@@ -98,14 +101,9 @@ pub struct Header {
 pub fn header(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Result<Header> {
     let (table, survey) = look(storage, manifest, wanted)?;
     let columns = survey.pieces.first().and_then(|first| first.columns.clone()).unwrap_or_default();
-    let mut encoding = manifest.database_properties.as_ref().map(|properties| properties.encoding.clone());
-    if manifest.dump_format != Format::Plain {
-        entries(storage, manifest, &mut |entry| {
-            if entry.desc == "ENCODING" {
-                encoding = entry.defn.split('\'').nth(1).map(str::to_owned).or(encoding.take());
-            }
-        })?;
-    }
+    let of_database = || manifest.database_properties.as_ref().map(|properties| properties.encoding.clone());
+    let said = Some(survey.charset.name().to_owned()).filter(|name| !name.is_empty());
+    let encoding = said.or_else(of_database);
     let bytes = survey.pieces.iter().map(|piece| piece.entry(manifest).map(|entry| entry.bytes)).sum();
     let rows = survey.pieces.iter().map(|piece| piece.entry(manifest).and_then(|entry| entry.rows)).sum();
     Ok(Header { table, columns, encoding, summed: survey.is_summed(manifest), bytes, rows })
@@ -118,7 +116,8 @@ pub fn cat(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted, output: 
     let Some(first) = survey.pieces.first() else { return Err(no_rows(manifest, &table, survey.kind.as_deref())) };
     let columns = first.columns.clone().unwrap_or_default();
     let shapes = survey.shapes.get(&first.table).map(Vec::as_slice).unwrap_or_default();
-    let mut writer = Writer::begin(output, &columns, shapes, sink).map_err(|error| Failure::from_io("writing the rows", error));
+    let mut writer =
+        Writer::begin(output, &columns, shapes, &survey.charset, sink).map_err(|error| Failure::from_io("writing the rows", error));
     let written = match &mut writer {
         Ok(writer) => read_pieces(storage, manifest, &survey, writer).and_then(|()| writer.finish().map_err(Ended::Taker)),
         Err(failure) => return Err(failure.clone()),
@@ -197,9 +196,13 @@ fn survey(storage: &dyn Storage, manifest: &Manifest, table: &Qualified, leaves:
         {
             survey.see_statement(&next, leaves);
         }
+        survey.charset = script.charset();
         return Ok(survey);
     }
     let behind = entries(storage, manifest, &mut |entry| {
+        if entry.desc == "ENCODING" {
+            survey.charset = Charset::of_entry(&entry.defn);
+        }
         let name = (entry.namespace.clone().unwrap_or_default(), entry.tag.clone());
         if !leaves.contains(&name) {
             return;

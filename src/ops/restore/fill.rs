@@ -226,7 +226,8 @@ fn expected<'a>(means: Means<'a>, recipe: &'a Recipe, wanted: &Wanted) -> Expect
         tables: if rows { recipe.tables(&manifest.tables) } else { Vec::new() },
         // Nobody counts those of a script.
         large_objects: (rows && recipe.chosen.is_none() && recipe.toc.is_some()).then_some(manifest.large_objects),
-        entries: if rows && definitions { recipe.entries() } else { Vec::new() },
+        entries: if rows && definitions && recipe.unread_names().is_none() { recipe.entries() } else { Vec::new() },
+        unread: recipe.unread_names().is_some(),
         by_total: manifest.options.iter().any(by_root),
     }
 }

@@ -158,11 +158,15 @@ pub struct Restored {
     pub warnings: Vec<String>,
     /// From the first look to the last, milliseconds: the measured recovery time.
     pub took_ms: u64,
+    /// Whether nothing could be compared, because nobody can read the backup's names.
+    #[serde(skip)]
+    pub unread: bool,
 }
 
 impl Restored {
     fn new(comparison: Comparison, said: feed::Said, warnings: Vec<String>) -> Self {
         Self {
+            unread: comparison.unread,
             rows: comparison.rows(),
             tables: comparison.tables,
             problems: comparison.problems,
@@ -176,6 +180,12 @@ impl Restored {
     fn timed(mut self, began: Instant) -> Self {
         self.took_ms = began.elapsed().as_millis() as u64;
         self
+    }
+
+    /// Whether it proves the backup: an equality that was looked for.
+    #[must_use]
+    pub fn is_proof(&self) -> bool {
+        self.is_equal() && !self.unread
     }
 
     /// Whether everything came back as it was backed up.

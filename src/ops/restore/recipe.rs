@@ -75,9 +75,17 @@ impl Recipe {
         Ok(Lists { first: Some(listed(&ordered)?), after: None })
     }
 
+    /// The encoding of names that couldn't be read, where there are such: nothing can be compared with them.
+    pub(super) fn unread_names(&self) -> Option<&str> {
+        self.toc.as_ref().and_then(|toc| toc.header.unread_names.as_deref())
+    }
+
     /// The tables whose rows will be restored.
     #[must_use]
     pub fn tables<'a>(&self, tables: &'a [TableEntry]) -> Vec<&'a TableEntry> {
+        if self.unread_names().is_some() {
+            return Vec::new();
+        }
         let Some(chosen) = &self.chosen else { return tables.iter().collect() };
         tables.iter().filter(|table| chosen.rows.contains(&(table.schema.clone(), table.name.clone()))).collect()
     }
@@ -120,6 +128,10 @@ pub(super) fn recipe(means: Means<'_>, wanted: &Wanted, server: &Server) -> Resu
             "the script was written by pg_dump {}, newer than the server: what it does not know would end the restore",
             manifest.pg_dump_version
         ));
+    }
+    if let Some(encoding) = toc.as_ref().and_then(|toc| toc.header.unread_names.as_ref()) {
+        warnings
+            .push(format!("names in the backup are in {encoding}, which pgdumpd can't read: what comes of it can't be compared with it"));
     }
     if wanted.jobs > 1 && !matches!(manifest.dump_format, Format::Custom | Format::Directory) {
         warnings.push(format!("a backup in the {} format is restored by one connection, not {}", manifest.dump_format.word(), wanted.jobs));

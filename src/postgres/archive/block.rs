@@ -196,6 +196,7 @@ mod tests {
             database: text(),
             server_version: text(),
             pg_dump_version: text(),
+            unread_names: None,
         }
     }
 

@@ -116,7 +116,7 @@ impl Watch {
             let (missing, name) = (contents.missing, contents.name(id));
             return Err(incomplete(format!("the archive ends at byte {bytes} without {name} ({missing} blocks of data are missing)")));
         }
-        Ok(Observed {
+        let observed = Observed {
             structure: Structure::Whole,
             unchecked: None,
             tables: contents.tables,
@@ -126,7 +126,8 @@ impl Watch {
             entries: contents.entries,
             bytes,
             command: None,
-        })
+        };
+        Ok(observed.with_names_read())
     }
 }
 

@@ -3,6 +3,8 @@
 //! Sizes and signs as in PostgreSQL's `pg_backup_archiver.c`: an integer is a sign byte and little-endian bytes of the header's width,
 //! a string its length and its bytes, where a negative length means "none".
 
+use super::charset::Charset;
+
 /// Why a value could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Lack {
@@ -73,14 +75,19 @@ impl<'a> Cursor<'a> {
         Ok(int(self.take(1 + self.int_size)?))
     }
 
-    /// A string; bytes that aren't UTF-8 (databases without an encoding have such names) are replaced.
+    /// A string of letters that need no encoding, or have none that is known yet.
     pub(super) fn text(&mut self) -> Got<Option<String>> {
+        Ok(self.text_in(&Charset::default())?.map(|(text, _)| text))
+    }
+
+    /// A string in an encoding, and whether all of it could be read; what could not is replaced.
+    pub(super) fn text_in(&mut self, charset: &Charset) -> Got<Option<(String, bool)>> {
         let length = self.int()?;
         if length < 0 {
             return Ok(None);
         }
         let bytes = self.take(usize::try_from(length).map_err(|_| Lack::Bytes)?)?;
-        Ok(Some(String::from_utf8_lossy(bytes).into_owned()))
+        Ok(Some(charset.decode(bytes)))
     }
 
     /// A string whose content doesn't matter.

@@ -4,6 +4,7 @@
 //! and needs bounded memory, whatever comes. The dump stream shows it every byte; `ops::backup` asks for [`Observed`] at the end.
 
 pub mod block;
+pub mod charset;
 pub mod copy_rows;
 mod copy_text;
 mod custom;
@@ -58,6 +59,16 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// Where the archive's names couldn't be read, nothing that goes by a name can be said of it; that it is whole has been seen all the same.
+    fn with_names_read(mut self) -> Self {
+        if let Some(encoding) = self.header.as_ref().and_then(|header| header.unread_names.as_ref()) {
+            let of = if encoding.is_empty() { "no known encoding" } else { encoding };
+            self.unchecked = Some(names_in(of));
+            self.tables.clear();
+        }
+        self
+    }
+
     fn unchecked(bytes: u64, why: impl Into<String>) -> Self {
         Self {
             structure: Structure::Unchecked,
@@ -71,6 +82,11 @@ impl Observed {
             command: None,
         }
     }
+}
+
+/// Why nothing is known of the tables.
+fn names_in(encoding: &str) -> String {
+    format!("names in it are in {encoding}, which pgdumpd can't read: nothing is known of its tables")
 }
 
 /// Watches one dump pass by.

@@ -3,6 +3,7 @@
 //! Without that comment psql would restore a cut script "successfully". Tables, rows and bytes come from the script's COPY sections;
 //! where it has INSERT commands instead, rows are unknown. Keeps the last few hundred bytes and one statement.
 
+use super::charset::Charset;
 use super::section::Data;
 use super::sql::{Event, Lexer};
 use super::statement::{copy_columns, qualified};
@@ -19,12 +20,19 @@ pub(super) const CLUSTER_END: &str = "PostgreSQL database cluster dump complete"
 
 /// The end of the script that is kept; the longest known trailer, with its `\unrestrict` line, has 150 bytes.
 const KEPT: usize = 1024;
+/// Within so many bytes a script says its encoding.
+pub(super) const HEAD: usize = 4096;
 
 /// The watch over one plain dump.
 #[derive(Debug)]
 pub(super) struct Watch {
     end: &'static str,
     lexer: Lexer,
+    /// The script's first bytes, in which its encoding is said, and that encoding once it has been.
+    head: Vec<u8>,
+    charset: Option<Charset>,
+    /// Whether a table's name couldn't be read.
+    unread: bool,
     data: Option<Data>,
     tables: Vec<TableEntry>,
     /// Whether the last table was only announced by its comment so far.
@@ -57,6 +65,9 @@ impl Watch {
         Self {
             end,
             lexer: Lexer::default(),
+            head: Vec::new(),
+            charset: None,
+            unread: false,
             data: None,
             tables: Vec::new(),
             announced: false,
@@ -78,6 +89,7 @@ impl Watch {
     pub(super) fn observe(&mut self, chunk: &[u8]) {
         self.bytes += chunk.len() as u64;
         self.keep_tail(chunk);
+        self.look_for_encoding(chunk);
         let mut rest = chunk;
         while !rest.is_empty() {
             let used = if let Some(data) = &mut self.data {
@@ -109,6 +121,19 @@ impl Watch {
         self.tables.last().map(|table| (self.tables.len(), table))
     }
 
+    fn look_for_encoding(&mut self, chunk: &[u8]) {
+        if self.charset.is_none() && self.head.len() < HEAD {
+            self.head.extend_from_slice(chunk.get(..chunk.len().min(HEAD - self.head.len())).unwrap_or_default());
+            self.charset = Charset::of_script(&self.head);
+        }
+    }
+
+    fn read(&mut self, text: &[u8]) -> String {
+        let (text, whole) = self.charset.as_ref().unwrap_or(&Charset::default()).decode(text);
+        self.unread |= !whole;
+        text
+    }
+
     fn keep_tail(&mut self, chunk: &[u8]) {
         let new = chunk.get(chunk.len().saturating_sub(KEPT)..).unwrap_or_default();
         let old = self.tail.len().saturating_sub(KEPT - new.len());
@@ -129,7 +154,10 @@ impl Watch {
 
     /// `-- Data for Name: t; Type: TABLE DATA; Schema: public; Owner: o` announces a table, however its rows are written.
     fn comment(&mut self, text: &[u8]) {
-        let text = String::from_utf8_lossy(text);
+        if !text.starts_with(b" Data for Name: ") {
+            return;
+        }
+        let text = self.read(text);
         let Some(text) = text.strip_prefix(" Data for Name: ") else { return };
         if let Some((name, rest)) = text.split_once("; Type: TABLE DATA; Schema: ")
             && let Some((schema, _)) = rest.split_once("; Owner: ")
@@ -156,10 +184,10 @@ impl Watch {
     }
 
     fn copy(&mut self, statement: &[u8]) {
-        let statement = String::from_utf8_lossy(statement);
-        if !statement.ends_with(" FROM stdin") {
+        if !statement.ends_with(b" FROM stdin") {
             return;
         }
+        let statement = self.read(statement);
         let columns = if self.compares { copy_columns(&statement).map(|columns| columns.len() as u64) } else { None };
         self.data = Some(Data::comparing(columns.filter(|columns| *columns > 0)));
         // Names in comments have their line breaks replaced; those in the statement are exact.
@@ -173,7 +201,7 @@ impl Watch {
             (None, ..) => {
                 self.tables.push(TableEntry {
                     schema: String::new(),
-                    name: statement.into_owned(),
+                    name: statement,
                     rows: None,
                     bytes: 0,
                     crc32: None,
@@ -211,10 +239,12 @@ impl Watch {
             // The closing comment is there, so what was misread is the script; then its figures can't be trusted either.
             self.tables.iter_mut().for_each(|table| table.rows = None);
         }
+        let encoding = self.charset.as_ref().map_or("no known encoding", Charset::name);
+        let unread = self.unread.then(|| super::names_in(encoding));
         Ok(Observed {
             structure: Structure::Whole,
-            unchecked: None,
-            tables: self.tables,
+            tables: if unread.is_some() { Vec::new() } else { self.tables },
+            unchecked: unread,
             large_objects: 0,
             schema_version: None,
             header: None,

@@ -4,6 +4,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use super::charset::Charset;
+use super::plain::HEAD;
 use super::section::Data;
 use super::sql::{Event, Lexer};
 use super::unread;
@@ -28,6 +30,9 @@ const LINE: u64 = 1024;
 pub struct Script<R> {
     source: R,
     lexer: Lexer,
+    /// The first bytes, in which the encoding is said, and that encoding once it has been.
+    head: Vec<u8>,
+    charset: Option<Charset>,
     /// The rows that are being read.
     data: Option<Data>,
     /// Whether the script's line ends were changed on the way; then a carriage return is part of one, as the server reads it. Values escape theirs.
@@ -37,12 +42,17 @@ pub struct Script<R> {
 impl<R: BufRead> Script<R> {
     /// A script that begins where the source stands.
     pub fn new(source: R) -> Self {
-        Self { source, lexer: Lexer::telling(TABLES), data: None, is_dos: false }
+        Self { source, lexer: Lexer::telling(TABLES), head: Vec::new(), charset: None, data: None, is_dos: false }
     }
 
     /// What it is read from.
     pub fn source(&self) -> &R {
         &self.source
+    }
+
+    /// The encoding that the script says it is in; unnamed where it says none.
+    pub fn charset(&self) -> Charset {
+        self.charset.clone().unwrap_or_default()
     }
 
     /// The next statement; rows that weren't read are skipped.
@@ -54,13 +64,17 @@ impl<R: BufRead> Script<R> {
                 return Ok(None);
             }
             let (used, event) = self.lexer.read(bytes);
+            if self.charset.is_none() && self.head.len() < HEAD {
+                self.head.extend_from_slice(bytes.get(..used).unwrap_or_default());
+                self.charset = Charset::of_script(&self.head);
+            }
             self.source.consume(used);
             match event {
                 Some(Event::Copy(statement)) if statement.ends_with(b" FROM stdin") => {
                     self.begin_rows().map_err(unread)?;
-                    return Ok(Some(Statement::Copy(String::from_utf8_lossy(&statement).into_owned())));
+                    return Ok(Some(Statement::Copy(self.charset().text(&statement))));
                 }
-                Some(Event::Other(statement)) => return Ok(Some(Statement::Table(String::from_utf8_lossy(&statement).into_owned()))),
+                Some(Event::Other(statement)) => return Ok(Some(Statement::Table(self.charset().text(&statement)))),
                 _ => {}
             }
         }

@@ -225,7 +225,7 @@ impl Contents {
             }
             tables.push(entry);
         }
-        Ok(Observed {
+        let observed = Observed {
             structure: Structure::Whole,
             unchecked: None,
             tables,
@@ -235,7 +235,8 @@ impl Contents {
             entries: self.entries,
             bytes,
             command: None,
-        })
+        };
+        Ok(observed.with_names_read())
     }
 }
 

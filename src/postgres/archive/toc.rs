@@ -5,14 +5,13 @@
 
 use std::io::{BufRead, BufReader, Read};
 
+use super::charset::Charset;
 use super::decode::{Cursor, Got, Lack, WIDEST};
 use super::{Trouble, altered, unread, unreadable};
 use crate::error::Result;
 
-/// Oldest minor version of major 1 that is read.
-const OLDEST: u8 = 12;
-/// Newest one.
-const NEWEST: u8 = 16;
+/// The minor versions of major 1 that are read.
+const KNOWN: std::ops::RangeInclusive<u8> = 12..=16;
 /// One entry may be this long; the largest known ones are functions and views of some MiB.
 const LONGEST_ENTRY: usize = 32 * 1024 * 1024;
 /// All of them together.
@@ -69,6 +68,8 @@ pub struct Header {
     pub server_version: String,
     /// The version of `pg_dump`.
     pub pg_dump_version: String,
+    /// The encoding of names that couldn't be read, where there were such; empty where it has no name.
+    pub unread_names: Option<String>,
 }
 
 /// Where an entry's data is, as its TOC entry says.
@@ -172,18 +173,19 @@ pub fn each(source: &mut dyn BufRead, give: &mut dyn FnMut(Entry)) -> Result<(He
 #[derive(Debug, Default)]
 pub(super) struct Parser {
     header: Option<Header>,
+    /// The encoding of the entries, once its own has come: it is the first.
+    charset: Charset,
     /// Entries still to come; unknown until their number has been read.
     left: Option<i64>,
-    /// The beginning of something whose end has not come yet.
+    /// The beginning of something whose end has not come yet, and bytes parsed to their end.
     carry: Vec<u8>,
-    /// Bytes parsed to their end.
     parsed: u64,
     /// Bytes fed.
     fed: u64,
 }
 
 impl Parser {
-    /// The header, once it has been read.
+    /// Once it has been read.
     pub(super) fn header(&self) -> Option<&Header> {
         self.header.as_ref()
     }
@@ -254,7 +256,14 @@ impl Parser {
             self.left = Some(count);
             return Ok(());
         };
-        let entry = read_entry(cursor, header)?;
+        let (entry, names_read) = read_entry(cursor, header, &self.charset)?;
+        if entry.desc == "ENCODING" {
+            self.charset = Charset::of_entry(&entry.defn);
+        }
+        if !names_read && let Some(header) = &mut self.header {
+            header.unread_names = Some(self.charset.name().to_owned());
+        }
+        let Some(header) = &self.header else { return Ok(()) };
         each(header, Entry { end: self.parsed + cursor.at() as u64, ..entry });
         self.left = Some(left - 1);
         Ok(())
@@ -279,7 +288,7 @@ fn read_header(cursor: &mut Cursor<'_>) -> Result<Header, Stop> {
         }
     }
     let (major, minor, revision) = (cursor.byte()?, cursor.byte()?, cursor.byte()?);
-    if major != 1 || !(OLDEST..=NEWEST).contains(&minor) {
+    if major != 1 || !KNOWN.contains(&minor) {
         return Err(Stop::Beyond(format!("its version {major}.{minor} is unknown")));
     }
     let (int_size, offset_size) = (usize::from(cursor.byte()?), usize::from(cursor.byte()?));
@@ -306,10 +315,11 @@ fn read_header(cursor: &mut Cursor<'_>) -> Result<Header, Stop> {
     }
     let mut text = || Ok::<_, Lack>(cursor.text()?.unwrap_or_default());
     let (database, server_version, pg_dump_version) = (text()?, text()?, text()?);
-    Ok(Header { minor, revision, int_size, offset_size, kind, packing, database, server_version, pg_dump_version })
+    Ok(Header { minor, revision, int_size, offset_size, kind, packing, database, server_version, pg_dump_version, unread_names: None })
 }
 
-fn read_entry(cursor: &mut Cursor<'_>, header: &Header) -> Got<Entry> {
+/// An entry, and whether the names in it could be read.
+fn read_entry(cursor: &mut Cursor<'_>, header: &Header, charset: &Charset) -> Got<(Entry, bool)> {
     let dump_id = match i32::try_from(cursor.int()?) {
         Ok(id) if id > 0 => id,
         _ => return cursor.nonsense("an entry's number is not positive"),
@@ -321,7 +331,13 @@ fn read_entry(cursor: &mut Cursor<'_>, header: &Header) -> Got<Entry> {
     };
     cursor.skip_text()?;
     cursor.skip_text()?;
-    let tag = cursor.text()?.unwrap_or_default();
+    let mut names_read = true;
+    let mut text = |cursor: &mut Cursor<'_>, is_name: bool| {
+        let Some((text, read)) = cursor.text_in(charset)?.filter(|(text, _)| !text.is_empty()) else { return Ok(None) };
+        names_read &= read || !is_name;
+        Ok(Some(text))
+    };
+    let tag = text(cursor, true)?.unwrap_or_default();
     let desc = cursor.text()?.unwrap_or_default();
     let section = match cursor.int()? {
         1 => Section::None,
@@ -330,17 +346,16 @@ fn read_entry(cursor: &mut Cursor<'_>, header: &Header) -> Got<Entry> {
         4 => Section::PostData,
         other => return cursor.nonsense(format!("entry {dump_id} is in the unknown section {other}")),
     };
-    let defn = cursor.text()?.unwrap_or_default();
-    let drop_stmt = cursor.text()?.unwrap_or_default();
-    let copy_stmt = cursor.text()?.filter(|statement| !statement.is_empty());
-    let namespace = cursor.text()?.filter(|name| !name.is_empty());
-    let mut named = || Ok(cursor.text()?.filter(|name| !name.is_empty()));
-    let tablespace = named()?;
-    let access_method = if header.minor >= 14 { named()? } else { None };
+    let defn = text(cursor, false)?.unwrap_or_default();
+    let drop_stmt = text(cursor, false)?.unwrap_or_default();
+    let copy_stmt = text(cursor, true)?;
+    let namespace = text(cursor, true)?;
+    let tablespace = text(cursor, false)?;
+    let access_method = if header.minor >= 14 { text(cursor, false)? } else { None };
     if header.minor >= 16 {
         cursor.int()?;
     }
-    let owner = cursor.text()?.unwrap_or_default();
+    let owner = text(cursor, false)?.unwrap_or_default();
     if !matches!(cursor.text()?.as_deref(), Some("false" | "true")) {
         return cursor.nonsense(format!("entry {dump_id} lacks a field that every entry has"));
     }
@@ -352,7 +367,7 @@ fn read_entry(cursor: &mut Cursor<'_>, header: &Header) -> Got<Entry> {
         }
     }
     let data = read_place(cursor, header, dump_id)?;
-    Ok(Entry {
+    let entry = Entry {
         dump_id,
         had_dumper,
         tag,
@@ -368,7 +383,8 @@ fn read_entry(cursor: &mut Cursor<'_>, header: &Header) -> Got<Entry> {
         dependencies,
         data,
         end: 0,
-    })
+    };
+    Ok((entry, names_read))
 }
 
 fn read_place(cursor: &mut Cursor<'_>, header: &Header, dump_id: i32) -> Got<Data> {

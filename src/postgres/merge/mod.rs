@@ -182,22 +182,20 @@ impl Session {
     }
 
     /// Begins the transaction, and waits at most this long for the table.
-    pub fn begin_merge(&mut self, merge: &Merge<'_>, lock_wait: std::time::Duration, encoding: Option<&str>) -> Result<()> {
+    pub fn begin_merge(&mut self, merge: &Merge<'_>, lock_wait: std::time::Duration) -> Result<()> {
         self.tell("begin isolation level read committed")?;
         self.tell(&format!("set local lock_timeout = '{}ms'", lock_wait.as_millis().max(1)))?;
         self.tell("set local statement_timeout = 0")?;
         self.tell_long(&merge.lock())?;
         self.tell(&merge.stage())?;
-        if let Some(encoding) = encoding {
-            self.tell(&format!("set local client_encoding = {}", literal(encoding)))?;
-        }
         Ok(())
     }
 
     /// Takes the backup's rows; how many came.
-    pub fn stage_rows(&mut self, merge: &Merge<'_>, feed: Feed<'_>) -> Result<u64> {
-        self.copy_in(&merge.copy(), feed)?;
-        self.tell("set local client_encoding = 'UTF8'")?;
+    pub fn stage_rows(&mut self, merge: &Merge<'_>, encoding: Option<&str>, feed: Feed<'_>) -> Result<u64> {
+        // Names are told in UTF-8, whatever the rows are in.
+        let with = encoding.map(|encoding| format!(" (encoding {})", literal(encoding))).unwrap_or_default();
+        self.copy_in(&(merge.copy() + &with), feed)?;
         self.tell_long("analyze pg_temp.pgdumpd_rows")?;
         self.ask_long(&Merge::came())
     }
