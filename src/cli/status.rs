@@ -53,7 +53,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     };
     // Where variables are the configuration the container is the daemon's, and without it each run is by hand.
     let unattended = standing::is_unattended(&standing) && !config::is_ambient(&common.config);
-    standing.healthy &= !unattended;
+    standing.healthy &= !unattended && settings.unread.is_empty();
+    standing.problems.extend(settings.unread.iter().map(ToString::to_string));
     standing::with_files(&world, &mut standing);
     if common.json {
         out::json(&standing)?;
