@@ -14,10 +14,13 @@ use super::{Common, logging, world};
 pub(super) struct Args {}
 
 pub(super) fn run(common: &Common, _args: &Args) -> Result<Exit> {
-    let settings = world::settings(common)?;
+    let settings = world::settings_to_serve(common)?;
     logging::start(settings.daemon.log_format, logging::level(common, "info"));
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
+    }
+    for problem in &settings.unread {
+        tracing::error!("{problem}; what needs this secret fails until it can be read, and everything else goes on");
     }
     world::right_user(common, &settings)?;
     let beside = config::is_ambient(&common.config);

@@ -11,7 +11,7 @@ use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::jobs::rebuild::{self, Rebuilt};
 use crate::model::project::Project;
-use crate::model::settings::{Settings, StorageSettings};
+use crate::model::settings::{Problem, Settings, StorageSettings};
 use crate::notify::redact::Redactor;
 use crate::ops::World;
 use crate::ops::notice::Desk;
@@ -21,16 +21,25 @@ use super::{Common, out};
 /// Whose folder this is tells which user the service runs as.
 const USUAL_STATE: &str = "/var/lib/pgdumpd";
 
-/// Reads the configuration; all its problems are told together.
+/// Reads the configuration; all its problems are told together. A secret that can't be read here stops only what needs it.
 pub(super) fn settings(common: &Common) -> Result<Settings> {
-    config::here(&common.config).map_err(|problems| {
-        if let Some(failure) = none(common).or_else(|| not_ours(common)) {
-            return failure;
-        }
-        let what = if config::is_ambient(&common.config) { "the environment" } else { "the configuration" };
-        let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        Failure::new(Cause::Configuration, format!("{what} has {}", out::count(words.len() as u64, "problem"))).hint(words.join("\n"))
-    })
+    config::at_hand(&common.config)
+        .map_err(|problems| none(common).or_else(|| not_ours(common)).unwrap_or_else(|| wrong(common, &problems)))
+}
+
+/// The same for the daemon. In a container, which has one project, a secret that can't be read is seen at its start or never.
+pub(super) fn settings_to_serve(common: &Common) -> Result<Settings> {
+    let settings = settings(common)?;
+    if config::is_ambient(&common.config) && !settings.unread.is_empty() {
+        return Err(wrong(common, &settings.unread));
+    }
+    Ok(settings)
+}
+
+fn wrong(common: &Common, problems: &[Problem]) -> Failure {
+    let what = if config::is_ambient(&common.config) { "the environment" } else { "the configuration" };
+    let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Failure::new(Cause::Configuration, format!("{what} has {}", out::count(words.len() as u64, "problem"))).hint(words.join("\n"))
 }
 
 /// No file at all isn't a broken one: what can be done without is told.

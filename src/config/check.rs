@@ -122,21 +122,23 @@ pub(super) fn ssl_mode(reading: &Reading, variables: &BTreeMap<String, String>, 
     tell(&Place::variable(&reading.report, "PGSSLMODE"), trouble.suggest(nearest(mode, SSL_MODES.iter().copied())));
 }
 
-/// Every secret once: there, readable and private; and the file itself private where it holds one.
-pub(super) fn secrets(reading: &Reading, mode: u32, path: &Path, env: Lookup<'_>) {
-    let mut told_file = false;
-    for named in &reading.secrets {
-        if !matches!(named.source, PasswordSource::Inline(_)) {
-            if let Err(failure) = secret::check(&named.source, env) {
-                secret::tell(&named.place, failure);
-            }
-        } else if mode & 0o077 != 0 && !told_file {
-            told_file = true;
-            let mode = mode & 0o7777;
-            named.place.problem(
-                Trouble::new(format!("a password stands here, and others can read this file (mode {mode:04o})"))
-                    .hint(format!("chmod 600 {}", path.display())),
-            );
+/// The file itself is private where it holds a secret.
+pub(super) fn private(reading: &Reading, mode: u32, path: &Path) {
+    let inline = reading.secrets.iter().find(|named| matches!(named.source, PasswordSource::Inline(_)));
+    if let Some(named) = inline.filter(|_| mode & 0o077 != 0) {
+        let mode = mode & 0o7777;
+        named.place.problem(
+            Trouble::new(format!("a password stands here, and others can read this file (mode {mode:04o})"))
+                .hint(format!("chmod 600 {}", path.display())),
+        );
+    }
+}
+
+/// Every secret once: there, readable and private.
+pub(super) fn secrets(reading: &Reading, env: Lookup<'_>) {
+    for named in reading.secrets.iter().filter(|named| !matches!(named.source, PasswordSource::Inline(_))) {
+        if let Err(failure) = secret::check(&named.source, env) {
+            secret::tell(&named.place, failure);
         }
     }
 }

@@ -51,11 +51,11 @@ const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// Reads and checks the file, and looks at the secrets it names (that they are there and private; their values aren't kept).
 pub fn load(path: &Path, env: Lookup<'_>) -> Result<Settings, Vec<Problem>> {
-    load_among(path, env, &Variables::new())
+    strictly(load_at_hand(path, env, &Variables::new())?)
 }
 
-/// The same among these variables, of which some may be mistyped.
-fn load_among(path: &Path, env: Lookup<'_>, variables: &Variables) -> Result<Settings, Vec<Problem>> {
+/// The same among these variables, of which some may be mistyped, and where a secret that can't be read stops nothing else.
+fn load_at_hand(path: &Path, env: Lookup<'_>, variables: &Variables) -> Result<Settings, Vec<Problem>> {
     let file = path.display().to_string();
     let (text, mode) = read(path).map_err(|trouble| {
         let report = Report::new(&file, "");
@@ -63,20 +63,31 @@ fn load_among(path: &Path, env: Lookup<'_>, variables: &Variables) -> Result<Set
         report.finish().0
     })?;
     let reading = Reading::new(&file, &text, env);
-    check::secrets(&reading, mode, path, env);
+    check::private(&reading, mode, path);
     check::real_paths(&reading);
     check::ssl_mode(&reading, variables, Place::warning);
     env::strangers(&reading.report, variables);
-    reading.finish()
+    reading.finish_with_secrets(env)
+}
+
+/// A secret that can't be read is a problem like any other.
+fn strictly(settings: Settings) -> Result<Settings, Vec<Problem>> {
+    if settings.unread.is_empty() { Ok(settings) } else { Err(settings.unread) }
 }
 
 /// The configuration in force here: the file; or, where none is named and the usual one doesn't exist, this process's variables.
 pub fn here(path: &Path) -> Result<Settings, Vec<Problem>> {
+    strictly(at_hand(path)?)
+}
+
+/// The same for what goes on without a secret that can't be read here, as all but one project's server do: such a secret stands in
+/// [`Settings::unread`].
+pub fn at_hand(path: &Path) -> Result<Settings, Vec<Problem>> {
     let variables = ambient::variables();
     if ambient::apply(path, &variables) {
         ambient::load(&variables)
     } else {
-        load_among(path, &|name| variables.get(name).cloned(), &variables)
+        load_at_hand(path, &|name| variables.get(name).cloned(), &variables)
     }
 }
 
@@ -208,8 +219,20 @@ impl Reading {
             smtp: smtp.and_then(|draft| draft.settings()),
             projects: finished.into_iter().flatten().map(Arc::new).collect(),
             warnings: Vec::new(),
+            unread: Vec::new(),
         };
         Self { report, settings, storages, secrets, broken }
+    }
+
+    /// The same, once the secrets were looked at: where all else is right, those that can't be read stand beside it.
+    fn finish_with_secrets(self, env: Lookup<'_>) -> Result<Settings, Vec<Problem>> {
+        let is_right = !self.report.has_problems();
+        check::secrets(&self, env);
+        if !is_right {
+            return self.finish();
+        }
+        let (unread, warnings) = self.report.finish();
+        self.finish().map(|settings| Settings { unread, warnings, ..settings })
     }
 
     fn finish(self) -> Result<Settings, Vec<Problem>> {

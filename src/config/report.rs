@@ -79,6 +79,11 @@ impl Report {
         (sorted(&self.problems), sorted(&self.warnings))
     }
 
+    /// Whether anything was told that is wrong.
+    pub(super) fn has_problems(&self) -> bool {
+        !self.problems.borrow().is_empty()
+    }
+
     /// Drops the problems of the lines in which these spans begin.
     pub(super) fn forget_lines(&self, spans: impl Iterator<Item = Range<usize>>) {
         let lines: Vec<usize> = spans.map(|span| self.line(span.start)).collect();

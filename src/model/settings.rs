@@ -24,6 +24,8 @@ pub struct Settings {
     pub projects: Vec<Arc<Project>>,
     /// What is allowed but most likely not meant, in the file's order.
     pub warnings: Vec<Problem>,
+    /// The secrets that can't be read here, or can be read by others: whatever needs one fails, and nothing else.
+    pub unread: Vec<Problem>,
 }
 
 impl Settings {

@@ -61,7 +61,7 @@ fn a_refused_password_and_an_unreadable_secret_are_named() {
     let told = found(&bench, 1);
     assert!(told.contains("the command sh for the secret ended with exit status 3"), "{told}");
     bench.rig.configure(&project("{ file = \"/nonexistent/password\" }"));
-    snapshot!("missing_secret", bench.told(2, &["doctor"]));
+    snapshot!("missing_secret", bench.told(1, &["doctor"]));
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod doctor;
 mod mails;
 mod prune;
 mod scope;
+mod secrets;
 mod servers;
 mod status;
 mod words;

@@ -21,6 +21,7 @@ mod logs;
 mod mail;
 mod reload;
 mod scale;
+mod secrets;
 mod slots;
 mod support;
 mod weekly;

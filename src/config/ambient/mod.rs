@@ -63,11 +63,12 @@ pub(super) fn load(variables: &Variables) -> Result<Settings, Vec<Problem>> {
         Place::variable(&report, &name).warning(trouble);
     }
     let reading = Reading::of(&report, &gathered.text, &|_| None);
-    check::secrets(&reading, 0o600, Path::new(""), &|name| variables.get(name).cloned());
     check::real_paths(&reading);
     check::ssl_mode(&reading, variables, Place::problem);
-    let mut settings = reading.finish().map_err(|problems| problems.into_iter().map(in_variables).collect::<Vec<_>>())?;
+    let found = reading.finish_with_secrets(&|name| variables.get(name).cloned());
+    let mut settings = found.map_err(|problems| problems.into_iter().map(in_variables).collect::<Vec<_>>())?;
     settings.warnings = settings.warnings.into_iter().map(in_variables).collect();
+    settings.unread = settings.unread.into_iter().map(in_variables).collect();
     if let Some(project) = settings.projects.first_mut()
         && !variables.keys().any(|name| name.starts_with("PGDUMPD_MAX_BACKUP_AGE"))
     {

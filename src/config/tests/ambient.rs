@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::ambient::{Variables, apply, load};
-use crate::config::{Settings, USUAL_FILE};
+use crate::config::{Settings, USUAL_FILE, strictly};
 use crate::model::dump::Compression;
 use crate::model::project::{Databases, PasswordSource, Target};
 use crate::schedule::Timing;
@@ -20,7 +20,7 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
 }
 
 fn told(pairs: &[(&str, &str)]) -> String {
-    match load(&variables(pairs)) {
+    match load(&variables(pairs)).and_then(strictly) {
         Ok(_) => String::from("accepted"),
         Err(problems) => super::lines(&problems),
     }

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::{HEAD, lines, nothing};
-use crate::config::{load, load_among, secret};
+use crate::config::{load, load_at_hand, secret};
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::PasswordSource;
 
@@ -166,7 +166,7 @@ fn variables_that_look_like_twins_and_are_none_are_told() {
     let path = file(&folder, "pgdumpd.toml", HEAD, 0o600);
     let told = |pairs: &[(&str, &str)]| {
         let variables = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        load_among(&path, &nothing, &variables).map_or_else(|problems| lines(&problems), |settings| format!("{:?}", settings.warnings))
+        load_at_hand(&path, &nothing, &variables).map_or_else(|problems| lines(&problems), |settings| format!("{:?}", settings.warnings))
     };
     insta::assert_snapshot!(
         told(&[

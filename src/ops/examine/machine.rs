@@ -27,6 +27,8 @@ const UNIT_PATHS: [&str; 2] = ["/var/lib/pgdumpd", "/var/backups/pgdumpd"];
 pub(super) fn look(world: &World, settings: &Settings, home: Home) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         settings.warnings.iter().map(|warning| Finding::warning("configuration", warning.to_string(), String::new())).collect();
+    let unread = settings.unread.iter().map(|problem| Failure::new(Cause::Secret, problem.to_string()));
+    findings.extend(unread.map(|failure| Finding::problem("configuration", &failure)));
     let folder = &settings.daemon.state_dir;
     findings.push(if folder.exists() { state(folder) } else { to_be_made("state directory", folder) });
     findings.push(daemon(world, settings, home));
