@@ -232,7 +232,7 @@ impl Reading {
             return self.finish();
         }
         let (unread, warnings) = self.report.finish();
-        self.finish().map(|settings| Settings { unread, warnings, ..settings })
+        self.finish().map(|settings| Settings { warnings, unread, ..settings })
     }
 
     fn finish(self) -> Result<Settings, Vec<Problem>> {
