@@ -51,7 +51,7 @@ impl Session {
         ))
     }
 
-    /// Lets this session make, rename and drop databases also where its own one's transactions are to change nothing: that is no word about others.
+    /// Lets this connection make, rename and drop databases also where its own one's transactions are to change nothing: that is no word about others.
     pub fn reach_beyond(&mut self) -> Result<()> {
         self.tell(&format!(
             "select set_config(s.name, 'off', false) from pg_settings s
