@@ -31,15 +31,21 @@ def pairs(options, backup, file):
     ours = [options.binary, "--config", options.config]
     there = f"-h '{options.host}' -p {options.port} -U postgres"
     sql = f"'{options.pgbin}/psql' -Xq {there} -d postgres -c"
-    fresh = [*SHELL, f"{sql} 'DROP DATABASE IF EXISTS restored'"]
+    # What the run before left to be written is not this one's.
+    fresh = [*SHELL, f"{sql} 'DROP DATABASE IF EXISTS restored' -c CHECKPOINT"]
     restore = f"'{options.pgbin}/pg_restore'"
     scratch = pathlib.Path(options.work) / "scratch.dump"
+    piped = f"{sql} 'CREATE DATABASE restored'; zstd -dc '{file}' | {restore} -e {there} -d restored"
+    parallel = (f"{sql} 'CREATE DATABASE restored'; zstd -dcq '{file}' -o '{scratch}' -f; "
+                f"{restore} -e -j 2 {there} -d restored '{scratch}'")
+    analyze = f"{sql} ANALYZE".replace(" -d postgres", " -d restored")
     found = [
-        ("restore", [*ours, "restore", backup, "--to", "restored"],
-         [*SHELL, f"{sql} 'CREATE DATABASE restored'; zstd -dc '{file}' | {restore} -e {there} -d restored"], fresh, "1.10"),
-        ("restore --jobs 2", [*ours, "restore", backup, "--to", "restored", "--jobs", "2"],
-         [*SHELL, f"{sql} 'CREATE DATABASE restored'; zstd -dcq '{file}' -o '{scratch}' -f; {restore} -e -j 2 {there} -d restored '{scratch}'"],
-         fresh, "1.10"),
+        ("restore --no-analyze", [*ours, "restore", backup, "--to", "restored", "--no-analyze"], [*SHELL, piped], fresh, "1.10"),
+        ("restore, and pg_restore with ANALYZE", [*ours, "restore", backup, "--to", "restored"], [*SHELL, f"{piped}; {analyze}"], fresh, "1.10"),
+        ("restore --jobs 2 --no-analyze", [*ours, "restore", backup, "--to", "restored", "--jobs", "2", "--no-analyze"],
+         [*SHELL, parallel], fresh, "1.10"),
+        ("restore --jobs 2, and pg_restore -j 2 with ANALYZE", [*ours, "restore", backup, "--to", "restored", "--jobs", "2"],
+         [*SHELL, f"{parallel}; {analyze}"], fresh, "1.10"),
         ("cat of a small table", [*ours, "cat", backup, "kinds", "--format", "copy"],
          [*EARLY, f"zstd -dc '{file}' | {restore} --data-only -t kinds -f -"], None, "0.10"),
         ("cat of the large table", [*ours, "cat", backup, "events", "--format", "copy"],

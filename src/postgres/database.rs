@@ -221,6 +221,19 @@ pub fn mark(work: Work, name: &str, run: &str, project: &str) -> String {
     format!("comment on database {} is {}", ident(name), literal(&format!("{}{run} {project}", work.mark())))
 }
 
+/// What is committed in an unfinished database needs no flush of its own, of which `pg_restore` would wait for one at each statement. The
+/// commit that gives it its name, in a session elsewhere, flushes all that came before (manual, 30.4 Asynchronous Commit).
+#[must_use]
+pub fn hasten(name: &str) -> String {
+    format!("alter database {} set synchronous_commit = off", ident(name))
+}
+
+/// Undoes [`hasten`].
+#[must_use]
+pub fn unhasten(name: &str) -> String {
+    format!("alter database {} reset synchronous_commit", ident(name))
+}
+
 /// COMMENT ON DATABASE; none takes it away.
 #[must_use]
 pub fn comment(name: &str, text: Option<&str>) -> String {

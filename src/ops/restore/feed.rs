@@ -14,14 +14,14 @@ use crate::error::{Cause, Failure, Result};
 use crate::postgres::archive::Tap;
 use crate::postgres::session::Session;
 use crate::process::{self, Cancel, CancelReason, Child, Exit, Identity, LineHook, Signal, Spec};
-use crate::stream::{self, Observe};
+use crate::stream::Observe;
 
 use super::source::Source;
 use super::tables::{self, Tables};
 use super::{GRACE, Means};
 
-/// Bytes handed on at once.
-const PIECE: usize = 256 * 1024;
+/// Bytes handed on at once: few enough that the tool finds them in the processor's cache still.
+const PIECE: usize = 32 * 1024;
 /// How often it is looked whether to stop.
 const LOOK: Duration = Duration::from_millis(100);
 /// How often the server is asked how far it is.
@@ -47,7 +47,6 @@ pub(super) fn piped(means: Means<'_>, spec: &Spec, mut tap: Option<Tap>, tables:
     let Some(stdin) = child.take_stdin() else {
         return Err(Failure::new(Cause::System, format!("{} was started without an input", child.name())));
     };
-    stream::enlarge_pipe(&stdin);
     let fed = watched(means.cancel, &child, || feed(means, &mut source, stdin, tap.as_mut(), tables));
     let end = match fed {
         Ok(Fed::Everything(last)) => {

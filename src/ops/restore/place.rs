@@ -100,7 +100,8 @@ pub(super) fn make(
     let like = means.manifest.database_properties.as_ref();
     let made = database::create(name, like, tablespace, recipe.server.version_num).and_then(|text| session.carry_out(&text));
     made.map_err(|failure| failure.context(format!("making the database {name:?}")))?;
-    let marked = session.carry_out(&database::mark(work, name, means.run.as_str(), &means.manifest.project));
+    let marks = [database::mark(work, name, means.run.as_str(), &means.manifest.project), database::hasten(name)];
+    let marked = session.carry_out_together(&marks);
     marked.map_err(|failure| leftovers::give_up(means, name, failure))?;
     Ok(name.to_owned())
 }
@@ -129,6 +130,7 @@ fn steady<T>(means: Means<'_>, target: &str, work: impl FnOnce(&mut Session) -> 
 /// The finished database becomes what the original was to its applications. What this role may not do is told.
 fn resemble(means: Means<'_>, plan: &Plan, temporary: &str, owner: Option<&str>, like: &[String]) -> Result<Vec<String>> {
     steady(means, &plan.database, |session| {
+        session.carry_out(&database::unhasten(temporary))?;
         if let Some(owner) = owner {
             session.carry_out(&database::give(temporary, owner))?;
         }
@@ -153,7 +155,8 @@ fn name(means: Means<'_>, plan: &Plan, temporary: &str, comment: Option<&str>) -
 
 /// The finished database takes the place of the old one: everything that makes it the same to its applications, and both names, at once.
 fn swap(means: Means<'_>, plan: &Plan, temporary: &str, keep_as: &str, old: &Database) -> Result<()> {
-    let mut statements = database::alike(temporary, old);
+    let mut statements = vec![database::unhasten(temporary)];
+    statements.extend(database::alike(temporary, old));
     statements.push(database::rename(&plan.database, keep_as));
     statements.push(database::rename(temporary, &plan.database));
     let over = Cancel::new();
