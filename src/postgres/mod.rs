@@ -23,6 +23,7 @@ pub mod rights;
 pub mod session;
 mod target;
 pub mod throwaway;
+pub mod ties;
 pub mod version;
 pub mod watch;
 mod work;

@@ -22,6 +22,7 @@ mod places;
 mod progress;
 mod read_only;
 mod refused;
+mod replication;
 mod safety;
 mod swap;
 mod within;

@@ -21,6 +21,7 @@ mod settle;
 mod source;
 mod steps;
 mod tables;
+mod ties;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -10,10 +10,11 @@ use crate::postgres::content::Holds;
 use crate::postgres::database::{self, Database, Rights};
 use crate::postgres::restore::{AtError, Halves};
 use crate::postgres::session::Session;
+use crate::postgres::ties::Ties;
 
 use super::choose::Chosen;
 use super::settle::{self, Fate};
-use super::{Globals, Means, Recipe, Wanted, before, likeness, recipe, steps};
+use super::{Globals, Means, Recipe, Wanted, before, likeness, recipe, steps, ties};
 
 /// The longest name that PostgreSQL takes, bytes.
 const LONGEST: usize = 63;
@@ -80,6 +81,8 @@ pub enum Way {
         drop_old: bool,
         /// The old one, whose owner, privileges, settings, limit and comment are carried over.
         old: Box<Database>,
+        /// What ties the old one to others.
+        ties: Ties,
     },
     /// It holds something: each object is dropped and made again, in one transaction.
     InPlace,
@@ -145,6 +148,7 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         Some(old) => over(means, order, &mut session, &mut recipe, rights, old, now)?,
     };
     warnings.extend(recipe.told());
+    warnings.extend(ties::told(&way));
     before::writable(means, &mut session, order, &way)?;
     if matches!(way, Way::Fill | Way::InPlace) {
         likeness::of_old(means, &mut session, &order.database, &mut warnings)?;
@@ -288,6 +292,7 @@ fn over(
     }
     if way == Way::InPlace {
         settle::keeps_partitions(means, &order.database, recipe)?;
+        ties::keeps_subscriptions(means, session, &order.database, recipe)?;
     }
     Ok((way, fate))
 }
@@ -318,8 +323,10 @@ fn beside(
         let words = format!("the role {} doesn't own the database {:?}", session.server().role, order.database);
         return Err(Failure::new(Cause::Refused, words).hint(format!("restore as its owner: --user {}", old.owner)));
     }
+    let ties = session.ties(&order.database)?;
+    ties::replaceable(session, &order.database, &ties, drop_old)?;
     let keep_as = dated(&order.database, now);
-    Ok(Way::Swap { temporary: temporary(means.run), keep_as, drop_old, old: Box::new(old) })
+    Ok(Way::Swap { temporary: temporary(means.run), keep_as, drop_old, old: Box::new(old), ties })
 }
 
 fn may_not_create(session: &Session, database: &str) -> Failure {

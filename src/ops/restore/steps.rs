@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::postgres::database;
+use crate::postgres::ties::Subscription;
 
 use super::choose::RELATIONS;
 use super::settle::Fate;
@@ -27,13 +28,20 @@ pub(super) fn steps(means: Means<'_>, plan: &Plan) -> Result<Vec<String>> {
         }
         Way::Fill => vec![format!("{}, in one transaction", fill(&plan.database)), check],
         Way::InPlace => vec![format!("{}, each object dropped before it is made, in one transaction", fill(&plan.database)), check],
-        Way::Swap { temporary, keep_as, drop_old, old } => {
+        Way::Swap { temporary, keep_as, drop_old, old, ties } => {
             let mut steps = vec![database::create(temporary, like, Some(&old.tablespace), server)?, fill(temporary), check];
             steps.push(format!("end the sessions in {:?} ({} now); then, in one transaction:", plan.database, old.sessions));
             steps.extend(database::alike(temporary, old));
             steps.push(database::rename(&plan.database, keep_as));
             steps.push(database::rename(temporary, &plan.database));
-            steps.extend(drop_old.then(|| database::drop(keep_as)));
+            let subscriptions = ties.subscriptions.iter();
+            let inside = |line: String| format!("in {keep_as:?}: {line}");
+            if *drop_old {
+                steps.extend(subscriptions.flat_map(Subscription::dropped).map(inside));
+                steps.push(database::drop(keep_as));
+            } else {
+                steps.extend(subscriptions.filter(|one| one.enabled).map(Subscription::disabled).map(inside));
+            }
             steps
         }
     })
