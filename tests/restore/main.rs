@@ -11,6 +11,7 @@ mod scene;
 #[path = "../support/skip.rs"]
 mod skip;
 
+mod empty;
 mod encodings;
 mod failing;
 mod forms;

@@ -15,6 +15,7 @@ mod naming;
 mod order;
 mod place;
 mod plan;
+mod public;
 mod recipe;
 mod scratch;
 mod settle;

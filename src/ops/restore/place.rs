@@ -10,7 +10,7 @@ use crate::postgres::session::Session;
 use crate::process::{Cancel, CancelReason};
 
 use super::fill::{self, Whole};
-use super::{Means, Plan, Recipe, Restored, Wanted, Way, before, feed, globals, leftovers, settle, ties};
+use super::{Means, Plan, Recipe, Restored, Wanted, Way, before, feed, globals, leftovers, public, settle, ties};
 
 /// How often those who come back in are sent away again while the names change.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -32,8 +32,11 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
         None => Vec::new(),
     };
     let restored = match &plan.way {
-        Way::Fill => fill::fill(means, &mut session, &plan.recipe, &plan.wanted, (&plan.database, Whole::Together)),
-        Way::InPlace => fill::fill(means, &mut session, &plan.recipe, &plan.wanted, (&plan.database, Whole::Over)),
+        Way::Fill | Way::InPlace => {
+            let whole = if plan.way == Way::InPlace { Whole::Over } else { Whole::Together };
+            let filled = || fill::fill(means, &mut session, &plan.recipe, &plan.wanted, (&plan.database, whole));
+            public::provided(means, plan, filled)
+        }
         Way::New { temporary, owner, like, comment } => {
             make(means, &mut session, &plan.recipe, (Work::Restore, temporary), None)?;
             let finished = |mut restored: Restored| {

@@ -14,7 +14,7 @@ use crate::postgres::ties::Ties;
 
 use super::choose::Chosen;
 use super::settle::{self, Fate};
-use super::{Globals, Means, Recipe, Wanted, before, likeness, recipe, steps, ties};
+use super::{Globals, Means, Recipe, Wanted, before, likeness, public, recipe, steps, ties};
 
 /// The longest name that PostgreSQL takes, bytes.
 const LONGEST: usize = 63;
@@ -130,6 +130,9 @@ pub struct Plan {
     /// A part that goes into a database that holds something: what was asked for, before that database was.
     #[serde(skip)]
     pub(super) part: Option<(Fate, Chosen)>,
+    /// Whether the schema `public` is made first, which the target lacks.
+    #[serde(skip)]
+    pub(super) makes_public: bool,
     /// Whether the target was there and held nothing.
     #[serde(skip)]
     pub(super) was_empty: bool,
@@ -150,9 +153,14 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
     warnings.extend(recipe.told());
     warnings.extend(ties::told(&way));
     before::writable(means, &mut session, order, &way)?;
-    if matches!(way, Way::Fill | Way::InPlace) {
+    let is_there = matches!(way, Way::Fill | Way::InPlace);
+    if is_there {
         likeness::of_old(means, &mut session, &order.database, &mut warnings)?;
+        if !rows_alone(means, order) {
+            likeness::grants_of_old(means, &order.database, &mut warnings)?;
+        }
     }
+    let makes_public = is_there && public::is_lacking(means, &order.database, &recipe)?;
     let tables = recipe.tables(&means.manifest.tables);
     let rows = order.wanted.halves != Halves::Schema;
     let mut plan = Plan {
@@ -175,6 +183,7 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         recipe,
         globals: order.globals.clone(),
         part: fate.zip(asked),
+        makes_public,
         was_empty: order.occupied == Occupied::Refuse,
     };
     plan.steps = steps::steps(means, &plan)?;

@@ -14,7 +14,8 @@ pub(super) fn steps(means: Means<'_>, plan: &Plan) -> Result<Vec<String>> {
     let server = plan.recipe.server.version_num;
     let fill = |name: &str| format!("restore {} into {name:?} with the client {}", means.manifest.backup_file, plan.client_version);
     let check = String::from("compare rows, sequences, indexes and constraints with the backup");
-    Ok(match &plan.way {
+    let first = plan.makes_public.then(|| format!("make the schema public, which {:?} lacks", plan.database));
+    let steps = match &plan.way {
         Way::New { temporary, owner, like: alike, comment } => {
             let mut steps = vec![database::create(temporary, like, None, server)?, fill(temporary), check];
             steps.extend(owner.iter().map(|owner| database::give(temporary, owner)));
@@ -44,7 +45,8 @@ pub(super) fn steps(means: Means<'_>, plan: &Plan) -> Result<Vec<String>> {
             }
             steps
         }
-    })
+    };
+    Ok(first.into_iter().chain(steps).collect())
 }
 
 /// Of a part that goes into a database that holds something: what is dropped and made, and that nothing else is.
