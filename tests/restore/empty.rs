@@ -4,6 +4,40 @@ use crate::cluster::Setup;
 use crate::scene::{SHOP, Scene};
 
 #[test]
+fn whatever_somebody_has_made_is_something() {
+    let scene = Scene::new(SHOP);
+    for (number, (sql, name)) in [
+        ("create subscription \"su b\" connection 'host=127.0.0.1 port=1' publication p with (connect = false)", "subscription \"su b\""),
+        ("create publication p", "publication p"),
+        ("create type pair as (a int, b int)", "type public.pair"),
+        ("create type shell", "type public.shell"),
+        ("create domain positive as int check (value > 0)", "type public.positive"),
+        ("create cast (text as oid) with inout", "cast from text to oid"),
+        ("create function f() returns event_trigger language plpgsql as 'begin end'; create event trigger e on ddl_command_end execute function f()",
+            "event trigger e"),
+        ("create foreign data wrapper w; create server s foreign data wrapper w", "server s"),
+        ("create operator family fam using btree", "operator family public.fam for access method btree"),
+        ("create text search template t (lexize = dsimple_lexize)", "text search template public.t"),
+        ("create language other handler plpgsql_call_handler", "language other"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let database = format!("target{number}");
+        scene.cluster.psql(&format!("create database {database}"));
+        scene.cluster.psql_in(&database, sql);
+        let ended = scene.restore(&database, &[]);
+        assert_eq!(ended.code, 1, "{sql}: {ended:?}");
+        assert!(ended.stderr.contains(&format!("the database {database:?} is not empty: it holds ")), "{sql}: {ended:?}");
+        assert!(ended.stderr.contains(name), "{sql}: {ended:?}");
+    }
+    // What every database has is nothing, also where somebody has made it again.
+    scene.cluster.psql("create database empty");
+    scene.cluster.psql_in("empty", "drop extension plpgsql; create extension plpgsql; drop schema public; create schema public");
+    scene.restored("empty", &[]);
+}
+
+#[test]
 fn a_database_without_the_schema_public_gets_it_where_the_backup_needs_it() {
     let scene = Scene::new(SHOP);
     let publics = |database: &str| {

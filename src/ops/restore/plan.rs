@@ -354,7 +354,8 @@ fn occupied(means: Means<'_>, order: &Order, holds: &Holds) -> Failure {
         parts.push(format!("{} large objects", holds.large_objects));
     }
     if holds.others > 0 {
-        parts.push(format!("{} other objects", holds.others));
+        let more = if holds.others > holds.other_names.len() as u64 { ", …" } else { "" };
+        parts.push(format!("{} other objects ({}{more})", holds.others, holds.other_names.join(", ")));
     }
     let words = format!("the database {:?} is not empty: it holds {}", order.database, parts.join(", "));
     Failure::new(Cause::Refused, words).hint(format!(
