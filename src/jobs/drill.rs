@@ -238,7 +238,7 @@ fn restored(
         });
         drilled.warnings.extend(drill::roles(&mut session, script.as_deref(), || restore::missing_roles(means, &wanted))?);
     } else {
-        drilled.warnings.extend(restore::sweep(&mut session, &means.manifest.project)?.warnings());
+        drilled.warnings.extend(restore::sweep(means, &mut session)?.warnings());
         let missing = restore::missing_roles(means, &wanted)?;
         if !missing.is_empty() {
             (wanted.no_owner, wanted.no_privileges) = (true, true);
@@ -254,6 +254,9 @@ fn restored(
     if order.keep && drilled.restored.is_some() {
         let text = format!("kept by pgdumpd drill of backup {}", means.manifest.backup_id);
         let marked = session.carry_out(&database::comment(&database, Some(&text)));
+        if let Some(lines) = session.ties(&database).ok().and_then(|ties| ties.first_dropped()) {
+            drilled.warnings.push(format!("before the kept database can be dropped, type in psql in {database:?}: {lines}"));
+        }
         drilled.kept = Some(database);
         return done.and(marked);
     }

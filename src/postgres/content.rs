@@ -11,6 +11,35 @@ use crate::error::Result;
 /// The first number that the server gives to what people make (`FirstNormalObjectId` in its sources).
 const FIRST_MADE: u32 = 16_384;
 
+/// So many are named.
+const FEW: u32 = 3;
+
+/// Catalogs of what is in no schema, beside schemas and extensions.
+const APART: [&str; 8] = [
+    "pg_cast",
+    "pg_event_trigger",
+    "pg_foreign_data_wrapper",
+    "pg_foreign_server",
+    "pg_publication",
+    "pg_am",
+    "pg_transform",
+    "pg_language",
+];
+
+/// Catalogs of what is in a schema, beside relations and types, with the column that says in which.
+const WITHIN: [(&str, &str); 10] = [
+    ("pg_proc", "pronamespace"),
+    ("pg_operator", "oprnamespace"),
+    ("pg_opclass", "opcnamespace"),
+    ("pg_opfamily", "opfnamespace"),
+    ("pg_collation", "collnamespace"),
+    ("pg_conversion", "connamespace"),
+    ("pg_ts_config", "cfgnamespace"),
+    ("pg_ts_dict", "dictnamespace"),
+    ("pg_ts_parser", "prsnamespace"),
+    ("pg_ts_template", "tmplnamespace"),
+];
+
 /// Tables counted in one statement.
 const TOGETHER: usize = 100;
 
@@ -21,8 +50,10 @@ pub struct Holds {
     pub relations: u64,
     /// The first few of them, by name.
     pub names: Vec<String>,
-    /// Functions, types, schemas, extensions and everything else.
+    /// Functions, types, schemas, extensions, subscriptions and everything else.
     pub others: u64,
+    /// The first few of them, as the server describes them.
+    pub other_names: Vec<String>,
     /// Large objects.
     pub large_objects: u64,
 }
@@ -51,46 +82,28 @@ pub struct Counted {
 impl Session {
     /// What people have made in the connected database.
     pub fn holds(&mut self) -> Result<Holds> {
-        let made = |catalog: &str| {
-            format!(
-                "(select count(*) from {catalog} o where o.oid >= {FIRST_MADE} and not exists (select 1 from pg_depend e
-                   where e.classid = '{catalog}'::regclass and e.objid = o.oid and e.deptype = 'e'))"
-            )
+        // Release 10 brought them; their catalog is the whole server's.
+        let subscriptions = if self.server().version_num < 100_000 {
+            "null::text where false"
+        } else {
+            "'subscription ' || quote_ident(s.subname) from pg_subscription s
+               where s.subdbid = (select d.oid from pg_database d where d.datname = current_database())"
         };
-        let simple =
-            ["pg_cast", "pg_event_trigger", "pg_foreign_data_wrapper", "pg_foreign_server", "pg_publication", "pg_am", "pg_transform"];
-        let simple: Vec<String> = simple.iter().map(|catalog| made(catalog)).collect();
-        let within = |catalog: &str, space: &str| {
-            format!(
-                "(select count(*) from {catalog} o where o.oid >= {FIRST_MADE}
-                   and not exists (select 1 from pg_namespace n where n.oid = o.{space} and n.nspname ~ '^pg_')
-                   and not exists (select 1 from pg_depend e where e.classid = '{catalog}'::regclass and e.objid = o.oid and e.deptype in ('e', 'i')))"
-            )
-        };
-        let spaced = [
-            ("pg_proc", "pronamespace"),
-            ("pg_operator", "oprnamespace"),
-            ("pg_opclass", "opcnamespace"),
-            ("pg_collation", "collnamespace"),
-            ("pg_conversion", "connamespace"),
-            ("pg_ts_config", "cfgnamespace"),
-            ("pg_ts_dict", "dictnamespace"),
-        ];
-        let spaced: Vec<String> = spaced.iter().map(|(catalog, space)| within(catalog, space)).collect();
         self.ask(&format!(
             "with made as (select c.relname, n.nspname from pg_class c join pg_namespace n on n.oid = c.relnamespace
                where c.oid >= {FIRST_MADE} and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f') and n.nspname !~ '^pg_'
-                 and not exists (select 1 from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.deptype = 'e'))
+                 and not exists (select 1 from pg_depend e where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.deptype = 'e')),
+             other (class, oid) as ({others}),
+             few as (select pg_describe_object(class, oid, 0) as name from (select * from other order by class, oid limit {FEW}) o),
+             subscription (name) as (select {subscriptions})
              select json_build_object('relations', (select count(*) from made),
                'names', (select coalesce(json_agg(name), '[]') from (select quote_ident(nspname) || '.' || quote_ident(relname) as name
-                  from made order by nspname, relname limit 3) few),
-               'others', {} + {} + (select count(*) from pg_namespace where oid >= {FIRST_MADE} and nspname !~ '^pg_' and nspname <> 'public')
-                 + (select count(*) from pg_extension where oid >= {FIRST_MADE} and extname <> 'plpgsql')
-                 + (select count(*) from pg_type t where t.oid >= {FIRST_MADE} and t.typtype in ('d', 'e', 'r')
-                     and not exists (select 1 from pg_depend e where e.classid = 'pg_type'::regclass and e.objid = t.oid and e.deptype = 'e')),
+                  from made order by nspname, relname limit {FEW}) first),
+               'others', (select count(*) from other) + (select count(*) from subscription),
+               'other_names', (select coalesce(json_agg(name), '[]')
+                 from (select name from subscription union all select name from few limit {FEW}) first),
                'large_objects', (select count(*) from pg_largeobject_metadata))",
-            simple.join(" + "),
-            spaced.join(" + ")
+            others = others(),
         ))
     }
 
@@ -211,4 +224,28 @@ impl Session {
     pub fn analyze(&mut self) -> Result<()> {
         self.tell_patiently("analyze")
     }
+}
+
+/// A query for class and number of everything that somebody has made but for relations, large objects and subscriptions.
+fn others() -> String {
+    let own = |catalog: &str, but: &str| {
+        format!(
+            "select '{catalog}'::regclass::oid, o.oid from {catalog} o where o.oid >= {FIRST_MADE} and not exists (select 1 from pg_depend e
+               where e.classid = '{catalog}'::regclass and e.objid = o.oid and e.deptype in ({but}))"
+        )
+    };
+    // What a temporary table brings is in a schema of the server's.
+    let outside = |space: &str| format!("not exists (select 1 from pg_namespace n where n.oid = o.{space} and n.nspname ~ '^pg_')");
+    let mut all: Vec<String> = APART.iter().map(|catalog| own(catalog, "'e'")).collect();
+    all.extend(WITHIN.iter().map(|(catalog, space)| format!("{} and {}", own(catalog, "'e', 'i'"), outside(space))));
+    all.push(format!("{} and o.nspname !~ '^pg_' and o.nspname <> 'public'", own("pg_namespace", "'e'")));
+    all.push(format!("{} and o.extname <> 'plpgsql'", own("pg_extension", "'e'")));
+    // Row types of relations and arrays come with what they are of.
+    all.push(format!(
+        "{} and {} and (o.typtype in ('d', 'e', 'r', 'p') or (o.typtype = 'b' and o.typcategory <> 'A')
+           or exists (select 1 from pg_class c where c.oid = o.typrelid and c.relkind = 'c'))",
+        own("pg_type", "'e'"),
+        outside("typnamespace")
+    ));
+    all.join(" union all ")
 }

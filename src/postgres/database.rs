@@ -62,7 +62,7 @@ impl Session {
                'size', case when has_database_privilege(d.oid, 'CONNECT') then pg_database_size(d.oid) end,
                'connection_limit', d.datconnlimit, 'tablespace', t.spcname, 'oid', d.oid::int8, {LIKENESS},
                'ours', pg_has_role(d.datdba, 'USAGE'),
-               'sessions', (select count(*) from pg_stat_activity a where a.datid = d.oid and a.backend_type = 'client backend'))
+               'sessions', (select count(*) from pg_stat_activity a where a.datid = d.oid and {OTHERS}))
              from pg_database d join pg_tablespace t on t.oid = d.dattablespace where d.datname = {}), 'null')",
             literal(name)
         ))
@@ -137,13 +137,14 @@ impl Session {
         ))
     }
 
-    /// Ends the sessions in a database, as far as the role may; how many there were.
+    /// Ends the sessions in a database, as far as the role may; how many there were. Those of replication are among them: who reads by a
+    /// logical slot, and the workers of subscriptions, which come back after some seconds as clients do.
     pub fn end_sessions(&mut self, name: &str) -> Result<u32> {
         self.ask(&format!(
-            "select to_json(count(*) filter (where pg_terminate_backend(pid))) from pg_stat_activity
-             where datname = {} and pid <> pg_backend_pid() and backend_type = 'client backend'
-               and (usesysid = (select oid from pg_roles where rolname = current_user) or pg_has_role(usesysid, 'USAGE')
-                 or pg_has_role('pg_signal_backend', 'USAGE'))",
+            "select to_json(count(*) filter (where pg_terminate_backend(a.pid))) from pg_stat_activity a join pg_roles r on r.oid = a.usesysid
+             where a.datname = {} and a.pid <> pg_backend_pid() and {OTHERS}
+               and (r.rolname = current_user or pg_has_role(r.oid, 'USAGE')
+                 or (pg_has_role('pg_signal_backend', 'USAGE') and not r.rolsuper))",
             literal(name)
         ))
     }
@@ -168,6 +169,9 @@ impl Session {
         ))
     }
 }
+
+/// The sessions, called `a`, that keep a database from being renamed or dropped, but for those that the server ends by itself.
+const OTHERS: &str = "(a.backend_type in ('client backend', 'walsender') or a.backend_type like 'logical replication %worker')";
 
 /// How long a database may take to be made, a role, a tablespace.
 const MAKING: Duration = Duration::from_secs(300);

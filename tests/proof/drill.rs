@@ -232,6 +232,36 @@ fn killed_on_configured(stage: &Stage, other: &crate::cluster::Cluster, before: 
 }
 
 #[test]
+fn a_database_with_a_subscription_leaves_nothing_on_a_server_either() {
+    let sleeps = "[[project.check]]\nname = \"slow\"\nsql = \"select pg_sleep(50) is not null\"";
+    let stage = Stage::new(sleeps);
+    stage.cluster.psql_in(
+        "shop",
+        "create subscription \"su b\" connection 'host=127.0.0.1 port=1' publication p with (connect = false, slot_name = su)",
+    );
+    let id = stage.backup();
+    let other = crate::cluster::Setup::default().setting("log_statement = 'ddl'").start();
+    let on = other.url("postgres");
+    killed_on(&stage, &other);
+    stage.configure("");
+    let said = stage.run(&["drill", &id, "--on", &on], 0);
+    assert!(said.stderr.contains("removed the database pgdumpd_drill_") && !said.stderr.contains("could not be dropped"), "{said:?}");
+    assert_eq!((scratch_on(&other), other.psql("select count(*) from pg_subscription").as_str()), (Vec::new(), "0"));
+    // What is kept is somebody's to drop, by the lines that are told.
+    let said = stage.run(&["drill", &id, "--on", &on, "--keep"], 0).stderr;
+    let kept = scratch_on(&other).remove(0);
+    let lines = said.split_once(&format!("can be dropped, type in psql in \"{kept}\": ")).expect(&said).1.lines().next().unwrap();
+    other.psql_in(&kept, lines);
+    other.psql(&format!("drop database {kept}"));
+    // A role that can't make it is told so before anything is made.
+    other.psql("create role maker login createdb");
+    let made = other.log().matches("create database").count();
+    let ended = stage.run(&["drill", &id, "--on", &other.url_as("maker", "postgres")], 1);
+    assert!(ended.stderr.contains("the backup holds the subscription su b, and the role maker may not make one"), "{ended:?}");
+    assert_eq!(other.log().matches("create database").count(), made);
+}
+
+#[test]
 fn a_drill_on_a_server_that_lacks_something_touches_nothing() {
     let stage = Stage::new("");
     let id = stage.backup();

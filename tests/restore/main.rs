@@ -11,6 +11,7 @@ mod scene;
 #[path = "../support/skip.rs"]
 mod skip;
 
+mod empty;
 mod encodings;
 mod failing;
 mod forms;
@@ -22,6 +23,7 @@ mod places;
 mod progress;
 mod read_only;
 mod refused;
+mod replication;
 mod safety;
 mod swap;
 mod within;

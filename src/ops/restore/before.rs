@@ -16,7 +16,7 @@ use crate::postgres::version::Clients;
 use crate::process::Cancel;
 
 use super::super::space;
-use super::{Globals, Means, Order, Recipe, Wanted, Way, scratch};
+use super::{Globals, Means, Order, Recipe, Wanted, Way, scratch, ties};
 
 /// Databases that every server has, to ask from.
 const USUAL: [&str; 2] = ["postgres", "template1"];
@@ -34,8 +34,13 @@ pub(super) struct Server<'a> {
 
 /// A session in a database that isn't the target: that can be made, renamed and dropped only from outside.
 pub(super) fn maintenance(means: Means<'_>, target: &str) -> Result<Session> {
+    outside(server_of(means, &beside(means.run)), target, Some(&means.manifest.database_name))
+}
+
+/// The server that a restore goes to, asked under this name.
+pub(super) fn server_of<'a>(means: Means<'a>, name: &'a str) -> Server<'a> {
     let Means { clients, access, limits, cancel, .. } = means;
-    outside(Server { clients, access, limits, cancel, name: &beside(means.run) }, target, Some(&means.manifest.database_name))
+    Server { clients, access, limits, cancel, name }
 }
 
 /// The same without a backup at hand; `known` is a database that may be there.
@@ -122,6 +127,7 @@ pub(super) fn server(means: Means<'_>, session: &mut Session, recipe: &Recipe, w
     let entries = recipe.entries();
     extensions(session, &entries)?;
     roles(session, &entries, wanted, globals)?;
+    ties::makeable(session, &entries, wanted)?;
     if !wanted.no_tablespaces {
         tablespaces(session, &entries, globals)?;
     }

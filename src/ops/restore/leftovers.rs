@@ -7,13 +7,14 @@ use crate::model::backup::RunId;
 use crate::model::project::Limits;
 use crate::postgres::connection::Access;
 use crate::postgres::database::{Work, drop as drop_statement};
+use crate::postgres::dump::beside;
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
 use crate::units::show_duration;
 
 use super::super::World;
-use super::{Means, before};
+use super::{Means, before, ties};
 
 /// A restore or a drill that began and has not been heard of again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,11 +85,17 @@ impl Swept {
 /// Drops what earlier restores and drills of the project have left on that server.
 pub fn clear(clients: &Clients, access: &Access, limits: &Limits, project: &str) -> Result<Swept> {
     let place = before::Server { clients, access, limits, cancel: &Cancel::new(), name: "pgdumpd" };
-    sweep(&mut before::outside(place, "", None)?, project)
+    swept(place, &mut before::outside(place, "", None)?, project)
 }
 
-/// The same from a session that is open. What can't be dropped is in nobody's way: it is told, and tried again the next time.
-pub fn sweep(session: &mut Session, project: &str) -> Result<Swept> {
+/// The same from a session that is open, for the project of the backup at hand.
+pub fn sweep(means: Means<'_>, session: &mut Session) -> Result<Swept> {
+    let name = beside(means.run);
+    swept(before::server_of(means, &name), session, &means.manifest.project)
+}
+
+/// What can't be dropped is in nobody's way: it is told, and tried again the next time.
+fn swept(place: before::Server<'_>, session: &mut Session, project: &str) -> Result<Swept> {
     let mut swept = Swept::default();
     for work in [Work::Restore, Work::Drill] {
         for left in session.abandoned(work, project)? {
@@ -98,7 +105,7 @@ pub fn sweep(session: &mut Session, project: &str) -> Result<Swept> {
                 continue;
             }
             let why = if left.ours {
-                match session.drop_database(&name) {
+                match drop_with_ties(place, session, &name) {
                     Ok(()) => {
                         tracing::warn!(project, database = name, "removed what an earlier restore or drill has left behind");
                         swept.dropped.push(name);
@@ -107,7 +114,8 @@ pub fn sweep(session: &mut Session, project: &str) -> Result<Swept> {
                     Err(failure) => reason(&failure),
                 }
             } else {
-                format!("it belongs to {}: as that role, {}", left.owner, drop_statement(&name))
+                let first = session.ties(&name)?.first_dropped().map_or_else(String::new, |lines| format!("in it {lines}; then "));
+                format!("it belongs to {}: as that role, {first}{}", left.owner, drop_statement(&name))
             };
             tracing::warn!(project, database = name, "what an earlier restore or drill has left behind stays: {why}");
             swept.stay.push(format!("the database {name}, which was left behind earlier, stays: {why}"));
@@ -126,12 +134,20 @@ fn reason(failure: &Failure) -> String {
 pub fn remove(means: Means<'_>, name: &str) -> std::result::Result<(), String> {
     means.cancel.outlasted(means.grace, |late| {
         let calm = Means { cancel: late, ..means };
-        let done = before::maintenance(calm, name).and_then(|mut session| session.drop_database(name));
+        let called = beside(means.run);
+        let dropped = |mut session: Session| drop_with_ties(before::server_of(calm, &called), &mut session, name);
+        let done = before::maintenance(calm, name).and_then(dropped);
         done.map_err(|failure| match late.reason() {
             Some(_) => format!("it took longer than the {} that an interruption leaves for it (grace)", show_duration(means.grace)),
             None => reason(&failure),
         })
     })
+}
+
+/// Drops a database, and first the subscriptions in it.
+fn drop_with_ties(place: before::Server<'_>, session: &mut Session, name: &str) -> Result<()> {
+    ties::release(place, session, name)?;
+    session.drop_database(name)
 }
 
 /// Drops a database that was being filled. One that can't be dropped now is told, and cleared away by the next restore.

@@ -3,6 +3,7 @@
 use crate::error::{Cause, Failure, Result};
 use crate::model::database::DatabaseProperties;
 use crate::postgres::database;
+use crate::postgres::dump::beside;
 use crate::postgres::session::Session;
 
 use super::Means;
@@ -59,6 +60,24 @@ pub(super) fn of_old(means: Means<'_>, session: &mut Session, name: &str, warnin
     if theirs != ours {
         warnings.push(format!("the database {name:?} sorts text by {ours}, the original did by {theirs}"));
     }
+    Ok(())
+}
+
+/// Tells what is set for objects that the role makes in a database that is there: it adds to what the backup grants, or takes from it.
+pub(super) fn grants_of_old(means: Means<'_>, target: &str, warnings: &mut Vec<String>) -> Result<()> {
+    let mut session = Session::open(means.clients.newest(), means.access, Some(target), &beside(means.run), means.limits, means.cancel)?;
+    let found = session.default_privileges()?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let (said, undone): (Vec<String>, Vec<String>) = found.into_iter().map(|one| (one.said, one.undone)).unzip();
+    warnings.push(format!(
+        "what is set for whatever the role {} makes in {target:?} (ALTER DEFAULT PRIVILEGES) holds for what is restored, beside what the backup \
+         grants: {}; to restore without, type there first: {}",
+        session.server().role,
+        said.join(", "),
+        undone.join("; ")
+    ));
     Ok(())
 }
 

@@ -15,12 +15,14 @@ mod naming;
 mod order;
 mod place;
 mod plan;
+mod public;
 mod recipe;
 mod scratch;
 mod settle;
 mod source;
 mod steps;
 mod tables;
+mod ties;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@ use crate::postgres::session::Session;
 use crate::process::{Cancel, CancelReason};
 
 use super::fill::{self, Whole};
-use super::{Means, Plan, Recipe, Restored, Wanted, Way, before, feed, globals, leftovers, settle};
+use super::{Means, Plan, Recipe, Restored, Wanted, Way, before, feed, globals, leftovers, public, settle, ties};
 
 /// How often those who come back in are sent away again while the names change.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -26,14 +26,17 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
     }
     still_so(&mut session, plan)?;
     same_part(means, plan)?;
-    let left = leftovers::sweep(&mut session, &means.manifest.project)?;
+    let left = leftovers::sweep(means, &mut session)?;
     let said = match &plan.globals {
         Some(globals) => globals::restore(means, &mut session, &plan.recipe, globals)?,
         None => Vec::new(),
     };
     let restored = match &plan.way {
-        Way::Fill => fill::fill(means, &mut session, &plan.recipe, &plan.wanted, (&plan.database, Whole::Together)),
-        Way::InPlace => fill::fill(means, &mut session, &plan.recipe, &plan.wanted, (&plan.database, Whole::Over)),
+        Way::Fill | Way::InPlace => {
+            let whole = if plan.way == Way::InPlace { Whole::Over } else { Whole::Together };
+            let filled = || fill::fill(means, &mut session, &plan.recipe, &plan.wanted, (&plan.database, whole));
+            public::provided(means, plan, filled)
+        }
         Way::New { temporary, owner, like, comment } => {
             make(means, &mut session, &plan.recipe, (Work::Restore, temporary), None)?;
             let finished = |mut restored: Restored| {
@@ -43,11 +46,15 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
             let done = filled(means, &mut session, &plan.recipe, &plan.wanted, temporary).and_then(finished);
             done.map_err(|failure| leftovers::give_up(means, temporary, failure))
         }
-        Way::Swap { temporary, keep_as, drop_old, old } => {
+        Way::Swap { temporary, keep_as, drop_old, old, .. } => {
             make(means, &mut session, &plan.recipe, (Work::Restore, temporary), Some(&old.tablespace))?;
-            let restored = filled(means, &mut session, &plan.recipe, &plan.wanted, temporary)
+            let mut restored = filled(means, &mut session, &plan.recipe, &plan.wanted, temporary)
                 .and_then(|restored| swap(means, plan, temporary, keep_as, old).map(|()| restored))
                 .map_err(|failure| leftovers::give_up(means, temporary, failure))?;
+            // Where nobody gets in, no worker does.
+            if old.allows_connections && !drop_old {
+                restored.warnings.extend(ties::silence(means, keep_as));
+            }
             Ok(if *drop_old { without_old(means, plan, keep_as, restored) } else { restored })
         }
     };
@@ -55,6 +62,8 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
     let late = std::mem::take(&mut restored.warnings).into_iter().filter(|words| !plan.warnings.contains(words));
     restored.warnings = plan.warnings.iter().cloned().chain(said).chain(late).collect();
     restored.warnings.extend(left.warnings());
+    // What can't be asked any more undoes nothing.
+    restored.warnings.extend(steady(means, &plan.database, |session| ties::restored(means, session, plan)).unwrap_or_default());
     Ok(restored)
 }
 
@@ -202,10 +211,12 @@ fn without_old(means: Means<'_>, plan: &Plan, keep_as: &str, mut restored: Resto
     let still_empty = !plan.was_empty || before::holds(means, keep_as).is_ok_and(|holds| holds.is_empty());
     if !still_empty {
         restored.warnings.push(format!("the database was empty when it was looked at and isn't any more: it stays as {keep_as}"));
+        restored.warnings.extend(ties::silence(means, keep_as));
         return restored;
     }
     if let Err(why) = leftovers::remove(means, keep_as) {
         restored.warnings.push(format!("the old database could not be dropped and stays as {keep_as}: {why}"));
+        restored.warnings.extend(ties::silence(means, keep_as));
     }
     restored
 }

@@ -10,10 +10,11 @@ use crate::postgres::content::Holds;
 use crate::postgres::database::{self, Database, Rights};
 use crate::postgres::restore::{AtError, Halves};
 use crate::postgres::session::Session;
+use crate::postgres::ties::Ties;
 
 use super::choose::Chosen;
 use super::settle::{self, Fate};
-use super::{Globals, Means, Recipe, Wanted, before, likeness, recipe, steps};
+use super::{Globals, Means, Recipe, Wanted, before, likeness, public, recipe, steps, ties};
 
 /// The longest name that PostgreSQL takes, bytes.
 const LONGEST: usize = 63;
@@ -80,6 +81,8 @@ pub enum Way {
         drop_old: bool,
         /// The old one, whose owner, privileges, settings, limit and comment are carried over.
         old: Box<Database>,
+        /// What ties the old one to others.
+        ties: Ties,
     },
     /// It holds something: each object is dropped and made again, in one transaction.
     InPlace,
@@ -127,6 +130,9 @@ pub struct Plan {
     /// A part that goes into a database that holds something: what was asked for, before that database was.
     #[serde(skip)]
     pub(super) part: Option<(Fate, Chosen)>,
+    /// Whether the schema `public` is made first, which the target lacks.
+    #[serde(skip)]
+    pub(super) makes_public: bool,
     /// Whether the target was there and held nothing.
     #[serde(skip)]
     pub(super) was_empty: bool,
@@ -145,10 +151,16 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         Some(old) => over(means, order, &mut session, &mut recipe, rights, old, now)?,
     };
     warnings.extend(recipe.told());
+    warnings.extend(ties::told(&way));
     before::writable(means, &mut session, order, &way)?;
-    if matches!(way, Way::Fill | Way::InPlace) {
+    let is_there = matches!(way, Way::Fill | Way::InPlace);
+    if is_there {
         likeness::of_old(means, &mut session, &order.database, &mut warnings)?;
+        if !rows_alone(means, order) {
+            likeness::grants_of_old(means, &order.database, &mut warnings)?;
+        }
     }
+    let makes_public = is_there && public::is_lacking(means, &order.database, &recipe)?;
     let tables = recipe.tables(&means.manifest.tables);
     let rows = order.wanted.halves != Halves::Schema;
     let mut plan = Plan {
@@ -171,6 +183,7 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         recipe,
         globals: order.globals.clone(),
         part: fate.zip(asked),
+        makes_public,
         was_empty: order.occupied == Occupied::Refuse,
     };
     plan.steps = steps::steps(means, &plan)?;
@@ -288,6 +301,7 @@ fn over(
     }
     if way == Way::InPlace {
         settle::keeps_partitions(means, &order.database, recipe)?;
+        ties::keeps_subscriptions(means, session, &order.database, recipe)?;
     }
     Ok((way, fate))
 }
@@ -318,8 +332,10 @@ fn beside(
         let words = format!("the role {} doesn't own the database {:?}", session.server().role, order.database);
         return Err(Failure::new(Cause::Refused, words).hint(format!("restore as its owner: --user {}", old.owner)));
     }
+    let ties = session.ties(&order.database)?;
+    ties::replaceable(session, &order.database, &ties, drop_old)?;
     let keep_as = dated(&order.database, now);
-    Ok(Way::Swap { temporary: temporary(means.run), keep_as, drop_old, old: Box::new(old) })
+    Ok(Way::Swap { temporary: temporary(means.run), keep_as, drop_old, old: Box::new(old), ties })
 }
 
 fn may_not_create(session: &Session, database: &str) -> Failure {
@@ -338,7 +354,8 @@ fn occupied(means: Means<'_>, order: &Order, holds: &Holds) -> Failure {
         parts.push(format!("{} large objects", holds.large_objects));
     }
     if holds.others > 0 {
-        parts.push(format!("{} other objects", holds.others));
+        let more = if holds.others > holds.other_names.len() as u64 { ", …" } else { "" };
+        parts.push(format!("{} other objects ({}{more})", holds.others, holds.other_names.join(", ")));
     }
     let words = format!("the database {:?} is not empty: it holds {}", order.database, parts.join(", "));
     Failure::new(Cause::Refused, words).hint(format!(

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::postgres::database;
+use crate::postgres::ties::Subscription;
 
 use super::choose::RELATIONS;
 use super::settle::Fate;
@@ -13,7 +14,8 @@ pub(super) fn steps(means: Means<'_>, plan: &Plan) -> Result<Vec<String>> {
     let server = plan.recipe.server.version_num;
     let fill = |name: &str| format!("restore {} into {name:?} with the client {}", means.manifest.backup_file, plan.client_version);
     let check = String::from("compare rows, sequences, indexes and constraints with the backup");
-    Ok(match &plan.way {
+    let first = plan.makes_public.then(|| format!("make the schema public, which {:?} lacks", plan.database));
+    let steps = match &plan.way {
         Way::New { temporary, owner, like: alike, comment } => {
             let mut steps = vec![database::create(temporary, like, None, server)?, fill(temporary), check];
             steps.extend(owner.iter().map(|owner| database::give(temporary, owner)));
@@ -27,16 +29,24 @@ pub(super) fn steps(means: Means<'_>, plan: &Plan) -> Result<Vec<String>> {
         }
         Way::Fill => vec![format!("{}, in one transaction", fill(&plan.database)), check],
         Way::InPlace => vec![format!("{}, each object dropped before it is made, in one transaction", fill(&plan.database)), check],
-        Way::Swap { temporary, keep_as, drop_old, old } => {
+        Way::Swap { temporary, keep_as, drop_old, old, ties } => {
             let mut steps = vec![database::create(temporary, like, Some(&old.tablespace), server)?, fill(temporary), check];
             steps.push(format!("end the sessions in {:?} ({} now); then, in one transaction:", plan.database, old.sessions));
             steps.extend(database::alike(temporary, old));
             steps.push(database::rename(&plan.database, keep_as));
             steps.push(database::rename(temporary, &plan.database));
-            steps.extend(drop_old.then(|| database::drop(keep_as)));
+            let subscriptions = ties.subscriptions.iter();
+            let inside = |line: String| format!("in {keep_as:?}: {line}");
+            if *drop_old {
+                steps.extend(subscriptions.flat_map(Subscription::dropped).map(inside));
+                steps.push(database::drop(keep_as));
+            } else {
+                steps.extend(subscriptions.filter(|one| one.enabled).map(Subscription::disabled).map(inside));
+            }
             steps
         }
-    })
+    };
+    Ok(first.into_iter().chain(steps).collect())
 }
 
 /// Of a part that goes into a database that holds something: what is dropped and made, and that nothing else is.
