@@ -255,6 +255,9 @@ fn over(
 ) -> Result<(Way, Option<Fate>)> {
     not_the_servers_own(means, order, &old)?;
     if let Occupied::Replace { drop_old } = order.occupied {
+        if drop_old {
+            whole_for_whole(means, order)?;
+        }
         return beside(means, order, session, rights, old, drop_old, now).map(|way| (way, None));
     }
     let holds = before::holds(means, &order.database)?;
@@ -288,6 +291,7 @@ fn over(
     }
     if way == Way::InPlace {
         settle::keeps_partitions(means, &order.database, recipe)?;
+        settle::keeps_rows(means, &order.database, recipe, &order.wanted)?;
     }
     Ok((way, fate))
 }
@@ -320,6 +324,16 @@ fn beside(
     }
     let keep_as = dated(&order.database, now);
     Ok(Way::Swap { temporary: temporary(means.run), keep_as, drop_old, old: Box::new(old) })
+}
+
+/// What is dropped for good is a whole database; only another one may take its place.
+fn whole_for_whole(means: Means<'_>, order: &Order) -> Result<()> {
+    let selection = &means.manifest.selection;
+    if selection.is_full() || selection.is_before_restore() || before::holds(means, &order.database)?.is_empty() {
+        return Ok(());
+    }
+    let words = format!("the backup is one of a part ({selection}), and --drop-old would drop all that {:?} holds", order.database);
+    Err(Failure::new(Cause::Configuration, words).hint("leave out --drop-old: the old database is then kept under a dated name"))
 }
 
 fn may_not_create(session: &Session, database: &str) -> Failure {

@@ -1,5 +1,6 @@
 //! How this backup is restored on that server: which client, which entries, from a pipe or from a file.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;
@@ -59,6 +60,16 @@ impl Recipe {
             None => entries.collect(),
             Some(chosen) => entries.filter(|entry| chosen.ids.contains(&entry.dump_id)).collect(),
         }
+    }
+
+    /// Schema and name of what is made or filled, where that is a part: the planner knows the rest.
+    pub(super) fn analyzed(&self) -> Option<Vec<(&str, &str)>> {
+        self.chosen.as_ref()?;
+        let entries =
+            self.entries().into_iter().filter(|entry| ["TABLE", "TABLE DATA", "MATERIALIZED VIEW"].contains(&entry.desc.as_str()));
+        let named: BTreeSet<(&str, &str)> =
+            entries.map(|entry| (entry.namespace.as_deref().unwrap_or_default(), entry.tag.as_str())).collect();
+        Some(named.into_iter().collect())
     }
 
     /// The entries as lists for `pg_restore` with so many connections. `clean` says whether what is there is dropped first.
