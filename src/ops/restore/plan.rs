@@ -273,13 +273,20 @@ fn over(
             return Err(Failure::new(Cause::Refused, "rows alone drop and make nothing: they go into tables that are there and empty")
                 .hint(ROWS_ALONE));
         }
-        Occupied::InPlace => (Way::InPlace, fate(Fate::Remade)),
+        Occupied::InPlace => {
+            recipe.readable(&order.database)?;
+            (Way::InPlace, fate(Fate::Remade))
+        }
         _ if rows_alone(means, order) => {
+            recipe.readable(&order.database)?;
             before::takes_rows(means, &order.database, recipe)?;
             (Way::Fill, None)
         }
         _ if !holds.is_empty() => match fate(Fate::Added) {
-            Some(added) if order.wanted.at_error == AtError::Stop => (Way::Fill, Some(added)),
+            Some(added) if order.wanted.at_error == AtError::Stop => {
+                recipe.readable(&order.database)?;
+                (Way::Fill, Some(added))
+            }
             _ => return Err(occupied(means, order, &holds)),
         },
         _ if fits_together(means, order, session, recipe)? && !(is_script && rights.creates && old.ours) => (Way::Fill, None),
