@@ -128,6 +128,14 @@ impl Session {
         self.ask(&format!("select coalesce(json_agg(n order by n), '[]') from unnest({names}) n where n not in ({known})"))
     }
 
+    /// What the connecting role's objects get beside their own privileges in the connected database (`\\ddp`), by kind; empty where nothing does.
+    pub fn default_privileges(&mut self) -> Result<Vec<String>> {
+        self.ask(
+            "select coalesce(json_agg(distinct case defaclobjtype when 'r' then 'tables' when 'S' then 'sequences' when 'f' then 'functions'
+               when 'T' then 'types' else 'schemas' end), '[]') from pg_default_acl where defaclrole = current_user::regrole and defaclobjtype <> 'L'",
+        )
+    }
+
     /// So many locks fit into the server's table: what one transaction makes takes one each.
     pub fn lock_room(&mut self) -> Result<u64> {
         self.ask(

@@ -239,3 +239,28 @@ fn a_part_that_comes_into_a_live_database_leaves_the_others_statistics_alone() {
     scene.restored("new", &["--table", "v"]);
     assert!(scene.cluster.psql_in("new", analyzed).contains('o'));
 }
+
+#[test]
+fn default_privileges_of_the_database_that_is_there_are_told() {
+    let scene = Scene::new(
+        "create role reader; create role other; create table a (i int); create function f() returns int language sql as 'select 1'",
+    );
+    scene.cluster.psql_in("shop", "alter default privileges for role other grant all on tables to reader");
+    let words = "default privileges that postgres has in \"shop\" (\\ddp) come to the backup's own";
+    let ended = scene.restored("shop", &["--in-place", "--no-safety-backup", "--table", "a"]);
+    assert!(!ended.stderr.contains("default privileges"), "{ended:?}");
+    scene.cluster.psql_in(
+        "shop",
+        "alter default privileges grant select on tables to reader; alter default privileges revoke execute on functions from public",
+    );
+    for part in [&["--table", "a"][..], &[], &["--table", "a", "--dry-run"]] {
+        let ended = scene.restored("shop", &[&["--in-place", "--no-safety-backup"], part].concat());
+        assert!(ended.stderr.contains(&format!("warning: {words}, for functions, tables")), "{part:?}: {ended:?}");
+    }
+    assert_eq!(
+        scene.cluster.psql_in("shop", "select relacl::text like '%reader=r/%' from pg_class where relname = 'a'"),
+        "t",
+        "it is as was told"
+    );
+    assert!(!scene.restored("new", &[]).stderr.contains("default privileges"));
+}

@@ -93,13 +93,21 @@ pub(super) fn takes_rows(means: Means<'_>, target: &str, recipe: &Recipe) -> Res
 
 /// Refuses where the sessions that fill the target could change nothing. A new database, also one that takes another's place, has no
 /// setting of its own while it is filled.
-pub(super) fn writable(means: Means<'_>, session: &mut Session, order: &Order, way: &Way) -> Result<()> {
+///
+/// What its objects get there that the backup doesn't say is told.
+pub(super) fn writable(means: Means<'_>, session: &mut Session, order: &Order, way: &Way) -> Result<Option<String>> {
     if !matches!(way, Way::Fill | Way::InPlace) {
-        return anew(session, "restore as another role with --user");
+        return anew(session, "restore as another role with --user").map(|()| None);
     }
     let target = Some(order.database.as_str());
-    let found = Session::open(means.clients.newest(), means.access, target, &beside(means.run), means.limits, means.cancel)?.read_only()?;
-    let Some(found) = found else { return Ok(()) };
+    let mut inside = Session::open(means.clients.newest(), means.access, target, &beside(means.run), means.limits, means.cancel)?;
+    let Some(found) = inside.read_only()? else {
+        let kinds = if order.wanted.halves == Halves::Data { Vec::new() } else { inside.default_privileges()? };
+        let (role, database) = (&inside.server().role, &order.database);
+        let words =
+            format!("default privileges that {role} has in {database:?} (\\ddp) come to the backup's own, for {}", kinds.join(", "));
+        return Ok((!kinds.is_empty()).then_some(words));
+    };
     Err(found.failure(match (found.is_of_role(), found.is_of_database()) {
         (true, _) => Some("restore as another role with --user"),
         (false, true) if order.wanted.is_whole() => Some("put the backup in its place with --replace, which carries the setting over"),
