@@ -16,6 +16,7 @@ mod failing;
 mod forms;
 mod in_use;
 mod input;
+mod kinds;
 mod names;
 mod parts;
 mod places;

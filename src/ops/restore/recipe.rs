@@ -78,7 +78,7 @@ impl Recipe {
     /// The entries as lists for `pg_restore` with so many connections. `clean` says whether what is there is dropped first.
     pub(super) fn lists(&self, clean: bool, jobs: u32) -> Result<Lists> {
         let entries = self.entries();
-        if let Some((first, after)) = order::event_triggers_apart(&entries).filter(|_| jobs > 1) {
+        if let Some((first, after)) = order::for_several(&entries).filter(|_| jobs > 1) {
             return Ok(Lists { first: Some(listed(&first)?), after: Some(listed(&after)?) });
         }
         let ordered = match order::sorted(&entries, clean) {
