@@ -23,6 +23,7 @@ mod places;
 mod progress;
 mod read_only;
 mod refused;
+mod runbook;
 mod safety;
 mod swap;
 mod within;
