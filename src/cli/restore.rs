@@ -136,7 +136,7 @@ enum OnConflict {
     Error,
     /// Leave the table's row
     Skip,
-    /// Make it the backup's
+    /// Make it the backup's, but for its key, which stays as the table has it written
     Update,
 }
 

@@ -1,12 +1,15 @@
 //! A restored database against its backup: rows per table, large objects, sequences, indexes and constraints. Used by restore and drill.
+//!
+//! Only what was restored counts, whatever else the database holds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::error::{Cause, Result};
 use crate::model::backup::TableEntry;
 use crate::postgres::archive::toc::Entry;
+use crate::postgres::content::OfTable;
 use crate::postgres::session::Session;
 
 /// Differences named; more don't help a person.
@@ -80,9 +83,7 @@ pub fn compare(session: &mut Session, expected: &Expected<'_>) -> Result<Compari
     }
     if !expected.entries.is_empty() {
         sequences(session, &expected.entries, &mut comparison)?;
-        for index in session.invalid_indexes()? {
-            comparison.say(format!("the index {index} is not valid"));
-        }
+        indexes(session, &expected.entries, &mut comparison)?;
         constraints(session, &expected.entries, &mut comparison)?;
     }
     Ok(comparison)
@@ -147,15 +148,38 @@ fn setval(defn: &str) -> Option<(i64, bool)> {
     Some((value.parse().ok()?, called == "true"))
 }
 
-/// Constraints that were checked in the original are checked here.
-fn constraints(session: &mut Session, entries: &[&Entry], comparison: &mut Comparison) -> Result<()> {
-    let unchecked = session.unchecked_constraints()?;
-    for name in unchecked {
-        if !entries.iter().any(|entry| entry.defn.contains("NOT VALID") && entry.defn.contains(&name)) {
-            comparison.say(format!("the constraint {name} was not checked against its rows"));
+/// The indexes that were restored can be used. Others that the database has are not the restore's.
+fn indexes(session: &mut Session, entries: &[&Entry], comparison: &mut Comparison) -> Result<()> {
+    let (indexes, keys) = (named(entries, &["INDEX"]), named(entries, &["CONSTRAINT"]));
+    for OfTable { schema, table, name } in session.invalid_indexes()? {
+        if indexes.contains(&(schema.as_str(), name.as_str())) || keys.contains(&(schema.as_str(), of(&table, &name).as_str())) {
+            comparison.say(format!("the index {schema}.{name} is not valid"));
         }
     }
     Ok(())
+}
+
+/// The constraints that were restored, and that were checked in the original, are checked here.
+fn constraints(session: &mut Session, entries: &[&Entry], comparison: &mut Comparison) -> Result<()> {
+    let checked: Vec<&Entry> = entries.iter().copied().filter(|entry| !entry.defn.trim_end().ends_with(" NOT VALID;")).collect();
+    let checked = named(&checked, &["CONSTRAINT", "CHECK CONSTRAINT", "FK CONSTRAINT"]);
+    for OfTable { schema, table, name } in session.unchecked_constraints()? {
+        if checked.contains(&(schema.as_str(), of(&table, &name).as_str())) {
+            comparison.say(format!("the constraint {name} of {schema}.{table} was not checked against its rows"));
+        }
+    }
+    Ok(())
+}
+
+/// Schema and tag of the entries of these kinds.
+fn named<'a>(entries: &[&'a Entry], kinds: &[&str]) -> BTreeSet<(&'a str, &'a str)> {
+    let of_kinds = entries.iter().filter(|entry| kinds.contains(&entry.desc.as_str()));
+    of_kinds.map(|entry| (entry.namespace.as_deref().unwrap_or_default(), entry.tag.as_str())).collect()
+}
+
+/// How a table of contents tags what belongs to a table.
+fn of(table: &str, name: &str) -> String {
+    format!("{table} {name}")
 }
 
 #[cfg(test)]

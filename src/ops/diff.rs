@@ -9,11 +9,11 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::entries::entries;
-use crate::error::Result;
+use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, TableEntry};
 use crate::model::dump::{Content, Format};
-use crate::postgres::archive::is_schema;
 use crate::postgres::archive::toc::Entry;
+use crate::postgres::archive::{self, is_schema};
 use crate::storage::Storage;
 
 /// One of the two backups.
@@ -88,6 +88,7 @@ impl Difference {
 /// Compares two backups, the older one first.
 pub fn diff(before: Side<'_>, after: Side<'_>) -> Result<Difference> {
     let mut difference = Difference::default();
+    [before, after].into_iter().try_for_each(readable)?;
     if before.manifest.selection != after.manifest.selection {
         let (one, other) = (&before.manifest.selection, &after.manifest.selection);
         difference.notes.push(format!("the backups hold different selections: {one} and {other}"));
@@ -95,6 +96,14 @@ pub fn diff(before: Side<'_>, after: Side<'_>) -> Result<Difference> {
     rows(before, after, &mut difference);
     objects(before, after, &mut difference)?;
     Ok(difference)
+}
+
+/// Refuses where nobody can tell one name from another.
+fn readable(side: Side<'_>) -> Result<()> {
+    let Some(encoding) = side.manifest.warnings.iter().find_map(|warning| archive::unread_in(warning)) else { return Ok(()) };
+    let words = format!("names in {} are in {encoding}, which pgdumpd can't read: nothing can be compared", side.manifest.backup_id);
+    Err(Failure::new(Cause::Refused, words)
+        .hint("restore both into databases of their own, and compare what pg_dump --schema-only writes of them"))
 }
 
 fn rows(before: Side<'_>, after: Side<'_>, difference: &mut Difference) {

@@ -11,7 +11,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::project::Limits;
 
 use crate::postgres::connection::Access;
-use crate::postgres::merge::{Feed, Key, Merge, Serial, Target};
+use crate::postgres::merge::{Column, Feed, Key, Merge, Serial, Target};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -113,9 +113,19 @@ pub struct Merged {
     pub warnings: Vec<String>,
 }
 
-/// Merges what `feed` writes, COPY text without its end mark; or does all of it but the commit, and undoes it.
-pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merged> {
-    let began = Instant::now();
+/// Refuses what could not be merged for the table's sake, before anything is read.
+pub fn look(means: Means<'_>, request: &Request) -> Result<()> {
+    looked(means, request).map(drop)
+}
+
+/// A table that the rows fit into.
+struct Looked {
+    session: Session,
+    target: Target,
+    warnings: Vec<String>,
+}
+
+fn looked(means: Means<'_>, request: &Request) -> Result<Looked> {
     if request.columns.is_empty() {
         let words = format!("the table {} has no columns in the backup, so no row can be told from another", name(request));
         return Err(Failure::new(Cause::Refused, words).hint("there is nothing in it to be merged"));
@@ -125,8 +135,17 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
     let target = session.merge_target(&request.schema, &request.table)?.ok_or_else(|| missing(request))?;
     let mut warnings = check(&session, &target, request)?;
     writable(&mut session)?;
-    let key = key(&target, request)?;
+    allowed(&session, &target, key(&target, request)?, request)?;
+    warnings.extend(rules(&mut session)?);
     room(&mut session, request)?;
+    Ok(Looked { session, target, warnings })
+}
+
+/// Merges what `feed` writes, COPY text without its end mark; or does all of it but the commit, and undoes it.
+pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merged> {
+    let began = Instant::now();
+    let Looked { mut session, target, mut warnings } = looked(means, request)?;
+    let key = key(&target, request)?;
     let merge = Merge { target: &target, columns: &request.columns, key };
     session.begin_merge(&merge, means.limits.lock_wait)?;
     means.gauge.begin("reading rows for");
@@ -155,7 +174,7 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
         End::Commit => {
             for serial in serials {
                 if let Some(at) = session.advance(serial)? {
-                    let Serial { schema, name, column } = serial;
+                    let Serial { schema, name, column, .. } = serial;
                     warnings.push(format!("sequence {schema}.{name} was moved on to {at}, the largest {column} that came"));
                 }
             }
@@ -238,6 +257,46 @@ fn check(session: &Session, target: &Target, request: &Request) -> Result<Vec<St
         warnings.push(format!("the table computes {} by itself; the backup's values were left out", list(computed)));
     }
     Ok(warnings)
+}
+
+/// Refuses where the role may not do all that this merge does.
+fn allowed(session: &Session, target: &Target, key: &Key, request: &Request) -> Result<()> {
+    let mut lacks = target.lacks.clone();
+    let needs = ["SELECT", "INSERT", "UPDATE"];
+    let needs = if request.rule == Rule::Update { &needs[..] } else { &needs[..2] };
+    let written = || request.columns.iter().filter_map(|name| target.column(name)).filter(|column| column.is_written());
+    let is_set = |column: &Column| column.identity != "a" && !key.names().contains(&column.name.as_str());
+    let is_lacking = |need: &str| {
+        let mut columns = written().filter(|column| need != "UPDATE" || is_set(column));
+        columns.any(|column| column.lacks.iter().any(|lacked| lacked == need))
+    };
+    lacks.extend(needs.iter().filter(|need| is_lacking(need)).map(|need| format!("{need} on it")));
+    let unread = target.serials.iter().filter(|serial| request.columns.contains(&serial.column) && !serial.may_read);
+    lacks.extend(unread.map(|Serial { schema, name, .. }| format!("SELECT on the sequence {schema}.{name}")));
+    if lacks.is_empty() {
+        return Ok(());
+    }
+    let role = &session.server().role;
+    let words = format!("the role {role} lacks rights that a merge into {} takes: {}", name(request), lacks.join("; "));
+    Err(Failure::new(Cause::Refused, words).hint("merge as the table's owner or another role with --user, or grant them"))
+}
+
+/// Rows that neither triggers nor foreign keys have seen would be no better than altered ones.
+fn rules(session: &mut Session) -> Result<Option<String>> {
+    match session.lift_replica()? {
+        None => Ok(None),
+        Some(true) => Ok(Some(String::from(
+            "session_replication_role is replica for this role here, and was origin for the merge, so that triggers and foreign keys saw the rows",
+        ))),
+        Some(false) => {
+            let role = &session.server().role;
+            let words = format!(
+                "session_replication_role is replica for the role {role} here: neither triggers nor foreign keys would see what is merged"
+            );
+            Err(Failure::new(Cause::Refused, words)
+                .hint("merge as a superuser with --user; or take the setting away: ALTER ROLE … or ALTER DATABASE … RESET session_replication_role"))
+        }
+    }
 }
 
 /// Whether what is merged could be written down at all.

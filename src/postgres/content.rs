@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use super::quote::{qualified, texts};
+use super::quote::{literal, qualified, texts};
 use super::session::Session;
 use crate::error::Result;
 
@@ -77,6 +77,17 @@ pub struct Counted {
     pub rows: Option<u64>,
     /// Whether an extension brought it: then it has rows that no dump holds.
     pub of_extension: bool,
+}
+
+/// An index or a constraint, and what it is of.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct OfTable {
+    /// Schema name, unquoted.
+    pub schema: String,
+    /// The table, or the domain.
+    pub table: String,
+    /// Its own name.
+    pub name: String,
 }
 
 impl Session {
@@ -156,6 +167,31 @@ impl Session {
         Ok(counted)
     }
 
+    /// Which of these tables, given as schema and name, hold rows; parents count without their children.
+    pub fn with_rows(&mut self, tables: &[(&str, &str)]) -> Result<Vec<String>> {
+        self.tell("set row_security = off")?;
+        let mut found: Vec<String> = Vec::new();
+        for some in tables.chunks(TOGETHER) {
+            let there = self.present(some)?.into_iter().filter(|table| table.rows.is_some());
+            let one = |table: Counted| {
+                let Counted { schema, name, .. } = table;
+                format!(
+                    "select {} as name where exists (select from only {})",
+                    literal(&format!("{schema}.{name}")),
+                    qualified(&schema, &name)
+                )
+            };
+            let each: Vec<String> = there.map(one).collect();
+            if !each.is_empty() {
+                found.extend(self.ask_patiently::<Vec<String>>(&format!(
+                    "select coalesce(json_agg(name), '[]') from ({}) t",
+                    each.join(" union all ")
+                ))?);
+            }
+        }
+        Ok(found)
+    }
+
     /// Which of these tables there are; rows are left unset.
     fn present(&mut self, tables: &[(&str, &str)]) -> Result<Vec<Counted>> {
         let schemas = texts(tables.iter().map(|(schema, _)| *schema));
@@ -166,7 +202,8 @@ impl Session {
                  where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.deptype = 'e')) order by w.n), '[]')
              from unnest({schemas}, {names}) with ordinality w (schema, name, n)
              left join pg_namespace s on s.nspname = w.schema
-             left join pg_class c on c.relnamespace = s.oid and c.relname = w.name and c.relkind in ('r', 'p', 'm')"
+             left join pg_class c on c.relnamespace = s.oid and c.relname = w.name
+               and c.relkind in ('r', 'p', 'm') and c.relispopulated"
         ))
     }
 
@@ -191,16 +228,24 @@ impl Session {
     }
 
     /// Indexes that can't be used, but for those of partitioned tables, which count once each partition has its own.
-    pub fn invalid_indexes(&mut self) -> Result<Vec<String>> {
+    pub fn invalid_indexes(&mut self) -> Result<Vec<OfTable>> {
         self.ask(
-            "select coalesce(json_agg(i.indexrelid::regclass::text order by i.indexrelid::regclass::text), '[]') from pg_index i join pg_class c on c.oid = i.indexrelid
-             where c.relkind = 'i' and not (i.indisvalid and i.indisready)",
+            "select coalesce(json_agg(json_build_object('schema', n.nspname, 'table', r.relname, 'name', c.relname)
+               order by n.nspname, c.relname), '[]')
+             from pg_index i join pg_class c on c.oid = i.indexrelid join pg_class r on r.oid = i.indrelid
+             join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'i' and not (i.indisvalid and i.indisready)",
         )
     }
 
-    /// Constraints that were never checked against the rows, by name alone.
-    pub fn unchecked_constraints(&mut self) -> Result<Vec<String>> {
-        self.ask("select coalesce(json_agg(conname order by conname), '[]') from pg_constraint where not convalidated")
+    /// Constraints that were never checked against the rows.
+    pub fn unchecked_constraints(&mut self) -> Result<Vec<OfTable>> {
+        self.ask(
+            "select coalesce(json_agg(json_build_object('schema', n.nspname, 'table', coalesce(r.relname, t.typname), 'name', k.conname)
+               order by n.nspname, coalesce(r.relname, t.typname), k.conname), '[]')
+             from pg_constraint k join pg_namespace n on n.oid = k.connamespace
+             left join pg_class r on r.oid = k.conrelid left join pg_type t on t.oid = k.contypid
+             where not k.convalidated and coalesce(r.relname, t.typname) is not null",
+        )
     }
 
     /// Last values of sequences, given as schema and name, and whether each has been given out.
@@ -220,9 +265,11 @@ impl Session {
         Ok(values)
     }
 
-    /// Lets the planner know what there is now.
-    pub fn analyze(&mut self) -> Result<()> {
-        self.tell_patiently("analyze")
+    /// Lets the planner know what there is now: of these tables, given as schema and name, or of the whole database.
+    pub fn analyze(&mut self, tables: Option<&[(&str, &str)]>) -> Result<()> {
+        let Some(tables) = tables else { return self.tell_patiently("analyze") };
+        let each: Vec<String> = tables.iter().map(|(schema, name)| qualified(schema, name)).collect();
+        if each.is_empty() { Ok(()) } else { self.tell_patiently(&format!("analyze {}", each.join(", "))) }
     }
 }
 

@@ -25,7 +25,8 @@ const ANSWER: Duration = Duration::from_secs(60);
 const PATIENCE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// What the first question finds out. The settings make the session immune to the role's and the database's own: no time-out ends it
-/// while it waits beside the dump, and no function or operator in a schema of the search path can stand in for the system's.
+/// while it waits beside the dump, and no function or operator in a schema of the search path can stand in for the system's. Where the server
+/// doesn't know what its letters are (`SQL_ASCII`), it would refuse to tell names that aren't in UTF-8: they come as they are.
 ///
 /// The statement's own time-out is lifted first, in a statement so short that even 100 ms don't end it.
 const HELLO: &str = "set statement_timeout = '50s';
@@ -35,7 +36,8 @@ select pg_catalog.json_build_object(
   'standby', pg_catalog.pg_is_in_recovery(),
   'superuser', (select r.rolsuper from pg_catalog.pg_roles r where r.rolname OPERATOR(pg_catalog.=) current_user),
   'settings', (select pg_catalog.count(pg_catalog.set_config(w.name, w.value, false))
-     from (values ('search_path', 'pg_catalog'), ('client_encoding', 'UTF8'), ('statement_timeout', '50s'), ('lock_timeout', '5s'),
+     from (values ('search_path', 'pg_catalog'),
+       ('client_encoding', case pg_catalog.current_setting('server_encoding') when 'SQL_ASCII' then 'SQL_ASCII' else 'UTF8' end), ('statement_timeout', '50s'), ('lock_timeout', '5s'),
        ('idle_in_transaction_session_timeout', '0'), ('idle_session_timeout', '0'), ('transaction_timeout', '0'),
        ('standard_conforming_strings', 'on'), ('datestyle', 'ISO')) w (name, value)
      where w.name OPERATOR(pg_catalog.=) any (array(select s.name from pg_catalog.pg_settings s))))";

@@ -209,6 +209,36 @@ fn a_merge_that_the_disk_has_no_room_for_is_refused_before_it_begins() {
     assert_eq!(shop.counts("orders", "skip"), serde_json::json!([1000, 4, 0, 996]));
 }
 
+/// Older backups have no checksums of their tables' rows: all of the file is read before any of them are merged.
+#[test]
+fn the_table_is_looked_at_before_a_backup_without_checksums_is_read() {
+    let shop = Shop::new("", "compression = \"none\"");
+    let name = |ending: &str| shop.rig.stored().into_iter().find(|name| name.ends_with(ending)).expect(ending);
+    let (manifest, artifact) = (shop.rig.storage().join(name(".json")), shop.rig.storage().join(name(".dump")));
+    let mut read: Value = serde_json::from_slice(&std::fs::read(&manifest).expect("the manifest")).expect("JSON");
+    for table in read["tables"].as_array_mut().expect("tables") {
+        assert!(table.as_object_mut().expect("a table").remove("crc32").is_some(), "{table}");
+    }
+    std::fs::write(&manifest, read.to_string()).expect("written");
+    shop.ask("delete from orders where id = 500; create table kept as table orders; create role app login; create view v as select 1");
+    // Whoever reads the file finds that it is damaged.
+    let mut bytes = std::fs::read(&artifact).expect("the artifact");
+    let at = bytes.windows(5).rposition(|some| some == b"500\tS").expect("a row");
+    bytes[at] ^= 1;
+    std::fs::write(&artifact, bytes).expect("written");
+    assert!(shop.merge(1, "orders", "skip", &["--key", "what"]).stderr.contains("no unique index on just (what)"));
+    assert!(shop.merge(1, "orders", "skip", &["--user", "app"]).stderr.contains("the role app lacks rights"));
+    shop.ask("alter role app set default_transaction_read_only = on; grant all on orders, orders_id_seq to app");
+    assert!(shop.merge(1, "orders", "skip", &["--user", "app"]).stderr.contains("are read-only"));
+    shop.ask("alter table orders rename to other");
+    assert!(shop.merge(1, "orders", "skip", &[]).stderr.contains("has no table public.orders"));
+    shop.ask("alter table other rename to orders");
+    let ended = shop.merge(1, "orders", "skip", &[]);
+    assert!(ended.stderr.contains("it counts as damaged from now on"), "{ended:?}");
+    assert_eq!(shop.ask("select count(*) from (table orders except table kept) d"), "0");
+    assert_eq!(shop.ask("select count(*) from orders"), "999");
+}
+
 #[test]
 fn a_merge_that_is_killed_stands_in_the_audit_log() {
     let shop = Shop::new("", "");

@@ -15,24 +15,24 @@ use pgdumpd::stream::gauge::Gauge;
 use crate::cluster::{Cluster, Setup};
 
 /// A server with the database `shop`.
-struct Place {
-    cluster: Cluster,
+pub(crate) struct Place {
+    pub(crate) cluster: Cluster,
     cancel: Cancel,
 }
 
 impl Place {
-    fn new(sql: &str) -> Self {
+    pub(crate) fn new(sql: &str) -> Self {
         let cluster = Setup::default().start();
         cluster.psql("create database shop");
         cluster.psql_in("shop", sql);
         Self { cluster, cancel: Cancel::new() }
     }
 
-    fn ask(&self, sql: &str) -> String {
+    pub(crate) fn ask(&self, sql: &str) -> String {
         self.cluster.psql_in("shop", sql)
     }
 
-    fn merge_as(&self, role: &str, request: &Request, feed: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<Merged> {
+    pub(crate) fn merge_as(&self, role: &str, request: &Request, feed: &mut dyn FnMut(&mut dyn Write) -> Result<()>) -> Result<Merged> {
         let target = Target::Url(self.cluster.url_as(role, "shop"));
         let limits = Limits { lock_wait: Duration::from_millis(500), ..Limits::default() };
         let access = Access::new(&target, None, limits.connect, &|_| None).expect("access");
@@ -44,17 +44,17 @@ impl Place {
         )
     }
 
-    fn merge(&self, request: &Request, rows: &str) -> Result<Merged> {
+    pub(crate) fn merge(&self, request: &Request, rows: &str) -> Result<Merged> {
         self.merge_as("postgres", request, &mut |sink| sink.write_all(rows.as_bytes()).map_err(|error| Failure::from_io("feeding", error)))
     }
 
-    fn refused(&self, request: &Request, rows: &str) -> String {
+    pub(crate) fn refused(&self, request: &Request, rows: &str) -> String {
         let failure = self.merge(request, rows).expect_err("refused");
         format!("{}: {} ({})", failure.cause, failure.message, failure.hint.unwrap_or_default())
     }
 }
 
-fn request(table: &str, columns: &[&str], rule: Rule) -> Request {
+pub(crate) fn request(table: &str, columns: &[&str], rule: Rule) -> Request {
     Request {
         database: "shop".into(),
         schema: "public".into(),
@@ -69,7 +69,7 @@ fn request(table: &str, columns: &[&str], rule: Rule) -> Request {
     }
 }
 
-fn counts(merged: &Merged) -> (u64, u64, u64, u64) {
+pub(crate) fn counts(merged: &Merged) -> (u64, u64, u64, u64) {
     (merged.rows, merged.inserted, merged.updated, merged.skipped)
 }
 

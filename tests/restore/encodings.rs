@@ -128,3 +128,70 @@ fn names_that_nobody_can_read_are_told_and_the_backup_restores_all_the_same() {
     assert_eq!(ended.code, 0, "{ended:?}");
     assert_eq!(rows(&scene.cluster, "again", "表", "列"), "1=日本語 2=plain");
 }
+
+/// A database that doesn't know what its letters are: two names in LATIN1 that look alike to whoever reads UTF-8, one in UTF-8, one plain.
+const UNKNOWN: &[u8] = b"create table \"k\xfc\" (id int primary key, \"sp\xe4lte\" text); insert into \"k\xfc\" values (1, 'gr\xf6\xdfer');
+    create table \"k\xe4\" (id int primary key); insert into \"k\xe4\" values (7), (8); create table \"\xc3\xbc\" (id int primary key);
+    create table plain (id int primary key, v text); insert into plain values (1, '\xff'); create view \"v\xfc\" as select * from \"k\xfc\";
+    create role \"r\xf6le\"; alter table plain owner to \"r\xf6le\"; grant select on \"k\xfc\" to \"r\xf6le\"";
+
+/// Everything that the server says of it, as bytes.
+fn bytes(scene: &Scene, database: &str) -> Vec<u8> {
+    let url = scene.cluster.url(database);
+    let dumped = Command::new(bin().join("pg_dump")).args(["--inserts", "-d", &url]).output().unwrap();
+    assert!(dumped.status.success(), "{}", String::from_utf8_lossy(&dumped.stderr));
+    let lines = dumped.stdout.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"\\") && !line.starts_with(b"--"));
+    lines.collect::<Vec<_>>().join(&b'\n')
+}
+
+#[test]
+fn names_of_no_known_encoding_come_back_and_nothing_is_said_or_done_by_them() {
+    let scene = Scene::bare(Setup::default().start(), SHOP);
+    scene.cluster.psql("create database raw encoding 'SQL_ASCII' template template0 lc_collate 'C' lc_ctype 'C'");
+    let script = scene.rig.path().join("raw.sql");
+    std::fs::write(&script, UNKNOWN).unwrap();
+    let made = scene.cluster.psql_command("raw").env("PGCLIENTENCODING", "SQL_ASCII").arg("-f").arg(&script).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let formats = ["custom", "plain", "tar", "directory"];
+    let mut projects = String::new();
+    for format in formats {
+        let url = scene.cluster.url("");
+        writeln!(projects, "[[project]]\nname = {format:?}\nconnection = {url:?}\ndatabases = [\"raw\"]\nformat = {format:?}").unwrap();
+        writeln!(projects, "limits = {{ retries = [] }}").unwrap();
+    }
+    scene.configure(&projects);
+    let original = bytes(&scene, "raw");
+    let run = |code: i32, words: &str, arguments: &[&str]| {
+        let ended = scene.rig.run(arguments);
+        assert!(ended.code == code && (ended.stdout.clone() + &ended.stderr).contains(words), "{arguments:?}: {ended:?}");
+    };
+    let unread = "which pgdumpd can't read";
+    for format in formats {
+        let backup = format!("{format}@latest");
+        run(0, unread, &["backup", format]);
+        run(0, unread, &["show", &backup, "--tables"]);
+        run(0, "can't be compared with it", &["restore", &backup, "--to", format]);
+        assert!(bytes(&scene, format) == original, "{format}");
+        assert_eq!(scene.rig.run(&["show", &backup, "--json"]).json()["backup_file"].as_str().is_some(), true);
+        run(0, "", &["cat", &backup, "plain", "--format", "copy"]);
+        run(1, "may stand for several tables", &["cat", &backup, "\"k\u{fffd}\""]);
+        run(1, "may stand for several tables", &["restore", &backup, "--to", "raw", "--table", "\"k\u{fffd}\"", "--on-conflict", "skip"]);
+        run(1, "nothing can be compared", &["diff", &backup, "custom@latest"]);
+        run(1, "is not empty: it holds ", &["restore", &backup, "--to", "raw"]);
+        run(0, "the old database is kept as", &["restore", &backup, "--to", format, "--replace"]);
+        assert!(bytes(&scene, format) == original, "{format}");
+    }
+    let proofs = scene.rig.backups();
+    assert!(proofs.iter().all(|backup| backup["proof"] == "whole"), "what was not compared is no proof: {proofs:?}");
+    for part in [
+        &["--in-place"][..],
+        &["--in-place", "--schema-only"],
+        &["--in-place", "--table", "plain"],
+        &["--table", "plain"],
+        &["--data-only"],
+    ] {
+        run(1, "it can't tell what of them \"raw\" has", &[&["restore", "custom@latest", "--to", "raw"], part].concat());
+    }
+    run(0, "merged 1 row", &["restore", "custom@latest", "--to", "raw", "--table", "plain", "--on-conflict", "update"]);
+    assert!(bytes(&scene, "raw") == original);
+}

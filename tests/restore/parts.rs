@@ -95,3 +95,49 @@ fn an_event_trigger_that_takes_notes_does_not_see_what_is_refreshed() {
         assert_eq!(scene.fingerprint(to), before, "{to}");
     }
 }
+
+#[test]
+fn a_selection_that_leaves_nothing_is_refused_and_what_belongs_to_nobody_is_named() {
+    let scene = Scene::new(
+        "create extension citext; create extension hstore; create schema other;
+         create table picture (id int primary key, image oid); insert into picture values (1, lo_from_bytea(4711, '\\x00ff'));
+         create table named (name citext primary key); insert into named values ('Anna'); create table other.log (x int);
+         create table part (at int) partition by list (at); create table part_1 partition of part for values in (1)",
+    );
+    for named in [
+        &["--table", "named", "--exclude-table", "named"][..],
+        &["--table", "part_1", "--exclude-table", "part"],
+        &["--table", "other.*", "--exclude-table", "l*"],
+    ] {
+        for to in ["none", "shop"] {
+            let ended = scene.restore(to, named);
+            assert_eq!(ended.code, 1, "{named:?}: {ended:?}");
+            assert!(ended.stderr.contains("nothing of the backup is left to restore"), "{named:?}: {ended:?}");
+        }
+    }
+    assert!(!scene.databases().contains(&String::from("none")));
+    let objects = "left out the large objects: they belong to no table and no schema";
+    let told = |to: &str, named: &[&str], words: &[&str]| {
+        let ended = scene.restored(to, named);
+        let warned: Vec<&str> = ended.stderr.lines().filter_map(|line| line.trim().strip_prefix("warning: ")).collect();
+        assert_eq!(warned.len(), words.len(), "{named:?}: {ended:?}");
+        assert!(words.iter().zip(&warned).all(|(word, line)| line.contains(word)), "{named:?}: {ended:?}");
+    };
+    told("pictures", &["--table", "picture"], &[objects]);
+    assert_eq!(scene.cluster.psql_in("pictures", "select count(*) from pg_largeobject_metadata"), "0");
+    told("shapes", &["--table", "picture", "--schema-only"], &[]);
+    told("names", &["--table", "named"], &[objects]);
+    assert_eq!(scene.cluster.psql_in("names", "select count(*) from named where name = 'ANNA'"), "1", "what it needs comes with it");
+    told("public", &["--schema", "public"], &[objects, "left out the extension hstore: nothing that is restored needs it"]);
+    told("others", &["--schema", "other"], &[objects, "left out the extension citext, hstore: nothing that is restored needs it"]);
+    told("fewer", &["--exclude-table", "named"], &[]);
+    assert_eq!(
+        scene.cluster.psql_in("fewer", "select encode(lo_get(4711), 'hex')"),
+        "00ff",
+        "they come with everything that isn't left out"
+    );
+    // In the database that has them they stay as they are.
+    scene.cluster.psql_in("shop", "delete from picture; select lo_put(4711, 0, '\\x01')");
+    told("shop", &["--in-place", "--no-safety-backup", "--table", "picture"], &[objects]);
+    assert_eq!(scene.cluster.psql_in("shop", "select encode(lo_get(image), 'hex') from picture"), "01ff");
+}

@@ -105,7 +105,7 @@ impl Scene {
             "do $$ declare r record; h text; begin
                create temp table hashes (name text, hash text);
                for r in select c.oid, n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
-                 where c.relkind in ('r', 'm') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' loop
+                 where c.relkind in ('r', 'm') and c.relispopulated and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' loop
                  execute format('select count(*) || md5(coalesce(string_agg(t::text, E''\\n'' order by t::text), '''')) from only %I.%I t', r.nspname, r.relname) into h;
                  insert into hashes values (r.nspname || '.' || r.relname, h);
                end loop; end $$;

@@ -57,6 +57,24 @@ fn the_old_one_is_dropped_where_that_is_said() {
 }
 
 #[test]
+fn a_part_drops_no_whole_database() {
+    let scene = Scene::new(SHOP);
+    let before = scene.fingerprint("shop");
+    for (content, selection) in [("content = \"schema\"", "(schema)"), ("tables = [\"orders\"]", "orders")] {
+        scene.configure(content);
+        scene.backup();
+        let id = scene.rig.backups()[0]["id"].as_str().unwrap().to_owned();
+        let restore = |more: &[&str]| scene.rig.run(&[&["restore", &id, "--to", "shop", "--replace"], more].concat());
+        let ended = restore(&["--drop-old"]);
+        assert!(ended.code == 2 && ended.stderr.contains(selection) && ended.stderr.contains("leave out --drop-old"), "{ended:?}");
+        assert_eq!(scene.fingerprint("shop"), before, "{content}");
+    }
+    assert_eq!(scene.databases(), ["shop"]);
+    let ended = scene.rig.run(&["restore", scene.rig.backups()[1]["id"].as_str().unwrap(), "--to", "shop", "--replace"]);
+    assert!(ended.code == 0 && ended.stdout.contains("the old database is kept as shop_before_2"), "{ended:?}");
+}
+
+#[test]
 fn applications_see_the_old_database_or_the_whole_new_one() {
     let scene = Scene::new(SHOP);
     scene.cluster.psql_in("shop", "delete from orders");

@@ -169,3 +169,98 @@ fn rows_alone_are_no_in_place_restore() {
     assert_eq!(scene.cluster.psql_in("shop", "select count(*) from t"), "9");
     assert_eq!(scene.rig.backups().len(), 2, "no safety backup was made for nothing");
 }
+
+#[test]
+fn in_place_no_rows_go_that_do_not_come_back() {
+    let scene = Scene::new(LIVE);
+    scene.cluster.psql_in(
+        "shop",
+        "create table bare (x int); create unlogged table light (x int); insert into light values (1);
+         drop rule r on watched; drop policy p on watched",
+    );
+    scene.configure("options = [\"--no-unlogged-table-data\"]");
+    scene.backup();
+    let before = scene.fingerprint("shop");
+    for (named, words) in [
+        (&["--schema-only", "--table", "li"][..], &["public.li", "--schema-only brings none back", "leave out --schema-only"][..]),
+        (&["--schema-only", "--table", "ev"], &["other.ev_1, public.ev_2a"]),
+        (&["--schema-only", "--table", "mv", "--table", "vv"], &["public.mv"]),
+        (&["--schema-only"], &["other.ev_1, public.ev_2a, public.kid, public.li, public.light, and 2 more"]),
+        (&["--table", "light"], &["public.light", "the backup holds none of them", "TRUNCATE"]),
+        (&[], &["would lose its rows, as the backup holds none of them: public.light"]),
+    ] {
+        for more in [&["--in-place"][..], &["--in-place", "--dry-run"]] {
+            let ended = scene.restore("shop", &[more, named].concat());
+            assert_eq!(ended.code, 2, "{named:?}: {ended:?}");
+            assert!(words.iter().all(|word| ended.stderr.contains(word)), "{named:?}: {ended:?}");
+        }
+    }
+    assert_eq!(scene.fingerprint("shop"), before);
+    assert_eq!(scene.rig.backups().len(), 2, "no safety backup was made for nothing");
+    // Where there are none, definitions alone are what was asked for.
+    scene.cluster.psql_in("shop", "truncate li; alter table li add more int; alter table bare add y int; truncate light");
+    scene.restored("shop", &["--in-place", "--no-safety-backup", "--schema-only", "--table", "li", "--table", "bare"]);
+    scene.restored("shop", &["--in-place", "--no-safety-backup", "--table", "light"]);
+    assert_eq!(
+        scene.cluster.psql_in("shop", "select count(*) from pg_attribute where attrelid = 'li'::regclass and attname = 'more'"),
+        "0"
+    );
+}
+
+#[test]
+fn what_else_is_in_the_database_is_not_the_restores_difference() {
+    let scene = Scene::new(LIVE);
+    scene.cluster.psql_in(
+        "shop",
+        "drop rule r on watched; drop policy p on watched; create table lame (x int); insert into lame values (1), (1); alter table lame add constraint li_o_fkey check (x > 5) not valid;
+         create schema away; create table away.o (id int); insert into away.o values (1), (1)",
+    );
+    for index in ["create unique index concurrently lame_x on lame (x)", "create unique index concurrently o_pkey on away.o (id)"] {
+        let made = scene.cluster.psql_command("shop").args(["-c", index]).output().unwrap();
+        assert!(!made.status.success(), "{index}");
+    }
+    assert_eq!(scene.cluster.psql_in("shop", "select count(*) from pg_index where not indisvalid"), "2");
+    scene.restored("shop", &["--in-place", "--no-safety-backup", "--table", "li"]);
+    scene.cluster.psql_in("shop", "drop table li cascade");
+    scene.restored("shop", &["--table", "li"]);
+    scene.restored("shop", &["--in-place", "--no-safety-backup"]);
+}
+
+#[test]
+fn a_part_that_comes_into_a_live_database_leaves_the_others_statistics_alone() {
+    let scene = Scene::new(LIVE);
+    scene.cluster.psql_in("shop", "drop table li cascade; drop materialized view mv cascade");
+    let analyzed = "select coalesce(string_agg(relname, ' ' order by relname), '') from pg_stat_user_tables where last_analyze is not null";
+    assert_eq!(scene.cluster.psql_in("shop", analyzed), "");
+    scene.restored("shop", &["--table", "li", "--table", "mv"]);
+    assert_eq!(scene.cluster.psql_in("shop", analyzed), "li mv");
+    scene.restored("shop", &["--in-place", "--no-safety-backup", "--table", "ev_2"]);
+    assert_eq!(scene.cluster.psql_in("shop", analyzed), "ev_2 ev_2a li mv");
+    scene.restored("new", &["--table", "v"]);
+    assert!(scene.cluster.psql_in("new", analyzed).contains('o'));
+}
+
+#[test]
+fn default_privileges_of_the_database_that_is_there_are_told() {
+    let scene = Scene::new(
+        "create role reader; create role other; create table a (i int); create function f() returns int language sql as 'select 1'",
+    );
+    scene.cluster.psql_in("shop", "alter default privileges for role other grant all on tables to reader");
+    let words = "whatever the role postgres makes in \"shop\" (ALTER DEFAULT PRIVILEGES)";
+    let ended = scene.restored("shop", &["--in-place", "--no-safety-backup", "--table", "a"]);
+    assert!(!ended.stderr.contains("DEFAULT PRIVILEGES"), "{ended:?}");
+    scene.cluster.psql_in(
+        "shop",
+        "alter default privileges grant select on tables to reader; alter default privileges revoke execute on functions from public",
+    );
+    for part in [&["--table", "a"][..], &[], &["--table", "a", "--dry-run"]] {
+        let ended = scene.restored("shop", &[&["--in-place", "--no-safety-backup"], part].concat());
+        assert!(ended.stderr.contains(words) && ended.stderr.contains("SELECT on TABLES to reader"), "{part:?}: {ended:?}");
+    }
+    assert_eq!(
+        scene.cluster.psql_in("shop", "select relacl::text like '%reader=r/%' from pg_class where relname = 'a'"),
+        "t",
+        "it is as was told"
+    );
+    assert!(!scene.restored("new", &[]).stderr.contains("DEFAULT PRIVILEGES"));
+}

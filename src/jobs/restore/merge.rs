@@ -104,13 +104,15 @@ pub(super) fn rows(world: &World, way: Way<'_>, (table, wanted): (&Table, &Wante
     };
     let means = Means { clients: way.clients, access: way.access, limits: way.limits, cancel, gauge: &gauge };
     let redactor = Redactor::new(way.access.secret());
-    // Altered rows would be committed. Where they have no checksum, every stored byte is compared first; a file that belongs to nobody was
-    // read to its end when it was opened.
+    // Altered rows would be committed. Where they have no checksum, every stored byte is compared first, which takes its time: not before it
+    // is known that the table takes them. A file that belongs to nobody was read to its end when it was opened.
     let checked = if header.summed || way.manifest.is_of_given_file() {
         Ok(())
     } else {
-        gauge.begin("checking the backup of");
-        artifact::check(way.storage, way.manifest, cancel)
+        merge::look(means, &request).and_then(|()| {
+            gauge.begin("checking the backup of");
+            artifact::check(way.storage, way.manifest, cancel)
+        })
     };
     let done = checked.and_then(|()| {
         merge::merge(means, &request, &mut |sink| {

@@ -178,6 +178,8 @@ pub(super) fn named_roles(entries: &[&Entry], wanted: &Wanted) -> Vec<String> {
 fn roles(session: &mut Session, entries: &[&Entry], wanted: &Wanted, globals: Option<&Globals>) -> Result<()> {
     let mut names = named_roles(entries, wanted);
     names.retain(|name| !globals.is_some_and(|globals| globals.roles.contains(name)));
+    // What can't be read of a name can't be looked for; the tool names it by its bytes, and fails where the server lacks it.
+    names.retain(|name| !name.contains(char::REPLACEMENT_CHARACTER));
     let missing = session.missing_roles(&names.iter().map(String::as_str).collect::<Vec<_>>())?;
     if missing.is_empty() {
         return Ok(());

@@ -324,7 +324,7 @@ impl<'a> Graph<'a> {
         };
         let mut told = Vec::new();
         if wanted.halves != Halves::Schema && !missing(&["BLOBS"]).is_empty() {
-            told.push(String::from("left out the large objects: they belong to no table and no schema"));
+            told.push(String::from("left out the large objects: they belong to no table and no schema, and come with the whole backup or with --exclude-table alone"));
         }
         let extensions = missing(&["EXTENSION"]);
         if !wanted.schemas.is_empty() && !extensions.is_empty() {

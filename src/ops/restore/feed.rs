@@ -38,6 +38,8 @@ pub(super) struct Said {
     pub(super) first: Vec<String>,
     /// Its last words.
     pub(super) tail: String,
+    /// Why nothing is known of a script's tables, where it was seen to pass.
+    pub(super) unread: Option<String>,
 }
 
 /// Runs a tool that reads the whole archive from its input. `tap` looks at what passes, and must find it whole.
@@ -48,10 +50,11 @@ pub(super) fn piped(means: Means<'_>, spec: &Spec, mut tap: Option<Tap>, tables:
         return Err(Failure::new(Cause::System, format!("{} was started without an input", child.name())));
     };
     let fed = watched(means.cancel, &child, || feed(means, &mut source, stdin, tap.as_mut(), tables));
+    let mut unread = None;
     let end = match fed {
         Ok(Fed::Everything(last)) => {
-            let whole = source.check().and_then(|()| tap.map_or(Ok(()), |tap| tap.finish().map(drop)));
-            whole.and_then(|()| cancelled(means.cancel)).map(|()| Some(last))
+            let whole = source.check().and_then(|()| tap.map_or(Ok(None), |tap| tap.finish().map(|seen| seen.unchecked)));
+            whole.and_then(|why| cancelled(means.cancel).map(|()| unread = why)).map(|()| Some(last))
         }
         // It has ended by itself: it failed, or needed no more.
         Ok(Fed::Less) => Ok(None),
@@ -63,7 +66,7 @@ pub(super) fn piped(means: Means<'_>, spec: &Spec, mut tap: Option<Tap>, tables:
             let _broken_is_told = stdin.write_all(&last);
             drop(stdin);
             means.gauge.begin("making the indexes and constraints of");
-            ended(means, child, &heard)
+            ended(means, child, &heard).map(|said| Said { unread, ..said })
         }
         Ok(None) => {
             let said = ended(means, child, &heard)?;
@@ -195,7 +198,7 @@ fn ended(means: Means<'_>, mut child: Child, heard: &Heard) -> Result<Said> {
     cancelled(means.cancel)?;
     let tail = child.stderr_tail();
     let (errors, first) = heard.lock().clone();
-    Ok(Said { exit, errors, first, tail })
+    Ok(Said { exit, errors, first, tail, unread: None })
 }
 
 pub(super) fn cancelled(cancel: &Cancel) -> Result<()> {

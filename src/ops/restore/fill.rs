@@ -45,15 +45,26 @@ pub(super) fn fill(
     means.gauge.begin("comparing");
     let open = || Session::open(&recipe.client, means.access, Some(database), &beside(means.run), means.limits, means.cancel);
     // Side by side: both read every table, and the tool's own connections are free by now.
+    let new = recipe.analyzed().filter(|_| whole != Whole::Apart);
     let (compared, analyzed) = std::thread::scope(|scope| {
-        let analyzing = wanted.analyze.then(|| scope.spawn(|| open()?.analyze()));
+        let analyzing = wanted.analyze.then(|| scope.spawn(|| open()?.analyze(new.as_deref())));
         let compared = open().and_then(|mut session| compare::compare(&mut session, &expected(means, recipe, wanted)));
         let broken = |_| Err(Failure::new(Cause::System, "gathering statistics broke off by an error in pgdumpd itself"));
         (compared, analyzing.map_or(Ok(()), |thread| thread.join().unwrap_or_else(broken)))
     });
-    let comparison = compared?;
-    analyzed?;
-    Ok(Restored::new(comparison, said, recipe.told()))
+    let mut restored = Restored::new(compared?, said, recipe.told());
+    restored.warnings.extend(unanalyzed(analyzed)?);
+    Ok(restored)
+}
+
+/// Statistics are no part of a backup, and the server makes them by itself in time: what keeps them away, such as a foreign server that can't be
+/// reached and that a partition lies on, is told.
+fn unanalyzed(analyzed: Result<()>) -> Result<Option<String>> {
+    match analyzed {
+        Ok(()) => Ok(None),
+        Err(failure) if failure.cause == Cause::Interrupted => Err(failure),
+        Err(failure) => Ok(Some(format!("the planner's statistics could not be gathered, type ANALYZE in psql: {failure}"))),
+    }
 }
 
 fn run(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted, (database, whole): (&str, Whole)) -> Result<Said> {

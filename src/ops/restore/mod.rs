@@ -166,9 +166,11 @@ pub struct Restored {
 }
 
 impl Restored {
-    fn new(comparison: Comparison, said: feed::Said, warnings: Vec<String>) -> Self {
+    fn new(comparison: Comparison, said: feed::Said, mut warnings: Vec<String>) -> Self {
+        let seen = said.unread.as_ref().filter(|_| !comparison.unread);
+        warnings.extend(seen.map(|why| format!("{why}, and what comes of it can't be compared with it")));
         Self {
-            unread: comparison.unread,
+            unread: comparison.unread || said.unread.is_some(),
             rows: comparison.rows(),
             tables: comparison.tables,
             problems: comparison.problems,

@@ -22,9 +22,20 @@ pub(super) fn sorted(entries: &[&Entry], clean: bool) -> Option<Vec<i32>> {
     Some([others, triggers].concat())
 }
 
+/// The numbers of what several connections may restore in the order of their choice, and of what must wait until that is done; `None` where
+/// nothing must. Beside event triggers that is what switches a partition's trigger on or off: `pg_dump` doesn't say that it needs the one of
+/// its parent, with which it is made.
+pub(super) fn for_several(entries: &[&Entry]) -> Option<(Vec<i32>, Vec<i32>)> {
+    let is_switch = |entry: &Entry| entry.desc == "TRIGGER" && entry.defn.trim_start().starts_with("ALTER ");
+    let mut after: Vec<i32> = entries.iter().filter(|entry| is_switch(entry)).map(|entry| entry.dump_id).collect();
+    after.extend(event_triggers_apart(entries).map(|(_, triggers)| triggers).unwrap_or_default());
+    let late: BTreeSet<i32> = after.iter().copied().collect();
+    let first = entries.iter().map(|entry| entry.dump_id).filter(|id| !late.contains(id)).collect();
+    (!after.is_empty()).then_some((first, after))
+}
+
 /// The numbers of all but the event triggers, and of those with what belongs to them; `None` where nothing is refreshed that they could see.
-/// Several connections keep to no order among them.
-pub(super) fn event_triggers_apart(entries: &[&Entry]) -> Option<(Vec<i32>, Vec<i32>)> {
+fn event_triggers_apart(entries: &[&Entry]) -> Option<(Vec<i32>, Vec<i32>)> {
     let is_of_trigger = |entry: &Entry| entry.desc == "EVENT TRIGGER" || entry.tag.starts_with("EVENT TRIGGER ");
     let ids = |some: Vec<&Entry>| some.iter().map(|entry| entry.dump_id).collect::<Vec<i32>>();
     let (triggers, others): (Vec<&Entry>, Vec<&Entry>) = entries.iter().copied().partition(|entry| is_of_trigger(entry));

@@ -26,6 +26,9 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
     }
     still_so(&mut session, plan)?;
     same_part(means, plan)?;
+    if plan.way == Way::InPlace {
+        settle::keeps_rows(means, &plan.database, &plan.recipe, &plan.wanted)?;
+    }
     let left = leftovers::sweep(means, &mut session)?;
     let said = match &plan.globals {
         Some(globals) => globals::restore(means, &mut session, &plan.recipe, globals)?,

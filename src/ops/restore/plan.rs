@@ -268,6 +268,9 @@ fn over(
 ) -> Result<(Way, Option<Fate>)> {
     not_the_servers_own(means, order, &old)?;
     if let Occupied::Replace { drop_old } = order.occupied {
+        if drop_old {
+            whole_for_whole(means, order)?;
+        }
         return beside(means, order, session, rights, old, drop_old, now).map(|way| (way, None));
     }
     let holds = before::holds(means, &order.database)?;
@@ -283,13 +286,20 @@ fn over(
             return Err(Failure::new(Cause::Refused, "rows alone drop and make nothing: they go into tables that are there and empty")
                 .hint(ROWS_ALONE));
         }
-        Occupied::InPlace => (Way::InPlace, fate(Fate::Remade)),
+        Occupied::InPlace => {
+            recipe.readable(&order.database)?;
+            (Way::InPlace, fate(Fate::Remade))
+        }
         _ if rows_alone(means, order) => {
+            recipe.readable(&order.database)?;
             before::takes_rows(means, &order.database, recipe)?;
             (Way::Fill, None)
         }
         _ if !holds.is_empty() => match fate(Fate::Added) {
-            Some(added) if order.wanted.at_error == AtError::Stop => (Way::Fill, Some(added)),
+            Some(added) if order.wanted.at_error == AtError::Stop => {
+                recipe.readable(&order.database)?;
+                (Way::Fill, Some(added))
+            }
             _ => return Err(occupied(means, order, &holds)),
         },
         _ if fits_together(means, order, session, recipe)? && !(is_script && rights.creates && old.ours) => (Way::Fill, None),
@@ -302,6 +312,7 @@ fn over(
     if way == Way::InPlace {
         settle::keeps_partitions(means, &order.database, recipe)?;
         ties::keeps_subscriptions(means, session, &order.database, recipe)?;
+        settle::keeps_rows(means, &order.database, recipe, &order.wanted)?;
     }
     Ok((way, fate))
 }
@@ -336,6 +347,16 @@ fn beside(
     ties::replaceable(session, &order.database, &ties, drop_old)?;
     let keep_as = dated(&order.database, now);
     Ok(Way::Swap { temporary: temporary(means.run), keep_as, drop_old, old: Box::new(old), ties })
+}
+
+/// What is dropped for good is a whole database; only another one may take its place.
+fn whole_for_whole(means: Means<'_>, order: &Order) -> Result<()> {
+    let selection = &means.manifest.selection;
+    if selection.is_full() || selection.is_before_restore() || before::holds(means, &order.database)?.is_empty() {
+        return Ok(());
+    }
+    let words = format!("the backup is one of a part ({selection}), and --drop-old would drop all that {:?} holds", order.database);
+    Err(Failure::new(Cause::Configuration, words).hint("leave out --drop-old: the old database is then kept under a dated name"))
 }
 
 fn may_not_create(session: &Session, database: &str) -> Failure {

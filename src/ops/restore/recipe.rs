@@ -1,5 +1,6 @@
 //! How this backup is restored on that server: which client, which entries, from a pipe or from a file.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::os::fd::OwnedFd;
@@ -10,6 +11,7 @@ use rustix::fs::MemfdFlags;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, TableEntry};
 use crate::model::dump::{Content, Format};
+use crate::postgres::archive;
 use crate::postgres::archive::members::Members;
 use crate::postgres::archive::toc::{self, Entry, Toc};
 use crate::postgres::restore::{AtError, Halves};
@@ -33,6 +35,8 @@ pub struct Recipe {
     pub chosen: Option<Chosen>,
     /// What a person should know, beside what is said of the chosen entries.
     pub warnings: Vec<String>,
+    /// The encoding of names that couldn't be read.
+    pub unread: Option<String>,
 }
 
 /// Which entries `pg_restore` is to restore, as it reads them by `-L`.
@@ -61,10 +65,20 @@ impl Recipe {
         }
     }
 
+    /// Schema and name of what is made or filled, where that is a part: the planner knows the rest.
+    pub(super) fn analyzed(&self) -> Option<Vec<(&str, &str)>> {
+        self.chosen.as_ref().filter(|_| self.unread.is_none())?;
+        let entries =
+            self.entries().into_iter().filter(|entry| ["TABLE", "TABLE DATA", "MATERIALIZED VIEW"].contains(&entry.desc.as_str()));
+        let named: BTreeSet<(&str, &str)> =
+            entries.map(|entry| (entry.namespace.as_deref().unwrap_or_default(), entry.tag.as_str())).collect();
+        Some(named.into_iter().collect())
+    }
+
     /// The entries as lists for `pg_restore` with so many connections. `clean` says whether what is there is dropped first.
     pub(super) fn lists(&self, clean: bool, jobs: u32) -> Result<Lists> {
         let entries = self.entries();
-        if let Some((first, after)) = order::event_triggers_apart(&entries).filter(|_| jobs > 1) {
+        if let Some((first, after)) = order::for_several(&entries).filter(|_| jobs > 1) {
             return Ok(Lists { first: Some(listed(&first)?), after: Some(listed(&after)?) });
         }
         let ordered = match order::sorted(&entries, clean) {
@@ -77,7 +91,17 @@ impl Recipe {
 
     /// The encoding of names that couldn't be read, where there are such: nothing can be compared with them.
     pub(super) fn unread_names(&self) -> Option<&str> {
-        self.toc.as_ref().and_then(|toc| toc.header.unread_names.as_deref())
+        self.unread.as_deref()
+    }
+
+    /// Refuses where something is to be found in the target, or not found there, by names that nobody can read.
+    pub(super) fn readable(&self, database: &str) -> Result<()> {
+        let Some(encoding) = self.unread_names() else { return Ok(()) };
+        let words = format!("names in the backup are in {encoding}, which pgdumpd can't read: it can't tell what of them {database:?} has");
+        Err(Failure::new(Cause::Refused, words).hint(format!(
+            "restore all of it into a new database, and take from there what is wanted: --to {database}_restored; or put it in the place of \
+             the old one with --replace"
+        )))
     }
 
     /// The tables whose rows will be restored.
@@ -129,14 +153,19 @@ pub(super) fn recipe(means: Means<'_>, wanted: &Wanted, server: &Server) -> Resu
             manifest.pg_dump_version
         ));
     }
-    if let Some(encoding) = toc.as_ref().and_then(|toc| toc.header.unread_names.as_ref()) {
+    // A script's are known from when it was written.
+    let unread = match &toc {
+        Some(toc) => toc.header.unread_names.clone(),
+        None => manifest.warnings.iter().find_map(|warning| archive::unread_in(warning)).map(str::to_owned),
+    };
+    if let Some(encoding) = &unread {
         warnings
             .push(format!("names in the backup are in {encoding}, which pgdumpd can't read: what comes of it can't be compared with it"));
     }
     if wanted.jobs > 1 && !matches!(manifest.dump_format, Format::Custom | Format::Directory) {
         warnings.push(format!("a backup in the {} format is restored by one connection, not {}", manifest.dump_format.word(), wanted.jobs));
     }
-    Ok(Recipe { client, server: server.clone(), toc, chosen, warnings })
+    Ok(Recipe { client, server: server.clone(), toc, chosen, warnings, unread })
 }
 
 /// A script does what stands in it; what would lead it elsewhere, or what can't be left out of it, is refused.

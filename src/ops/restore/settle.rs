@@ -5,13 +5,15 @@
 use std::collections::BTreeSet;
 
 use crate::error::{Cause, Failure, Result};
+use crate::model::dump::Content;
 use crate::postgres::archive::toc::Entry;
 use crate::postgres::dump::beside;
 use crate::postgres::present::{Named, Remade};
+use crate::postgres::restore::Halves;
 use crate::postgres::session::Session;
 
 use super::choose::{Chosen, RELATIONS, WORDS};
-use super::{Means, Recipe};
+use super::{Means, Recipe, Wanted};
 
 /// What others may be in as well, so that a part of a backup only makes it where it is missing.
 const SHARED: [&str; 3] = ["SCHEMA", "EXTENSION", "PUBLICATION"];
@@ -61,6 +63,34 @@ pub(super) fn keeps_partitions(means: Means<'_>, target: &str, recipe: &Recipe) 
     let words = format!("the server would drop partitions that the restore does not bring back with their table: {}", some(&partitions));
     Err(Failure::new(Cause::Refused, words).hint(format!(
         "detach what is to stay (ALTER TABLE … DETACH PARTITION …), or drop it; or restore into a new database: --to {target}_restored"
+    )))
+}
+
+/// Refuses where rows would go that don't come back: with what is dropped and made again by its definition alone.
+pub(super) fn keeps_rows(means: Means<'_>, target: &str, recipe: &Recipe, wanted: &Wanted) -> Result<()> {
+    let chosen_so = wanted.halves == Halves::Schema;
+    let by_definition = chosen_so || means.manifest.content == Content::Schema;
+    // A view that the backup holds without its rows is refreshed from tables that keep theirs.
+    let (kinds, data) = (["TABLE", "MATERIALIZED VIEW"], ["TABLE DATA", "MATERIALIZED VIEW DATA"]);
+    let kinds = if by_definition { &kinds[..] } else { &kinds[..1] };
+    let of_kinds = |kinds: &[&str]| -> BTreeSet<(&str, &str)> {
+        recipe.entries().into_iter().filter(|entry| kinds.contains(&entry.desc.as_str())).map(named).collect()
+    };
+    let coming = if by_definition { BTreeSet::new() } else { of_kinds(&data) };
+    let emptied: Vec<(&str, &str)> = of_kinds(kinds).difference(&coming).copied().collect();
+    if emptied.is_empty() {
+        return Ok(());
+    }
+    let mut session = Session::open(means.clients.newest(), means.access, Some(target), &beside(means.run), means.limits, means.cancel)?;
+    let found = session.with_rows(&emptied)?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    let why = if chosen_so { "--schema-only brings none back" } else { "the backup holds none of them" };
+    let words = format!("what is dropped and made again in place would lose its rows, as {why}: {}", some(&found));
+    let instead = if chosen_so { "leave out --schema-only, and the backup's rows come with the definitions; or " } else { "" };
+    Err(Failure::new(Cause::Configuration, words).hint(format!(
+        "{instead}restore into a new database: --to {target}_restored; or empty what is there first, where its rows may go (TRUNCATE)"
     )))
 }
 

@@ -84,9 +84,18 @@ impl Observed {
     }
 }
 
+/// Around the encoding in the words that say why nothing is known of the tables.
+const UNREAD: (&str, &str) = ("names in it are in ", ", which pgdumpd can't read: nothing is known of its tables");
+
 /// Why nothing is known of the tables.
 fn names_in(encoding: &str) -> String {
-    format!("names in it are in {encoding}, which pgdumpd can't read: nothing is known of its tables")
+    format!("{}{encoding}{}", UNREAD.0, UNREAD.1)
+}
+
+/// The encoding of names that couldn't be read, where these words of a manifest say so.
+#[must_use]
+pub fn unread_in(warning: &str) -> Option<&str> {
+    warning.strip_prefix(UNREAD.0)?.strip_suffix(UNREAD.1)
 }
 
 /// Watches one dump pass by.

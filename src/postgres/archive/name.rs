@@ -71,6 +71,13 @@ impl Wanted {
         if name.text.is_empty() || schema.as_ref().is_some_and(|word| word.text.is_empty()) {
             return Err(wrong("a part of it is empty"));
         }
+        if typed.contains(char::REPLACEMENT_CHARACTER) {
+            let words = format!(
+                "{typed:?} may stand for several tables: what pgdumpd can't read of a name is shown as {}",
+                char::REPLACEMENT_CHARACTER
+            );
+            return Err(Failure::new(Cause::Refused, words).hint("restore the backup into a new database, and look at the table there"));
+        }
         Ok(Self { typed: typed.to_owned(), schema, name })
     }
 

@@ -40,6 +40,8 @@ pub struct Target {
     pub triggers: Vec<String>,
     /// Sequences that its columns take their values from.
     pub serials: Vec<Serial>,
+    /// What the role has no right to that every merge needs.
+    pub lacks: Vec<String>,
 }
 
 /// A column.
@@ -55,6 +57,8 @@ pub struct Column {
     pub identity: String,
     /// Whether it is computed from others.
     pub generated: bool,
+    /// Which of SELECT, INSERT and UPDATE the role may not do with it.
+    pub lacks: Vec<String>,
 }
 
 /// What tells one row from another.
@@ -79,6 +83,8 @@ pub struct KeyColumn {
     pub operator_schema: String,
     /// The operator.
     pub operator: String,
+    /// Schema and name of the collation that it is asked with, where that isn't the column's own.
+    pub collation: Option<(String, String)>,
 }
 
 /// A sequence behind a column.
@@ -90,6 +96,8 @@ pub struct Serial {
     pub schema: String,
     /// The sequence's name.
     pub name: String,
+    /// Whether the role may see where it stands.
+    pub may_read: bool,
 }
 
 /// Rows that have their like in the table.
@@ -131,27 +139,36 @@ impl Key {
     }
 }
 
+/// What `pg_dump` wrote is read with these, whatever the role or the database has set.
+const AS_DUMPED: [(&str, &str); 2] = [("xmloption", "content"), ("array_nulls", "on")];
+
 /// Works from release 12 to 18; `to_jsonb` asks for a field that older catalogs don't have.
 const TARGET: &str = "select coalesce((select json_build_object(
   'schema', n.nspname, 'name', c.relname, 'kind', c.relkind, 'row_security', row_security_active(c.oid),
   'columns', (select json_agg(json_build_object('name', a.attname, 'not_null', a.attnotnull,
-       'has_default', a.atthasdef or a.attidentity <> '', 'identity', a.attidentity, 'generated', a.attgenerated <> '') order by a.attnum)
+       'has_default', a.atthasdef or a.attidentity <> '', 'identity', a.attidentity, 'generated', a.attgenerated <> '',
+       'lacks', array(select p.name from unnest(array['SELECT', 'INSERT', 'UPDATE']) p (name)
+          where not has_column_privilege(c.oid, a.attnum, p.name))) order by a.attnum)
      from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped),
   'keys', (select coalesce(json_agg(json_build_object('name', k.relname, 'primary', i.indisprimary,
        'nulls_are_equal', coalesce((to_jsonb(i) ->> 'indnullsnotdistinct')::bool, false),
-       'columns', (select json_agg(json_build_object('name', a.attname, 'operator_schema', ns.nspname, 'operator', o.oprname) order by p.n)
+       'columns', (select json_agg(json_build_object('name', a.attname, 'operator_schema', ns.nspname, 'operator', o.oprname,
+            'collation', case when co.oid is not null then json_build_array(cn.nspname, co.collname) end) order by p.n)
           from generate_series(0, i.indnkeyatts - 1) p (n)
           join pg_attribute a on a.attrelid = c.oid and a.attnum = i.indkey[p.n]
           join pg_opclass oc on oc.oid = i.indclass[p.n]
           join pg_amop ao on ao.amopfamily = oc.opcfamily and ao.amopstrategy = 3 and ao.amoplefttype = oc.opcintype
             and ao.amoprighttype = oc.opcintype
-          join pg_operator o on o.oid = ao.amopopr join pg_namespace ns on ns.oid = o.oprnamespace))
+          join pg_operator o on o.oid = ao.amopopr join pg_namespace ns on ns.oid = o.oprnamespace
+          left join pg_collation co on co.oid = i.indcollation[p.n] and co.oid <> a.attcollation
+          left join pg_namespace cn on cn.oid = co.collnamespace))
        order by i.indisprimary desc, k.relname), '[]')
      from pg_index i join pg_class k on k.oid = i.indexrelid
      where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indpred is null and i.indexprs is null),
   'triggers', (select coalesce(json_agg(t.tgname order by t.tgname), '[]') from pg_trigger t
      where t.tgrelid = c.oid and not t.tgisinternal and t.tgenabled in ('O', 'A')),
-  'serials', (select coalesce(json_agg(distinct jsonb_build_object('column', a.attname, 'schema', sn.nspname, 'name', s.relname)), '[]')
+  'serials', (select coalesce(json_agg(distinct jsonb_build_object('column', a.attname, 'schema', sn.nspname, 'name', s.relname,
+       'may_read', has_sequence_privilege(s.oid, 'SELECT'))), '[]')
      from pg_attribute a
      left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
      join pg_depend p on (p.classid = 'pg_attrdef'::regclass and p.objid = d.oid and p.refclassid = 'pg_class'::regclass)
@@ -160,7 +177,12 @@ const TARGET: &str = "select coalesce((select json_build_object(
      join pg_class s on s.relkind = 'S' and s.oid = case when p.classid = 'pg_class'::regclass then p.objid else p.refobjid end
      join pg_namespace sn on sn.oid = s.relnamespace
      join pg_sequence q on q.seqrelid = s.oid and q.seqincrement > 0
-     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)))
+     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.atttypid in ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)),
+  'lacks', (select coalesce(json_agg(r.name), '[]') from (values
+     ('USAGE on its schema', has_schema_privilege(n.oid, 'USAGE')),
+     ('UPDATE or DELETE on it, to lock it', has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'
+       || case when current_setting('server_version_num')::int >= 170000 then ', MAINTAIN' else '' end)),
+     ('TEMPORARY on the database', has_database_privilege(current_database(), 'TEMP'))) r (name, is_had) where not r.is_had))
  from pg_class c join pg_namespace n on n.oid = c.relnamespace
  where n.nspname = SCHEMA and c.relname = NAME and c.relkind <> 'i'), 'null')";
 
@@ -181,11 +203,25 @@ impl Session {
         ))
     }
 
+    /// Lets triggers and foreign keys see what is written also where a setting of the role or the database keeps it from them. `None` where
+    /// nothing does, else whether it could be lifted: only some roles may.
+    pub fn lift_replica(&mut self) -> Result<Option<bool>> {
+        if self.ask::<String>("select to_json(current_setting('session_replication_role'))")? != "replica" {
+            return Ok(None);
+        }
+        match self.tell("set session_replication_role = origin") {
+            Ok(()) => Ok(Some(true)),
+            Err(failure) if failure.cause == Cause::Permission => Ok(Some(false)),
+            Err(failure) => Err(failure),
+        }
+    }
+
     /// Begins the transaction, and waits at most this long for the table.
     pub fn begin_merge(&mut self, merge: &Merge<'_>, lock_wait: std::time::Duration) -> Result<()> {
         self.tell("begin isolation level read committed")?;
         self.tell(&format!("set local lock_timeout = '{}ms'", lock_wait.as_millis().max(1)))?;
         self.tell("set local statement_timeout = 0")?;
+        AS_DUMPED.iter().try_for_each(|(name, value)| self.tell(&format!("set local {name} = {value}")))?;
         self.tell_long(&merge.lock())?;
         self.tell(&merge.stage())?;
         Ok(())
@@ -213,7 +249,9 @@ impl Session {
 
     /// From here on triggers, defaults and constraints see what they always see.
     pub fn as_usual(&mut self) -> Result<()> {
-        self.tell("reset search_path")
+        let ours = ["search_path", "datestyle", "standard_conforming_strings"];
+        let all = ours.into_iter().chain(AS_DUMPED.iter().map(|(name, _)| *name));
+        all.into_iter().try_for_each(|name| self.tell(&format!("reset {name}")))
     }
 
     /// Updates rows that differ; how many.

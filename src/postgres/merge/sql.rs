@@ -2,7 +2,7 @@
 //!
 //! Nothing here depends on the search path: it is the role's own again while rows are written, so that triggers fire as they always do.
 
-use super::{Column, Key, Serial, Target};
+use super::{Column, Key, KeyColumn, Serial, Target};
 use crate::postgres::quote::{ident, literal, qualified};
 
 /// The staging table: it ends with the transaction.
@@ -32,7 +32,12 @@ impl Merge<'_> {
             _ => format!("null::pg_catalog.text as {}", ident(name)),
         };
         let columns: Vec<String> = self.columns.iter().map(as_there).collect();
-        format!("create temporary table pgdumpd_rows on commit drop as select {} from {} t where false", columns.join(", "), self.table())
+        // Whatever the role's tables usually are kept by.
+        format!(
+            "create temporary table pgdumpd_rows using heap on commit drop as select {} from {} t where false",
+            columns.join(", "),
+            self.table()
+        )
     }
 
     /// Takes the rows.
@@ -53,11 +58,12 @@ impl Merge<'_> {
 
     /// Keys that the backup's own rows hold more than once.
     pub(super) fn doubles(&self, most: usize) -> String {
-        let keys = Self::list(self.key.columns.iter().map(|column| column.name.as_str()), "s.");
+        let keys: Vec<String> = self.key.columns.iter().map(|part| format!("s.{}{}", ident(&part.name), collated(part))).collect();
         format!(
             "select coalesce(pg_catalog.json_agg(k.k), '[]') from ({named} from {ROWS} s
                group by {keys} having pg_catalog.count(*) OPERATOR(pg_catalog.>) 1 limit {most}) k (k)",
-            named = self.named_keys(),
+            named = self.named_keys(|value| format!("pg_catalog.min({value} collate pg_catalog.\"C\")")),
+            keys = keys.join(", "),
         )
     }
 
@@ -67,7 +73,7 @@ impl Merge<'_> {
             "select pg_catalog.json_build_object('count', (select pg_catalog.count(*) from {ROWS} s where {exists}),
                'keys', (select pg_catalog.json_agg(k.k) from ({keys} from {ROWS} s where {exists} limit {most}) k (k)))",
             exists = self.exists(),
-            keys = self.named_keys(),
+            keys = self.named_keys(|value| value),
         )
     }
 
@@ -137,14 +143,14 @@ impl Merge<'_> {
 
     /// Whether a row in the table has the key of a row in the backup, by the very operators of its unique index.
     fn same(&self) -> String {
-        let equal = |(schema, name): (&str, &str), column: &str| format!("t.{column} OPERATOR({}.{name}) s.{column}", ident(schema));
         let parts: Vec<String> = self
             .key
             .columns
             .iter()
             .map(|part| {
                 let column = ident(&part.name);
-                let equal = equal((&part.operator_schema, &part.operator), &column);
+                let (schema, operator, collated) = (ident(&part.operator_schema), &part.operator, collated(part));
+                let equal = format!("t.{column}{collated} OPERATOR({schema}.{operator}) s.{column}");
                 if self.key.nulls_are_equal { format!("({equal} or (t.{column} is null and s.{column} is null))") } else { equal }
             })
             .collect();
@@ -155,13 +161,16 @@ impl Merge<'_> {
         format!("exists (select from {} t where {})", self.target_only(), self.same())
     }
 
-    /// A key as people read it: `id=5, region=north`.
-    fn named_keys(&self) -> String {
+    /// A key as people read it, each value given through `of`: `id=5, region=north`.
+    fn named_keys(&self, of: impl Fn(String) -> String) -> String {
         let parts: Vec<String> = self
             .key
             .columns
             .iter()
-            .map(|part| format!("{}, coalesce(s.{}::pg_catalog.text, 'null')", literal(&format!("{}=", part.name)), ident(&part.name)))
+            .map(|part| {
+                let value = of(format!("s.{}::pg_catalog.text", ident(&part.name)));
+                format!("{}, coalesce({value}, 'null')", literal(&format!("{}=", part.name)))
+            })
             .collect();
         format!("select pg_catalog.concat({})", parts.join(", ', ', "))
     }
@@ -169,4 +178,9 @@ impl Merge<'_> {
     fn list<'n>(names: impl Iterator<Item = &'n str>, of: &str) -> String {
         names.map(|name| format!("{of}{}", ident(name))).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// By which collation its index compares, where the column itself has another.
+fn collated(part: &KeyColumn) -> String {
+    part.collation.as_ref().map_or_else(String::new, |(schema, name)| format!(" collate {}", qualified(schema, name)))
 }

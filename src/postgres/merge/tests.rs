@@ -3,12 +3,13 @@
 use super::*;
 
 fn key(names: &[&str]) -> Key {
-    let column = |name: &&str| KeyColumn { name: (*name).to_owned(), operator_schema: "pg_catalog".into(), operator: "=".into() };
+    let column =
+        |name: &&str| KeyColumn { name: (*name).to_owned(), operator_schema: "pg_catalog".into(), operator: "=".into(), collation: None };
     Key { name: "k".into(), primary: true, nulls_are_equal: false, columns: names.iter().map(column).collect() }
 }
 
 fn column(name: &str) -> Column {
-    Column { name: name.into(), not_null: false, has_default: false, identity: String::new(), generated: false }
+    Column { name: name.into(), not_null: false, has_default: false, identity: String::new(), generated: false, lacks: Vec::new() }
 }
 
 fn target(columns: Vec<Column>) -> Target {
@@ -22,6 +23,7 @@ fn target(columns: Vec<Column>) -> Target {
         keys,
         triggers: Vec::new(),
         serials: Vec::new(),
+        lacks: Vec::new(),
     }
 }
 
@@ -32,9 +34,10 @@ fn hostile_names_stay_names() {
     target.schema = "s.\"".into();
     target.name = evil.into();
     let columns = vec![evil.to_owned(), "b'\\".to_owned()];
-    let key = key(&[evil]);
+    let mut key = key(&[evil]);
+    key.columns[0].collation = Some((evil.into(), "c\"".into()));
     let merge = Merge { target: &target, columns: &columns, key: &key };
-    let serial = Serial { column: evil.into(), schema: "s".into(), name: "q'".into() };
+    let serial = Serial { column: evil.into(), schema: "s".into(), name: "q'".into(), may_read: true };
     let all = [
         merge.lock(),
         merge.stage(),
