@@ -21,8 +21,8 @@ use super::{Common, out, show, world};
 #[command(after_help = "\
 Exit code 1 where a project is failing or stale, a mail was refused for good, the configuration on
 disk is broken, or the daemon has fallen silent, waits for its database, or isn't there although
-there are schedules (where variables alone are the configuration: although it served before, or
-SCHEDULE is set). With PROJECT only that project's state counts besides. Whether the daemon turns,
+there are schedules (where variables alone are the configuration: although SCHEDULE is set, or it
+served before and no backup was made by hand since). With PROJECT only that project's state counts besides. Whether the daemon turns,
 for liveness checks: pgdumpd status --alive")]
 pub(super) struct Args {
     /// Only this project, with its last runs
@@ -54,7 +54,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         None => standing::standing(&world, &settings, only)?,
         Some(wrong) => standing::as_far_as_read(&world, &settings, only, &in_one_line(wrong))?,
     };
-    let unattended = standing::is_unattended(&standing) && is_expected(common, &settings);
+    let by_hand = if is_asked_for(common) { None } else { standing::by_hand(&world, &settings)? };
+    if let Some(by_hand) = by_hand {
+        standing.made_by_hand(by_hand);
+    }
+    let is_expected = is_asked_for(common) || standing::has_served(&settings) && by_hand.is_none();
+    let unattended = standing::is_unattended(&standing) && is_expected;
     standing.healthy &= !unattended && settings.unread.is_empty();
     standing.problems.extend(settings.unread.iter().map(ToString::to_string));
     if standing.daemon == DaemonStanding::Stopped && !unattended {
@@ -78,10 +83,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 const AS_SERVICE: &str = "systemctl start pgdumpd, or pgdumpd serve";
 const IN_CONTAINER: &str = "start the container again, whose command is `pgdumpd serve`";
 
-/// Whether there should be a daemon. Variables alone may as well describe a container that makes one backup and ends: there one is missed
-/// where it served before, or a schedule was asked for.
-fn is_expected(common: &Common, settings: &Settings) -> bool {
-    !config::is_ambient(&common.config) || standing::has_served(settings) || config::says_when()
+/// Whether there is to be a daemon. Variables alone may as well describe a container that makes one backup and ends: unless they say when,
+/// one is missed only where it served before, until backups are made by hand instead.
+fn is_asked_for(common: &Common) -> bool {
+    !config::is_ambient(&common.config) || config::says_when()
 }
 
 /// The configuration; where the file is broken, what could be read of it and what is wrong, if there is a catalog to ask.

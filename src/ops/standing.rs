@@ -26,7 +26,7 @@ use crate::shell;
 use super::there::{self, There};
 use super::{World, held, lost, origin, untold};
 
-pub use daemon::{DaemonStanding, LAG, SERVE_LOCK, daemon, has_served};
+pub use daemon::{ByHand, DaemonStanding, LAG, SERVE_LOCK, by_hand, daemon, has_served};
 pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
 pub use unread::as_far_as_read;
@@ -124,11 +124,30 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
     let daemon = daemon::turning(settings, seen.heartbeat.as_ref(), now);
     let orphaned = orphaned(&seen, settings);
-    let healthy = problems.is_empty()
-        && !matches!(daemon, DaemonStanding::Silent { .. } | DaemonStanding::Waiting { .. })
-        && projects.iter().all(|project| project.status == Status::Ok && project.suspended.is_empty() || !project.enabled);
     let notes = seen.rebuilt.into_iter().collect();
-    Ok(Standing { healthy, daemon, projects, orphaned, problems, notes, mail: seen.mail })
+    let mut standing = Standing { healthy: false, daemon, projects, orphaned, problems, notes, mail: seen.mail };
+    standing.healthy = standing.needs_nobody();
+    Ok(standing)
+}
+
+impl Standing {
+    fn needs_nobody(&self) -> bool {
+        self.problems.is_empty()
+            && !matches!(self.daemon, DaemonStanding::Silent { .. } | DaemonStanding::Waiting { .. })
+            && self.projects.iter().all(|project| project.status == Status::Ok && project.suspended.is_empty() || !project.enabled)
+    }
+
+    /// Backups by hand have taken the place of a daemon, which nobody misses then: how old they are is what counts.
+    pub fn made_by_hand(&mut self, by_hand: ByHand) {
+        let at = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC");
+        self.notes.push(format!(
+            "`pgdumpd serve` gave its last sign of life here at {}; since then backups are made by hand, the last one begun at {}",
+            at(by_hand.served_until),
+            at(by_hand.last)
+        ));
+        self.daemon = DaemonStanding::Stopped;
+        self.healthy = self.needs_nobody();
+    }
 }
 
 /// Looks whether the files of the backups that the answer calls good are there: between two looks of the daemon, or without one, only this
