@@ -1,5 +1,7 @@
 //! `pgdumpd status`
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
@@ -137,7 +139,7 @@ fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz)
         out::say(daemon_words(&standing.daemon, now));
     }
     let next = format!("NEXT ({})", zone.name());
-    let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD FULL BACKUP", "LAST RESTORED", &next, "NOTE"]);
+    let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD BACKUP", "LAST RESTORED", &next, "NOTE"]);
     for project in &standing.projects {
         let next = if project.enabled { "by hand only" } else { "never" };
         table.add_row(vec![
@@ -185,7 +187,8 @@ fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz)
 /// `shop/billing: FAILING for 3 h, 4 runs in a row: connection refused`.
 fn trouble(alert: &Alert, now: DateTime<Utc>) -> String {
     let key = &alert.key;
-    let why = alert.message.as_deref().unwrap_or("no good full backup within max_backup_age");
+    let too_old = format!("no good {} within max_backup_age", key.selection.backup());
+    let why = alert.message.as_deref().unwrap_or(&too_old);
     if let Some(backup) = key.of_backup() {
         let word = if alert.cause == Some(Cause::Damaged) { "DAMAGED" } else { "UNREADABLE" };
         return format!("{}/{}: backup {backup} is {word}, found {} ago: {why}", key.project, key.database, age(now, alert.since));
@@ -217,7 +220,7 @@ fn status(project: &ProjectStanding) -> &'static str {
 
 /// When a backup was last seen to come back, and how long that took; of several databases, the one for which that is longest ago.
 fn restored(project: &ProjectStanding, now: DateTime<Utc>) -> String {
-    let databases = project.last_good.len();
+    let databases = databases(project);
     let Some(restored) = &project.restored else {
         return match project.never_restored.first() {
             Some(first) if databases > 1 && project.never_restored.len() == 1 => format!("never: {first}"),
@@ -231,16 +234,21 @@ fn restored(project: &ProjectStanding, now: DateTime<Utc>) -> String {
 }
 
 fn last_good(project: &ProjectStanding, now: DateTime<Utc>) -> String {
-    let oldest = project.last_good.iter().min_by_key(|row| row.started_at);
-    oldest.map_or_else(
-        || String::from("none"),
-        |row| {
-            let more =
-                if project.last_good.len() > 1 { format!(" (oldest of {} databases)", project.last_good.len()) } else { String::new() };
-            let when = if row.started_at > now { String::from("dated in the future") } else { format!("{} ago", age(now, row.started_at)) };
-            format!("{} {when}, {}{more}", row.id, show_size(row.size))
-        },
-    )
+    let Some(oldest) = project.last_good.iter().min_by_key(|row| row.started_at) else {
+        return String::from(if project.has_backups { "no full one" } else { "none" });
+    };
+    let part = if oldest.selection.is_full() { String::new() } else { format!(" ({})", oldest.selection) };
+    let more = match (project.last_good.len(), databases(project)) {
+        (1, _) => String::new(),
+        (rows, databases) if rows == databases => format!(" (oldest of {databases} databases)"),
+        (rows, _) => format!(" (oldest of {rows} parts)"),
+    };
+    let when = if oldest.started_at > now { String::from("dated in the future") } else { format!("{} ago", age(now, oldest.started_at)) };
+    format!("{} {when}, {}{part}{more}", oldest.id, show_size(oldest.size))
+}
+
+fn databases(project: &ProjectStanding) -> usize {
+    project.last_good.iter().map(|row| &row.database).collect::<BTreeSet<_>>().len()
 }
 
 fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
