@@ -100,7 +100,7 @@ pub enum Status {
     Ok,
     /// The last run failed.
     Failing,
-    /// The last good full backup is older than allowed, whether runs fail or don't happen at all.
+    /// The last good backup is older than allowed, whether runs fail or don't happen at all.
     Stale,
 }
 
@@ -164,9 +164,9 @@ pub enum Event {
     Succeeded,
     /// Time passed.
     Tick {
-        /// Start of the newest good full backup known.
-        last_good_full: Option<DateTime<Utc>>,
-        /// The limit for its age; `None` switches staleness off, as it must be for selections that aren't full.
+        /// Start of the newest good backup known of the alert's selection.
+        last_good: Option<DateTime<Utc>>,
+        /// The limit for its age; `None` switches staleness off, as it must be for selections that don't count (`Project::counted`).
         max_age: Option<Duration>,
     },
 }
@@ -181,7 +181,7 @@ pub enum NoticeKind {
     CauseChanged,
     /// It still goes on.
     Reminder,
-    /// The last good full backup is too old.
+    /// The last good backup is too old.
     Stale,
     /// All is well again.
     Recovered,
@@ -200,7 +200,7 @@ pub fn decide(alert: &Alert, event: &Event, reminder: Duration, now: DateTime<Ut
     let notice = match event {
         Event::Failed(failure) => next.fail(failure, reminder, now),
         Event::Succeeded => next.succeed(now),
-        Event::Tick { last_good_full, max_age } => next.tick(*last_good_full, *max_age, reminder, now),
+        Event::Tick { last_good, max_age } => next.tick(*last_good, *max_age, reminder, now),
     };
     if notice.is_some() {
         next.last_told_at = Some(now);
@@ -238,12 +238,12 @@ impl Alert {
 
     fn tick(
         &mut self,
-        last_good_full: Option<DateTime<Utc>>,
+        last_good: Option<DateTime<Utc>>,
         max_age: Option<Duration>,
         reminder: Duration,
         now: DateTime<Utc>,
     ) -> Option<NoticeKind> {
-        let too_old = max_age.is_some_and(|limit| elapsed(self.fresh_since(last_good_full, now), now) > limit);
+        let too_old = max_age.is_some_and(|limit| elapsed(self.fresh_since(last_good, now), now) > limit);
         match (self.status, too_old) {
             (Status::Ok | Status::Failing, true) => {
                 self.begin(Status::Stale, now);
@@ -259,15 +259,15 @@ impl Alert {
         }
     }
 
-    /// Whether the newest full backup is older than allowed, or was never made for so long.
+    /// Whether the newest backup is older than allowed, or was never made for so long.
     #[must_use]
-    pub fn is_overdue(&self, last_good_full: Option<DateTime<Utc>>, max_age: Duration, now: DateTime<Utc>) -> bool {
-        elapsed(self.fresh_since(last_good_full, now), now) > max_age
+    pub fn is_overdue(&self, last_good: Option<DateTime<Utc>>, max_age: Duration, now: DateTime<Utc>) -> bool {
+        elapsed(self.fresh_since(last_good, now), now) > max_age
     }
 
-    /// The latest time, as far as it isn't in the future, from which a full backup's age counts.
-    fn fresh_since(&self, last_good_full: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
-        let known = [last_good_full, self.last_good_at];
+    /// The latest time, as far as it isn't in the future, from which a backup's age counts.
+    fn fresh_since(&self, last_good: Option<DateTime<Utc>>, now: DateTime<Utc>) -> DateTime<Utc> {
+        let known = [last_good, self.last_good_at];
         known.into_iter().flatten().filter(|time| *time <= now).max().unwrap_or(self.first_seen)
     }
 

@@ -24,9 +24,9 @@ fn failed(cause: Cause) -> Event {
     Event::Failed(Failure::new(cause, "no"))
 }
 
-/// A tick that knows the newest good full backup, given in hours after the story's start.
+/// A tick that knows the newest good backup, given in hours after the story's start.
 fn tick(last_good: Option<i64>, max_age: Option<Duration>) -> Event {
-    Event::Tick { last_good_full: last_good.map(|hours| start() + TimeDelta::hours(hours)), max_age }
+    Event::Tick { last_good: last_good.map(|hours| start() + TimeDelta::hours(hours)), max_age }
 }
 
 /// Plays events at hours after the start.

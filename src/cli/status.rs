@@ -1,5 +1,7 @@
 //! `pgdumpd status`
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
@@ -21,8 +23,8 @@ use super::{Common, out, show, world};
 #[command(after_help = "\
 Exit code 1 where a project is failing or stale, a mail was refused for good, the configuration on
 disk is broken, or the daemon has fallen silent, waits for its database, or isn't there although
-there are schedules (where variables alone are the configuration: although it served before, or
-SCHEDULE is set). With PROJECT only that project's state counts besides. Whether the daemon turns,
+there are schedules (where variables alone are the configuration: although SCHEDULE is set, or it
+served before and no backup was made by hand since). With PROJECT only that project's state counts besides. Whether the daemon turns,
 for liveness checks: pgdumpd status --alive")]
 pub(super) struct Args {
     /// Only this project, with its last runs
@@ -54,7 +56,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         None => standing::standing(&world, &settings, only)?,
         Some(wrong) => standing::as_far_as_read(&world, &settings, only, &in_one_line(wrong))?,
     };
-    let unattended = standing::is_unattended(&standing) && is_expected(common, &settings);
+    let by_hand = if is_asked_for(common) { None } else { standing::by_hand(&world, &settings)? };
+    if let Some(by_hand) = by_hand {
+        standing.made_by_hand(by_hand);
+    }
+    let is_expected = is_asked_for(common) || standing::has_served(&settings) && by_hand.is_none();
+    let unattended = standing::is_unattended(&standing) && is_expected;
     standing.healthy &= !unattended && settings.unread.is_empty();
     standing.problems.extend(settings.unread.iter().map(ToString::to_string));
     if standing.daemon == DaemonStanding::Stopped && !unattended {
@@ -78,10 +85,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 const AS_SERVICE: &str = "systemctl start pgdumpd, or pgdumpd serve";
 const IN_CONTAINER: &str = "start the container again, whose command is `pgdumpd serve`";
 
-/// Whether there should be a daemon. Variables alone may as well describe a container that makes one backup and ends: there one is missed
-/// where it served before, or a schedule was asked for.
-fn is_expected(common: &Common, settings: &Settings) -> bool {
-    !config::is_ambient(&common.config) || standing::has_served(settings) || config::says_when()
+/// Whether there is to be a daemon. Variables alone may as well describe a container that makes one backup and ends: unless they say when,
+/// one is missed only where it served before, until backups are made by hand instead.
+fn is_asked_for(common: &Common) -> bool {
+    !config::is_ambient(&common.config) || config::says_when()
 }
 
 /// The configuration; where the file is broken, what could be read of it and what is wrong, if there is a catalog to ask.
@@ -132,7 +139,7 @@ fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz)
         out::say(daemon_words(&standing.daemon, now));
     }
     let next = format!("NEXT ({})", zone.name());
-    let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD FULL BACKUP", "LAST RESTORED", &next, "NOTE"]);
+    let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD BACKUP", "LAST RESTORED", &next, "NOTE"]);
     for project in &standing.projects {
         let next = if project.enabled { "by hand only" } else { "never" };
         table.add_row(vec![
@@ -180,7 +187,8 @@ fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz)
 /// `shop/billing: FAILING for 3 h, 4 runs in a row: connection refused`.
 fn trouble(alert: &Alert, now: DateTime<Utc>) -> String {
     let key = &alert.key;
-    let why = alert.message.as_deref().unwrap_or("no good full backup within max_backup_age");
+    let too_old = format!("no good {} within max_backup_age", key.selection.backup());
+    let why = alert.message.as_deref().unwrap_or(&too_old);
     if let Some(backup) = key.of_backup() {
         let word = if alert.cause == Some(Cause::Damaged) { "DAMAGED" } else { "UNREADABLE" };
         return format!("{}/{}: backup {backup} is {word}, found {} ago: {why}", key.project, key.database, age(now, alert.since));
@@ -212,7 +220,7 @@ fn status(project: &ProjectStanding) -> &'static str {
 
 /// When a backup was last seen to come back, and how long that took; of several databases, the one for which that is longest ago.
 fn restored(project: &ProjectStanding, now: DateTime<Utc>) -> String {
-    let databases = project.last_good.len();
+    let databases = databases(project);
     let Some(restored) = &project.restored else {
         return match project.never_restored.first() {
             Some(first) if databases > 1 && project.never_restored.len() == 1 => format!("never: {first}"),
@@ -226,16 +234,21 @@ fn restored(project: &ProjectStanding, now: DateTime<Utc>) -> String {
 }
 
 fn last_good(project: &ProjectStanding, now: DateTime<Utc>) -> String {
-    let oldest = project.last_good.iter().min_by_key(|row| row.started_at);
-    oldest.map_or_else(
-        || String::from("none"),
-        |row| {
-            let more =
-                if project.last_good.len() > 1 { format!(" (oldest of {} databases)", project.last_good.len()) } else { String::new() };
-            let when = if row.started_at > now { String::from("dated in the future") } else { format!("{} ago", age(now, row.started_at)) };
-            format!("{} {when}, {}{more}", row.id, show_size(row.size))
-        },
-    )
+    let Some(oldest) = project.last_good.iter().min_by_key(|row| row.started_at) else {
+        return String::from(if project.has_backups { "no full one" } else { "none" });
+    };
+    let part = if oldest.selection.is_full() { String::new() } else { format!(" ({})", oldest.selection) };
+    let more = match (project.last_good.len(), databases(project)) {
+        (1, _) => String::new(),
+        (rows, databases) if rows == databases => format!(" (oldest of {databases} databases)"),
+        (rows, _) => format!(" (oldest of {rows} parts)"),
+    };
+    let when = if oldest.started_at > now { String::from("dated in the future") } else { format!("{} ago", age(now, oldest.started_at)) };
+    format!("{} {when}, {}{part}{more}", oldest.id, show_size(oldest.size))
+}
+
+fn databases(project: &ProjectStanding) -> usize {
+    project.last_good.iter().map(|row| &row.database).collect::<BTreeSet<_>>().len()
 }
 
 fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {

@@ -45,19 +45,22 @@ fn age(draft: &Draft, project: &Project, known: &mut BTreeMap<String, Option<Dur
         return;
     }
     let place = &draft.age_at.clone().unwrap_or_else(|| draft.place.key("max_backup_age"));
-    let full: Vec<_> = project.schedules.iter().filter(|schedule| schedule.enabled && schedule.selection().is_full()).collect();
-    if full.is_empty() {
-        place.warning(Trouble::new("no schedule makes a full backup, so the project will be told as stale"));
-        return;
-    }
-    let timings: Vec<_> = full.iter().map(|schedule| (&schedule.timing, schedule.time_zone)).collect();
-    let longest = *known.entry(format!("{timings:?}")).or_insert_with(|| timing::longest_wait(&timings));
-    if let Some(wait) = longest.filter(|wait| *wait > limit) {
-        let (limit, wait) = (units::show_duration(limit), units::show_duration(wait));
-        place.warning(
-            Trouble::new(format!("{limit} is shorter than the longest wait between two full backups, {wait}"))
-                .hint("the project would be told as stale again and again; allow more, also for the dump itself"),
-        );
+    for selection in project.counted() {
+        let makes = project.schedules.iter().filter(|schedule| schedule.enabled && schedule.selection() == selection);
+        let timings: Vec<_> = makes.map(|schedule| (&schedule.timing, schedule.time_zone)).collect();
+        if timings.is_empty() {
+            place.warning(Trouble::new(format!("no schedule makes a {}, so the project will be told as stale", selection.backup())));
+            continue;
+        }
+        let longest = *known.entry(format!("{timings:?}")).or_insert_with(|| timing::longest_wait(&timings));
+        if let Some(wait) = longest.filter(|wait| *wait > limit) {
+            let (limit, wait) = (units::show_duration(limit), units::show_duration(wait));
+            let kind = if selection.is_full() { String::from("full backups") } else { format!("backups ({selection})") };
+            place.warning(
+                Trouble::new(format!("{limit} is shorter than the longest wait between two {kind}, {wait}"))
+                    .hint("the project would be told as stale again and again; allow more, also for the dump itself"),
+            );
+        }
     }
 }
 

@@ -166,7 +166,7 @@ pub(super) const PROJECT: Section = Section {
                 "max_backup_age",
                 Kind::DurationOrNone,
                 "",
-                "A last good full backup older than this is told as stale. Unset or `\"none\"`: never.",
+                "A last good full backup older than this is told as stale; where the project makes no full ones, the last good one of each part that its schedules make. Unset or `\"none\"`: never.",
             ),
             key("limits", Kind::Limits, "", "Bounds of a run, see below; what a project leaves out comes from the default's."),
             key("to", Kind::Emails, "", "Recipients. Unset: those of `[smtp]`."),

@@ -208,7 +208,7 @@ impl Chores {
         }
         complain("what happened can't be turned into mail", notice::tell(world, desk).map(|_| ()));
         complain("mail can't be delivered", deliver::deliver(world).map(|_| ()));
-        complain("the last heartbeat can't be written", world.catalog.write(|writer| writer.remove_meta("heartbeat")));
+        complain("the last heartbeat can't be written", world.catalog.write(|writer| writer.farewell(world.clock.now())));
     }
 }
 

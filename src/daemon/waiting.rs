@@ -168,7 +168,7 @@ impl Vigil {
     }
 
     pub(super) fn farewell(&self) {
-        complain("the last heartbeat can't be written", self.world.catalog.write(|writer| writer.remove_meta("heartbeat")));
+        complain("the last heartbeat can't be written", self.world.catalog.write(|writer| writer.farewell(self.world.clock.now())));
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Called by `pgdumpd backup --url` and kin. The dump goes the way of every other; only where it ends is a file of the caller's choosing.
 
+use std::ffi::OsStr;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::clock::Clock;
@@ -67,6 +69,8 @@ pub struct Setting<'a> {
     pub board: &'a Board,
     /// Gets `pg_dump`'s own lines.
     pub said: Option<fn(&str)>,
+    /// What is done once nobody else can be at it, before anything is cleared up.
+    pub first: &'a dyn Fn() -> Result<()>,
 }
 
 /// Finds the clients, connects, and asks which server and database that is; `database` overrules the connection's. Nothing
@@ -103,7 +107,7 @@ impl Met {
     /// The command line of `pg_dump`, which never holds a secret.
     #[must_use]
     pub fn command(&self) -> Spec {
-        let scratch = (self.project.shape.format == Format::Directory).then(|| std::path::Path::new("SCRATCH"));
+        let scratch = (self.project.shape.format == Format::Directory).then(|| Path::new("SCRATCH"));
         Dump {
             client: &self.client,
             access: &self.access,
@@ -133,6 +137,7 @@ impl Met {
             Failure { message: failure.message.replacen("the project", "the backup of", 1), ..failure }
                 .hint("wait until that run has ended; `pgdumpd backup` ends with exit code 11 until then")
         })?;
+        (setting.first)()?;
         let swept = storage.sweep(&self.project.name, None)?;
         if !swept.is_empty() {
             tracing::warn!(?swept, "removed what an interrupted run had left");
@@ -158,7 +163,7 @@ impl Met {
         // Others find the next one under its name: a lock whose file is gone is none.
         drop(loose.remove_lock());
         drop(lock);
-        made.map_err(|failure| in_other_words(redactor.clean_failure(failure)))
+        made.map_err(|failure| in_other_words(redactor.clean_failure(failure), loose, file))
     }
 
     fn dump(&self, storage: &Arc<dyn Storage>, lock: &crate::lock::ProjectLock, setting: &Setting<'_>) -> Result<Manifest> {
@@ -215,8 +220,11 @@ impl Met {
     }
 }
 
-/// There is no storage here, and no retention.
-fn in_other_words(failure: Failure) -> Failure {
+/// There is no storage here, and no retention; and a file is called by its name before it has it.
+fn in_other_words(mut failure: Failure, loose: &Loose, file: &str) -> Failure {
+    if let Some(unproven) = loose.unproven().as_deref().and_then(Path::file_name).and_then(OsStr::to_str) {
+        failure.message = failure.message.replace(unproven, file);
+    }
     if failure.cause != Cause::Space {
         return failure;
     }

@@ -228,6 +228,12 @@ impl Selection {
     pub fn is_full(&self) -> bool {
         self.0 == "full"
     }
+
+    /// What a backup of it is called in a sentence: `full backup`, `backup (schema)`.
+    #[must_use]
+    pub fn backup(&self) -> String {
+        if self.is_full() { String::from("full backup") } else { format!("backup ({self})") }
+    }
 }
 
 impl fmt::Display for Selection {

@@ -1,6 +1,6 @@
 //! A project as the configuration describes it, every default already filled in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub struct Project {
     pub retention: Policy,
     /// When a backup counts as suspicious; `None` switches the gate off.
     pub anomaly: Option<Rule>,
-    /// A full backup older than this makes the project stale; `None` switches the alert off.
+    /// A backup older than this, of what [`Project::counted`] names, makes the project stale; `None` switches the alert off.
     pub max_backup_age: Option<Duration>,
     /// Time limits and retries.
     pub limits: Limits,
@@ -76,6 +76,18 @@ impl Project {
     #[must_use]
     pub fn is_drill(&self, plan: &str) -> bool {
         plan == super::proving::DRILL && self.drill.is_some()
+    }
+
+    /// The selections that must not grow older than `max_backup_age`: whole databases, unless neither a schedule nor a run by hand makes
+    /// those; then each that a schedule makes, and without schedules what a run by hand makes.
+    #[must_use]
+    pub fn counted(&self) -> BTreeSet<Selection> {
+        let by_hand = self.shape.selection();
+        let made: BTreeSet<Selection> = self.schedules.iter().map(Schedule::selection).collect();
+        if by_hand.is_full() || made.iter().any(Selection::is_full) {
+            return BTreeSet::from([Selection::full()]);
+        }
+        if made.is_empty() { BTreeSet::from([by_hand]) } else { made }
     }
 }
 

@@ -186,16 +186,18 @@ pub struct LastGood {
     pub restore: String,
 }
 
-/// No good full backup within the project's `max_backup_age`.
+/// No good backup within the project's `max_backup_age`, of whole databases or of what else counts in it.
 #[derive(Debug, Clone)]
 pub struct Stale {
     /// The project.
     pub about: About,
     /// The database whose backup is too old.
     pub database: String,
+    /// What of it counts, where that isn't all of it: `schema`.
+    pub selection: Option<String>,
     /// The project's `max_backup_age`.
     pub allowed: Duration,
-    /// The newest good full backup.
+    /// The newest good backup of that.
     pub last_good: Option<LastGood>,
     /// What the diary knows of why: `the last run failed: …`, `the project is paused`.
     pub reason: Option<String>,

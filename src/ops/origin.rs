@@ -3,7 +3,7 @@
 //! Prune, `status` and notices ask; `prune --confirm` writes it down. The note is the catalog's: where that is lost, the question comes again.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
 
@@ -113,24 +113,46 @@ pub fn newest_of_each(world: &World, project: &Project, these: &BackupFilter) ->
     Ok(if seen.iter().flatten().count() > 1 { newest } else { Vec::new() })
 }
 
-/// When the newest good full backup of each database was started, by project and database, or in one project; where other servers' lie
-/// beside it, that of the own one.
-pub fn last_good_full(reader: &Reader, only: Option<&str>) -> Result<HashMap<(String, String), DateTime<Utc>>> {
-    let mut found = reader.last_good_full(only)?;
+/// When the newest good backup of each database was started, by selection and database.
+pub type Newest = BTreeMap<Selection, BTreeMap<String, DateTime<Utc>>>;
+
+/// The same by project, of full backups and of what counts in these projects ([`Project::counted`]); where other servers' lie beside them,
+/// that of the own one.
+pub fn newest_good(reader: &Reader, projects: &[&Project]) -> Result<HashMap<String, Newest>> {
+    let only = if let [one] = projects { Some(one.name.as_str()) } else { None };
+    let mut found: HashMap<String, Newest> = HashMap::new();
+    for ((project, database), at) in reader.last_good_full(only)? {
+        found.entry(project).or_default().entry(Selection::full()).or_default().insert(database, at);
+    }
     let divided: BTreeSet<String> = reader.divided_projects()?.into_iter().collect();
-    for ((project, database), at) in found.iter_mut().filter(|((project, _), _)| divided.contains(project)) {
-        let filter = BackupFilter {
-            project: Some(project.clone()),
-            database: Some(database.clone()),
-            selection: Some(Selection::full()),
-            undamaged: true,
-            ..BackupFilter::default()
-        };
-        if let Some(newest) = reader.latest_backup(&filter)? {
-            *at = own(reader, newest)?.started_at;
+    for project in projects {
+        let parts: Vec<Selection> = project.counted().into_iter().filter(|selection| !selection.is_full()).collect();
+        for selection in parts {
+            let newest = reader.last_good_of(&project.name, &selection)?.into_iter().collect();
+            found.entry(project.name.clone()).or_default().insert(selection, newest);
+        }
+        let Some(newest) = found.get_mut(&project.name).filter(|_| divided.contains(&project.name)) else { continue };
+        for (selection, databases) in newest {
+            for (database, at) in databases {
+                let filter = BackupFilter {
+                    project: Some(project.name.clone()),
+                    database: Some(database.clone()),
+                    selection: Some(selection.clone()),
+                    undamaged: true,
+                    ..BackupFilter::default()
+                };
+                if let Some(row) = own_newest(reader, &filter)? {
+                    *at = row.started_at;
+                }
+            }
         }
     }
     Ok(found)
+}
+
+/// The newest backup of these, all of one database and selection; where other servers' lie beside it, the own one's.
+pub fn own_newest(reader: &Reader, these: &BackupFilter) -> Result<Option<BackupRow>> {
+    reader.latest_backup(these)?.map(|newest| own(reader, newest)).transpose()
 }
 
 /// A person says that these are one line from now on.

@@ -1,6 +1,7 @@
 //! How each project stands: the one answer behind `status` and the health check.
 
 mod daemon;
+mod good;
 mod mail;
 mod skipped;
 mod unread;
@@ -10,12 +11,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use crate::alert::{Alert, Status};
-use crate::catalog::{BackupFilter, Heartbeat, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter, Wait};
+use crate::alert::{Alert, AlertKey, Status};
+use crate::catalog::{Heartbeat, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter, Wait};
 use crate::error::Result;
 use crate::habit::{self, Suspension};
 use crate::model::backup::{BackupRow, RunId};
-use crate::model::dump::Selection;
 use crate::model::project::Project;
 use crate::model::run::{ANY_DATABASE, Run, SlotRow};
 use crate::model::settings::Settings;
@@ -26,7 +26,7 @@ use crate::shell;
 use super::there::{self, There};
 use super::{World, held, lost, origin, untold};
 
-pub use daemon::{DaemonStanding, LAG, SERVE_LOCK, daemon, has_served};
+pub use daemon::{ByHand, DaemonStanding, LAG, SERVE_LOCK, by_hand, daemon, has_served};
 pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
 pub use unread::as_far_as_read;
@@ -60,7 +60,8 @@ pub struct ProjectStanding {
     pub status: Status,
     /// The alerts that aren't ok.
     pub alerts: Vec<Alert>,
-    /// Per database, the newest good full backup; a suspicious one only where there is no other.
+    /// Per database, the newest good backup: of all of it, or where the project makes none of those, of each part that it makes
+    /// ([`Project::counted`]); a suspicious one only where there is no other.
     pub last_good: Vec<BackupRow>,
     /// Whether it has backups at all, full or not.
     pub has_backups: bool,
@@ -124,11 +125,30 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
     let daemon = daemon::turning(settings, seen.heartbeat.as_ref(), now);
     let orphaned = orphaned(&seen, settings);
-    let healthy = problems.is_empty()
-        && !matches!(daemon, DaemonStanding::Silent { .. } | DaemonStanding::Waiting { .. })
-        && projects.iter().all(|project| project.status == Status::Ok && project.suspended.is_empty() || !project.enabled);
     let notes = seen.rebuilt.into_iter().collect();
-    Ok(Standing { healthy, daemon, projects, orphaned, problems, notes, mail: seen.mail })
+    let mut standing = Standing { healthy: false, daemon, projects, orphaned, problems, notes, mail: seen.mail };
+    standing.healthy = standing.needs_nobody();
+    Ok(standing)
+}
+
+impl Standing {
+    fn needs_nobody(&self) -> bool {
+        self.problems.is_empty()
+            && !matches!(self.daemon, DaemonStanding::Silent { .. } | DaemonStanding::Waiting { .. })
+            && self.projects.iter().all(|project| project.status == Status::Ok && project.suspended.is_empty() || !project.enabled)
+    }
+
+    /// Backups by hand have taken the place of a daemon, which nobody misses then: how old they are is what counts.
+    pub fn made_by_hand(&mut self, by_hand: ByHand) {
+        let at = |time: DateTime<Utc>| time.format("%Y-%m-%d %H:%M UTC");
+        self.notes.push(format!(
+            "`pgdumpd serve` gave its last sign of life here at {}; since then backups are made by hand, the last one begun at {}",
+            at(by_hand.served_until),
+            at(by_hand.last)
+        ));
+        self.daemon = DaemonStanding::Stopped;
+        self.healthy = self.needs_nobody();
+    }
 }
 
 /// Looks whether the files of the backups that the answer calls good are there: between two looks of the daemon, or without one, only this
@@ -188,24 +208,7 @@ struct Seen {
 }
 
 fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
-    let (mut good, mut normal) = (Vec::new(), HashMap::new());
-    for (project, database) in reader.last_good_full(None)?.into_keys() {
-        let filter = BackupFilter {
-            project: Some(project),
-            database: Some(database),
-            selection: Some(Selection::full()),
-            undamaged: true,
-            ..BackupFilter::default()
-        };
-        let Some(newest) = reader.latest_backup(&filter)? else { continue };
-        let newest = origin::own(reader, newest)?;
-        if newest.suspicious.is_some() {
-            let before = reader.latest_backup(&BackupFilter { normal: true, ..filter })?;
-            let before = before.map(|before| origin::own(reader, before)).transpose()?;
-            normal.extend(before.map(|before| (newest.id.clone(), before)));
-        }
-        good.push(newest);
-    }
+    let (good, normal) = good::look(reader, settings)?;
     let mut held = HashSet::new();
     for project in &settings.projects {
         if held::is_held(reader, project)? {
@@ -217,7 +220,6 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
     for backup in alerts.iter().filter(|alert| alert.status != Status::Ok).filter_map(|alert| alert.key.of_backup()) {
         known.extend(reader.backup(&backup)?.map(|row| row.id));
     }
-    good.sort_by(|one, two| one.database.cmp(&two.database));
     let mut restored: HashMap<String, Vec<RestoredBackup>> = HashMap::new();
     let mut waits: HashMap<String, Vec<Wait>> = HashMap::new();
     reader.waits()?.into_iter().for_each(|wait| waits.entry(wait.project.clone()).or_default().push(wait));
@@ -256,6 +258,7 @@ fn orphaned(seen: &Seen, settings: &Settings) -> Vec<String> {
     };
     let mut databases: Vec<String> = seen.good.iter().filter(is_gone).map(|row| format!("{}/{}", row.project, row.database)).collect();
     databases.sort();
+    databases.dedup();
     projects.chain(databases).collect()
 }
 
@@ -277,9 +280,8 @@ struct ByProject<'a>(HashMap<&'a str, Parts<'a>>);
 
 #[derive(Default)]
 struct Parts<'a> {
+    /// Whether there is something to tell or not.
     alerts: Vec<&'a Alert>,
-    /// Those of whole databases, whether there is something to tell or not.
-    full: Vec<&'a Alert>,
     good: Vec<&'a BackupRow>,
     running: Vec<&'a Run>,
     has_backups: bool,
@@ -288,12 +290,7 @@ struct Parts<'a> {
 impl<'a> ByProject<'a> {
     fn of(seen: &'a Seen) -> Self {
         let mut all = Self::default();
-        for alert in seen.alerts.iter().filter(|alert| alert.status != Status::Ok) {
-            all.0.entry(&alert.key.project).or_default().alerts.push(alert);
-        }
-        for alert in seen.alerts.iter().filter(|alert| alert.key.selection.is_full()) {
-            all.0.entry(&alert.key.project).or_default().full.push(alert);
-        }
+        seen.alerts.iter().for_each(|alert| all.0.entry(&alert.key.project).or_default().alerts.push(alert));
         seen.with_backups.iter().for_each(|name| all.0.entry(name).or_default().has_backups = true);
         seen.good.iter().for_each(|row| all.0.entry(&row.project).or_default().good.push(row));
         seen.running.iter().for_each(|run| all.0.entry(&run.project).or_default().running.push(run));
@@ -312,16 +309,22 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         // What is suspicious says so by itself, as `suspended`.
         None => alert.key.of_anomaly().is_none() && there::subject(project, there, &alert.key).is_none(),
     };
-    let alerts: Vec<Alert> = parts.alerts.iter().copied().filter(stands).cloned().collect();
+    let open = parts.alerts.iter().copied().filter(|alert| alert.status != Status::Ok);
+    let alerts: Vec<Alert> = open.filter(stands).cloned().collect();
     let mut last_good: Vec<BackupRow> = parts.good.into_iter().cloned().collect();
     last_good.retain(|row| there::database(project, there, &row.database).is_none());
     // The daemon's tick makes the alert; where nothing ticks, or not yet, the backups' own age tells, or how long there was none.
-    let newest = |database: &str| last_good.iter().find(|row| row.database == database).map(|row| row.started_at);
-    let counts = |alert: &&&Alert| stands(alert) && (alert.key.database != ANY_DATABASE || last_good.is_empty());
+    let counted = project.counted();
+    let has_one = |key: &AlertKey| {
+        let is_its_database = |row: &BackupRow| row.database == key.database || key.database == ANY_DATABASE;
+        last_good.iter().any(|row| row.selection == key.selection && is_its_database(row))
+    };
     let too_old = project.max_backup_age.is_some_and(|limit| {
         let is_old = |row: &BackupRow| (now - row.started_at).to_std().is_ok_and(|age| age > limit);
-        let never = |alert: &&Alert| newest(&alert.key.database).is_none() && alert.is_overdue(None, limit, now);
-        last_good.iter().any(is_old) || parts.full.iter().filter(counts).any(never)
+        let never = |alert: &&Alert| {
+            counted.contains(&alert.key.selection) && stands(alert) && !has_one(&alert.key) && alert.is_overdue(None, limit, now)
+        };
+        last_good.iter().any(is_old) || parts.alerts.iter().copied().any(|alert| never(&alert))
     });
     // Backups are made, but a suspicious one is nothing to fall back on as long as there is another.
     last_good.iter_mut().for_each(|row| *row = seen.normal.get(&row.id).unwrap_or(row).clone());
@@ -368,7 +371,8 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
 /// The database whose last restore is longest ago, and those that never were; where no full backups are made, the last restore of any.
 fn restored(all: &[RestoredBackup], last_good: &[BackupRow]) -> (Option<RestoredBackup>, Vec<String>) {
     let of = |row: &BackupRow| all.iter().find(|one| one.database == row.database);
-    let never: Vec<String> = last_good.iter().filter(|row| of(row).is_none()).map(|row| row.database.clone()).collect();
+    let mut never: Vec<String> = last_good.iter().filter(|row| of(row).is_none()).map(|row| row.database.clone()).collect();
+    never.dedup();
     let found = match (last_good.is_empty(), never.is_empty()) {
         (true, _) => all.iter().max_by_key(|one| one.at),
         (false, true) => last_good.iter().filter_map(of).min_by_key(|one| one.at),

@@ -34,6 +34,8 @@ pub enum Gone {
     Project,
     /// The configuration no longer names it.
     NotConfigured,
+    /// The configuration no longer makes backups of that selection.
+    NotMade,
     /// `exclude_databases` matches it.
     Excluded,
     /// The server has no such database.
@@ -119,8 +121,8 @@ pub fn subject(project: &Project, there: Option<&There>, key: &AlertKey) -> Opti
         return (!project.globals).then_some(Gone::NotConfigured);
     }
     let mut shapes = project.schedules.iter().map(|plan| &plan.shape).chain([&project.shape]);
-    if !selection.is_full() && !shapes.any(|shape| shape.selection() == selection) {
-        return Some(Gone::NotConfigured);
+    if !shapes.any(|shape| shape.selection() == selection) {
+        return Some(Gone::NotMade);
     }
     database(project, there, &key.database)
 }

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use in_use::{InUse, Use};
-pub use local::{Given, Local, Loose, SCOPE};
+pub use local::{Given, Local, Loose, SCOPE, is_held_proof};
 pub use memory::Memory;
 pub use scratch::Scratch;
 

@@ -7,7 +7,7 @@ use pgdumpd::clock::Clock;
 use pgdumpd::config;
 use pgdumpd::error::{Cause, Failure};
 use pgdumpd::model::backup::Trigger;
-use pgdumpd::model::dump::DumpShape;
+use pgdumpd::model::dump::{Content, DumpShape};
 use pgdumpd::model::run::{Run, RunStatus, SlotOutcome};
 use pgdumpd::model::settings::Settings;
 use pgdumpd::notify::Message;
@@ -51,8 +51,12 @@ impl Office {
 
     /// One of this database.
     pub(crate) fn run_of(&self, database: &str, failure: Option<Failure>) {
+        self.run_shaped(database, &DumpShape::default(), failure);
+    }
+
+    fn run_shaped(&self, database: &str, shape: &DumpShape, failure: Option<Failure>) {
         let now = self.world.clock.now();
-        let begun = Run::begin("shop", database, &DumpShape::default(), Trigger::Scheduled, now);
+        let begun = Run::begin("shop", database, shape, Trigger::Scheduled, now);
         let mut run = Run { schedule: Some(String::from("s")), slot: Some(now), ..begun };
         self.world.catalog.write(|writer| writer.start_run(&run)).expect("started");
         run.finished_at = Some(now);
@@ -216,6 +220,74 @@ fn f41_a_project_that_never_had_a_backup_becomes_stale() {
         assert_eq!(notice::tell(&office.world, &office.desk()).expect("told"), 1);
         assert_eq!(events(&office.rig), ["stale", "recovered"], "{databases}");
     }
+}
+
+/// What counts is all of a database, and where nothing makes that, each part that a schedule makes.
+#[test]
+fn a_project_that_makes_parts_alone_is_stale_by_their_age() {
+    let schedules = |more: &str| {
+        format!(
+            "max_backup_age = \"26h\"\n{more}\n[[project.schedule]]\nname = \"s\"\ncron = \"@daily\"\ncontent = \"schema\"\n\
+             [[project.schedule]]\nname = \"one\"\ncron = \"@daily\"\ncontent = \"data\"\n"
+        )
+    };
+    let office = Office::new("", &schedules("content = \"schema\""));
+    let look = || notice::stale(&office.world, &office.desk()).expect("a look");
+    let tell = || notice::tell(&office.world, &office.desk()).expect("told");
+    let schema = DumpShape { content: Content::Schema, ..DumpShape::default() };
+    let rows = DumpShape { content: Content::Data, ..DumpShape::default() };
+    office.run_shaped("shop", &schema, None);
+    office.run_shaped("shop", &rows, None);
+    assert_eq!((tell(), look()), (0, 0), "both are new");
+    office.pass(TimeDelta::hours(25));
+    office.run_shaped("shop", &rows, None);
+    assert_eq!((tell(), look()), (0, 0));
+    office.pass(TimeDelta::hours(2));
+    // A full one by hand is nothing that anybody promised to repeat.
+    office.run(None);
+    assert_eq!((tell(), look()), (0, 1), "{:?}", office.letters());
+    let body = office.letters()[0].body.replace('\n', " ");
+    assert!(body.contains("should always have a backup (schema) that is younger than 26 h, and has none."), "{body}");
+    assert!(body.contains("The next try is at 2026-11-18 00:00 UTC, by schedule s."), "{body}");
+    let seen = standing::standing(&office.world, &office.settings, None).expect("a standing").projects.remove(0);
+    assert_eq!((seen.status, seen.alerts.len()), (Status::Stale, 1), "{:?}", seen.alerts);
+    office.run_shaped("shop", &schema, None);
+    assert_eq!((tell(), look()), (1, 0), "{:?}", office.letters());
+    assert_eq!(events(&office.rig), ["stale", "recovered"]);
+    let whole = Office::new("", &schedules(""));
+    assert_eq!(notice::stale(&whole.world, &whole.desk()).expect("a look"), 0);
+    whole.run(None);
+    notice::tell(&whole.world, &whole.desk()).expect("told");
+    whole.pass(TimeDelta::hours(25));
+    whole.run(None);
+    notice::tell(&whole.world, &whole.desk()).expect("told");
+    whole.pass(TimeDelta::hours(2));
+    assert_eq!(
+        notice::stale(&whole.world, &whole.desk()).expect("a look"),
+        0,
+        "what is made by hand is all of it, so that only this counts"
+    );
+}
+
+/// Without a daemon, too: what was never made counts since it was first missed.
+#[test]
+fn a_part_that_was_never_made_makes_its_project_stale() {
+    let mut office = Office::new("", "max_backup_age = \"26h\"\ncontent = \"schema\"\n[[project.schedule]]\ncron = \"@daily\"\n");
+    let standing =
+        |office: &Office| standing::standing(&office.world, &office.settings, None).expect("a standing").projects.remove(0).status;
+    assert_eq!(notice::stale(&office.world, &office.desk()).expect("a look"), 0);
+    office.pass(TimeDelta::hours(27));
+    assert_eq!(standing(&office), Status::Stale, "before anybody ticked");
+    assert_eq!(notice::stale(&office.world, &office.desk()).expect("a look"), 1);
+    // The part gives way to all of it: the alert of the part is closed, with what it was.
+    let project = std::sync::Arc::make_mut(&mut office.settings.projects[0]);
+    project.shape = DumpShape::default();
+    project.schedules.iter_mut().for_each(|schedule| schedule.shape = DumpShape::default());
+    assert_eq!(notice::closed(&office.world, &office.desk()).expect("closed"), 1);
+    let letter = office.letters().pop().expect("a letter");
+    assert_eq!(letter.subject, "[pgdumpd] CLOSED shop: the backup (schema) of shop is no longer configured");
+    assert!(letter.body.replace('\n', " ").contains("there was no good backup (schema) within max_backup_age."), "{}", letter.body);
+    assert_eq!(standing(&office), Status::Ok);
 }
 
 #[test]

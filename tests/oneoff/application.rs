@@ -1,11 +1,13 @@
 //! `--env dev|prod|auto`, `--list` and `--verify`: what people come from who had a script for it.
 
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::scene::{Scene, clients};
+use crate::rig::wait_until;
+use crate::scene::{PATIENCE, Scene, clients};
 
 /// A scene whose `.env` names the database for prod, and `.env.local` for dev.
 fn scene() -> Scene {
@@ -126,6 +128,108 @@ fn what_does_not_verify_does_not_count() {
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.stderr.contains("is not whole"), "{ended:?}");
     assert!(stored(&scene).is_empty(), "{:?}", stored(&scene));
+}
+
+/// Killed while it is read again: it has no name yet, and goes with the next run.
+#[test]
+fn what_was_not_verified_yet_when_its_run_was_killed_has_no_name() {
+    let scene = scene();
+    let (bin, hold) = (clients(), scene.work().join("hold"));
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *--version*) exec {bin}/pg_restore \"$@\";; esac\n>{0}\nwhile [ -e {0} ]; do sleep 0.1; done\n\
+         exec {bin}/pg_restore \"$@\"\n",
+        hold.display()
+    );
+    let clients = scene.rig.clients(&[("pg_restore", &script)]);
+    let mut command = scene.alone_command(&[("PG_DUMP_PATH", clients.join("pg_dump").to_str().unwrap())]);
+    command.args(["backup", "--env", "dev"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    wait_until(PATIENCE, || format!("a dump to be read again: {:?}", stored(&scene)), || hold.exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let left = stored(&scene);
+    assert!(!left.is_empty() && left.iter().all(|name| name.starts_with('.')), "{left:?}");
+    std::fs::remove_file(&hold).unwrap();
+    made(&scene, &["--env", "dev"]);
+    assert_eq!((stored(&scene).len(), in_order(&scene)), (2, 1), "{:?}", stored(&scene));
+}
+
+/// How many dumps there are; each has its metadata beside it, and nothing else is there.
+fn in_order(scene: &Scene) -> usize {
+    let names = stored(scene);
+    let dumps: Vec<&String> = names.iter().filter(|name| name.ends_with(".dump")).collect();
+    let lone = dumps.iter().find(|dump| !names.contains(&dump.replace(".dump", ".metadata.json")));
+    assert!(lone.is_none() && names.len() == 2 * dumps.len(), "{names:?}");
+    dumps.len()
+}
+
+/// Killed at each of the three renames: what is left has either no name, or the next run of it gives its metadata one.
+#[test]
+fn f20_killed_before_its_metadata_has_its_name() {
+    for (calls, when) in [("renameat2", 1), ("renameat2", 2), ("renameat", 1)] {
+        let scene = scene();
+        let plain = scene.alone_command(&[]);
+        let mut command = Command::new("strace");
+        command.args(["-D", "-f", "-qq", "-o", "/dev/null", &format!("-etrace={calls}")]);
+        command.arg(format!("-einject={calls}:signal=KILL:when={when}")).arg(plain.get_program()).args(["backup", "--env", "dev"]);
+        command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?)))).current_dir(scene.work());
+        let ended = command.stdin(Stdio::null()).output().expect("apt-get install strace");
+        assert_eq!(ended.status.signal(), Some(9), "{calls} {when}: {ended:?}");
+        let named: Vec<String> = stored(&scene).into_iter().filter(|name| !name.starts_with('.')).collect();
+        if calls == "renameat2" {
+            assert!(named.is_empty() && !stored(&scene).is_empty(), "{calls} {when}: {:?}", stored(&scene));
+            made(&scene, &["--env", "dev"]);
+            assert_eq!(in_order(&scene), 1);
+            continue;
+        }
+        assert!(named.len() == 1 && named[0].ends_with(".dump"), "{named:?}");
+        let listed = |told: bool| {
+            let listed = scene.alone(&[], &["backup", "--list"]);
+            let line = listed.stdout.lines().find(|line| line.contains(&named[0])).unwrap();
+            let words = format!("{} was verified, and its run was killed before it had its metadata", named[0]);
+            assert_eq!((listed.stderr.contains(&words), line.contains(" no "), line.contains(" yes ")), (told, told, !told), "{listed:?}");
+        };
+        listed(true);
+        // Another environment's run clears up, but not that.
+        made(&scene, &["--env", "prod"]);
+        listed(true);
+        let ended = scene.alone(&[], &["backup", "--env", "dev"]);
+        assert!(ended.code == 0 && ended.stderr.contains("it has its metadata now"), "{ended:?}");
+        listed(false);
+        assert_eq!(in_order(&scene), 3);
+        assert_eq!(scene.alone(&[], &["backup", "--verify", &format!("backups/{}", named[0])]).code, 0);
+    }
+}
+
+/// What was altered meanwhile is not called verified.
+#[test]
+fn metadata_of_a_killed_run_is_not_given_to_another_dump() {
+    let scene = scene();
+    let (path, _) = made(&scene, &["--env", "dev"]);
+    let beside = path.with_extension("metadata.json");
+    // A run that works tells what its files are called.
+    let held = crate::directory::hold_lock(&scene);
+    let mut child = scene.alone_command(&[]).args(["backup", "--env", "dev"]).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let lock = || stored(&scene).into_iter().find_map(|name| name.strip_prefix(".pgdumpd-lock-").map(str::to_owned));
+    wait_until(PATIENCE, || format!("{:?}", stored(&scene)), || lock().is_some());
+    let scope = lock().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    drop(held);
+    scene.cluster.wait_until("not exists (select from pg_stat_activity where application_name like 'pgdumpd/%')");
+    std::fs::rename(&beside, path.with_file_name(format!(".pgdumpd-tmp-{scope}-proof-abcdefghij"))).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    let mut last = scene.alone(&[], &["backup", "--env", "dev"]);
+    // What the killed one has started may hold its lock for a moment.
+    let until = std::time::Instant::now() + PATIENCE;
+    while last.code == 11 && std::time::Instant::now() < until {
+        last = scene.alone(&[], &["backup", "--env", "dev"]);
+    }
+    assert!(last.code == 0 && last.stderr.contains("is no longer what was verified"), "{last:?}");
+    assert!(!beside.exists() && stored(&scene).iter().all(|name| !name.starts_with('.')), "{:?}", stored(&scene));
 }
 
 #[test]

@@ -4,9 +4,10 @@
 use std::process::{Command, Stdio};
 
 use crate::cluster::Cluster;
-use crate::{beside, configured, rig};
+use crate::rig::wait_until;
+use crate::{LONG, beside, configured, rig};
 
-/// Where only a part is backed up, nothing counts full backups, and an empty variable is none.
+/// Where only a part is backed up, its age is what counts, and an empty variable is none.
 #[test]
 fn a_part_is_a_backup_and_an_empty_variable_is_unset() {
     if configured("a_part_is_a_backup_and_an_empty_variable_is_unset") {
@@ -21,6 +22,11 @@ fn a_part_is_a_backup_and_an_empty_variable_is_unset() {
     assert_eq!(rig.run(&["backup"]).code, 0);
     let standing = rig.run(&["status"]);
     assert!(standing.code == 0 && !standing.stdout.contains("no backup yet"), "{standing:?}");
+    assert!(standing.stdout.contains("(full schema=\"public\")"), "the newest good backup of what counts: {standing:?}");
+    rig.env.push((String::from("PGDUMPD_MAX_BACKUP_AGE"), String::from("1s")));
+    let told = || rig.run(&["status"]);
+    wait_until(LONG, || format!("{:?}", told()), || told().code == 1 && told().stdout.contains("STALE"));
+    rig.env.pop();
     let named = rig.run(&["check", "--config="]);
     assert_eq!(named.code, 2, "a file that is asked for has a name: {named:?}");
 }

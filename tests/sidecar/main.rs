@@ -313,14 +313,18 @@ fn two_of_one_name_take_turns() {
     second.env.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let mut serving = second.serve();
     serving.wait_for_log("trying the backup again later: another pgdumpd", LONG);
-    assert_eq!(second.run(&["status"]).code, 0, "a turn that is waited for is no failure");
+    // On a busy machine slots of such a schedule are skipped in a row meanwhile, which is told as such.
+    let failing = |rig: &Rig| -> Vec<serde_json::Value> {
+        let alerts = rig.run(&["status", "--json"]).json()["projects"][0]["alerts"].as_array().expect("alerts").clone();
+        alerts.into_iter().filter(|alert| alert["key"]["database"] == "shop").collect()
+    };
+    assert_eq!(failing(&second), [] as [serde_json::Value; 0], "a turn that is waited for is no failure");
     locked.kill().unwrap();
     locked.wait().unwrap();
     cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep%' and pid <> pg_backend_pid()");
     assert_eq!(dumping.wait().unwrap().code(), Some(0));
     wait_until(LONG, || serving.log(), || !second.backups().is_empty());
-    let standing = second.run(&["status"]);
-    assert_eq!((standing.code, first.backups().len()), (0, 1), "{standing:?}\n{}", serving.log());
+    assert_eq!((failing(&second).len(), first.backups().len()), (0, 1), "{:?}\n{}", failing(&second), serving.log());
     serving.signal("TERM");
     assert_eq!(serving.wait(LONG), 0, "{}", serving.log());
 }

@@ -91,6 +91,55 @@ fn a_single_run_promises_no_next_one() {
     assert!(looked.stdout.contains("it is not running") && !looked.stdout.contains("systemctl"), "{looked:?}");
 }
 
+/// A CronJob that took the place of a daemon: what counts then is how old its backups are.
+#[test]
+fn backups_by_hand_take_the_place_of_a_daemon() {
+    if configured("backups_by_hand_take_the_place_of_a_daemon") {
+        return;
+    }
+    let cluster = Cluster::start();
+    let mut port = String::new();
+    let mut rig = rig(&beside(&cluster, &mut port));
+    let missed = |rig: &Rig, word: &str| {
+        let standing = rig.run(&["status"]);
+        assert!(standing.code == 1 && standing.stdout.contains(word), "{standing:?}");
+    };
+    let not_missed = |rig: &Rig| {
+        let standing = rig.run(&["status"]);
+        assert!(standing.code == 0 && !standing.stdout.contains("NOT RUNNING"), "{standing:?}");
+        assert!(
+            standing.stdout.contains("by hand only") && standing.stdout.contains("since then backups are made by hand"),
+            "{standing:?}"
+        );
+    };
+    assert_eq!(rig.run(&["backup"]).code, 0);
+    let mut serving = rig.serve();
+    serving.wait_for_log("ready", LONG);
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0, "{}", serving.log());
+    missed(&rig, "NOT RUNNING");
+    assert_eq!(rig.run(&["backup"]).code, 0);
+    not_missed(&rig);
+    set(&mut rig, "SCHEDULE", "@daily");
+    missed(&rig, "NOT RUNNING");
+    rig.env.retain(|(name, _)| name != "SCHEDULE");
+    // One that hangs is missed, whatever else is made by hand; one that was killed is gone.
+    set(&mut rig, "PGDUMPD_DAEMON_HEARTBEAT", "1h");
+    let mut serving = rig.serve();
+    wait_until(LONG, || serving.log(), || rig.run(&["status", "--alive"]).code == 0);
+    assert_eq!(rig.run(&["backup"]).code, 0);
+    let catalog = rusqlite::Connection::open(rig.state().join("catalog.db")).unwrap();
+    let aged = "UPDATE meta SET value = json_set(value, '$.at', strftime('%Y-%m-%dT%H:%M:%SZ', 'now', '-5 hours')) WHERE key = 'heartbeat'";
+    assert_eq!(catalog.execute(aged, []).unwrap(), 1);
+    missed(&rig, "SILENT");
+    serving.child.kill().unwrap();
+    serving.child.wait().unwrap();
+    not_missed(&rig);
+    set(&mut rig, "PGDUMPD_MAX_BACKUP_AGE", "1s");
+    let stale = || rig.run(&["status"]);
+    wait_until(LONG, || format!("{:?}", stale()), || stale().code == 1 && stale().stdout.contains("STALE"));
+}
+
 /// Alive, as a restart would mend nothing, and not ready.
 #[test]
 fn what_waits_for_its_database_is_alive_and_not_healthy() {

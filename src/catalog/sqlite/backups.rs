@@ -156,6 +156,16 @@ impl Reader {
         })
     }
 
+    /// The same for one selection of one project, by database.
+    pub fn last_good_of(&self, project: &str, selection: &Selection) -> Result<HashMap<String, DateTime<Utc>>> {
+        let sql = "SELECT database, coalesce(max(CASE WHEN started_at <= ?1 THEN started_at END), max(started_at)) FROM backups \
+                   WHERE project = ?2 AND selection = ?3 AND damaged IS NULL GROUP BY database";
+        self.ask("reading the newest backups of a selection", |db| {
+            let entry = |row: &Row<'_>| Ok((row.get(0)?, row.get::<_, Time>(1)?.0));
+            db.prepare_cached(sql)?.query_map(params![Time(self.clock.now()), project, selection.0], entry)?.collect()
+        })
+    }
+
     /// What each project's backups come to, by name.
     pub fn totals(&self) -> Result<Vec<ProjectTotals>> {
         let sql = "SELECT project, count(*), sum(size), max(started_at) FROM backups GROUP BY project ORDER BY project";

@@ -8,6 +8,9 @@ use super::{Reader, Writer};
 use crate::catalog::{AuditEntry, BEGUN, Heartbeat, KnownProject, Page, Pause};
 use crate::error::Result;
 
+/// The note of the last good-bye.
+const SERVED_UNTIL: &str = "served-until";
+
 impl Reader {
     /// A note by its key.
     pub fn meta(&self, key: &str) -> Result<Option<String>> {
@@ -78,6 +81,11 @@ impl Reader {
             let sql = "SELECT value FROM meta WHERE key = 'heartbeat'";
             db.prepare_cached(sql)?.query_row([], |row| row.get::<_, Json<_>>(0)).optional().map(|json| json.map(|json| json.0))
         })
+    }
+
+    /// When a daemon last said good-bye.
+    pub fn served_until(&self) -> Result<Option<DateTime<Utc>>> {
+        Ok(self.meta(SERVED_UNTIL)?.and_then(|text| text.parse().ok()))
     }
 }
 
@@ -158,6 +166,12 @@ impl Writer {
         self.ask("writing the heartbeat", |db| {
             db.prepare_cached("INSERT OR REPLACE INTO meta VALUES ('heartbeat', ?1)")?.execute([Json(heartbeat)]).map(drop)
         })
+    }
+
+    /// Says good-bye: the daemon gives no further sign of life.
+    pub fn farewell(&self, at: DateTime<Utc>) -> Result<()> {
+        self.remove_meta("heartbeat")?;
+        self.put_meta(SERVED_UNTIL, &at.to_rfc3339())
     }
 
     /// Forgets finished runs, slots, audit entries and settled messages from before `time`, at most `limit` of each so that nobody

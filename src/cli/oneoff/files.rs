@@ -17,7 +17,7 @@ use crate::postgres::archive::Observed;
 use crate::postgres::archive::toc::Packing;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
-use crate::storage::{Given, names};
+use crate::storage::{Given, Loose, names};
 use crate::units::show_size;
 
 use super::super::exit::Exit;
@@ -79,6 +79,31 @@ pub(super) fn count(manifest: &mut Manifest, observed: Observed) -> Result<()> {
 
 fn counts(observed: &Observed) -> BTreeMap<String, u64> {
     observed.tables.iter().filter_map(|table| Some((format!("{}.{}", table.schema, table.name), table.rows?))).collect()
+}
+
+/// Ends what runs left that were killed when their dump had its name and its metadata had none: one that is still what it was gets it.
+pub(super) fn mend(loose: &Loose) -> Result<()> {
+    for (held, text) in loose.held_proofs()? {
+        let Ok(metadata) = serde_json::from_slice::<Metadata>(&text) else { continue };
+        let (file, beside) = (&metadata.backup_file, metadata_name(&metadata.backup_file));
+        let is_there = |name: &str| loose.folder().join(name).symlink_metadata().is_ok();
+        if file.contains('/') || !is_there(file) || is_there(&beside) {
+            continue;
+        }
+        let dump = loose.folder().join(file);
+        match Given::at(&dump).and_then(|given| dumpfile::checksum(&given)) {
+            Ok(found) if found == (metadata.backup_size_bytes, metadata.checksum_sha256) => {
+                loose.release_proof(&held, &beside)?;
+                out::note(format!("pgdumpd: {} was verified by a run that was killed then: it has its metadata now", dump.display()));
+            }
+            Ok(_) => {
+                let words = "is no longer what was verified when its run was killed: its metadata is not kept";
+                out::note(format!("pgdumpd: warning: {} {words}", dump.display()));
+            }
+            Err(failure) => out::note(format!("pgdumpd: warning: the metadata of {} is not kept: {failure}", dump.display())),
+        }
+    }
+    Ok(())
 }
 
 /// What lies beside a file and tells of it.

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Failure, Result};
 use crate::ops::given::{METADATA, metadata_name};
+use crate::storage::is_held_proof;
 use crate::units::show_size;
 
 use super::super::exit::Exit;
@@ -38,7 +39,7 @@ pub(super) fn list(common: &Common, folder: &Path) -> Result<Exit> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        gone(&path).iter().for_each(|words| out::note(format!("pgdumpd: warning: {words}")));
+        gone(&path).iter().chain(&unnamed(&path)).for_each(|words| out::note(format!("pgdumpd: warning: {words}")));
         found.extend(listed(path));
     }
     found.sort_by(|one, other| other.at.cmp(&one.at).then_with(|| other.path.cmp(&one.path)));
@@ -79,6 +80,17 @@ fn gone(path: &Path) -> Option<String> {
     let dump = files::read(path).ok()?.backup_file;
     let is_about_it = metadata_name(&dump) == name && path.with_file_name(&dump).symlink_metadata().is_err();
     is_about_it.then(|| format!("{name} tells of {dump}, which is gone"))
+}
+
+/// What to say of the metadata of a run that was killed just before it had its name.
+fn unnamed(path: &Path) -> Option<String> {
+    path.file_name()?.to_str().filter(|name| is_held_proof(name))?;
+    let Metadata { backup_file: dump, environment, .. } = files::read(path).ok()?;
+    let is_missed = path.with_file_name(&dump).is_file() && path.with_file_name(metadata_name(&dump)).symlink_metadata().is_err();
+    let environment = environment.unwrap_or_else(|| String::from("auto"));
+    is_missed.then(|| {
+        format!("{dump} was verified, and its run was killed before it had its metadata: the next `pgdumpd backup --env {environment}` of it mends that")
+    })
 }
 
 /// A plain file that is called as dumps are. A tar may hold anything: one without metadata is none of ours.

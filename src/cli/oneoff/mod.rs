@@ -214,7 +214,7 @@ fn back_up(common: &Common, args: &Args, database: Option<&str>, cancel: &Cancel
     }
     let met = meet(project, database, clock.clone(), cancel)?;
     let file = file_name(&met, &place, environment.as_ref(), &clock);
-    let (target, path) = target(&met, &place, environment.as_ref(), &file);
+    let (target, path) = target(&met, &place, environment.as_ref(), &file)?;
     let loose = match &target {
         Target::File(loose) | Target::Pipe(loose) => loose.clone(),
     };
@@ -231,7 +231,8 @@ fn back_up(common: &Common, args: &Args, database: Option<&str>, cancel: &Cancel
     let said = out::forwarded(common);
     let made = std::thread::scope(|scope| {
         scope.spawn(|| progress::follow(&board, &over));
-        let setting = Setting { cancel, board: &board, said };
+        let first = || environment.as_ref().map_or(Ok(()), |_| files::mend(&loose));
+        let setting = Setting { cancel, board: &board, said, first: &first };
         let verified = |manifest: &mut Manifest| match (&environment, &path) {
             (Some(environment), Some(path)) => prove(&met, environment, &loose, path, manifest, cancel),
             _ => Ok(()),
@@ -260,10 +261,10 @@ fn file_name(met: &Met, place: &Place, environment: Option<&Environment>, clock:
 }
 
 /// Where it goes, and the path to tell; none for standard output.
-fn target(met: &Met, place: &Place, environment: Option<&Environment>, file: &str) -> (Target, Option<PathBuf>) {
+fn target(met: &Met, place: &Place, environment: Option<&Environment>, file: &str) -> Result<(Target, Option<PathBuf>)> {
     // Whoever writes the same file, or backs up the same database into the same folder, waits for nobody and is refused.
     let scope = |what: &str| hash::hex(&Sha256::digest(what.as_bytes())).chars().take(SCOPE).collect::<String>();
-    match place {
+    Ok(match place {
         Place::Pipe => (Target::Pipe(Loose::pipe(&std::env::temp_dir())), None),
         Place::File(folder, name) => {
             let loose = Loose::file(folder, name, &scope(&format!("file {name}")), true).outdating(files::about(folder, name));
@@ -272,15 +273,18 @@ fn target(met: &Met, place: &Place, environment: Option<&Environment>, file: &st
         Place::Folder(folder) => {
             let of = environment.map(|environment| environment.name).unwrap_or_default();
             let scope = scope(&format!("database {} {of}", met.server.database));
-            (Target::File(Loose::file(folder, file, &scope, false)), Some(folder.join(file)))
+            let loose = Loose::file(folder, file, &scope, false);
+            // What counts only once it was read again has no name before.
+            let loose = if environment.is_some() { loose.to_be_proven()? } else { loose };
+            (Target::File(loose), Some(folder.join(file)))
         }
-    }
+    })
 }
 
-/// An environment's backup counts only after it was read again, whole; then its metadata says so beside it.
+/// An environment's backup counts only after it was read again, whole; then it gets its name, and its metadata says so beside it.
 fn prove(met: &Met, environment: &Environment, loose: &Loose, path: &Path, manifest: &mut Manifest, cancel: &Cancel) -> Result<()> {
     manifest.environment = Some(environment.name.to_owned());
-    let given = Given::at(path)?;
+    let given = Given::at(loose.unproven().as_deref().unwrap_or(path))?;
     let (size, sha256) = dumpfile::checksum(&given)?;
     if (size, &sha256) != (manifest.backup_size_bytes, &manifest.checksum_sha256) {
         return Err(Failure::new(Cause::Damaged, format!("{} was read back with another checksum than was written", path.display()))
@@ -289,5 +293,5 @@ fn prove(met: &Met, environment: &Environment, loose: &Loose, path: &Path, manif
     let whole = dumpfile::read_whole(path, &given, Some(&met.client), cancel)?;
     files::count(manifest, whole.observed)?;
     let metadata = files::metadata(manifest, &Clock::system())?;
-    loose.put_beside(&metadata_name(&manifest.backup_file), &metadata)
+    loose.prove(&metadata_name(&manifest.backup_file), &metadata)
 }

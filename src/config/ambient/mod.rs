@@ -101,15 +101,10 @@ fn in_variables(mut problem: Problem) -> Problem {
     problem
 }
 
-/// Beyond this a missing backup is told: half as long again as the longest wait between two, at least two hours more. Only full backups are
-/// counted, so there is no limit where none is made.
+/// Beyond this a missing backup is told: half as long again as the longest wait between two, at least two hours more.
 fn age(project: &Project) -> Option<Duration> {
     const LEAST: Duration = Duration::from_secs(2 * 3600);
-    let full = project.schedules.iter().filter(|schedule| schedule.selection().is_full());
-    let timings: Vec<_> = full.map(|schedule| (&schedule.timing, schedule.time_zone)).collect();
-    if timings.is_empty() {
-        return None;
-    }
+    let timings: Vec<_> = project.schedules.iter().map(|schedule| (&schedule.timing, schedule.time_zone)).collect();
     let longest = timing::longest_wait(&timings)?;
     Some((longest + longest / 2).max(longest + LEAST))
 }

@@ -218,7 +218,7 @@ pub(in super::super) fn reference() -> String {
          Where no file is named and `/etc/pgdumpd/pgdumpd.toml` doesn't exist, variables alone make a configuration of one project and one\n\
          storage, with the same defaults and checks. Beyond those of the tables above: the schedule is `@daily`, backups go to\n\
          `/var/backups/pgdumpd` (in the image: `/backups`), and `max_backup_age` is half as long again as the longest wait between two backups,\n\
-         at least two hours more, as far as they are full ones. Each variable may be replaced by the same name with `_FILE`, which names a file with the value. An empty\n\
+         at least two hours more. Each variable may be replaced by the same name with `_FILE`, which names a file with the value. An empty\n\
          variable counts as unset. Two that contradict each other, and one that begins with `PGDUMPD_` or `BACKUP_` and isn't known, are errors;\n\
          what Kubernetes sets for its services is ignored.\n\n\
          | variable | key | value |\n|---|---|---|\n",

@@ -107,13 +107,15 @@ fn what_is_not_said_has_the_usual_values() {
     assert_eq!(project.max_backup_age, Some(Duration::from_secs(36 * 3600)), "daily, and half as long again");
     assert_eq!(settings_beside(&[("SCHEDULE", "15 min")]).projects[0].max_backup_age, Some(Duration::from_secs(135 * 60)));
     assert_eq!(settings_beside(&[("PGDUMPD_MAX_BACKUP_AGE", "none")]).projects[0].max_backup_age, None);
-    // Only full backups are counted, so where none is made each would be called too old.
+    // Where only a part is backed up, that part is what must not be too old.
     for part in [("PGDUMPD_SCHEMAS", "public"), ("PGDUMPD_TABLES", "orders"), ("PGDUMPD_CONTENT", "schema")] {
-        let partial = settings_beside(&[part]);
-        assert_eq!((partial.projects[0].max_backup_age, partial.warnings.len()), (None, 1), "{part:?}: {:?}", partial.warnings);
+        for more in [None, Some(("PGDUMPD_MAX_BACKUP_AGE", "36h"))] {
+            let partial = settings_beside(&[Some(part), more].into_iter().flatten().collect::<Vec<_>>());
+            let (project, warnings) = (&partial.projects[0], &partial.warnings);
+            assert_eq!((project.max_backup_age, warnings.len()), (Some(Duration::from_secs(36 * 3600)), 1), "{part:?}: {warnings:?}");
+            assert_eq!(project.counted().into_iter().collect::<Vec<_>>(), [project.shape.selection()]);
+        }
     }
-    let asked = settings_beside(&[("PGDUMPD_SCHEMAS", "public"), ("PGDUMPD_MAX_BACKUP_AGE", "26h")]);
-    assert!(asked.warnings.iter().any(|warning| warning.to_string().contains("no schedule makes a full backup")), "{:?}", asked.warnings);
     assert!(project.retention.keeps_all());
     assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
     assert!(settings.warnings[0].to_string().contains("set PGDUMPD_SMTP_HOST"), "{}", settings.warnings[0]);

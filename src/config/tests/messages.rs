@@ -286,7 +286,9 @@ fn what_is_doubtful_is_a_warning() {
     ");
     let doubtful = |keys: &str| super::lines(&settings(&shop(keys)).warnings);
     assert_snapshot!(doubtful("max_backup_age = \"20h\"\n[[project.schedule]]\ncron = \"@daily\""), @r#"pgdumpd.toml:10: project "shop": max_backup_age: 20h is shorter than the longest wait between two full backups, 1d; the project would be told as stale again and again; allow more, also for the dump itself"#);
-    assert_snapshot!(doubtful("max_backup_age = \"20h\"\ncontent = \"schema\"\n[[project.schedule]]\ncron = \"@daily\""), @r#"pgdumpd.toml:10: project "shop": max_backup_age: no schedule makes a full backup, so the project will be told as stale"#);
+    assert_snapshot!(doubtful("max_backup_age = \"20h\"\ncontent = \"schema\"\n[[project.schedule]]\ncron = \"@daily\""), @r#"pgdumpd.toml:10: project "shop": max_backup_age: 20h is shorter than the longest wait between two backups (schema), 1d; the project would be told as stale again and again; allow more, also for the dump itself"#);
+    assert_snapshot!(doubtful("max_backup_age = \"26h\"\n[[project.schedule]]\ncron = \"@daily\"\ncontent = \"schema\""), @r#"pgdumpd.toml:10: project "shop": max_backup_age: no schedule makes a full backup, so the project will be told as stale"#);
+    assert_snapshot!(doubtful("max_backup_age = \"26h\"\n[[project.schedule]]\ncron = \"@daily\"\nenabled = false"), @r#"pgdumpd.toml:10: project "shop": max_backup_age: no schedule makes a full backup, so the project will be told as stale"#);
     // Twice a week each, a day and a half apart together; and the plain case. Nothing to warn of.
     let weekdays = "max_backup_age = \"4 days\"\n[[project.schedule]]\nname = \"a\"\ncron = \"0 2 * * mon\"\n[[project.schedule]]\nname = \"b\"\ncron = \"0 2 * * thu\"";
     assert_eq!(doubtful(weekdays), "");

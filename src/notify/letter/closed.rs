@@ -25,8 +25,8 @@ pub struct Ended {
     pub why: String,
     /// Whether the server lacks it, so that somebody may have dropped it by mistake.
     pub dropped: bool,
-    /// What was open about it: since when, and the sentence of its last failure.
-    pub stood: Vec<(DateTime<Utc>, Option<String>)>,
+    /// What was open about it: since when, and what it was.
+    pub stood: Vec<(DateTime<Utc>, String)>,
     /// Its backups.
     pub kept: Option<Kept>,
 }
@@ -64,10 +64,7 @@ impl Closed {
             };
             page.prose(&format!("{name} {}: it is not backed up any more, and no more mail comes about it.", ended.why));
             for (since, was) in &ended.stood {
-                let was = was.as_ref().map_or_else(
-                    || String::from("there was no good full backup within max_backup_age."),
-                    |was| stopped(&redactor.clean(was)),
-                );
+                let was = stopped(&redactor.clean(was));
                 page.prose(&format!("What was open since {}, for {}: {was}", time(*since, *zone), page::age(*since, *now)));
             }
             self.kept(&mut page, ended);

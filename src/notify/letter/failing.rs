@@ -178,7 +178,8 @@ impl Stale {
         let About { project, .. } = &self.about;
         let mut page = Page::default();
         page.prose(&format!(
-            "Project {project} should always have a full backup{} that is younger than {}, and has none.",
+            "Project {project} should always have a {}{} that is younger than {}, and has none.",
+            self.selection.as_ref().map_or_else(|| String::from("full backup"), |selection| format!("backup ({selection})")),
             page::of(&self.database, &self.about),
             span(self.allowed)
         ));
@@ -186,7 +187,12 @@ impl Stale {
             page.prose(&sentence(&redactor.clean(reason)));
         }
         fall_back(&mut page, &self.about, &self.database, self.last_good.as_ref());
-        page.prose("What is stored is untouched. Schema-only and partial backups don't count here, however new they are.");
+        page.prose(&match &self.selection {
+            None => String::from("What is stored is untouched. Schema-only and partial backups don't count here, however new they are."),
+            Some(selection) => {
+                format!("What is stored is untouched. The project makes no full backups; here only these count: {selection}.")
+            }
+        });
         let repeats = page::repeats(self.reminder, &self.about);
         page.prose(&format!("{} {}.", page::next(&self.next, &self.about), repeats.trim_end_matches(',')));
         page.commands(&[

@@ -122,7 +122,10 @@ impl Open {
         let since = time(self.since, about.zone);
         let how = match &self.was {
             Some(was) => format!("failing since {since}: {}", stopped(&redactor.clean(was))),
-            None => format!("without a good full backup within max_backup_age since {since}."),
+            None => {
+                let full = if self.selection.is_none() { "full " } else { "" };
+                format!("without a good {full}backup within max_backup_age since {since}.")
+            }
         };
         let last = match &self.last_good {
             Some(backup) => {

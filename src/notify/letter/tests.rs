@@ -89,6 +89,7 @@ pub(in crate::notify) fn recovered(project: &str) -> Recovered {
 
 pub(in crate::notify) fn stale() -> Stale {
     Stale {
+        selection: None,
         about: about("shop"),
         database: String::from("shop"),
         allowed: Duration::from_secs(26 * 3600),

@@ -17,11 +17,12 @@ use super::super::World;
 use super::super::there::{self, Gone, There};
 use super::{Change, Desk, addressed, facts, known, queue};
 
-/// What is no longer backed up: a schedule, a database, or the project itself.
+/// What is no longer backed up: a schedule, a database or a selection of it, or the project itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Project,
     Database(String),
+    Selection(String, Selection),
     Schedule(String),
 }
 
@@ -46,7 +47,7 @@ pub fn closed(world: &World, desk: &Desk<'_>) -> Result<usize> {
             let mut ended = Vec::new();
             for (subject, (gone, keys)) in subjects {
                 let stood = changes.iter().filter(|change| keys.contains(&change.before.key));
-                let stood: Vec<_> = stood.map(|change| (change.before.since, change.before.message.clone())).collect();
+                let stood: Vec<_> = stood.map(|change| (change.before.since, what_was(&change.before))).collect();
                 ended.push(of_subject(tx, name, subject, *gone, stood)?);
             }
             tracing::info!(project = name, "no longer backed up, its alerts are closed: {}", words(&ended));
@@ -55,6 +56,11 @@ pub fn closed(world: &World, desk: &Desk<'_>) -> Result<usize> {
         }
         queue(tx, letters, now)
     })
+}
+
+fn what_was(alert: &Alert) -> String {
+    let too_old = || format!("there was no good {} within max_backup_age", alert.key.selection.backup());
+    alert.message.clone().unwrap_or_else(too_old)
 }
 
 fn endings(reader: &Reader, desk: &Desk<'_>) -> Result<Endings> {
@@ -100,6 +106,9 @@ fn subject(key: &AlertKey, gone: Gone) -> Subject {
     match key.of_schedule() {
         _ if gone == Gone::Project => Subject::Project,
         Some(schedule) => Subject::Schedule(schedule.to_owned()),
+        None if gone == Gone::NotMade => {
+            Subject::Selection(key.database.clone(), key.of_anomaly().unwrap_or_else(|| key.selection.clone()))
+        }
         None => Subject::Database(key.database.clone()),
     }
 }
@@ -125,9 +134,9 @@ fn remove(tx: &Writer, subjects: &BTreeMap<Subject, (Gone, Vec<AlertKey>)>, now:
     Ok(changes)
 }
 
-fn of_subject(tx: &Reader, project: &str, subject: &Subject, gone: Gone, stood: Vec<(DateTime<Utc>, Option<String>)>) -> Result<Ended> {
+fn of_subject(tx: &Reader, project: &str, subject: &Subject, gone: Gone, stood: Vec<(DateTime<Utc>, String)>) -> Result<Ended> {
     let why = match gone {
-        Gone::Project | Gone::NotConfigured => "is no longer configured",
+        Gone::Project | Gone::NotConfigured | Gone::NotMade => "is no longer configured",
         Gone::Excluded => "is left out by exclude_databases",
         Gone::NotOnServer => "is not on the server",
     };
@@ -135,21 +144,30 @@ fn of_subject(tx: &Reader, project: &str, subject: &Subject, gone: Gone, stood: 
         Subject::Project => None,
         Subject::Database(name) if name == ANY_DATABASE => Some(String::from("every database")),
         Subject::Database(name) => Some(format!("database {name}")),
+        Subject::Selection(name, selection) if name == ANY_DATABASE => Some(format!("the {}", selection.backup())),
+        Subject::Selection(name, selection) => Some(format!("the {} of {name}", selection.backup())),
         Subject::Schedule(name) => Some(format!("schedule {name}")),
     };
     let kept = match subject {
         Subject::Schedule(_) => None,
-        Subject::Project => Some(kept(tx, project, None)?),
-        Subject::Database(name) => Some(kept(tx, project, Some(name).filter(|name| *name != ANY_DATABASE))?),
+        Subject::Project => Some(kept(tx, project, None, None)?),
+        Subject::Database(name) => Some(kept(tx, project, Some(name).filter(|name| *name != ANY_DATABASE), None)?),
+        Subject::Selection(name, selection) => Some(kept(tx, project, Some(name).filter(|name| *name != ANY_DATABASE), Some(selection))?),
     };
     Ok(Ended { what, why: String::from(why), dropped: gone == Gone::NotOnServer, stood, kept })
 }
 
-fn kept(tx: &Reader, project: &str, database: Option<&String>) -> Result<Kept> {
-    let filter = BackupFilter { project: Some(project.to_owned()), database: database.cloned(), ..BackupFilter::default() };
+fn kept(tx: &Reader, project: &str, database: Option<&String>, selection: Option<&Selection>) -> Result<Kept> {
+    let filter = BackupFilter {
+        project: Some(project.to_owned()),
+        database: database.cloned(),
+        selection: selection.cloned(),
+        ..BackupFilter::default()
+    };
     let rows = tx.backups(&filter, Sort::Date, Page::all())?;
     let good = |row: &&crate::model::backup::BackupRow| {
-        row.selection == Selection::full() && row.content == Content::Full && row.damaged.is_none()
+        let is_wanted = selection.is_some() || row.selection == Selection::full() && row.content == Content::Full;
+        is_wanted && row.damaged.is_none()
     };
     let mut list = vec![String::from("list"), project.to_owned()];
     if let Some(database) = database {

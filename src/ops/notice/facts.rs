@@ -180,7 +180,7 @@ pub(super) fn newest_of_each(tx: &Reader, key: &AlertKey) -> Result<Vec<BackupRo
 }
 
 pub(super) fn newest(tx: &Reader, key: &AlertKey) -> Result<Option<BackupRow>> {
-    let found = tx.latest_backup(&BackupFilter {
+    let these = BackupFilter {
         project: Some(key.project.clone()),
         // What failed before the databases were known leaves all of them to fall back on.
         database: Some(key.database.clone()).filter(|database| database != ANY_DATABASE),
@@ -188,8 +188,8 @@ pub(super) fn newest(tx: &Reader, key: &AlertKey) -> Result<Option<BackupRow>> {
         undamaged: true,
         normal: true,
         ..BackupFilter::default()
-    })?;
-    found.map(|newest| origin::own(tx, newest)).transpose()
+    };
+    origin::own_newest(tx, &these)
 }
 
 fn is_paused(tx: &Reader, project: &Project) -> Result<bool> {
@@ -224,10 +224,11 @@ fn stale_letter(tx: &Reader, project: &Project, about: &About, change: &Change, 
     Ok(Stale {
         about: about.clone(),
         database: change.after.key.database.clone(),
+        selection: (!change.after.key.selection.is_full()).then(|| change.after.key.selection.to_string()),
         allowed: project.max_backup_age.unwrap_or_default(),
         last_good: newest(tx, &change.after.key)?.map(last_good),
         reason,
-        next: next_of(tx, project, &[&Selection::full()], now)?,
+        next: next_of(tx, project, &[&change.after.key.selection], now)?,
         reminder: project.notify.reminder,
     })
 }

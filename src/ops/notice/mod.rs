@@ -26,7 +26,6 @@ use crate::alert::{self, Alert, AlertKey, Event, NoticeKind};
 use crate::catalog::{REBUILT, Reader, Writer};
 use crate::error::Result;
 use crate::model::backup::RunId;
-use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
 use crate::model::run::{ANY_DATABASE, Run};
 use crate::model::settings::Settings;
@@ -41,6 +40,7 @@ use super::prune::PrunePlan;
 use super::there::{self, There};
 use super::untold::event_of;
 use super::{World, origin};
+use origin::Newest;
 
 pub use closed::closed;
 pub use divided::divided;
@@ -129,12 +129,18 @@ fn at_it(reader: &Reader, now: DateTime<Utc>) -> Result<BTreeSet<String>> {
     Ok(slots.filter(|slot| (TimeDelta::zero()..AT_IT).contains(&(now - slot.recorded_at))).map(|slot| slot.project).collect())
 }
 
-/// Looks for projects whose newest good full backup is too old, and for those that are fresh again; returns the number of mails queued.
+/// Looks for projects whose newest good backup is too old, of whole databases or of what else counts, and for those that are fresh again; returns the number of mails queued.
 pub fn stale(world: &World, desk: &Desk<'_>) -> Result<usize> {
     let now = world.clock.now();
     let (newest, alerts, there, at_it) = world.catalog.read(|reader| {
-        let newest = by_database(origin::last_good_full(reader, None)?);
-        Ok((newest, reader.alerts::<Alert>()?, there::recall_all(reader, desk.settings)?, at_it(reader, now)?))
+        let projects: Vec<&Project> =
+            desk.settings.projects.iter().map(Arc::as_ref).filter(|project| project.max_backup_age.is_some()).collect();
+        Ok((
+            origin::newest_good(reader, &projects)?,
+            reader.alerts::<Alert>()?,
+            there::recall_all(reader, desk.settings)?,
+            at_it(reader, now)?,
+        ))
     })?;
     let none = Newest::new();
     let aged = |project: &Project, known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>| {
@@ -177,17 +183,6 @@ struct Step {
     kind: Option<NoticeKind>,
 }
 
-/// When the newest good full backup of each database of a project was started.
-type Newest = BTreeMap<String, DateTime<Utc>>;
-
-fn by_database(newest: HashMap<(String, String), DateTime<Utc>>) -> HashMap<String, Newest> {
-    let mut by_project: HashMap<String, Newest> = HashMap::new();
-    for ((project, database), at) in newest {
-        by_project.entry(project).or_default().insert(database, at);
-    }
-    by_project
-}
-
 fn aged(
     project: &Project,
     newest: &Newest,
@@ -195,21 +190,24 @@ fn aged(
     now: DateTime<Utc>,
     known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>,
 ) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
-    for database in databases_of(project, newest, there) {
-        let event = Event::Tick { last_good_full: newest.get(&database).copied(), max_age: project.max_backup_age };
-        let key = AlertKey { project: project.name.clone(), database, selection: Selection::full() };
-        let known = known(&key)?;
-        let before = known.clone().unwrap_or_else(|| Alert::new(key, now));
-        let (after, kind) = alert::decide(&before, &event, project.notify.reminder, now);
-        steps.push(Step { known, before, after, kind });
+    let (mut steps, none) = (Vec::new(), BTreeMap::new());
+    for selection in project.counted() {
+        let newest = newest.get(&selection).unwrap_or(&none);
+        for database in databases_of(project, newest, there) {
+            let event = Event::Tick { last_good: newest.get(&database).copied(), max_age: project.max_backup_age };
+            let key = AlertKey { project: project.name.clone(), database, selection: selection.clone() };
+            let known = known(&key)?;
+            let before = known.clone().unwrap_or_else(|| Alert::new(key, now));
+            let (after, kind) = alert::decide(&before, &event, project.notify.reminder, now);
+            steps.push(Step { known, before, after, kind });
+        }
     }
     Ok(steps)
 }
 
 /// The databases whose age counts: those that the configuration names, else those that the server was seen to have, else those that ever
 /// had a backup; where there is none yet, the project as a whole.
-fn databases_of(project: &Project, newest: &Newest, there: Option<&There>) -> BTreeSet<String> {
+fn databases_of(project: &Project, newest: &BTreeMap<String, DateTime<Utc>>, there: Option<&There>) -> BTreeSet<String> {
     match (&project.databases, named_by(&project.connection.target)) {
         (Databases::Named(names), _) => return names.iter().cloned().collect(),
         (Databases::FromConnection, Some(name)) => return BTreeSet::from([name]),

@@ -34,7 +34,7 @@ pub(super) fn letter(tx: &Reader, project: &Project, about: &About, changes: &[&
         about: about.clone(),
         since: first.before.since,
         failures: changes.iter().map(|change| change.before.failures_in_row).max().unwrap_or(0),
-        was: first.before.message.clone().unwrap_or_else(|| too_old(project, &first.before.key.database)),
+        was: first.before.message.clone().unwrap_or_else(|| too_old(project, &first.before.key)),
         backups,
         open: open(tx, project, now)?,
         next: next_of(tx, project, &selections(changes), now)?,
@@ -53,9 +53,9 @@ fn open(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result<Vec<Open>>
     };
     let mut alerts: BTreeMap<AlertKey, Alert> =
         tx.alerts_of::<Alert>(&project.name)?.into_iter().map(|alert| (alert.key.clone(), alert)).collect();
-    let full = origin::last_good_full(tx, Some(&project.name))?.into_iter().map(|((_, database), at)| (database, at)).collect();
+    let of_each = origin::newest_good(tx, &[project])?.remove(&project.name).unwrap_or_default();
     if project.enabled && project.max_backup_age.is_some() {
-        for step in aged(project, &full, there.as_ref(), now, &|key| known(tx, key))? {
+        for step in aged(project, &of_each, there.as_ref(), now, &|key| known(tx, key))? {
             alerts.insert(step.after.key.clone(), step.after);
         }
     }
@@ -73,8 +73,8 @@ fn open(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result<Vec<Open>>
 }
 
 /// What was wrong where no run had failed.
-fn too_old(project: &Project, database: &str) -> String {
-    let of = if database == ANY_DATABASE { String::new() } else { format!(" of {database}") };
+fn too_old(project: &Project, key: &AlertKey) -> String {
+    let of = if key.database == ANY_DATABASE { String::new() } else { format!(" of {}", key.database) };
     let allowed = project.max_backup_age.map(|limit| format!(" ({})", units::show_age(limit))).unwrap_or_default();
-    format!("no good full backup{of} within max_backup_age{allowed}")
+    format!("no good {}{of} within max_backup_age{allowed}", key.selection.backup())
 }

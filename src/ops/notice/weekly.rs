@@ -12,7 +12,7 @@ use crate::notify::group::Waiting;
 use crate::notify::letter::{Letter, ProjectWeek, Weekly};
 use crate::schedule::{Cron, Timing};
 
-use super::super::{World, there};
+use super::super::{World, origin, there};
 use super::{Desk, facts, queue};
 
 /// When the last summary was written, or when the first was agreed on.
@@ -63,15 +63,20 @@ fn week(reader: &Reader, desk: &Desk<'_>, span: TimeDelta, free: Vec<(String, u6
         reader.restored_backups()?.into_iter().map(|one| ((one.project, one.database), one.at)).collect();
     // Of several databases the one that waited longest; one that never was restored makes it never.
     let mut drilled: HashMap<String, Option<DateTime<Utc>>> = HashMap::new();
-    for ((project, database), at) in reader.last_good_full(None)? {
-        let is_gone = |project: &Project| there::database(project, there.get(&project.name), &database).is_some();
-        if desk.settings.project(&project).is_some_and(is_gone) {
-            continue;
+    let projects: Vec<&Project> = desk.settings.projects.iter().map(AsRef::as_ref).collect();
+    let good = origin::newest_good(reader, &projects)?;
+    for project in &projects {
+        let Some(good) = good.get(&project.name) else { continue };
+        let counted = project.counted();
+        for (database, at) in good.iter().filter(|(selection, _)| counted.contains(selection)).flat_map(|(_, databases)| databases) {
+            if there::database(project, there.get(&project.name), database).is_some() {
+                continue;
+            }
+            let last = restored.get(&(project.name.clone(), database.clone())).copied();
+            drilled.entry(project.name.clone()).and_modify(|known| *known = (*known).min(last)).or_insert(last);
+            // A project is as fresh as the stalest of its databases.
+            newest.entry(project.name.clone()).and_modify(|known| *known = (*at).min(*known)).or_insert(*at);
         }
-        let last = restored.get(&(project.clone(), database)).copied();
-        drilled.entry(project.clone()).and_modify(|known| *known = (*known).min(last)).or_insert(last);
-        // A project is as fresh as the stalest of its databases.
-        newest.entry(project).and_modify(|known| *known = at.min(*known)).or_insert(at);
     }
     let mut trouble: HashMap<String, Alert> = HashMap::new();
     for alert in reader.alerts::<Alert>()?.into_iter().filter(|alert| alert.status != Status::Ok) {
@@ -121,7 +126,9 @@ fn words(alert: &Alert) -> String {
     match (&alert.status, &alert.message) {
         (Status::Failing, Some(message)) if alert.key.of_anomaly().is_some() => format!("suspicious, and not pruned meanwhile: {message}"),
         (Status::Failing, Some(message)) => format!("failing: {message}"),
-        (Status::Stale, Some(message)) => format!("no good full backup within max_backup_age; the last run failed: {message}"),
-        (_, _) => String::from("no good full backup within max_backup_age"),
+        (Status::Stale, Some(message)) => {
+            format!("no good {} within max_backup_age; the last run failed: {message}", alert.key.selection.backup())
+        }
+        (_, _) => format!("no good {} within max_backup_age", alert.key.selection.backup()),
     }
 }

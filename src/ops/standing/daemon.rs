@@ -1,12 +1,16 @@
 //! Whether the daemon turns, by the last sign of life it gave.
 
+use std::path::PathBuf;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::super::World;
-use crate::catalog::{Awaited, Heartbeat};
+use crate::catalog::{Awaited, Heartbeat, Page, Reader, RunFilter};
 use crate::error::Result;
+use crate::model::backup::Trigger;
 use crate::model::settings::Settings;
+use crate::process::Identity;
 
 /// A heartbeat older than this many intervals means that nobody turns.
 const BEATS_MISSED: i32 = 4;
@@ -72,7 +76,34 @@ pub const SERVE_LOCK: &str = "serve.lock";
 /// Whether a daemon has ever served here.
 #[must_use]
 pub fn has_served(settings: &Settings) -> bool {
-    settings.daemon.state_dir.join(SERVE_LOCK).exists()
+    serve_lock(settings).exists()
+}
+
+fn serve_lock(settings: &Settings) -> PathBuf {
+    settings.daemon.state_dir.join(SERVE_LOCK)
+}
+
+/// Backups that are made by hand where a daemon served before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ByHand {
+    /// The daemon's last sign of life.
+    pub served_until: DateTime<Utc>,
+    /// When the last backup by hand was begun, after that.
+    pub last: DateTime<Utc>,
+}
+
+/// Whether the newest run was begun by hand after the last sign of life of a daemon that is gone. One that hangs on this machine is not.
+pub fn by_hand(world: &World, settings: &Settings) -> Result<Option<ByHand>> {
+    let newest = |reader: &Reader| reader.runs(&RunFilter::default(), Page::first(1));
+    let (heartbeat, farewell, newest) = world.catalog.read(|reader| Ok((reader.heartbeat()?, reader.served_until()?, newest(reader)?)))?;
+    let served_until = match &heartbeat {
+        Some(last) if turning(settings, Some(last), world.clock.now()).is_alive() => return Ok(None),
+        Some(last) if last.process.as_ref().is_some_and(Identity::is_alive) => return Ok(None),
+        Some(last) => Some(last.at),
+        None => farewell.or_else(|| Some(std::fs::metadata(serve_lock(settings)).ok()?.modified().ok()?.into())),
+    };
+    let last = newest.into_iter().find(|run| run.trigger == Trigger::Manual).map(|run| run.started_at);
+    Ok(served_until.zip(last).filter(|(until, last)| last > until).map(|(served_until, last)| ByHand { served_until, last }))
 }
 
 /// Whether the daemon turns.

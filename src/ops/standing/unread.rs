@@ -36,7 +36,8 @@ pub fn as_far_as_read(world: &World, settings: &Settings, only: Option<&Project>
 fn of_unread(name: &str, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {
     let stands =
         |alert: &&Alert| alert.key.of_anomaly().is_none() && alert.key.of_backup().is_none_or(|backup| seen.known.contains(&backup));
-    let alerts: Vec<Alert> = parts.alerts.into_iter().filter(stands).cloned().collect();
+    let open = parts.alerts.into_iter().filter(|alert| alert.status != Status::Ok);
+    let alerts: Vec<Alert> = open.filter(stands).cloned().collect();
     let last_good: Vec<_> = parts.good.into_iter().map(|row| seen.normal.get(&row.id).unwrap_or(row).clone()).collect();
     let (restored, never_restored) = restored(seen.restored.get(name).map_or(&[], Vec::as_slice), &last_good);
     let pause = seen.paused.get(name);

@@ -153,8 +153,13 @@ impl Folder {
 
     /// Removes what begins like this, files, and folders that nobody works in; returns their names.
     pub(super) fn sweep(&self, prefix: &str) -> Result<Vec<String>> {
+        self.sweep_but(prefix, &|_| false)
+    }
+
+    /// The same, except for what is to be kept.
+    pub(super) fn sweep_but(&self, prefix: &str, kept: &dyn Fn(&str) -> bool) -> Result<Vec<String>> {
         let mut swept = Vec::new();
-        for found in self.list()?.into_iter().filter(|found| found.name.starts_with(prefix)) {
+        for found in self.list()?.into_iter().filter(|found| found.name.starts_with(prefix) && !kept(&found.name)) {
             let removed = if found.is_folder { self.remove_unused_tree(&found.name)? } else { self.remove(&found.name).map(|()| true)? };
             swept.extend(removed.then_some(found.name));
         }

@@ -24,6 +24,10 @@ use crate::storage::{Entry, InUse, Key, Pending, Scratch, Storage, Use, names, u
 /// What the scratch folders and locks of pipes are called by; nobody else's are swept.
 const PIPE: &str = "pipe";
 
+/// What a dump is called that has to be proven before it gets its name, and what tells of its proof until then.
+const UNPROVEN: &str = "unproven";
+const PROOF: &str = "proof";
+
 /// So many digits of a checksum are a file's scope.
 pub const SCOPE: usize = 12;
 
@@ -33,13 +37,22 @@ fn is_scope(scope: &str) -> bool {
     scope.starts_with(PIPE) || (scope.len() == SCOPE && scope.bytes().all(is_hex))
 }
 
+/// Whether a file is called as one that tells of a proven dump and had not got its name yet when its run was killed.
+#[must_use]
+pub fn is_held_proof(name: &str) -> bool {
+    let scoped = name.strip_prefix(names::OWN).and_then(|rest| rest.strip_prefix("tmp-")?.split_once('-'));
+    scoped.is_some_and(|(scope, rest)| is_scope(scope) && rest.starts_with(&format!("{PROOF}-")))
+}
+
 /// One file, or standard output.
 #[derive(Debug, Clone)]
 pub struct Loose {
     /// Where the file lies, or the scratch of a pipe.
     folder: PathBuf,
-    /// The file's final name; none for standard output.
+    /// The file's name; none for standard output.
     file: Option<String>,
+    /// The one that it gets once it is proven.
+    proven: Option<String>,
     scope: String,
     replaces: bool,
     outdated: Vec<String>,
@@ -52,7 +65,7 @@ impl Loose {
     #[must_use]
     pub fn file(folder: &Path, file: &str, scope: &str, replaces: bool) -> Self {
         let (file, scope) = (Some(file.to_owned()), scope.to_owned());
-        Self { folder: folder.to_path_buf(), file, scope, replaces, outdated: Vec::new(), small: Arc::default() }
+        Self { folder: folder.to_path_buf(), file, proven: None, scope, replaces, outdated: Vec::new(), small: Arc::default() }
     }
 
     /// Files beside it that are about the one it replaces: they go when that does.
@@ -61,11 +74,64 @@ impl Loose {
         Self { outdated, ..self }
     }
 
+    /// Gives the file its name only once [`Self::prove`] says so: until then it is an unfinished one.
+    pub fn to_be_proven(self) -> Result<Self> {
+        let unproven = format!("{}{}", self.prefix(Some(UNPROVEN))?, RunId::random());
+        Ok(Self { file: Some(unproven), proven: self.file, ..self })
+    }
+
+    /// Where it all lies.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where the file lies that is to be proven.
+    #[must_use]
+    pub fn unproven(&self) -> Option<PathBuf> {
+        self.file.as_ref().filter(|_| self.proven.is_some()).map(|file| self.folder.join(file))
+    }
+
+    /// Gives a proven file its name, and then what tells of it (`beside`) its own. That is whole under a temporary name before: what is
+    /// killed between the two is put right by whoever asks for [`Self::held_proofs`].
+    pub fn prove(&self, beside: &str, bytes: &[u8]) -> Result<()> {
+        let (Some(file), Some(proven)) = (&self.file, &self.proven) else { return self.put_beside(beside, bytes) };
+        let told = self.begin_file(beside, PROOF)?;
+        told.hold(bytes)?;
+        let folder = self.root()?;
+        folder.sync()?;
+        folder.rename_new(file, proven)?;
+        folder.sync().and_then(|()| told.take_name()).inspect_err(|_| {
+            // Whether the names would be there after a power cut is unknown: they must not be there now either.
+            let _told_already = folder.remove(beside).and_then(|()| folder.remove(proven));
+        })
+    }
+
+    /// What tells of dumps of this scope that were proven, and has no name of its own yet, with what it says; only while holding its lock.
+    pub fn held_proofs(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        let (root, prefix) = (self.root()?, self.prefix(Some(PROOF))?);
+        let mut found = Vec::new();
+        for name in root.names()?.into_iter().filter(|name| name.starts_with(&prefix)) {
+            let Some((mut file, _)) = root.read(&name)? else { continue };
+            let mut bytes = Vec::new();
+            file.read_to_end(&mut bytes).map_err(|error| Failure::storage(format!("reading {name}"), &error))?;
+            found.push((name, bytes));
+        }
+        Ok(found)
+    }
+
+    /// Gives one of them its name.
+    pub fn release_proof(&self, held: &str, beside: &str) -> Result<()> {
+        let root = self.root()?;
+        root.rename_new(held, beside)?;
+        root.sync()
+    }
+
     /// Standard output; what has to lie on a disk first lies in `folder`.
     #[must_use]
     pub fn pipe(folder: &Path) -> Self {
         let scope = format!("{PIPE}{}", RunId::random());
-        Self { folder: folder.to_path_buf(), file: None, scope, replaces: false, outdated: Vec::new(), small: Arc::default() }
+        Self { folder: folder.to_path_buf(), file: None, proven: None, scope, replaces: false, outdated: Vec::new(), small: Arc::default() }
     }
 
     /// Removes the lock's file; only while holding that lock.
@@ -75,7 +141,7 @@ impl Loose {
 
     /// Removes what other runs into the same folder have left that were killed, whatever their files were to be called: what is unfinished or
     /// unpacked, and their locks. A lock that somebody still holds, an orphaned child among them, stays with all that belongs to it; so does
-    /// what other users own.
+    /// what other users own, and what tells of a proven dump.
     pub fn sweep_others(&self) -> Result<Vec<String>> {
         let root = self.root()?;
         let (begins, own) = (format!("{}lock-", names::OWN), self.lock_name());
@@ -88,7 +154,7 @@ impl Loose {
             if !is_ours || rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
                 continue;
             }
-            swept.extend(root.sweep(&format!("{}tmp-{scope}-", names::OWN))?);
+            swept.extend(root.sweep_but(&format!("{}tmp-{scope}-", names::OWN), &is_held_proof)?);
             root.remove(&name)?;
             swept.push(name);
         }

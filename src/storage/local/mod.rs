@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use self::given::Given;
-pub use self::loose::{Loose, SCOPE};
+pub use self::loose::{Loose, SCOPE, is_held_proof};
 
 use self::folder::Folder;
 use self::pending::LocalPending;

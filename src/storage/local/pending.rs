@@ -90,8 +90,18 @@ impl LocalPending {
     }
 
     /// Writes a small file as a whole and puts it in the place of the one that is there.
-    pub(super) fn replace(mut self, bytes: &[u8]) -> Result<()> {
-        (&*self.file).write_all(bytes).and_then(|()| self.file.sync_all()).map_err(|error| self.told("writing", &error))?;
+    pub(super) fn replace(self, bytes: &[u8]) -> Result<()> {
+        self.hold(bytes)?;
+        self.take_name()
+    }
+
+    /// Writes a small file as a whole, still under its temporary name.
+    pub(super) fn hold(&self, bytes: &[u8]) -> Result<()> {
+        (&*self.file).write_all(bytes).and_then(|()| self.file.sync_all()).map_err(|error| self.told("writing", &error))
+    }
+
+    /// Puts what was written and synced in the place of the one that is there.
+    pub(super) fn take_name(mut self) -> Result<()> {
         self.folder.rename_over(&self.temporary, &self.key.file)?;
         self.settled = true;
         self.folder.sync()

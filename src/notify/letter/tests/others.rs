@@ -288,7 +288,7 @@ fn what_is_gone_is_closed() {
         what: Some(String::from("database billing")),
         why: String::from("is not on the server"),
         dropped: true,
-        stood: vec![(at(19, 1, 21), Some(String::from("database \"billing\" does not exist, password=tiger42")))],
+        stood: vec![(at(19, 1, 21), String::from("database \"billing\" does not exist, password=tiger42"))],
         kept: Some(kept),
     };
     insta::assert_snapshot!(shown(&Letter::Closed(Closed { about: about("shop"), ended: vec![ended] })), @r#"
