@@ -57,11 +57,31 @@ pub struct Drilled {
     pub left: Option<String>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Why what came of it could not be written beside the backup: nothing counts it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<Failure>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
 }
 
 impl Drilled {
+    /// One of which nothing is known yet.
+    #[must_use]
+    pub fn of(backup: BackupRow) -> Self {
+        Self {
+            backup,
+            restored: None,
+            checks: Vec::new(),
+            place: String::new(),
+            on: None,
+            kept: None,
+            left: None,
+            warnings: Vec::new(),
+            unwritten: None,
+            failure: None,
+        }
+    }
+
     /// Whether it says anything about the backup. One that was ended early doesn't, nor one that was sent by hand to a server that took
     /// nothing: a mistyped name is no failed drill.
     #[must_use]

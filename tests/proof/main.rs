@@ -14,6 +14,7 @@ mod skip;
 mod smtp;
 mod stage;
 
+mod cut_off;
 mod drill;
 mod ended;
 mod keeping;
