@@ -189,6 +189,9 @@ fn trouble(alert: &Alert, now: DateTime<Utc>) -> String {
     if key.is_drill() {
         return format!("{}{database}: DRILLS FAIL for {}, {} in a row: {why}", key.project, age(now, alert.since), alert.failures_in_row);
     }
+    if key.is_proofs() {
+        return format!("{}: what is found of backups is NOT WRITTEN DOWN, for {}: {why}", key.project, age(now, alert.since));
+    }
     let selection = if key.selection.is_full() { String::new() } else { format!(" ({})", key.selection) };
     let word = match alert.status {
         Status::Stale if alert.failures_in_row > 0 => "STALE, and FAILING",

@@ -157,9 +157,12 @@ fn write_down(world: &World, drilled: &mut Drilled, took_ms: u64) {
     let failed = drilled.failure.as_ref().map(|failure| failure.message.clone());
     let look = Look { level: ProofLevel::Restored, at: world.clock.now(), took_ms, failed };
     match verify::record(world, storage.as_ref(), row, &[look], None) {
-        Ok(Recorded::Row(row)) => drilled.backup = *row,
+        Ok(Recorded::Row(row, unwritten)) => (drilled.backup, drilled.unwritten) = (*row, unwritten),
         Ok(Recorded::Gone) => drilled.warnings.push(String::from("the backup was removed meanwhile")),
-        Err(failure) => tracing::error!("the drill can't be written down: {failure}"),
+        Err(failure) => {
+            tracing::error!("the drill can't be written down: {failure}");
+            drilled.unwritten = Some(failure);
+        }
     }
 }
 

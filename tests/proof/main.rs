@@ -21,3 +21,5 @@ mod keeping;
 mod rounds;
 mod several;
 mod verify;
+mod small;
+mod unwritten;
