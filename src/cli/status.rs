@@ -253,6 +253,13 @@ fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
     if let Some(run) = project.running.iter().find(|run| !waits(run)) {
         notes.push(format!("dumping {} for {}", run.database, age(now, run.started_at)));
     }
+    if let Some(run) = project.cut_off.first() {
+        notes.push(format!(
+            "the dump of {} that began {} ago was cut off: the next backup, restore or start of the daemon clears up",
+            run.database,
+            age(now, run.started_at)
+        ));
+    }
     for suspension in &project.suspended {
         let since = out::when(suspension.since, zone);
         notes.push(format!("pruning suspended since {since}, because {} is suspicious", suspension.database));

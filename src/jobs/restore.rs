@@ -25,7 +25,7 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 use crate::units::show_duration;
 
-use super::{Board, Current, looking};
+use super::{Board, Current, looking, mending};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -136,6 +136,9 @@ struct Place<'a> {
 }
 
 fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, board: &Board) -> Result<Report> {
+    if let Some(project) = order.project.as_ref().filter(|_| !order.dry_run) {
+        mending::where_cut_off(world, project);
+    }
     let clients = clients(world, order)?;
     let limits = order.project.as_ref().map_or_else(Limits::default, |project| project.limits.clone());
     let (run, gauge) = (RunId::random(), Gauge::new());
