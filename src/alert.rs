@@ -87,6 +87,23 @@ impl AlertKey {
 /// Nor so.
 const DRILL: &str = "drill";
 
+impl AlertKey {
+    /// The alert of what looks at a project's backups find: that it can be written down.
+    #[must_use]
+    pub fn proofs(project: &str) -> Self {
+        Self { project: project.to_owned(), database: String::from("*"), selection: Selection(String::from(PROOFS)) }
+    }
+
+    /// Whether the alert is of that.
+    #[must_use]
+    pub fn is_proofs(&self) -> bool {
+        self.selection.0 == PROOFS
+    }
+}
+
+/// Nor so.
+const PROOFS: &str = "proofs";
+
 /// No selection of a dump begins so, nor as the next.
 const SCHEDULE: &str = "schedule ";
 const ANOMALY: &str = "suspicious ";

@@ -38,6 +38,14 @@ pub struct UnfinishedRun {
     pub child: Option<Identity>,
 }
 
+impl UnfinishedRun {
+    /// Whether whoever was at it is gone, and only a repair will finish it.
+    #[must_use]
+    pub fn is_cut_off(&self) -> bool {
+        self.owner.is_some_and(|owner| !owner.is_alive())
+    }
+}
+
 /// A failure that may pass is being waited out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {

@@ -22,7 +22,7 @@ use crate::process::{Cancel, CancelReason};
 use crate::units::show_duration;
 
 use super::exit::Exit;
-use super::{Common, interrupt, logging, out, pick, progress, world};
+use super::{Common, interrupt, logging, out, pick, progress, verify, world};
 
 /// Restore a backup for trial, compare it with what was backed up, and ask the project's checks.
 #[derive(Debug, clap::Args)]
@@ -103,7 +103,7 @@ pub(super) fn all(common: &Common, settings: &Settings, world: &World, rows: &[B
     let interrupted = signals.exit();
     drop(signals);
     if common.json {
-        let good = drilled.len() == rows.len() && drilled.iter().all(|one| one.failure.is_none());
+        let good = drilled.len() == rows.len() && exit(&drilled) == Exit::Done;
         out::json(&json!({ "success": good, "backups": drilled }))?;
     }
     let desk = Desk::by_hand(world, settings, config::unusual(&common.config));
@@ -185,6 +185,9 @@ fn print(drilled: &Drilled) {
     }
     if let Some(kept) = &drilled.kept {
         out::say(format!("  kept as database {kept}"));
+    if let Some(failure) = &drilled.unwritten {
+        verify::not_written(failure, false);
+    }
     }
 }
 
@@ -193,5 +196,6 @@ fn exit(drilled: &[Drilled]) -> Exit {
     match failures.first() {
         None => Exit::Done,
         Some(first) => Exit::of(first.cause),
+        None if drilled.iter().any(|one| one.unwritten.is_some()) => Exit::Partly,
     }
 }

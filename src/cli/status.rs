@@ -197,6 +197,9 @@ fn trouble(alert: &Alert, now: DateTime<Utc>) -> String {
     if key.is_drill() {
         return format!("{}{database}: DRILLS FAIL for {}, {} in a row: {why}", key.project, age(now, alert.since), alert.failures_in_row);
     }
+    if key.is_proofs() {
+        return format!("{}: what is found of backups is NOT WRITTEN DOWN, for {}: {why}", key.project, age(now, alert.since));
+    }
     let selection = if key.selection.is_full() { String::new() } else { format!(" ({})", key.selection) };
     let word = match alert.status {
         Status::Stale if alert.failures_in_row > 0 => "STALE, and FAILING",
@@ -262,6 +265,13 @@ fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
     let waits = |run: &&Run| project.waits.iter().any(|wait| wait.what == "backup" && wait.database.as_ref() == Some(&run.database));
     if let Some(run) = project.running.iter().find(|run| !waits(run)) {
         notes.push(format!("dumping {} for {}", run.database, age(now, run.started_at)));
+    }
+    if let Some(run) = project.cut_off.first() {
+        notes.push(format!(
+            "the dump of {} that began {} ago was cut off: the next backup, restore or start of the daemon clears up",
+            run.database,
+            age(now, run.started_at)
+        ));
     }
     for suspension in &project.suspended {
         let since = out::when(suspension.since, zone);

@@ -36,9 +36,10 @@ and rows. Nothing is written down of it.
 
 What fails is read a second time before it is believed. A damaged backup is mailed about, no longer
 counts as kept, and is never deleted by itself. Exit code 1 where any backup is damaged, or could
-not be read; 3 where a directory dump could only be proven to `checksum`, as there is no room to
-unpack it, or where a dump file's rows are packed in a way that isn't known here. A file of a release that
-neither pgdumpd nor a client here reads could not be read: 1.
+not be read; 3 where what was found could not be written down beside the backup (its disk is full or
+read-only), so that nothing counts it, where a directory dump could only be proven to `checksum`, as there
+is no room to unpack it, or where a dump file's rows are packed in a way that isn't known here. A file of a
+release that neither pgdumpd nor a client here reads could not be read: 1.
 
 Examples:
   pgdumpd verify shop@latest                    the newest; of several databases the newest of each
@@ -161,7 +162,7 @@ fn carry_out(world: &World, settings: &Settings, row: &BackupRow, level: ProofLe
 }
 
 pub(super) fn print(looked: &Looked) {
-    let Looked { backup, level, shallow, verdict, took_ms } = looked;
+    let Looked { backup, level, shallow, unwritten, verdict, took_ms } = looked;
     let name = format!("{} {}/{}", backup.id, backup.project, backup.database);
     match verdict {
         Verdict::Good => {
@@ -181,6 +182,16 @@ pub(super) fn print(looked: &Looked) {
         }
         Verdict::Gone => out::say(format!("{name}: was removed meanwhile")),
     }
+    if let Some(failure) = unwritten {
+        not_written(failure, matches!(verdict, Verdict::Damaged(_)));
+    }
+}
+
+/// What was found and lies nowhere, but for damage, which the catalog knows.
+pub(super) fn not_written(failure: &Failure, is_damage: bool) {
+    let so = if is_damage { "so only the catalog knows it" } else { "so nothing counts it" };
+    let hint = failure.hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default();
+    out::say(format!("  NOT WRITTEN DOWN beside the backup, {so}: {failure}{hint}"));
 }
 
 fn summary(looked: &[Looked], asked: usize) {
@@ -202,8 +213,8 @@ fn summary(looked: &[Looked], asked: usize) {
 
 fn exit(looked: &[Looked]) -> Exit {
     let bad = looked.iter().any(|one| matches!(one.verdict, Verdict::Damaged(_) | Verdict::Unread(_)));
-    let shallow = looked.iter().any(|one| one.shallow.is_some());
-    match (bad, shallow) {
+    let less = looked.iter().any(|one| one.shallow.is_some() || one.unwritten.is_some());
+    match (bad, less) {
         (true, _) => Exit::Failed,
         (false, true) => Exit::Partly,
         (false, false) => Exit::Done,

@@ -10,8 +10,9 @@ use tokio::task::{JoinSet, block_in_place};
 
 use crate::config;
 use crate::error::{Cause, Failure, Result};
+use crate::jobs::Board;
+use crate::jobs::drill::{self, begun};
 use crate::jobs::scheduled::{self, Order, Report, Setting};
-use crate::jobs::{Board, drill};
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
@@ -274,8 +275,17 @@ impl Owner {
 
     pub(super) fn ended(&mut self, order: &Order, report: &Report) {
         self.running.remove(&queue::key(order));
-        if report.outcome != SlotOutcome::Interrupted || !self.give_back(std::slice::from_ref(order)) {
+        let is_due_again = report.outcome == SlotOutcome::Interrupted && self.give_back(std::slice::from_ref(order));
+        if !is_due_again {
             self.record(order, report.outcome);
+        }
+        if queue::is_drill(order) {
+            let (world, name) = (&self.world, &order.project.name);
+            if is_due_again {
+                begun::forget(world, name)
+            } else {
+                rounds::tell_untold(world, &desk(&self.settings, &self.config_file), name)
+            }
         }
         if !report.unrecorded.is_empty() {
             let settings = Arc::clone(&self.settings);

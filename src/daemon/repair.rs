@@ -10,12 +10,14 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::catalog::SlotKey;
 use crate::error::{Cause, Failure, Result};
+use crate::jobs::drill::begun;
 use crate::jobs::restore::unfinished;
 use crate::jobs::{mend, rebuild};
+use crate::model::project::Schedule;
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
-use crate::ops::notice::Desk;
+use crate::ops::notice::{self, Desk};
 use crate::ops::restore::Unfinished;
 use crate::ops::standing::SERVE_LOCK;
 use crate::postgres::throwaway;
@@ -65,15 +67,15 @@ pub(super) fn repair(world: &World, desk: &Desk<'_>) -> Result<()> {
             tracing::warn!(project = name, "what a crash cut off can't be mended yet: {failure}");
         }
     }
-    for slot in world.catalog.read(|reader| reader.unfinished_slots())? {
-        cut_off_slot(world, settings, &SlotKey { project: slot.project, schedule: slot.schedule, due_at: slot.due_at })?;
-    }
     for wait in world.catalog.read(|reader| reader.waits())? {
         if !wait.owner.as_ref().is_some_and(Identity::is_alive) {
             world.catalog.write(|writer| writer.end_wait(&wait.project, &wait.what))?;
         }
     }
     unfinished_restores(world, settings)?;
+    for slot in world.catalog.read(|reader| reader.unfinished_slots())? {
+        cut_off_slot(world, desk, &SlotKey { project: slot.project, schedule: slot.schedule, due_at: slot.due_at })?;
+    }
     throwaway::places(&settings.daemon.state_dir).iter().for_each(|place| throwaway::sweep(place));
     let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
     world.catalog.write(|writer| writer.see_projects(&names))?;
@@ -95,18 +97,33 @@ fn unfinished_restores(world: &World, settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-fn cut_off_slot(world: &World, settings: &Settings, slot: &SlotKey) -> Result<()> {
-    let plan = settings.project(&slot.project).and_then(|project| {
-        let plan = project.schedules.iter().find(|plan| plan.name == slot.schedule)?;
+fn cut_off_slot(world: &World, desk: &Desk<'_>, slot: &SlotKey) -> Result<()> {
+    let plan = desk.settings.project(&slot.project).and_then(|project| {
+        let plan = project.plans().find(|plan| plan.name == slot.schedule)?;
         Some((project, plan))
     });
     let outcome = match plan {
+        Some((project, plan)) if project.is_drill(&plan.name) => cut_off_drill(world, desk, plan, slot)?,
         Some((project, plan)) => mend::slot(world, project, plan, slot)?,
         None => {
             world.catalog.write(|writer| writer.finish_slot(slot, SlotOutcome::Interrupted))?;
+            begun::forget(world, &slot.project);
             SlotOutcome::Interrupted
         }
     };
     tracing::warn!(project = slot.project, schedule = slot.schedule, due = %slot.due_at, ?outcome, "this slot's job was cut off");
     Ok(())
+}
+
+/// A drill that had begun has failed, and is told like any other: to run it again by itself might end pgdumpd once more. One that had not
+/// is due again.
+fn cut_off_drill(world: &World, desk: &Desk<'_>, plan: &Schedule, slot: &SlotKey) -> Result<SlotOutcome> {
+    let drilled = begun::untold(world, &slot.project)?;
+    if drilled.is_empty() && mend::give_back(world, &[(plan, slot.clone())])? == 1 {
+        return Ok(SlotOutcome::Claimed);
+    }
+    notice::drilled(world, desk, &slot.project, &drilled)?;
+    world.catalog.write(|writer| writer.finish_slot(slot, SlotOutcome::Interrupted))?;
+    begun::forget(world, &slot.project);
+    Ok(SlotOutcome::Interrupted)
 }

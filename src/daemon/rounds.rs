@@ -11,10 +11,11 @@ use std::thread::JoinHandle;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::config;
-use crate::error::Result;
+use crate::error::{Cause, Failure, Result};
+use crate::jobs::Board;
+use crate::jobs::drill::{self, begun};
 use crate::jobs::scheduled::{Order, Report};
 use crate::jobs::verify::{self, Setting, Turn};
-use crate::jobs::{Board, drill};
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
@@ -33,14 +34,25 @@ pub(super) fn drill(world: &World, desk: &Desk<'_>, order: &Order, setting: &dri
     let done = catch_unwind(AssertUnwindSafe(|| {
         let (drilled, outcome) = drill::slot(world, desk.settings, &order.project, setting)?;
         notice::drilled(world, desk, &order.project.name, &drilled)?;
+        begun::told(world, &order.project.name);
         Ok(outcome)
     }));
-    let outcome: Result<SlotOutcome> = done.unwrap_or(Ok(SlotOutcome::Failed));
+    let broken = |_| Err(Failure::new(Cause::System, "it broke off by an error in pgdumpd itself"));
+    let outcome: Result<SlotOutcome> = done.unwrap_or_else(broken);
     let outcome = outcome.unwrap_or_else(|failure| {
         tracing::error!(project = order.project.name, "the drill could not be carried out: {failure}");
+        tell_untold(world, desk, &order.project.name);
         SlotOutcome::Failed
     });
     Report::nothing(outcome)
+}
+
+/// Tells of what a drill has begun and nobody has heard of.
+pub(super) fn tell_untold(world: &World, desk: &Desk<'_>, project: &str) {
+    match begun::untold(world, project).and_then(|drilled| notice::drilled(world, desk, project, &drilled)) {
+        Ok(_) => begun::forget(world, project),
+        Err(failure) => tracing::error!(project, "a drill that was cut off can't be turned into mail: {failure}"),
+    }
 }
 
 /// The rounds.

@@ -194,6 +194,7 @@ impl Met {
             access: &self.access,
             lock,
             cancel: setting.cancel,
+            grace: self.world.grace,
             gauge: &gauge,
             said: setting.said,
         };

@@ -2,6 +2,8 @@
 //!
 //! It takes no lock of the project: it only reads the backup, and a dump that is due runs beside it.
 
+pub mod begun;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +63,13 @@ pub struct Setting<'a> {
 /// Restores one backup for trial. Never fails as a whole: what went wrong stands in the answer, beside the backup and in the audit log.
 #[must_use]
 pub fn run(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>) -> Drilled {
+    carried_out(world, order, row, setting, &|_| ())
+}
+
+/// The same; `noted` gets the number of its entry in the audit log before anything else is done.
+fn carried_out(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>, noted: &dyn Fn(Option<i64>)) -> Drilled {
     let (clock, begun) = (std::time::Instant::now(), world.begin("drill", Some(&row.project), &row.file));
+    noted(begun.number());
     let mut drilled = retrying(world, order, row, setting);
     drilled.failure = drilled.failure.take().map(|failure| looking::suspect(world, row, setting.cancel, failure));
     let unread = drilled.restored.as_ref().is_some_and(|restored| restored.unread);
@@ -77,7 +85,8 @@ pub fn run(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>) 
     drilled
 }
 
-/// The drill of a project's slot: the newest backup of each database, and some older ones by chance.
+/// The drill of a project's slot: the newest backup of each database, and some older ones by chance. What it has begun stays noted until the
+/// caller has [`begun::told`] of it.
 pub fn slot(world: &World, settings: &Settings, project: &Arc<Project>, setting: &Setting<'_>) -> Result<(Vec<Drilled>, SlotOutcome)> {
     let (plan, cancel) = (project.drill.as_ref(), setting.cancel);
     let rows = drill::pick(world, project, plan.map_or(0, |drill| drill.older))?;
@@ -92,6 +101,7 @@ pub fn slot(world: &World, settings: &Settings, project: &Arc<Project>, setting:
         state_dir: settings.daemon.state_dir.clone(),
         retries: project.limits.retries.clone(),
     };
+    begun::forget(world, &project.name);
     let mut drilled = Vec::new();
     for row in rows.iter().take_while(|_| cancel.reason().is_none()) {
         // One drill may take hours, and the retention goes on meanwhile.
@@ -99,7 +109,9 @@ pub fn slot(world: &World, settings: &Settings, project: &Arc<Project>, setting:
             tracing::info!(backup = %row.id, project = project.name, "not restored for trial: it was removed before its turn came");
             continue;
         }
-        drilled.push(run(world, &order, row, *setting));
+        let one = carried_out(world, &order, row, *setting, &|audit| begun::begin(world, row, order.on.as_ref(), audit));
+        begun::end(world, &one);
+        drilled.push(one);
     }
     let outcome = if cancel.reason().is_some() {
         SlotOutcome::Interrupted
@@ -126,17 +138,8 @@ fn retrying(world: &World, order: &Order, row: &BackupRow, setting: Setting<'_>)
     };
     let mut attempt = 1;
     loop {
-        let mut drilled = Drilled {
-            backup: row.clone(),
-            restored: None,
-            checks: Vec::new(),
-            place: String::new(),
-            on: order.on.as_ref().filter(|_| order.typed).and_then(|on| url(&on.target)),
-            kept: None,
-            left: None,
-            warnings: Vec::new(),
-            failure: None,
-        };
+        let on = order.on.as_ref().filter(|_| order.typed).and_then(|on| url(&on.target));
+        let mut drilled = Drilled { on, ..Drilled::of(row.clone()) };
         let Err(failure) = located(world, order, row, setting.cancel, setting.board, &mut drilled) else { return drilled };
         let again = failure.cause.is_transient() && patience.again(attempt, &failure);
         drilled.failure = Some(failure);
@@ -154,9 +157,12 @@ fn write_down(world: &World, drilled: &mut Drilled, took_ms: u64) {
     let failed = drilled.failure.as_ref().map(|failure| failure.message.clone());
     let look = Look { level: ProofLevel::Restored, at: world.clock.now(), took_ms, failed };
     match verify::record(world, storage.as_ref(), row, &[look], None) {
-        Ok(Recorded::Row(row)) => drilled.backup = *row,
+        Ok(Recorded::Row(row, unwritten)) => (drilled.backup, drilled.unwritten) = (*row, unwritten),
         Ok(Recorded::Gone) => drilled.warnings.push(String::from("the backup was removed meanwhile")),
-        Err(failure) => tracing::error!("the drill can't be written down: {failure}"),
+        Err(failure) => {
+            tracing::error!("the drill can't be written down: {failure}");
+            drilled.unwritten = Some(failure);
+        }
     }
 }
 

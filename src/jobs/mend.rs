@@ -13,18 +13,12 @@ use crate::model::run::{Run, RunStatus, SlotOutcome};
 use crate::ops::{World, mount, removal, repair};
 use crate::schedule::Timing;
 
-use super::hold;
 use super::scheduled::GLOBALS;
+use super::{hold, mending};
 
 /// Mends a project's cut-off runs and removals, ending an orphaned dump first.
 pub fn mend(world: &World, project: &Project) -> Result<()> {
-    let storage = world.storage(project)?;
-    mount::ensure(world, storage.as_ref())?;
-    let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
-    told(&project.name, repair::repair(world, &project.name, storage.as_ref())?);
-    removal::resume(world, &project.name)?;
-    drop(lock);
-    Ok(())
+    mending::project(world, project)
 }
 
 /// The same for a project that is no longer configured, in whichever storage it has a folder.
@@ -35,18 +29,12 @@ pub fn unconfigured(world: &World, project: &str) -> Result<()> {
             continue;
         }
         let lock = hold::by_name(world, project, storage)?.or_held(project)?;
-        told(project, repair::repair(world, project, storage.as_ref())?);
+        mending::told(project, repair::repair(world, project, storage.as_ref())?);
         drop(lock);
     }
     removal::resume(world, project)?;
-    told(project, repair::without_storage(world, project)?);
+    mending::told(project, repair::without_storage(world, project)?);
     Ok(())
-}
-
-fn told(project: &str, mended: Vec<repair::Mended>) {
-    for mended in mended {
-        tracing::warn!(run = %mended.run.id, project, rolled_forward = mended.rolled_forward, "mended a run that was cut off");
-    }
 }
 
 /// Gives a slot its outcome whose job was cut off by a crash, after its runs were mended: ok where every backup was made, given back where

@@ -15,6 +15,7 @@ pub mod drill;
 mod hold;
 mod looking;
 pub mod mend;
+mod mending;
 pub mod prune;
 pub mod rebuild;
 mod record;

@@ -16,7 +16,8 @@ use crate::model::dump::Content;
 use crate::model::project::{Limits, Project, Target};
 use crate::notify::redact::Redactor;
 use crate::ops::restore::{self, Globals, Means, Occupied, Plan, Restored, Wanted, Way};
-use crate::ops::{World, artifact, origin, verify};
+use crate::ops::verify::{self, Recorded};
+use crate::ops::{World, artifact, origin};
 use crate::postgres::connection::{Access, as_role, named_by};
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -24,7 +25,7 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 use crate::units::show_duration;
 
-use super::{Board, Current, looking};
+use super::{Board, Current, looking, mending};
 
 /// What is to be done.
 #[derive(Debug, Clone)]
@@ -135,6 +136,9 @@ struct Place<'a> {
 }
 
 fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, board: &Board) -> Result<Report> {
+    if let Some(project) = order.project.as_ref().filter(|_| !order.dry_run) {
+        mending::where_cut_off(world, project);
+    }
     let clients = clients(world, order)?;
     let limits = order.project.as_ref().map_or_else(Limits::default, |project| project.limits.clone());
     let (run, gauge) = (RunId::random(), Gauge::new());
@@ -192,7 +196,12 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
 /// A whole backup that came back equal is proven, and it is known how long that takes.
 fn prove(world: &World, order: &Order, place: &Place<'_>, restored: &mut Restored) {
     let look = Look { level: ProofLevel::Restored, at: world.clock.now(), took_ms: restored.took_ms, failed: None };
-    if let Err(failure) = verify::record(world, place.storage.as_ref(), &order.backup, &[look], None) {
+    let unwritten = match verify::record(world, place.storage.as_ref(), &order.backup, &[look], None) {
+        Ok(Recorded::Row(_, unwritten)) => unwritten,
+        Ok(Recorded::Gone) => None,
+        Err(failure) => Some(failure),
+    };
+    if let Some(failure) = unwritten {
         restored.warnings.push(format!("it could not be written down that this backup was restored: {failure}"));
     }
 }

@@ -295,6 +295,7 @@ impl Job<'_> {
             access: self.access,
             lock: self.lock,
             cancel: self.setting.cancel,
+            grace: self.world.grace,
             gauge: &gauge,
             said: self.setting.said,
         };

@@ -28,7 +28,8 @@ pub struct Setting<'a> {
 /// # Errors
 /// Where it was ended early, or the catalog can't be written.
 pub fn run(world: &World, settings: &Settings, row: &BackupRow, level: ProofLevel, setting: &Setting<'_>) -> Result<Looked> {
-    let unread = |failure| Looked { backup: row.clone(), level, shallow: None, verdict: Verdict::Unread(failure), took_ms: 0 };
+    let unread =
+        |failure| Looked { backup: row.clone(), level, shallow: None, unwritten: None, verdict: Verdict::Unread(failure), took_ms: 0 };
     let there = world.storage_of(row).and_then(|storage| mount::ensure(world, storage.as_ref()).map(|()| storage));
     let storage = match there {
         Ok(storage) => storage,

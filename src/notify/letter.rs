@@ -27,6 +27,7 @@ mod overrun;
 mod page;
 mod recovered;
 mod summary;
+mod unwritten;
 
 pub use closed::{Closed, Ended, Kept};
 pub use course::{Hands, Next, Occasion};
@@ -39,6 +40,7 @@ pub use notes::{HeldPrune, Rebuilt};
 pub use overrun::{OnTime, Overrun};
 pub use recovered::{Open, Recovered};
 pub use summary::{ProjectWeek, Weekly};
+pub use unwritten::{Unwritten, Written};
 
 /// A mail's occasion with its facts.
 #[derive(Debug, Clone)]
@@ -79,6 +81,10 @@ pub enum Letter {
     DrillFailed(DrillFailed),
     /// It works again.
     DrillWorks(DrillWorks),
+    /// What was found of a backup can't be written down beside it.
+    Unwritten(Unwritten),
+    /// It can again.
+    Written(Written),
 }
 
 /// What every letter about a project says of it.
@@ -278,6 +284,8 @@ impl Letter {
             Self::Lost(facts) => facts.body(),
             Self::DrillFailed(facts) => facts.body(redactor),
             Self::DrillWorks(facts) => facts.body(redactor),
+            Self::Unwritten(facts) => facts.body(redactor),
+            Self::Written(facts) => facts.body(redactor),
         }
     }
 
@@ -303,6 +311,8 @@ impl Letter {
             Self::Lost(_) => "lost",
             Self::DrillFailed(_) => "drill-failed",
             Self::DrillWorks(_) => "drill-works",
+            Self::Unwritten(_) => "unwritten",
+            Self::Written(_) => "written",
         }
     }
 
@@ -325,6 +335,8 @@ impl Letter {
             Self::Lost(facts) => vec![facts.about.project.clone()],
             Self::DrillFailed(facts) => vec![facts.about.project.clone()],
             Self::DrillWorks(facts) => vec![facts.about.project.clone()],
+            Self::Unwritten(facts) => vec![facts.about.project.clone()],
+            Self::Written(facts) => vec![facts.about.project.clone()],
             Self::Grouped(letters) => many::projects(letters),
             Self::Weekly(_) | Self::Rebuilt(_) => Vec::new(),
         }
@@ -351,6 +363,8 @@ impl Letter {
             Self::Lost(facts) => facts.headline(),
             Self::DrillFailed(facts) => facts.headline(redactor),
             Self::DrillWorks(facts) => facts.headline(),
+            Self::Unwritten(facts) => facts.headline(redactor),
+            Self::Written(facts) => facts.headline(),
         }
     }
 }

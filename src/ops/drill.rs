@@ -57,11 +57,31 @@ pub struct Drilled {
     pub left: Option<String>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// Why what came of it could not be written beside the backup: nothing counts it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<Failure>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
 }
 
 impl Drilled {
+    /// One of which nothing is known yet.
+    #[must_use]
+    pub fn of(backup: BackupRow) -> Self {
+        Self {
+            backup,
+            restored: None,
+            checks: Vec::new(),
+            place: String::new(),
+            on: None,
+            kept: None,
+            left: None,
+            warnings: Vec::new(),
+            unwritten: None,
+            failure: None,
+        }
+    }
+
     /// Whether it says anything about the backup. One that was ended early doesn't, nor one that was sent by hand to a server that took
     /// nothing: a mistyped name is no failed drill.
     #[must_use]
@@ -176,18 +196,22 @@ pub fn globals(world: &World, storage: &dyn Storage, project: &str) -> Result<Op
     Ok(Some(String::from_utf8_lossy(&script).into_owned()))
 }
 
-/// Asks the restored database the project's questions, each on its own, read-only and for a minute at most.
+/// Asks the restored database the project's questions, each on its own, read-only and for a minute at most. One that is being answered when
+/// the drill is to end is cancelled on the server, and has no answer.
 #[must_use]
 pub fn ask(client: &Client, access: &Access, database: &str, run: &RunId, checks: &[Check], cancel: &Cancel) -> Vec<Answer> {
     let mut answers = Vec::new();
-    for check in checks.iter().take_while(|_| cancel.reason().is_none()) {
-        let failed = question(client, access, database, run, check).unwrap_or_else(|failure| Some(failure.message));
+    for check in checks {
+        let failed = question(client, access, database, run, check, cancel).unwrap_or_else(|failure| Some(failure.message));
+        if cancel.is_cancelled() {
+            break;
+        }
         answers.push(Answer { name: check.name.clone(), failed });
     }
     answers
 }
 
-fn question(client: &Client, access: &Access, database: &str, run: &RunId, check: &Check) -> Result<Option<String>> {
+fn question(client: &Client, access: &Access, database: &str, run: &RunId, check: &Check, cancel: &Cancel) -> Result<Option<String>> {
     let began = Instant::now();
     let mut spec = access.spec(client, client.psql(), Some(database), &format!("pgdumpd/{run}"), None);
     spec.args.extend(["-X", "-w", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"].map(Into::into));
@@ -197,7 +221,7 @@ fn question(client: &Client, access: &Access, database: &str, run: &RunId, check
          select case when (\n{}\n) then 'true' else 'not true' end;\nrollback;\n",
         check.sql
     );
-    let finished = process::run(&spec, text.as_bytes(), CHECK, 64 * 1024)?;
+    let finished = process::run_unless(&spec, text.as_bytes(), CHECK, 64 * 1024, cancel)?;
     let said = String::from_utf8_lossy(&finished.stdout);
     if finished.exit == Exit::Code(0) && said.trim() == "true" {
         return Ok(None);

@@ -184,6 +184,14 @@ pub struct Begun {
     number: Option<i64>,
 }
 
+impl Begun {
+    /// The number of its entry, where it could be written.
+    #[must_use]
+    pub fn number(&self) -> Option<i64> {
+        self.number
+    }
+}
+
 fn unwritten(failure: &Failure) {
     tracing::error!("the audit log could not be written: {failure}");
 }

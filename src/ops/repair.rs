@@ -64,11 +64,13 @@ fn finish(world: &World, mut run: Run, backup: Option<&(&str, Manifest)>, remove
         run.size = Some(manifest.backup_size_bytes);
         run.rows = manifest.total_rows;
     } else {
+        let hint = match run.selection.is_before_restore() {
+            true => "nothing was restored after it; type the restore again",
+            false => "the next slot runs as usual; to have a backup sooner, run it by hand",
+        };
         run.status = RunStatus::Failed;
-        run.failure = Some(
-            Failure::new(Cause::Interrupted, "pgdumpd ended while this run was going on, without a chance to finish it")
-                .hint("the next slot runs as usual; to have a backup sooner, run it by hand"),
-        );
+        run.failure =
+            Some(Failure::new(Cause::Interrupted, "pgdumpd ended while this run was going on, without a chance to finish it").hint(hint));
     }
     world.catalog.write(|writer| {
         if let Some((storage, manifest)) = backup {

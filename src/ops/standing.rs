@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::alert::{Alert, AlertKey, Status};
-use crate::catalog::{Heartbeat, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter, Wait};
+use crate::catalog::{BackupFilter, Heartbeat, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter, UnfinishedRun, Wait};
 use crate::error::Result;
 use crate::habit::{self, Suspension};
 use crate::model::backup::{BackupRow, RunId};
@@ -72,6 +72,9 @@ pub struct ProjectStanding {
     pub never_restored: Vec<String>,
     /// What runs now.
     pub running: Vec<Run>,
+    /// What ran when its pgdumpd was killed, and has not been cleared up since.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<Run>,
     /// What of it doesn't, as it waits before it is tried again.
     pub waits: Vec<Wait>,
     /// The next slot.
@@ -190,7 +193,7 @@ struct Seen {
     with_backups: Vec<String>,
     heartbeat: Option<Heartbeat>,
     last_due: HashMap<(String, String), DateTime<Utc>>,
-    running: Vec<Run>,
+    running: Vec<UnfinishedRun>,
     waits: HashMap<String, Vec<Wait>>,
     paused: HashMap<String, Pause>,
     good: Vec<BackupRow>,
@@ -233,7 +236,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         with_backups: reader.totals()?.into_iter().map(|totals| totals.project).collect(),
         heartbeat: reader.heartbeat()?,
         last_due: reader.last_due()?,
-        running: reader.unfinished_runs()?.into_iter().map(|unfinished| unfinished.run).collect(),
+        running: reader.unfinished_runs()?,
         waits,
         paused: reader.pauses()?.into_iter().map(|pause| (pause.project.clone(), pause)).collect(),
         good,
@@ -284,6 +287,7 @@ struct Parts<'a> {
     alerts: Vec<&'a Alert>,
     good: Vec<&'a BackupRow>,
     running: Vec<&'a Run>,
+    cut_off: Vec<&'a Run>,
     has_backups: bool,
 }
 
@@ -293,7 +297,11 @@ impl<'a> ByProject<'a> {
         seen.alerts.iter().for_each(|alert| all.0.entry(&alert.key.project).or_default().alerts.push(alert));
         seen.with_backups.iter().for_each(|name| all.0.entry(name).or_default().has_backups = true);
         seen.good.iter().for_each(|row| all.0.entry(&row.project).or_default().good.push(row));
-        seen.running.iter().for_each(|run| all.0.entry(&run.project).or_default().running.push(run));
+        for unfinished in &seen.running {
+            let parts = all.0.entry(&unfinished.run.project).or_default();
+            let runs = if unfinished.is_cut_off() { &mut parts.cut_off } else { &mut parts.running };
+            runs.push(&unfinished.run);
+        }
         all
     }
 
@@ -353,6 +361,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         restored,
         never_restored,
         running: parts.running.into_iter().cloned().collect(),
+        cut_off: parts.cut_off.into_iter().cloned().collect(),
         waits: seen.waits.get(&project.name).cloned().unwrap_or_default(),
         next: next.min(),
         paused: pause.is_some(),

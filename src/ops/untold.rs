@@ -7,9 +7,13 @@ use crate::catalog::Reader;
 use crate::error::{Cause, Result};
 use crate::model::run::{ANY_DATABASE, Run, RunStatus};
 
-/// What a run means for its alert: nothing where it was ended on purpose or found the project in other hands.
+/// What a run means for its alert: nothing where it was ended on purpose or found the project in other hands, nor where it was the backup
+/// before a restore, whose failure is the restore's, and told to whoever typed it.
 #[must_use]
 pub fn event_of(run: &Run) -> Option<Event> {
+    if run.selection.is_before_restore() {
+        return None;
+    }
     match (run.status, &run.failure) {
         (RunStatus::Completed, _) => Some(Event::Succeeded),
         (RunStatus::Failed, Some(failure)) if failure.cause != Cause::Locked => Some(Event::Failed(failure.clone())),

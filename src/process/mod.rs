@@ -24,7 +24,7 @@ pub use cancel::{Cancel, CancelReason, Stalled};
 pub use child::Child;
 pub use exit::Exit;
 pub use identity::{Identity, Signal, identity, own_identity};
-pub use run::{Finished, run, run_fed};
+pub use run::{Finished, run, run_fed, run_unless};
 pub use stderr::LineHook;
 
 use crate::error::{Cause, Failure, Result};

@@ -2,11 +2,12 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::process::{ChildStdin, ChildStdout};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use humantime::format_duration;
 
+use super::cancel::Cancel;
 use super::child::Child;
 use super::exit::Exit;
 use super::{Input, Output, Spec, spawn};
@@ -14,6 +15,9 @@ use crate::error::{Cause, Failure, Result};
 
 /// How long a program that took too long has to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// How often a wait looks whether it is to end.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// A program that has ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,13 +33,30 @@ pub struct Finished {
 /// Runs a program with `input` and takes its output. Fails if it is not done within `limit` or writes more than `cap` bytes;
 /// its exit status is for the caller to judge.
 pub fn run(spec: &Spec, input: &[u8], limit: Duration, cap: usize) -> Result<Finished> {
+    run_unless(spec, input, limit, cap, &Cancel::new())
+}
+
+/// The same until somebody wants it to end: it gets INT then, as from Ctrl-C, and is ended by force where that is not enough.
+pub fn run_unless(spec: &Spec, input: &[u8], limit: Duration, cap: usize, cancel: &Cancel) -> Result<Finished> {
     let deadline = Instant::now() + limit;
     let stdin = if input.is_empty() { Input::Null } else { Input::Piped };
     let mut child = spawn(&Spec { stdin, stdout: Output::Piped, ..spec.clone() })?;
     feed(&mut child, input)?;
     let output = collect(&mut child, cap)?;
-    let Ok(stdout) = output.recv_timeout(deadline.saturating_duration_since(Instant::now())) else {
-        return Err(too_late(&mut child, limit));
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let stdout = loop {
+        match output.recv_timeout(left().min(LOOK)) {
+            Ok(stdout) => break stdout,
+            Err(RecvTimeoutError::Timeout) if !left().is_zero() => {}
+            Err(_) => return Err(too_late(&mut child, limit)),
+        }
+        if let Some(reason) = cancel.reason() {
+            child.interrupt();
+            if child.wait_timeout(GRACE).is_none() {
+                child.terminate(GRACE);
+            }
+            return Err(reason.failure());
+        }
     };
     if stdout.len() > cap {
         child.terminate(GRACE);

@@ -19,6 +19,7 @@ mod manifests;
 mod orphans;
 mod power;
 mod rivals;
+mod safety;
 mod signals;
 mod stages;
 mod sweep;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::bench::{Bench, CLIENTS, PATIENCE, kill, processes_with};
 use crate::rig::{Serving, wait_until};
 
-/// Grace between TERM and KILL for `pg_dump` is 5 s; with all else, an end within this is a prompt one also on a slow machine.
+/// `grace` is 10 s unless it is set, and this `pg_dump` needs none of it: an end within this is a prompt one also on a slow machine.
 const GRACE: Duration = Duration::from_secs(20);
 
 fn held(daemon: &str) -> (Bench, Serving) {
@@ -40,6 +40,31 @@ fn f22_term_during_a_dump() {
     assert_eq!(serving.wait(PATIENCE), 0);
     assert_eq!(bench.catalog("select status from runs order by started_at"), ["interrupted", "completed"]);
     bench.assert_sound("the slot run again");
+}
+
+/// A `pg_dump` that takes its time to end has as much of it as `grace` says, whether that is more or less than usual.
+#[test]
+fn f22_a_dump_that_is_told_to_end_has_as_long_as_grace_says() {
+    let bench = Bench::new("");
+    let here = bench.rig.path().display();
+    for (grace, takes, ends) in [("60s", 12, true), ("100ms", 4, false)] {
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *--version*) exec {CLIENTS}/pg_dump \"$@\";; esac\n\
+             trap 'trap \"\" TERM; sleep {takes}; : > {here}/ended; exit 1' TERM\n: > {here}/midway\nwhile :; do sleep 0.1; done\n"
+        );
+        let clients = bench.rig.clients(&[("pg_dump", &script)]);
+        let project = format!("pg_bin_dir = {clients:?}\nschedule = [{{ name = \"often\", every = \"1h\" }}]");
+        bench.configure(&format!("grace = {grace:?}"), "", &project);
+        bench.hold();
+        let mut serving = bench.start();
+        bench.wait_midway(|| serving.log());
+        serving.signal("TERM");
+        assert_eq!(serving.wait(PATIENCE), 0, "{}", serving.log());
+        let ended = bench.rig.path().join("ended");
+        assert_eq!(ended.exists(), ends, "grace {grace}, and it needs {takes} s: {}", serving.log());
+        drop(std::fs::remove_file(ended));
+    }
+    assert_eq!(bench.catalog("select distinct status from runs"), ["interrupted"]);
 }
 
 /// What has grown too old to be caught up is recorded for good.

@@ -85,6 +85,34 @@ fn a_drill_that_is_ended_waits_for_no_stopped_session_and_its_database_goes_late
     by_hand(&stage, &other);
 }
 
+/// A check that the server still works at is cancelled there, not waited for.
+#[test]
+fn a_drill_that_is_ended_cancels_the_check_that_is_being_asked() {
+    let stage = Stage::new("");
+    stage.backup();
+    let other = Cluster::start();
+    let on = format!("drill = {{ cron = \"*/2 * * * * *\", on = {:?} }}", other.url("postgres"));
+    let check = "[[project.check]]\nname = \"slow\"\nsql = \"select pg_sleep(55) is not null\"";
+    stage.configure(&format!("{on}\n{check}"));
+    let cancelled = || other.log().matches("canceling statement due to user request").count();
+    let mut serving = stage.rig.serve();
+    wait_until(LONG, || serving.log(), || at_work(&other));
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0, "{}", serving.log());
+    assert_eq!((cancelled(), scratch_on(&other)), (1, Vec::new()), "{}", serving.log());
+    stage.configure(check);
+    for (signal, code) in [("TERM", 143), ("INT", 130)] {
+        let mut command = stage.rig.command();
+        command.args(["drill", "shop", "--on", &other.url("postgres")]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_until(LONG, || String::from("the check"), || at_work(&other));
+        assert!(Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+    }
+    assert_eq!((cancelled(), scratch_on(&other)), (3, Vec::new()));
+    wait_until(LONG, || String::from("nobody asks any more"), || nobody(&other));
+}
+
 /// The same for Ctrl-C, with the next drill as the one that clears up.
 fn by_hand(stage: &Stage, other: &Cluster) {
     stage.configure_with("grace = \"2s\"", "[]", "");

@@ -14,9 +14,12 @@ mod skip;
 mod smtp;
 mod stage;
 
+mod cut_off;
 mod drill;
 mod ended;
 mod keeping;
 mod rounds;
 mod several;
 mod verify;
+mod small;
+mod unwritten;

@@ -40,9 +40,9 @@ pub(super) fn backup(world: &World, order: &Order, means: Means<'_>, plan: &Plan
         schedule: None,
         slot: None,
     };
-    let (cancel, gauge) = (means.cancel, Gauge::new());
-    let tools =
-        dump::Means { project, storage, clients: means.clients, access: means.access, lock: &lock, cancel, gauge: &gauge, said: None };
+    let (cancel, grace, gauge) = (means.cancel, means.grace, Gauge::new());
+    let (clients, access) = (means.clients, means.access);
+    let tools = dump::Means { project, storage, clients, access, lock: &lock, cancel, grace, gauge: &gauge, said: None };
     let made = dump::backup(world, tools, &request);
     run.finished_at = Some(world.clock.now());
     match &made {

@@ -16,7 +16,7 @@ use crate::stream::{Done, PumpError, Side, Tar};
 use crate::units::show_size;
 
 use super::before::Asked;
-use super::dump::{self, Dumped, GRACE};
+use super::dump::{self, Dumped};
 use super::{Means, Request, SWEEP, watch};
 
 /// How often the growing files are measured; less often where that itself takes long.
@@ -98,7 +98,7 @@ fn follow(means: Means<'_>, child: &mut Child, folder: &Path) -> (Option<Failure
             None => {}
         }
         if let Some(full) = full(1) {
-            return (Some(full), child.terminate(GRACE));
+            return (Some(full), child.terminate(means.grace));
         }
         wait = LOOK.max(looked.elapsed() * 20);
     }

@@ -25,9 +25,6 @@ use super::{Means, Request, directory};
 /// How long `pg_dump` may take to end after its output has ended.
 const AFTER_EOF: Duration = Duration::from_secs(60);
 
-/// How long an unwanted `pg_dump` has between TERM and KILL.
-pub(super) const GRACE: Duration = Duration::from_secs(5);
-
 /// The number of the lock's descriptor in `pg_dump`; it never uses it.
 const LOCK_FD: i32 = 8;
 const _: () = assert!(LOCK_FD != connection::PASSFILE_FD, "both are open in pg_dump");
@@ -62,7 +59,7 @@ pub(super) fn stream(means: Means<'_>, request: &Request, asked: &mut Asked, sin
         Some(scratch) => directory::run(means, request, asked, sink, &mut child, began, scratch.path()),
     };
     if result.is_err() {
-        child.terminate(GRACE);
+        child.terminate(means.grace);
         end_backend(means, request, asked);
     }
     if let Some(scratch) = scratch {
@@ -113,7 +110,7 @@ fn run(
     let target = child.identity();
     let (pumped, seen) = through(means, request, asked, Box::new(source), &mut tap, sink, Some(&target));
     let exit = if pumped.is_ok() { child.wait_timeout(AFTER_EOF) } else { None };
-    let exit = exit.unwrap_or_else(|| child.terminate(GRACE));
+    let exit = exit.unwrap_or_else(|| child.terminate(means.grace));
     let Done { pumped, sink } = judge(means, asked, pumped, &seen, exit, &child.stderr_tail(), began)?;
     Ok((Dumped { observed: observed(request, tap)?, pumped }, sink))
 }

@@ -67,6 +67,8 @@ pub struct Means<'a> {
     pub lock: &'a ProjectLock,
     /// Ends the run early.
     pub cancel: &'a Cancel,
+    /// How long `pg_dump` has to end once it was told to, before it is killed.
+    pub grace: Duration,
     /// How far it is, for whoever watches.
     pub gauge: &'a Gauge,
     /// Gets each line that `pg_dump` writes to its stderr, where somebody wants them.

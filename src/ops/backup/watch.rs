@@ -21,9 +21,6 @@ const ASK: Duration = Duration::from_secs(10);
 /// Most waits for a lock show within the first second.
 const FIRST_ASK: Duration = Duration::from_secs(1);
 
-/// Between TERM and KILL for a dump that has to end.
-const GRACE: Duration = Duration::from_secs(3);
-
 /// What the watcher saw.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
@@ -50,13 +47,13 @@ pub(super) fn watch(
     let mut next_ask = began + FIRST_ASK;
     while over.wait_timeout(LOOK).is_none() {
         if means.cancel.reason().is_some() {
-            end(target, over);
+            end(target, means.grace, over);
             break;
         }
         if let Some(verdict) = bound_passed(means, began, &seen, target.is_some()) {
             give_up.cancel(CancelReason::Failed(verdict.clone()));
             seen.verdict = Some(verdict);
-            end(target, over);
+            end(target, means.grace, over);
             break;
         }
         if Instant::now() >= next_ask {
@@ -115,10 +112,10 @@ fn ask(request: &Request, session: &mut Session, seen: &mut Seen) {
     }
 }
 
-fn end(target: Option<&Identity>, over: &Cancel) {
+fn end(target: Option<&Identity>, grace: Duration, over: &Cancel) {
     let Some(target) = target else { return };
     signal(target, Signal::TERM);
-    if over.wait_timeout(GRACE).is_none() {
+    if over.wait_timeout(grace).is_none() {
         signal(target, Signal::KILL);
     }
 }

@@ -16,10 +16,17 @@ use crate::notify::letter::{DrillFailed, DrillWorks, LastGood, Letter};
 use super::super::World;
 use super::super::drill::Drilled;
 use super::super::there;
+use super::unwritten::unwritten;
 use super::{Change, Desk, facts, known, put, queue, waiting};
 
 /// Tells of one project's drill, of however many backups; returns the number of mails queued. One that proved nothing says nothing.
 pub fn drilled(world: &World, desk: &Desk<'_>, project: &str, drilled: &[Drilled]) -> Result<usize> {
+    let found = drilled.iter().filter(|one| one.unwritten.is_some() || one.failure.is_none());
+    let unwritten = unwritten(world, desk, found.map(|one| (&one.backup, one.unwritten.as_ref())))?;
+    Ok(unwritten + tell(world, desk, project, drilled)?)
+}
+
+fn tell(world: &World, desk: &Desk<'_>, project: &str, drilled: &[Drilled]) -> Result<usize> {
     let Some(project) = desk.settings.project(project) else { return Ok(0) };
     let mut tried: BTreeMap<&str, &Drilled> = BTreeMap::new();
     for one in drilled.iter().filter(|one| one.proves()) {

@@ -13,6 +13,7 @@ mod overrun;
 mod proofs;
 mod recovered;
 mod round;
+mod unwritten;
 mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

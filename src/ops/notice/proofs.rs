@@ -14,6 +14,7 @@ use crate::notify::letter::{Damaged, Ill, LastGood, Letter, Mended};
 
 use super::super::World;
 use super::super::verify::{Looked, Verdict};
+use super::unwritten::unwritten;
 use super::{Change, Desk, facts, known, put, queue, waiting};
 
 /// What is to be made of one backup's alert.
@@ -36,7 +37,10 @@ pub fn looked(world: &World, desk: &Desk<'_>, looked: &[Looked]) -> Result<usize
         };
         News::Event(Box::new(row.clone()), event)
     });
-    tell(world, desk, &news.collect::<Vec<_>>())
+    let told = tell(world, desk, &news.collect::<Vec<_>>())?;
+    // What could not be looked at has found nothing.
+    let found = looked.iter().filter(|looked| looked.unwritten.is_some() || looked.verdict == Verdict::Good);
+    Ok(told + unwritten(world, desk, found.map(|looked| (&looked.backup, looked.unwritten.as_ref())))?)
 }
 
 /// Tells of damage that stands in the catalog and that nobody was told of, however it came to be known; returns the number of mails queued.

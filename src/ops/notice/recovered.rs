@@ -49,6 +49,7 @@ fn open(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result<Vec<Open>>
             && key.of_anomaly().is_none()
             && key.of_backup().is_none()
             && !key.is_drill()
+            && !key.is_proofs()
             && there::subject(project, there.as_ref(), key).is_none()
     };
     let mut alerts: BTreeMap<AlertKey, Alert> =

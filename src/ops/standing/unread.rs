@@ -51,6 +51,7 @@ fn of_unread(name: &str, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> P
         restored,
         never_restored,
         running: parts.running.into_iter().cloned().collect(),
+        cut_off: parts.cut_off.into_iter().cloned().collect(),
         waits: seen.waits.get(name).cloned().unwrap_or_default(),
         next: None,
         paused: pause.is_some(),

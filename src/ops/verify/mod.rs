@@ -64,6 +64,9 @@ pub struct Looked {
     /// Why it could not be looked at as closely as asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shallow: Option<String>,
+    /// Why what was found could not be written beside the backup: nothing counts it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<Failure>,
     /// What it came to.
     #[serde(flatten)]
     pub verdict: Verdict,
@@ -115,8 +118,8 @@ pub fn verify(world: &World, means: Means<'_>, row: &BackupRow, level: ProofLeve
     };
     let damage = if let Verdict::Damaged(why) = &verdict { Some(why.as_str()) } else { None };
     Ok(match record(world, means.storage.as_ref(), row, &looks, damage)? {
-        Recorded::Row(backup) => Looked { backup: *backup, level, shallow, verdict, took_ms },
-        Recorded::Gone => Looked { backup: row.clone(), level, shallow, verdict: Verdict::Gone, took_ms },
+        Recorded::Row(backup, unwritten) => Looked { backup: *backup, level, shallow, unwritten, verdict, took_ms },
+        Recorded::Gone => Looked { backup: row.clone(), level, shallow, unwritten: None, verdict: Verdict::Gone, took_ms },
     })
 }
 

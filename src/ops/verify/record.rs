@@ -3,7 +3,7 @@
 //! Pruning may remove the backup at the same time; it deletes the manifest before the proof, so whoever finds the manifest gone after
 //! writing a proof takes the proof away again, and none is left behind.
 
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, Look, MANIFEST_FORMAT, Manifest, Marks, Proof, ProofLevel};
 use crate::storage::{Key, Storage, names};
@@ -13,8 +13,8 @@ use super::super::World;
 /// What became of the backup that was looked at.
 #[derive(Debug, Clone)]
 pub enum Recorded {
-    /// Its row as it is now.
-    Row(Box<BackupRow>),
+    /// Its row as it is now; and why what was found does not lie beside it, where that could not be written.
+    Row(Box<BackupRow>, Option<Failure>),
     /// It was removed meanwhile.
     Gone,
 }
@@ -22,12 +22,15 @@ pub enum Recorded {
 /// Writes down looks at a backup, lower levels first; `damage` says why it counts as damaged from now on.
 ///
 /// # Errors
-/// Where the catalog can't be written. A storage that takes no proof is told in the log: the catalog then holds it alone.
+/// Where the catalog can't be written. A storage that takes no proof is told in the answer: only damage is then known, to the catalog alone.
 pub fn record(world: &World, storage: &dyn Storage, row: &BackupRow, looks: &[Look], damage: Option<&str>) -> Result<Recorded> {
-    let proof = beside(storage, row, looks, damage).unwrap_or_else(|failure| {
-        tracing::warn!(backup = %row.id, project = row.project, "what was found can't be written beside the backup: {failure}");
-        None
-    });
+    let (proof, unwritten) = match beside(storage, row, looks, damage) {
+        Ok(proof) => (proof, None),
+        Err(failure) => {
+            tracing::warn!(backup = %row.id, project = row.project, "what was found can't be written beside the backup: {failure}");
+            (None, Some(failure))
+        }
+    };
     world.catalog.write(|writer| {
         let Some(mut now) = writer.backup(&row.id)? else { return Ok(Recorded::Gone) };
         match &proof {
@@ -43,7 +46,7 @@ pub fn record(world: &World, storage: &dyn Storage, row: &BackupRow, looks: &[Lo
             }
         }
         writer.put_backup(&now)?;
-        Ok(Recorded::Row(Box::new(now)))
+        Ok(Recorded::Row(Box::new(now), unwritten.clone()))
     })
 }
 
