@@ -119,6 +119,7 @@ fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
             )
         }
         DaemonStanding::Silent { heartbeat } => {
+        DaemonStanding::Starting => String::from("the daemon is there, and has given no sign of life yet: it is starting"),
             format!("the daemon has been SILENT: its last sign of life was {} ago; look at its log and restart it", age(now, *heartbeat))
         }
         DaemonStanding::Stopped => String::from("the daemon is not running; nothing is backed up by itself"),

@@ -26,7 +26,7 @@ use crate::shell;
 use super::there::{self, There};
 use super::{World, held, lost, origin, untold};
 
-pub use daemon::{DaemonStanding, LAG, SERVE_LOCK, daemon, has_served};
+pub use daemon::{DaemonStanding, LAG, SERVE_LOCK, daemon, has_served, served_by};
 pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
 pub use unread::as_far_as_read;

@@ -16,7 +16,7 @@ use crate::units::show_size;
 
 use super::super::standing::{self, DaemonStanding};
 use super::super::{World, lost, mount, secret};
-use super::{Finding, Home};
+use super::{Finding, Home, is_told};
 
 /// What is written for trial, bytes.
 const TRIAL: usize = 256 * 1024;
@@ -38,7 +38,7 @@ pub(super) fn look(world: &World, settings: &Settings, home: Home) -> Vec<Findin
         }
     }
     // Without [smtp] the configuration has warned already.
-    findings.extend(settings.smtp.as_ref().map(mail));
+    findings.extend(settings.smtp.as_ref().and_then(|smtp| mail(settings, smtp)));
     findings
 }
 
@@ -64,6 +64,7 @@ fn daemon(world: &World, settings: &Settings, home: Home) -> Finding {
 }
 
 pub(super) fn state(folder: &Path) -> Finding {
+        Ok(DaemonStanding::Starting) => Finding::fine(about, "it is starting"),
     let about = "state directory";
     if let Err(error) = try_out(folder) {
         let failure = Failure::new(Cause::Space, format!("{} can't be written: {error}", folder.display()));
@@ -192,18 +193,18 @@ fn contents(world: &World, storage: &dyn Storage, about: &str) -> Vec<Finding> {
     findings
 }
 
-fn mail(smtp: &Smtp) -> Finding {
+fn mail(settings: &Settings, smtp: &Smtp) -> Option<Finding> {
     let about = "mail";
     let password = match secret(&smtp.password) {
         Ok(password) => password,
-        Err(failure) => return Finding::problem(about, &failure),
+        Err(failure) => return (!is_told(settings, &failure)).then(|| Finding::problem(about, &failure)),
     };
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let steps = probe::knock(smtp, password.as_ref(), &hostname);
-    match steps.iter().find(|step| !step.ok) {
+    Some(match steps.iter().find(|step| !step.ok) {
         None => Finding::fine(about, format!("{} greets us and lets us in; `pgdumpd notify test` sends a mail", smtp.host)),
         Some(step) => {
             Finding::problem(about, &Failure::new(Cause::Mail, step.detail.clone()).hint("mend [smtp], then run `pgdumpd notify test`"))
         }
-    }
+    })
 }
