@@ -17,6 +17,7 @@ use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::notice::Desk;
+use crate::ops::renaming::{self, When};
 use crate::ops::restore::Unfinished;
 use crate::ops::standing::{CONFIGURATION_PROBLEM, SERVE_LOCK};
 use crate::postgres::throwaway;
@@ -51,7 +52,6 @@ pub(super) fn alone(state_dir: &Path) -> Result<Alone> {
     Ok(Alone { _file: file })
 }
 
-/// Puts everything right that can be; what can't is logged and left for the next job of that project.
 /// Whoever only looks whether a daemon serves holds the lock for an instant; that is no reason to end.
 fn locked(file: &File) -> bool {
     (0..5).any(|attempt| {
@@ -62,8 +62,10 @@ fn locked(file: &File) -> bool {
     })
 }
 
+/// Puts everything right that can be; what can't is logged and left for the next job of that project.
 pub(super) fn repair(world: &World, desk: &Desk<'_>) -> Result<()> {
     let settings = desk.settings;
+    renaming::follow(world, When::Start)?;
     rebuild::if_needed(world, desk)?;
     let mut cut_off: BTreeSet<String> = world.catalog.read(|reader| reader.projects_with_removals())?.into_iter().collect();
     cut_off.extend(world.catalog.read(|reader| reader.unfinished_runs())?.into_iter().map(|unfinished| unfinished.run.project));

@@ -23,6 +23,7 @@ use crate::retention::Divided;
 use crate::schedule;
 use crate::shell;
 
+use super::elsewhere::{self, Elsewhere};
 use super::there::{self, There};
 use super::{World, held, lost, origin, untold};
 
@@ -87,6 +88,8 @@ pub struct ProjectStanding {
     pub suspended: Vec<Suspension>,
     /// Databases with backups of several servers, of which nothing is pruned until a person has said that they are one line.
     pub divided: Vec<Divided>,
+    /// Backups of it in other storages than the one its new ones go to.
+    pub elsewhere: Vec<Elsewhere>,
     /// How many of its backups are dated in the future, by a clock that was wrong: nothing counts them until then.
     pub dated_ahead: u64,
     /// Whether it is enabled.
@@ -127,7 +130,9 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     let healthy = problems.is_empty()
         && !matches!(daemon, DaemonStanding::Silent { .. } | DaemonStanding::Waiting { .. })
         && projects.iter().all(|project| project.status == Status::Ok && project.suspended.is_empty() || !project.enabled);
-    let notes = seen.rebuilt.into_iter().collect();
+    let mut notes: Vec<String> = seen.rebuilt.into_iter().collect();
+    let unconfigured = seen.elsewhere.iter().filter(|(name, _)| only.is_none() && settings.project(name).is_none());
+    notes.extend(unconfigured.flat_map(|(name, all)| all.iter().map(move |one| format!("{name}: {}", one.words()))));
     Ok(Standing { healthy, daemon, projects, orphaned, problems, notes, mail: seen.mail })
 }
 
@@ -182,6 +187,7 @@ struct Seen {
     known: HashSet<RunId>,
     suspended: HashMap<String, Vec<Suspension>>,
     divided: HashMap<String, Vec<Divided>>,
+    elsewhere: BTreeMap<String, Vec<Elsewhere>>,
     dated_ahead: HashMap<String, u64>,
     there: BTreeMap<String, There>,
     mail: Waiting,
@@ -241,6 +247,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         known,
         suspended: suspended(reader, settings)?,
         divided: origin::standing(reader, settings)?,
+        elsewhere: elsewhere::all(reader, settings)?,
         dated_ahead: reader.dated_ahead()?,
         there: there::recall_all(reader, settings)?,
         mail: mail::waiting(reader)?,
@@ -358,6 +365,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         prune_held: seen.held.contains(&project.name),
         suspended: seen.suspended.get(&project.name).cloned().unwrap_or_default(),
         divided: seen.divided.get(&project.name).cloned().unwrap_or_default(),
+        elsewhere: seen.elsewhere.get(&project.name).cloned().unwrap_or_default(),
         dated_ahead: seen.dated_ahead.get(&project.name).copied().unwrap_or(0),
         enabled: project.enabled,
         recent: Vec::new(),
