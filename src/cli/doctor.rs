@@ -45,7 +45,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let home = if config::is_ambient(&common.config) { Home::Container } else { Home::Service };
     tell(common, examine::machine(&world, &settings, home), &mut findings);
     for project in chosen {
-        tell(common, examine::project(&world, project), &mut findings);
+        tell(common, examine::project(&world, &settings, project), &mut findings);
     }
     let worst = findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Fine);
     if common.json {

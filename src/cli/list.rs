@@ -79,7 +79,11 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         // Roles and tablespaces are nobody's database.
         let of_database = row.content != Content::Globals;
         let ended = |project| of_database && there::database(project, there.get(&row.project), &row.database).is_some();
-        table.add_row(cells(row, zone, project.is_none_or(ended), gone.contains(&row.id), world.clock.now()));
+        let mut cells = cells(row, zone, project.is_none_or(ended), gone.contains(&row.id), world.clock.now());
+        if let (Some(place), Some(note)) = (elsewhere(&settings, row), cells.last_mut()) {
+            *note = if note.is_empty() { place } else { format!("{note}, {place}") };
+        }
+        table.add_row(cells);
     }
     out::show(&table);
     if let Some(row) = rows.iter().find(|row| gone.contains(&row.id)) {
@@ -97,6 +101,15 @@ fn known(world: &World, settings: &Settings, name: &str) -> Result<()> {
     let filter = BackupFilter { project: Some(name.to_owned()), ..BackupFilter::default() };
     let stored = world.catalog.read(|reader| reader.latest_backup(&filter))?.is_some();
     if stored { Ok(()) } else { world::project(settings, name).map(drop) }
+}
+
+/// Where it lies, if not where new ones of its project go.
+fn elsewhere(settings: &Settings, row: &BackupRow) -> Option<String> {
+    let storage = &row.storage;
+    if !settings.storages.contains_key(storage) {
+        return Some(format!("in storage {storage}, which is not configured"));
+    }
+    settings.project(&row.project).is_some_and(|project| project.storage != *storage).then(|| format!("in storage {storage}"))
 }
 
 fn cells(row: &BackupRow, zone: Tz, orphaned: bool, gone: bool, now: DateTime<Utc>) -> Vec<String> {

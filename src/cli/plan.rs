@@ -1,6 +1,6 @@
 //! `pgdumpd plan`
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Utc};
@@ -11,6 +11,7 @@ use crate::catalog::Pause;
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::{Project, Schedule};
 use crate::model::settings::Settings;
+use crate::ops::elsewhere::{self, Elsewhere};
 use crate::retention;
 use crate::schedule::{self, Timing};
 
@@ -89,7 +90,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         None => settings.projects.iter().map(Arc::as_ref).collect(),
     };
     let now = crate::clock::Clock::system().now();
-    let Known { last, pauses } = known(common, &settings)?;
+    let Known { last, pauses, elsewhere } = known(common, &settings)?;
     let mut plans = Vec::new();
     for project in chosen {
         for plan in project.plans() {
@@ -99,6 +100,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         }
         if project.schedules.is_empty() && !common.json {
             out::say(format!("{}: by hand only", project.name));
+        }
+        for one in elsewhere.get(&project.name).into_iter().flatten() {
+            out::note(format!("{}: {}", project.name, one.words()));
         }
     }
     if common.json {
@@ -115,6 +119,7 @@ struct Known {
     /// When each schedule was last due.
     last: HashMap<(String, String), DateTime<Utc>>,
     pauses: Vec<Pause>,
+    elsewhere: BTreeMap<String, Vec<Elsewhere>>,
 }
 
 /// Asks the catalog; without one nothing was ever due or paused, and none is made for the asking. Only schedules that count from the last
@@ -123,8 +128,11 @@ fn known(common: &Common, settings: &Settings) -> Result<Known> {
     if !settings.daemon.state_dir.join("catalog.db").is_file() {
         return Ok(Known::default());
     }
-    let asked = world::open(common, settings)
-        .and_then(|world| world.catalog.read(|reader| Ok(Known { last: reader.last_due()?, pauses: reader.pauses()? })));
+    let asked = world::open(common, settings).and_then(|world| {
+        world
+            .catalog
+            .read(|reader| Ok(Known { last: reader.last_due()?, pauses: reader.pauses()?, elsewhere: elsewhere::all(reader, settings)? }))
+    });
     let counts = |plan: &Schedule| matches!(plan.timing, Timing::Every(_));
     match asked {
         Err(failure) if !settings.projects.iter().any(|project| project.plans().any(counts)) => {

@@ -10,6 +10,7 @@ use crate::jobs::prune;
 use crate::model::backup::BackupRow;
 use crate::model::project::Project;
 use crate::ops::World;
+use crate::ops::elsewhere::{self, Elsewhere};
 use crate::ops::prune::{self as verb, PrunePlan, Pruned};
 use crate::retention::Divided;
 use crate::units::show_size;
@@ -68,6 +69,7 @@ struct Shown {
     suspended: Vec<Suspension>,
     divided: Vec<Divided>,
     held_back: usize,
+    elsewhere: Vec<Elsewhere>,
 }
 
 #[derive(Serialize)]
@@ -95,9 +97,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         }
     };
     if args.dry_run {
+        let mut elsewhere = world.catalog.read(|reader| elsewhere::all(reader, &settings))?;
         for some in chosen.chunks(AT_ONCE) {
             for (project, plan) in some.iter().zip(verb::plans(&world, some)) {
-                tell(project, plan.map(|plan| show(common, project, plan, args.summary)));
+                tell(project, plan.map(|plan| show(common, project, plan, elsewhere.remove(&project.name), args.summary)));
             }
         }
     } else {
@@ -111,11 +114,13 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     Ok(told::together(&exits))
 }
 
-fn show(common: &Common, project: &Project, plan: PrunePlan, summary: bool) -> (Exit, Told) {
+fn show(common: &Common, project: &Project, plan: PrunePlan, elsewhere: Option<Vec<Elsewhere>>, summary: bool) -> (Exit, Told) {
+    let elsewhere = elsewhere.unwrap_or_default();
     if !common.json {
         print_plan(&plan, project, summary);
+        elsewhere.iter().for_each(|one| out::note(format!("{}: {}", project.name, one.words())));
     }
-    (Exit::Done, Told::Plan(Box::new(shown(plan, summary))))
+    (Exit::Done, Told::Plan(Box::new(shown(plan, elsewhere, summary))))
 }
 
 fn prune(common: &Common, world: &World, project: &Project, confirm: bool) -> Result<(Exit, Told)> {
@@ -172,7 +177,7 @@ fn print_plan(plan: &PrunePlan, project: &Project, summary: bool) {
     }
 }
 
-fn shown(plan: PrunePlan, summary: bool) -> Shown {
+fn shown(plan: PrunePlan, elsewhere: Vec<Elsewhere>, summary: bool) -> Shown {
     let (keep, remove) = (plan.plan.keep.len(), plan.plan.remove.len());
     let PrunePlan { plan, backups, absent, held, suspended, divided, held_back, .. } = plan;
     let backups = (!summary).then(|| {
@@ -183,5 +188,5 @@ fn shown(plan: PrunePlan, summary: bool) -> Shown {
         };
         backups.into_iter().map(judged).collect()
     });
-    Shown { keep, remove, backups, absent, held, suspended, divided, held_back }
+    Shown { keep, remove, backups, absent, held, suspended, divided, held_back, elsewhere }
 }

@@ -12,6 +12,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::project::Project;
 use crate::model::run::{ANY_DATABASE, Run, SlotOutcome, SlotRow};
 use crate::model::settings::Settings;
+use crate::ops::elsewhere::Elsewhere;
 use crate::ops::standing::{self, DaemonStanding, ProjectStanding, Standing};
 use crate::units::{show_age, show_size};
 
@@ -125,6 +126,7 @@ fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
                 age(now, *heartbeat)
             )
         }
+        DaemonStanding::Starting => String::from("the daemon is there, and has given no sign of life yet: it is starting"),
         DaemonStanding::Silent { heartbeat } => {
             format!("the daemon has been SILENT: its last sign of life was {} ago; look at its log and restart it", age(now, *heartbeat))
         }
@@ -285,6 +287,7 @@ fn notes(project: &ProjectStanding, now: DateTime<Utc>, zone: Tz) -> String {
             out::shell(&project.project)
         ));
     }
+    notes.extend(project.elsewhere.iter().map(Elsewhere::words));
     if project.dated_ahead > 0 {
         let backups = out::count(project.dated_ahead, "backup");
         notes.push(format!("{backups} dated in the future, by a wrong clock: pgdumpd list {}", out::shell(&project.project)));

@@ -15,6 +15,7 @@ use crate::model::settings::{Problem, Settings, StorageSettings};
 use crate::notify::redact::Redactor;
 use crate::ops::World;
 use crate::ops::notice::Desk;
+use crate::ops::renaming::{self, When};
 
 use super::{Common, out};
 
@@ -70,6 +71,7 @@ fn not_ours(common: &Common) -> Option<Failure> {
 pub(super) fn open(common: &Common, settings: &Settings) -> Result<World> {
     right_user(common, settings)?;
     let world = World::open(settings, Clock::system())?;
+    renaming::follow(&world, When::Start)?;
     let desk = Desk::by_hand(&world, settings, config::unusual(&common.config));
     if let Some(Rebuilt { why, found }) = rebuild::if_needed(&world, &desk)? {
         if found.backups > 0 {

@@ -45,6 +45,10 @@ const INDEX_EVERY: TimeDelta = TimeDelta::seconds(60);
 pub(super) struct Chores {
     started: DateTime<Utc>,
     heartbeat: DateTime<Utc>,
+    /// The last sign of life that the catalog took.
+    beaten: Option<DateTime<Utc>>,
+    /// The catalog is another than before: the next look is at all that lies in the storages, not only at names.
+    exchanged: bool,
     told: DateTime<Utc>,
     stale: DateTime<Utc>,
     upkeep: DateTime<Utc>,
@@ -69,6 +73,8 @@ impl Chores {
         Self {
             started: now,
             heartbeat: past,
+            beaten: None,
+            exchanged: false,
             told: past,
             stale: settling(now),
             upkeep: counted_from(kept.and_then(|at| at.parse().ok()), now),
@@ -117,6 +123,7 @@ impl Chores {
             // The sign of life went with the catalog.
             self.heartbeat = now - TimeDelta::days(1);
         }
+        self.look_for_exchange(world, now);
         if now - self.told >= TELL_EVERY || now < self.told {
             match notice::tell(world, desk) {
                 Ok(0) => {}
@@ -148,8 +155,10 @@ impl Chores {
             let (world, diary) = (world.clone(), settings.daemon.diary);
             self.keeping = Some(std::thread::spawn(move || complain("upkeep", upkeep(&world, diary))));
         } else if free(&mut self.keeping) && due(&mut self.look, LOOK_EVERY, now) {
-            let world = world.clone();
-            self.keeping = Some(std::thread::spawn(move || found(&reindex::look(&world))));
+            let (world, whole) = (world.clone(), std::mem::take(&mut self.exchanged));
+            self.keeping = Some(std::thread::spawn(move || {
+                found(&if whole { reindex::exchanged(&world) } else { reindex::look(&world) });
+            }));
         }
     }
 
@@ -159,6 +168,8 @@ impl Chores {
         if !due(&mut self.heartbeat, TimeDelta::from_std(every).unwrap_or(TimeDelta::seconds(30)), now) {
             return;
         }
+        self.look_for_exchange(world, now);
+        self.heartbeat = now;
         let heartbeat = Heartbeat {
             at: now,
             started_at: self.started,
@@ -171,7 +182,21 @@ impl Chores {
             stopping: self.stopping,
             awaiting: None,
         };
-        complain("the heartbeat can't be written", world.catalog.write(|writer| writer.beat(&heartbeat)));
+        let beaten = world.catalog.write(|writer| writer.beat(&heartbeat));
+        self.beaten = beaten.is_ok().then_some(now);
+        complain("the heartbeat can't be written", beaten);
+    }
+
+    /// A catalog that lacks the last sign of life that it took is another one: somebody put a copy in its place. Asked before the next is given.
+    fn look_for_exchange(&mut self, world: &World, now: DateTime<Utc>) {
+        let Some(beaten) = self.beaten.filter(|_| !lost_index(world)) else { return };
+        let known = world.catalog.read(|reader| reader.heartbeat());
+        if known.is_ok_and(|known| known.is_none_or(|known| known.at.timestamp_micros() != beaten.timestamp_micros())) {
+            tracing::warn!("the catalog was exchanged, perhaps for an older copy; it is compared with the storages");
+            self.beaten = None;
+            self.heartbeat = now - TimeDelta::days(1);
+            (self.look, self.exchanged) = (now - LOOK_EVERY, true);
+        }
     }
 
     /// From now on each sign of life says that only what runs is waited for; the next is due at once.

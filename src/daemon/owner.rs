@@ -291,6 +291,11 @@ impl Owner {
             let settings = Arc::clone(&self.settings);
             self.chores.tell_directly(&self.world, &desk(&settings, &self.config_file), &order.project, &report.unrecorded);
         }
+        if let (Some(held), Some(slot)) = (&report.held_by, slot_key(order))
+            && let Err(failure) = notice::locked_out(&self.world, &desk(&self.settings, &self.config_file), &slot, held)
+        {
+            tracing::error!(project = order.project.name, "skipped slots can't be turned into mail: {failure}");
+        }
         if let Some(plan) = &report.held
             && let Err(failure) = notice::held(&self.world, &desk(&self.settings, &self.config_file), &order.project, plan)
         {

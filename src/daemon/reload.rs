@@ -7,6 +7,7 @@ use crate::config;
 use crate::model::project::Project;
 use crate::model::settings::Settings;
 use crate::ops::World;
+use crate::ops::renaming::{self, When};
 use crate::ops::standing::CONFIGURATION_PROBLEM;
 use crate::process;
 
@@ -34,10 +35,16 @@ pub(super) fn reload(owner: &mut Owner) {
 
 fn adopt(owner: &mut Owner, settings: Settings) {
     if settings.daemon.state_dir != owner.settings.daemon.state_dir {
-        let words = "state_dir can't be changed while running; restart pgdumpd for it";
-        tracing::error!("{words}");
-        remember(&owner.world, words);
-        return;
+        return refuse(owner, "state_dir can't be changed while running; restart pgdumpd for it");
+    }
+    let world = World::around(&settings, owner.world.clock.clone(), owner.world.catalog.clone());
+    let exchanged = renaming::plan(&world).map(|plan| plan.map(|plan| plan.exchanged().join(", ")).unwrap_or_default());
+    match exchanged {
+        Ok(names) if names.is_empty() => {}
+        Ok(names) => {
+            return refuse(owner, &format!("the names of storages ({names}) can't be exchanged while running; restart pgdumpd for it"));
+        }
+        Err(failure) => tracing::error!("the names of the storages can't be looked at: {failure}"),
     }
     for line in effect(&owner.settings, &settings) {
         tracing::info!("configuration: {line}");
@@ -47,7 +54,10 @@ fn adopt(owner: &mut Owner, settings: Settings) {
     match seen.and_then(|()| Agenda::plan(&owner.world, &settings)) {
         Ok(agenda) => {
             owner.agenda = agenda;
-            owner.world = World::around(&settings, owner.world.clock.clone(), owner.world.catalog.clone());
+            owner.world = world;
+            if let Err(failure) = renaming::follow(&owner.world, When::Running) {
+                tracing::error!("the new names of the storages can't be taken over yet: {failure}");
+            }
             owner.places.resize(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server);
             owner.settings = Arc::new(settings);
             remember(&owner.world, "");
@@ -57,6 +67,11 @@ fn adopt(owner: &mut Owner, settings: Settings) {
         }
         Err(failure) => tracing::error!("the configuration was not changed: {failure}"),
     }
+}
+
+fn refuse(owner: &Owner, words: &str) {
+    tracing::error!("{words}");
+    remember(&owner.world, words);
 }
 
 fn remember(world: &World, words: &str) {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -18,8 +19,9 @@ use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::notice::{self, Desk};
+use crate::ops::renaming::{self, When};
 use crate::ops::restore::Unfinished;
-use crate::ops::standing::SERVE_LOCK;
+use crate::ops::standing::{CONFIGURATION_PROBLEM, SERVE_LOCK};
 use crate::postgres::throwaway;
 use crate::process::Identity;
 
@@ -37,7 +39,7 @@ pub(super) fn alone(state_dir: &Path) -> Result<Alone> {
     };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(unusable)?;
     let mut file = File::options().create(true).truncate(false).read(true).write(true).mode(0o600).open(&path).map_err(unusable)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if !locked(&file) {
         let mut holder = String::new();
         // Only for people; a daemon that is just starting may not have written it yet.
         drop(file.take(100).read_to_string(&mut holder));
@@ -52,9 +54,20 @@ pub(super) fn alone(state_dir: &Path) -> Result<Alone> {
     Ok(Alone { _file: file })
 }
 
+/// Whoever only looks whether a daemon serves holds the lock for an instant; that is no reason to end.
+fn locked(file: &File) -> bool {
+    (0..5).any(|attempt| {
+        if attempt > 0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
+}
+
 /// Puts everything right that can be; what can't is logged and left for the next job of that project.
 pub(super) fn repair(world: &World, desk: &Desk<'_>) -> Result<()> {
     let settings = desk.settings;
+    renaming::follow(world, When::Start)?;
     rebuild::if_needed(world, desk)?;
     let mut cut_off: BTreeSet<String> = world.catalog.read(|reader| reader.projects_with_removals())?.into_iter().collect();
     cut_off.extend(world.catalog.read(|reader| reader.unfinished_runs())?.into_iter().map(|unfinished| unfinished.run.project));
@@ -78,8 +91,8 @@ pub(super) fn repair(world: &World, desk: &Desk<'_>) -> Result<()> {
     }
     throwaway::places(&settings.daemon.state_dir).iter().for_each(|place| throwaway::sweep(place));
     let names: Vec<&str> = settings.projects.iter().map(|project| project.name.as_str()).collect();
-    world.catalog.write(|writer| writer.see_projects(&names))?;
-    Ok(())
+    // What an earlier daemon could not read is in force now, or mended.
+    world.catalog.write(|writer| writer.see_projects(&names).and_then(|()| writer.remove_meta(CONFIGURATION_PROBLEM)))
 }
 
 /// Removes from their servers what restores and drills have left that were ended by force. A server that can't be asked keeps it until the next start.

@@ -64,7 +64,8 @@ pub(super) fn by_name(world: &World, project: &str, storage: &Arc<dyn Storage>) 
     match ProjectLock::acquire(storage.as_ref(), project, own) {
         Ok(lock) => Ok(Hold::Lock(lock)),
         Err(Refused::Failed(failure)) => Err(failure),
-        Err(Refused::Held(holder)) => Ok(Hold::Held(holder)),
+        // Whom the file names is gone: somebody else holds it, who has not written there.
+        Err(Refused::Held(holder)) => Ok(Hold::Held(holder.filter(|holder| holder.host != here || holder.process().is_alive()))),
     }
 }
 

@@ -171,6 +171,16 @@ pub fn keepers(storage: &dyn Storage, project: &str) -> Result<Vec<Identity>> {
     Ok(others.filter(|pid| holds(*pid, &file) && is_of_a_run(*pid)).filter_map(identity).collect())
 }
 
+/// All processes of this machine that hold the project's lock, whoever they are: for people. Processes of other users can't be seen.
+#[must_use]
+pub fn processes(path: &Path) -> Vec<u32> {
+    let (Ok(file), Ok(processes)) = (rustix::fs::lstat(path), std::fs::read_dir("/proc")) else { return Vec::new() };
+    let mut pids: Vec<u32> = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    pids.retain(|pid| holds(*pid, &file));
+    pids.sort_unstable();
+    pids
+}
+
 /// Whether a process of this machine holds a lock of the project through a file that no longer stands in the storage: another disk was put
 /// in its place while that process worked, or the file was removed.
 #[must_use]

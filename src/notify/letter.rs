@@ -37,7 +37,7 @@ pub use doubt::{DoubtEnded, NormalAgain, Suspicious};
 pub use drill::{DrillFailed, DrillWorks};
 pub use lost::{Lost, Missing};
 pub use notes::{HeldPrune, Rebuilt};
-pub use overrun::{OnTime, Overrun};
+pub use overrun::{Locked, OnTime, Overrun};
 pub use recovered::{Open, Recovered};
 pub use summary::{ProjectWeek, Weekly};
 pub use unwritten::{Unwritten, Written};

@@ -25,6 +25,7 @@ pub mod accepted;
 pub mod artifact;
 pub mod compare;
 pub mod dumpfile;
+pub mod elsewhere;
 pub mod entries;
 pub mod given;
 pub mod held;
@@ -32,6 +33,7 @@ pub mod lost;
 pub mod mount;
 pub mod origin;
 pub mod removal;
+pub mod renaming;
 pub mod seen;
 pub mod space;
 pub mod standing;
@@ -159,15 +161,18 @@ impl World {
     /// # Errors
     /// Where it is no longer configured.
     pub fn storage_of(&self, row: &BackupRow) -> Result<&Arc<dyn Storage>> {
-        self.storages.get(&row.storage).ok_or_else(|| {
-            Failure::new(Cause::Configuration, format!("the backup lies in storage {:?}, which is not configured", row.storage))
-                .hint("add it to the configuration again")
-        })
+        self.configured(&row.storage).ok_or_else(|| renaming::unreachable(self, &row.storage))
+    }
+
+    /// The storage of that name, or the one that had it when whoever asks began.
+    fn configured(&self, name: &str) -> Option<&Arc<dyn Storage>> {
+        let renamed = || self.catalog.read(|reader| reader.storage_now(name)).ok().flatten();
+        self.storages.get(name).or_else(|| self.storages.get(&renamed()?))
     }
 
     /// The storage a project's backups go to.
     pub fn storage(&self, project: &Project) -> Result<&Arc<dyn Storage>> {
-        self.storages.get(&project.storage).ok_or_else(|| {
+        self.configured(&project.storage).ok_or_else(|| {
             Failure::new(
                 Cause::Configuration,
                 format!("project {:?} names the storage {:?}, which is not configured", project.name, project.storage),

@@ -10,6 +10,10 @@ use crate::error::{Cause, Failure, Result};
 use crate::storage::{Storage, names};
 
 use super::World;
+use super::renaming::{self, When};
+
+/// What the note of a storage's id is called in the catalog, before its name.
+pub(super) const ID: &str = "storage-id:";
 
 /// Makes sure that `storage` is the one the catalog remembers; marks it where neither knows of the other.
 pub fn ensure(world: &World, storage: &dyn Storage) -> Result<()> {
@@ -17,19 +21,54 @@ pub fn ensure(world: &World, storage: &dyn Storage) -> Result<()> {
     let remembered = remembered(world, name)?;
     match (storage.id()?, remembered) {
         (Some(found), Some(known)) if found == known => Ok(()),
-        (Some(found), Some(known)) => Err(Failure::new(
-            Cause::NotMounted,
-            format!("storage {name:?} carries the id {found}, but {known} was expected: another disk is mounted there"),
-        )
-        .hint(format!("mount the right disk, or accept this one with `pgdumpd doctor --accept-storage {name}`"))),
-        (Some(found), None) => remember(world, name, &found),
+        (Some(found), Some(known)) => Err(another(world, name, &found, &known)?),
+        (Some(found), None) => unless_renamed(world, storage, &found),
         (None, Some(_)) => Err(Failure::new(Cause::NotMounted, format!("storage {name:?} has no marker file: not mounted?"))
             .hint(format!("mount it; if the disk was replaced by an empty one on purpose, run `pgdumpd doctor --accept-storage {name}`"))),
         (None, None) => {
             let id = storage.initialize()?;
-            remember(world, name, &id)
+            remember(world, storage, &id)
         }
     }
+}
+
+/// A storage that the catalog doesn't know by this name, but perhaps by another.
+fn unless_renamed(world: &World, storage: &dyn Storage, found: &str) -> Result<()> {
+    let name = storage.name();
+    let Some(old) = other_name(world, name, found)?.filter(|old| !world.storages.contains_key(old)) else {
+        return remember(world, storage, found);
+    };
+    renaming::follow(world, When::Running)?;
+    if remembered(world, name)?.as_deref() == Some(found) {
+        return Ok(());
+    }
+    let words = format!("the storage {old:?} is to be called {name:?}, but the daemon goes by the old name");
+    Err(Failure::new(Cause::Configuration, words).hint(renaming::READ_AGAIN))
+}
+
+/// Another storage than the one that was expected under this name.
+fn another(world: &World, name: &str, found: &str, known: &str) -> Result<Failure> {
+    Ok(match other_name(world, name, found)? {
+        Some(other) => Failure::new(
+            Cause::NotMounted,
+            format!("storage {name:?} is what was storage {other:?} before, by its id {found}; {known} was expected"),
+        )
+        .hint(format!(
+            "mount the right disk; or, if the names were changed on purpose, put the folder that was {name:?} into the configuration as \
+             well, under any name, and restart pgdumpd"
+        )),
+        None => Failure::new(
+            Cause::NotMounted,
+            format!("storage {name:?} carries the id {found}, but {known} was expected: another disk is mounted there"),
+        )
+        .hint(format!("mount the right disk, or accept this one with `pgdumpd doctor --accept-storage {name}`")),
+    })
+}
+
+/// Another name under which the catalog knows a storage of this id.
+fn other_name(world: &World, name: &str, id: &str) -> Result<Option<String>> {
+    let known = world.catalog.read(|reader| reader.metas(ID))?;
+    Ok(known.into_iter().find(|(other, known)| other != name && known == id).map(|(other, _)| other))
 }
 
 /// Whether the storage was never used and its folder is still to be made, by the first who writes there.
@@ -43,13 +82,20 @@ pub fn accept(world: &World, storage: &dyn Storage) -> Result<String> {
         Some(id) => id,
         None => storage.initialize()?,
     };
-    remember(world, storage.name(), &id)?;
+    remember(world, storage, &id)?;
     Ok(id)
 }
 
 /// The id that the catalog knows, or the note beside it.
-fn remembered(world: &World, name: &str) -> Result<Option<String>> {
-    let known = world.catalog.read(|reader| reader.meta(&remembered_key(name)))?;
+pub(super) fn remembered(world: &World, name: &str) -> Result<Option<String>> {
+    // A job goes on under the name it began with.
+    let known = world.catalog.read(|reader| match reader.meta(&remembered_key(name))? {
+        None => match reader.storage_now(name)?.filter(|now| !world.storages.contains_key(now)) {
+            Some(now) => reader.meta(&remembered_key(&now)),
+            None => Ok(None),
+        },
+        known => Ok(known),
+    })?;
     let noted = || {
         let text = std::fs::read_to_string(note(world, name)?).ok()?;
         Some(text.trim().to_owned()).filter(|id| !id.is_empty())
@@ -57,22 +103,55 @@ fn remembered(world: &World, name: &str) -> Result<Option<String>> {
     Ok(known.or_else(noted))
 }
 
-fn remember(world: &World, name: &str, id: &str) -> Result<()> {
-    world.catalog.write(|writer| writer.put_meta(&remembered_key(name), id))?;
+fn remember(world: &World, storage: &dyn Storage, id: &str) -> Result<()> {
+    let name = storage.name();
+    world.catalog.write(|writer| {
+        writer.put_meta(&remembered_key(name), id)?;
+        writer.settle_storage_name(name)?;
+        renaming::stands(writer, name, storage.place())
+    })?;
+    put_note(world, name, id);
+    Ok(())
+}
+
+/// A name that is given up leaves no note: it may be another storage's one day.
+pub(super) fn remove_note(world: &World, name: &str) {
+    if let Some(path) = note(world, name) {
+        drop(std::fs::remove_file(path));
+    }
+}
+
+pub(super) fn put_note(world: &World, name: &str, id: &str) {
     if let Some(path) = note(world, name)
         && let Err(error) = std::fs::write(&path, format!("{id}\n"))
     {
         tracing::warn!("{} can't be written, so only the catalog knows the storage {name:?}: {error}", path.display());
     }
-    Ok(())
 }
 
-/// The note beside the catalog; `None` for a name that no file can have.
+/// The note beside the catalog; `None` for a name that no file can have, and where the catalog is no file.
 fn note(world: &World, name: &str) -> Option<PathBuf> {
     let file = names::project_folder(name).ok()?;
-    Some(world.catalog.path().with_file_name(format!("storage-{file}.id")))
+    Some(world.catalog.path()?.with_file_name(format!("storage-{file}.id")))
 }
 
 fn remembered_key(name: &str) -> String {
-    format!("storage-id:{name}")
+    format!("{ID}{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::storage::Memory;
+
+    #[test]
+    fn a_catalog_in_memory_leaves_no_note_in_the_folder_of_whoever_asks() {
+        let world = World::alone(Clock::system()).unwrap();
+        let storage = Memory::new("of-a-test");
+        ensure(&world, &storage).unwrap();
+        let id = remembered(&world, "of-a-test").unwrap();
+        assert!(id.is_some() && id == storage.id().unwrap());
+        assert!(!Path::new("storage-of-a-test.id").exists());
+    }
 }

@@ -84,11 +84,48 @@ pub fn own(reader: &Reader, newest: BackupRow) -> Result<BackupRow> {
             continue;
         }
         let agreed = listed(reader, &agreed_key(&newest.project))?;
-        let is_other = row.system_identifier.is_some() && row.system_identifier != newest.system_identifier;
-        let is_one_line = [&row, &newest].iter().all(|row| row.system_identifier.as_ref().is_some_and(|one| agreed.contains(one)));
-        return Ok(if is_other && !is_one_line { row } else { newest });
+        return Ok(if is_one_line(&agreed, &row, &newest) { newest } else { row });
     }
     Ok(newest)
+}
+
+/// Whether two backups are of one line: of one server, or of servers of which somebody has said so. One whose server is unknown counts as of any.
+fn is_one_line(agreed: &BTreeSet<String>, one: &BackupRow, other: &BackupRow) -> bool {
+    match (&one.system_identifier, &other.system_identifier) {
+        (Some(one), Some(other)) => one == other || agreed.contains(one) && agreed.contains(other),
+        _ => true,
+    }
+}
+
+/// What there is to fall back on in place of this backup: the newest other good one of the same database and selection, and of the same line.
+pub fn instead_of(reader: &Reader, lost: &BackupRow, now: DateTime<Utc>) -> Result<Option<BackupRow>> {
+    let alike = BackupFilter {
+        project: Some(lost.project.clone()),
+        database: Some(lost.database.clone()),
+        selection: Some(lost.selection.clone()),
+        undamaged: true,
+        ..BackupFilter::default()
+    };
+    let agreed = listed(reader, &agreed_key(&lost.project))?;
+    let mut rows = reader.backups(&alike, Sort::Date, Page::all())?;
+    rows.retain(|row| row.id != lost.id && is_one_line(&agreed, row, lost));
+    // What is dated in the future is taken only where there is nothing else.
+    rows.sort_by_key(|row| row.started_at > now);
+    Ok(rows.into_iter().next())
+}
+
+/// These backups by the lines they are of, each by its newest.
+pub fn by_line(reader: &Reader, rows: Vec<BackupRow>) -> Result<Vec<Vec<BackupRow>>> {
+    let mut lines: Vec<Vec<BackupRow>> = Vec::new();
+    let Some(first) = rows.first() else { return Ok(lines) };
+    let agreed = listed(reader, &agreed_key(&first.project))?;
+    for row in rows {
+        match lines.iter_mut().find(|line| line.iter().all(|other| is_one_line(&agreed, &row, other))) {
+            Some(line) => line.push(row),
+            None => lines.push(vec![row]),
+        }
+    }
+    Ok(lines)
 }
 
 /// What the newest of these, all of one database and selection, could be: the newest of each server, while nobody has said that they are one

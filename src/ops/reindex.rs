@@ -16,6 +16,17 @@ use super::{World, lost, mount};
 /// Where a catalog keeps what tells it from one that took its place.
 const CATALOG: &str = "catalog-id";
 
+/// What is known of the catalog that is compared with the storages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Catalog {
+    /// It has been kept all the time.
+    Kept,
+    /// It is new: what the backups say of their slots is all that is known of them.
+    New,
+    /// It is another than before, perhaps an older copy: what it lists in vain may have been pruned since.
+    Exchanged,
+}
+
 /// What a look through the storages found.
 #[derive(Debug, Default)]
 pub struct Reindexed {
@@ -34,12 +45,18 @@ pub struct Reindexed {
 /// Reads every storage that is there and brings its part of the index up to date. A storage that can't be read keeps what the index knew
 /// of it. Where the catalog is new, the slots that backups served are recorded again, so that none is run twice.
 pub fn reindex(world: &World) -> Result<Reindexed> {
-    let is_new = world.catalog.needs_reindex()?.is_some();
+    let catalog = if world.catalog.needs_reindex()?.is_some() { Catalog::New } else { Catalog::Kept };
     world.catalog.write(|writer| match writer.meta(CATALOG)? {
         Some(_) => Ok(()),
         None => writer.put_meta(CATALOG, RunId::random().as_str()),
     })?;
-    Ok(each(world, |storage, project, seen| read(world, storage, project, is_new, seen)))
+    Ok(each(world, |storage, project, seen| read(world, storage, project, catalog, seen)))
+}
+
+/// The same where somebody put another catalog in the place of the one that served: nothing that it lists in vain counts as lost.
+#[must_use]
+pub fn exchanged(world: &World) -> Reindexed {
+    each(world, |storage, project, seen| read(world, storage, project, Catalog::Exchanged, seen))
 }
 
 /// The same for those projects alone whose folders hold other files than the index says, by their names: somebody removed backups, or brought
@@ -48,7 +65,7 @@ pub fn reindex(world: &World) -> Result<Reindexed> {
 pub fn look(world: &World) -> Reindexed {
     each(world, |storage, project, seen| {
         let difference = lost::compare(world, storage, project)?;
-        if difference.gone.is_empty() && difference.new.is_empty() { Ok(()) } else { read(world, storage, project, false, seen) }
+        if difference.gone.is_empty() && difference.new.is_empty() { Ok(()) } else { read(world, storage, project, Catalog::Kept, seen) }
     })
 }
 
@@ -74,19 +91,19 @@ fn of(storage: &dyn Storage, project: &str) -> BackupFilter {
     BackupFilter { storage: Some(storage.name().to_owned()), project: Some(project.to_owned()), ..BackupFilter::default() }
 }
 
-fn read(world: &World, storage: &dyn Storage, project: &str, is_new: bool, seen: &mut Reindexed) -> Result<()> {
+fn read(world: &World, storage: &dyn Storage, project: &str, catalog: Catalog, seen: &mut Reindexed) -> Result<()> {
     let (name, now) = (storage.name(), world.clock.now());
-    let (catalog, before) =
+    let (id, before) =
         world.catalog.read(|reader| Ok((reader.meta(CATALOG)?, reader.backups(&of(storage, project), Sort::Date, Page::all())?)))?;
     let scan = manifest::scan(storage, project)?;
     let rows: Vec<BackupRow> = scan.backups.iter().map(|found| found.row(name)).collect();
     world.catalog.write(|writer| {
         // Lost and made anew since that look: what it held says nothing about this one.
-        let same = writer.meta(CATALOG)? == catalog;
+        let same = writer.meta(CATALOG)? == id;
         let gone = writer.merge_project(name, project, if same { &before } else { &[] }, &rows)?;
-        lost::note(writer, gone)?;
+        lost::note(writer, if catalog == Catalog::Exchanged { Vec::new() } else { gone })?;
         rows.iter()
-            .filter(|_| is_new)
+            .filter(|_| catalog == Catalog::New)
             .filter_map(served)
             .filter(|slot| slot.due_at <= now)
             .try_for_each(|slot| writer.record_slot(&slot).map(drop))

@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::alert::{Alert, AlertKey, Status};
-use crate::catalog::{BackupFilter, Heartbeat, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter, UnfinishedRun, Wait};
+use crate::catalog::{Heartbeat, Page, Pause, REBUILT, Reader, RestoredBackup, RunFilter, UnfinishedRun, Wait};
 use crate::error::Result;
 use crate::habit::{self, Suspension};
 use crate::model::backup::{BackupRow, RunId};
@@ -23,10 +23,11 @@ use crate::retention::Divided;
 use crate::schedule;
 use crate::shell;
 
+use super::elsewhere::{self, Elsewhere};
 use super::there::{self, There};
 use super::{World, held, lost, origin, untold};
 
-pub use daemon::{ByHand, DaemonStanding, LAG, SERVE_LOCK, by_hand, daemon, has_served};
+pub use daemon::{ByHand, DaemonStanding, LAG, SERVE_LOCK, by_hand, daemon, has_served, served_by};
 pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
 pub use unread::as_far_as_read;
@@ -91,6 +92,8 @@ pub struct ProjectStanding {
     pub suspended: Vec<Suspension>,
     /// Databases with backups of several servers, of which nothing is pruned until a person has said that they are one line.
     pub divided: Vec<Divided>,
+    /// Backups of it in other storages than the one its new ones go to.
+    pub elsewhere: Vec<Elsewhere>,
     /// How many of its backups are dated in the future, by a clock that was wrong: nothing counts them until then.
     pub dated_ahead: u64,
     /// Whether it is enabled.
@@ -128,7 +131,9 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     problems.extend(seen.refused.iter().map(|why| format!("a mail was refused for good: {why}")));
     let daemon = daemon::turning(settings, seen.heartbeat.as_ref(), now);
     let orphaned = orphaned(&seen, settings);
-    let notes = seen.rebuilt.into_iter().collect();
+    let mut notes: Vec<String> = seen.rebuilt.into_iter().collect();
+    let unconfigured = seen.elsewhere.iter().filter(|(name, _)| only.is_none() && settings.project(name).is_none());
+    notes.extend(unconfigured.flat_map(|(name, all)| all.iter().map(move |one| format!("{name}: {}", one.words()))));
     let mut standing = Standing { healthy: false, daemon, projects, orphaned, problems, notes, mail: seen.mail };
     standing.healthy = standing.needs_nobody();
     Ok(standing)
@@ -205,6 +210,7 @@ struct Seen {
     known: HashSet<RunId>,
     suspended: HashMap<String, Vec<Suspension>>,
     divided: HashMap<String, Vec<Divided>>,
+    elsewhere: BTreeMap<String, Vec<Elsewhere>>,
     dated_ahead: HashMap<String, u64>,
     there: BTreeMap<String, There>,
     mail: Waiting,
@@ -246,6 +252,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         known,
         suspended: suspended(reader, settings)?,
         divided: origin::standing(reader, settings)?,
+        elsewhere: elsewhere::all(reader, settings)?,
         dated_ahead: reader.dated_ahead()?,
         there: there::recall_all(reader, settings)?,
         mail: mail::waiting(reader)?,
@@ -370,6 +377,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         prune_held: seen.held.contains(&project.name),
         suspended: seen.suspended.get(&project.name).cloned().unwrap_or_default(),
         divided: seen.divided.get(&project.name).cloned().unwrap_or_default(),
+        elsewhere: seen.elsewhere.get(&project.name).cloned().unwrap_or_default(),
         dated_ahead: seen.dated_ahead.get(&project.name).copied().unwrap_or(0),
         enabled: project.enabled,
         recent: Vec::new(),

@@ -25,4 +25,5 @@ mod scope;
 mod secrets;
 mod servers;
 mod status;
+mod storages;
 mod words;

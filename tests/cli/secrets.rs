@@ -35,5 +35,6 @@ fn a_secret_that_cannot_be_read_stops_only_its_own_project() {
     let told = bench.run(2, &["check"]);
     assert!(told.stderr.contains(&why), "{told:?}");
     let told = bench.run(1, &["doctor"]).stdout;
-    assert!(told.contains(&why) && told.contains("project \"shop\", database \"shop\""), "the others are looked at: {told}");
+    assert_eq!(told.matches(&why).count(), 1, "told once, with its place in the file: {told}");
+    assert!(told.contains("project \"shop\", database \"shop\""), "the others are looked at: {told}");
 }

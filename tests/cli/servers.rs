@@ -175,6 +175,57 @@ fn the_others_are_nothing_to_fall_back_on(two: &Two) {
     assert!(status.contains("STALE, and FAILING"), "another server's new backup is no new one of this: {status}");
 }
 
+#[test]
+fn another_servers_backup_is_not_named_in_place_of_a_damaged_or_lost_one() {
+    let two = Two::new();
+    let rig = &two.old.rig;
+    two.configure(rig, &two.old.cluster, "");
+    run(rig, 0, &["backup", "shop"]);
+    run(rig, 0, &["backup", "shop"]);
+    two.configure(rig, &two.new, "");
+    run(rig, 0, &["backup", "shop"]);
+    let (old, new) = (ids(rig, &two.old.cluster), ids(rig, &two.new).remove(0));
+    let file = |id: &str| {
+        let rows = rig.backups();
+        let row = rows.iter().find(|row| row["id"] == id).expect("a backup");
+        rig.storage().join("shop").join(row["file"].as_str().expect("a file"))
+    };
+    let spoil = |id: &str| {
+        let mut bytes = std::fs::read(file(id)).expect("a dump");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0xff;
+        std::fs::write(file(id), bytes).expect("a dump");
+    };
+    let damaged = || two.mails().into_iter().rfind(|mail| mail.contains("DAMAGED shop")).expect("a mail");
+    let (first, second) = (&old[1], &old[0]);
+    spoil(second);
+    run(rig, 1, &["verify", second]);
+    let mail = damaged();
+    assert!(mail.contains(first.as_str()) && !mail.contains(&new), "the older one of the same server: {mail}");
+
+    let (dump, manifest) = (file(first), format!("{}.json", file(first).display()));
+    std::fs::remove_file(dump).and_then(|()| std::fs::remove_file(manifest)).expect("removed");
+    let settings = config::load(&rig.path().join("pgdumpd.toml"), &|_| None).expect("the configuration");
+    let world = World::open(&settings, Clock::system()).expect("a world");
+    reindex::reindex(&world).expect("a look");
+    notice::lost(&world, &Desk { settings: &settings, config_file: None, hands: Hands::Daemon }).expect("a look");
+    let catalog = rusqlite::Connection::open(rig.state().join("catalog.db")).expect("catalog");
+    let body = "SELECT json_extract(message, '$.body') FROM outbox WHERE json_extract(message, '$.subject') LIKE '%LOST shop%'";
+    let mail: String = catalog.query_row(body, [], |row| row.get(0)).expect("a mail");
+    assert!(mail.contains("No good backup of shop is left") && !mail.contains(&new), "{mail}");
+    // One line from now on: what there is counts.
+    run(rig, 0, &["backup", "shop"]);
+    let newest = ids(rig, &two.new).remove(0);
+    run(rig, 0, &["prune", "shop", "--confirm"]);
+    let is_there = |id: &str| rig.backups().iter().any(|row| row["id"] == id);
+    assert!(is_there(second) && is_there(&newest));
+    let told = world.catalog.read(|reader| {
+        let row = reader.backup(&pgdumpd::model::backup::RunId(second.clone()))?.expect("a backup");
+        pgdumpd::ops::origin::instead_of(reader, &row, world.clock.now())
+    });
+    assert_eq!(told.expect("an answer").map(|row| row.id.to_string()), Some(newest));
+}
+
 /// The ids of the backups of `shop` from this server, newest first.
 fn ids(rig: &Rig, cluster: &Cluster) -> Vec<String> {
     let is_its = |row: &serde_json::Value| row["database"] == "shop" && row["system_identifier"] == identifier(cluster).as_str();

@@ -84,6 +84,53 @@ fn f34_a_catalog_lost_under_a_serving_daemon() {
     }
 }
 
+/// The sign of life goes with the catalog; the daemon's lock says that it is there.
+#[test]
+fn f34_a_daemon_whose_catalog_was_just_lost_is_not_called_stopped() {
+    for kind in ["deleted", "garbage"] {
+        let bench = Bench::new("");
+        furnished(&bench);
+        let mut serving = bench.start();
+        let state = || bench.rig.run(&["status", "--json"]).json()["daemon"]["state"].as_str().unwrap_or_default().to_owned();
+        wait_until(PATIENCE, || format!("serving:\n{}", serving.log()), || state() == "serving");
+        spoil(kind, &bench.rig.state().join("catalog.db"));
+        assert_eq!(state(), "starting", "{kind}");
+        assert_eq!(bench.rig.run(&["status", "--alive"]).code, 0, "{kind}");
+        wait_until(PATIENCE, || format!("{kind}: serving:\n{}", serving.log()), || state() == "serving");
+        serving.signal("TERM");
+        assert_eq!(serving.wait(PATIENCE), 0, "{kind}: {}", serving.log());
+        assert_eq!(state(), "stopped", "{kind}");
+    }
+}
+
+/// Backups made meanwhile are known again, and what was pruned meanwhile is not called lost.
+#[test]
+fn f34_an_older_catalog_that_is_put_back_under_a_serving_daemon_is_noticed() {
+    let sink = Server::start(Script::default());
+    let bench = Bench::new("");
+    let first = furnished(&bench);
+    bench.configure("heartbeat = \"1s\"", &format!("port = {}", sink.address.port()), "");
+    let mut serving = bench.start();
+    let (catalog, copy) = (bench.rig.state().join("catalog.db"), bench.rig.path().join("copy.db"));
+    rusqlite::Connection::open(&catalog).unwrap().execute("vacuum into ?1", [copy.display().to_string()]).unwrap();
+    assert_eq!(bench.back_up().code, 0);
+    let newest = word(&bench.rig.backups()[0], "id").to_owned();
+    let beat = || bench.catalog("select json_extract(value, '$.at') from meta where key = 'heartbeat'");
+    let before = beat();
+    wait_until(PATIENCE, || format!("a later sign of life than the copy's:\n{}", serving.log()), || beat() != before);
+    spoil("deleted", &catalog);
+    rustix::fs::rename(&copy, &catalog).unwrap();
+    let ids = || -> Vec<String> { bench.rig.backups().iter().map(|backup| word(backup, "id").to_owned()).collect() };
+    assert!(!ids().contains(&newest), "it is an older one");
+    wait_until(PATIENCE, || format!("{:?}\n{}", ids(), serving.log()), || ids() == [newest.clone(), first.clone()]);
+    assert!(serving.log().contains("the catalog was exchanged"), "{}", serving.log());
+    assert_eq!(bench.rig.run(&["status", "--alive"]).code, 0);
+    serving.signal("TERM");
+    assert_eq!(serving.wait(PATIENCE), 0, "{}", serving.log());
+    let lost = sink.look(|seen| seen.mails.iter().filter(|(_, mail)| mail.contains("LOST")).count());
+    assert_eq!(lost, 0, "nobody took a backup away");
+}
+
 /// Lost in the middle of a dump: the backup is made, its slot has its outcome, and no slot is run twice.
 #[test]
 fn f34_a_catalog_lost_during_a_dump() {

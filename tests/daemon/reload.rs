@@ -33,6 +33,24 @@ fn f43_a_broken_file_changes_nothing_and_is_told() {
 }
 
 #[test]
+fn f43_what_a_reload_could_not_read_is_no_problem_any_more_after_a_start_with_a_mended_file() {
+    let place = Place::new();
+    place.rig.configure(&place.project("shop", ""));
+    let mut serving = place.rig.serve();
+    serving.wait_for_log("ready", LONG);
+    place.rig.configure(&place.project("shop", "corn = 1\n"));
+    serving.signal("HUP");
+    serving.wait_for_log("the configuration was not changed", LONG);
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0);
+    place.rig.configure(&place.project("shop", ""));
+    let serving = place.rig.serve();
+    until(&serving, "it serves again", || place.rig.run(&["status", "--json"]).json()["daemon"]["state"] == "serving");
+    let told = place.rig.run(&["status"]);
+    assert!(told.code == 0 && !told.stdout.contains("PROBLEM"), "{told:?}");
+}
+
+#[test]
 fn f43_a_file_that_is_gone_or_unreadable_changes_nothing() {
     let place = Place::new();
     place.rig.configure(&place.project("shop", "[[project.schedule]]\nname = \"often\"\ncron = \"*/3 * * * * *\"\n"));

@@ -44,6 +44,33 @@ fn f26_an_overrun_is_recorded_and_told_only_when_it_repeats() {
 }
 
 #[test]
+fn f26_a_project_that_somebody_else_holds_again_and_again_is_told_with_who_holds_it() {
+    let place = Place::new();
+    let schedule = "[[project.schedule]]\nname = \"often\"\ncron = \"*/3 * * * * *\"\n";
+    place.rig.configure(&format!("{NO_MAIL}{}", place.project("shop", schedule)));
+    assert_eq!(place.rig.run(&["backup", "shop"]).code, 0);
+    let path = place.rig.storage().join("shop/.pgdumpd-lock");
+    let lock = std::fs::File::options().write(true).open(&path).expect("the lock");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("the lock is free");
+    let serving = place.rig.serve();
+    until(&serving, "a first slot is skipped", || ended(&place.rig, "shop", "skipped_locked") == 1);
+    assert_eq!(events(&place.rig), Vec::<String>::new(), "one skipped slot is no news");
+    until(&serving, "it is told", || events(&place.rig) == ["overrun"]);
+    until(&serving, "it goes on", || ended(&place.rig, "shop", "skipped_locked") >= 4);
+    let told = outbox(&place.rig);
+    assert_eq!(told.len(), 1, "told once: {told:?}");
+    let (subject, body) = (told[0]["subject"].as_str().unwrap(), told[0]["body"].as_str().unwrap());
+    assert!(subject.starts_with("[pgdumpd] OVERRUN shop: schedule often skipped 2 slots, somebody else holds the project"), "{subject}");
+    assert!(body.contains(&path.display().to_string()), "the lock is named: {body}");
+    assert!(body.contains(&format!("{} (", std::process::id())), "and who holds it: {body}");
+    assert!(!body.contains("Backups are still made"), "{body}");
+    let status = place.rig.run(&["status", "shop"]);
+    assert!(status.code == 1 && status.stdout.contains("is locked by another process"), "{status:?}");
+    drop(lock);
+    until(&serving, "two slots in a row ran", || events(&place.rig) == ["overrun", "on-time"]);
+}
+
+#[test]
 fn slots_of_disabled_and_paused_projects_are_recorded_as_skipped() {
     let place = Place::new();
     let often = "[[project.schedule]]\nname = \"often\"\ncron = \"*/2 * * * * *\"\n";

@@ -195,10 +195,11 @@ impl Writer {
                    :slot, :started_at, :finished_at, :file, :size, :uncompressed_size, :sha256, :tables, :rows, :pinned, :proof, \
                    :proven_at, :damaged, :suspicious, :checked_at, :restored_at, :restore_ms, \
                    :system_identifier, :server, :makes_database)";
+        let storage = self.storage_in_rows(&row.storage)?;
         self.ask("indexing a backup", |db| {
             db.prepare_cached(sql)?
                 .execute(named_params! {
-                    ":id": row.id.as_str(), ":storage": row.storage, ":project": row.project, ":database": row.database,
+                    ":id": row.id.as_str(), ":storage": storage, ":project": row.project, ":database": row.database,
                     ":content": Word(row.content), ":selection": row.selection.0, ":trigger": Word(row.trigger),
                     ":schedule": row.schedule, ":slot": row.slot.map(Time), ":started_at": Time(row.started_at),
                     ":finished_at": Time(row.finished_at), ":file": row.file, ":size": int(row.size),
@@ -214,6 +215,7 @@ impl Writer {
 
     /// Takes a backup out of the index.
     pub fn remove_backup(&self, storage: &str, id: &RunId) -> Result<()> {
+        let storage = self.storage_in_rows(storage)?;
         self.ask("removing a backup from the index", |db| {
             db.prepare_cached("DELETE FROM backups WHERE storage = ?1 AND id = ?2")?.execute(params![storage, id.as_str()]).map(drop)
         })
@@ -229,14 +231,16 @@ impl Writer {
     /// that has changed since is newer than the look and stays as it is, and so does the absence of one that is being removed. Returns the rows
     /// whose backups were not found any more.
     pub fn merge_project(&self, storage: &str, project: &str, before: &[BackupRow], found: &[BackupRow]) -> Result<Vec<BackupRow>> {
-        let ours = |row: &&BackupRow| row.storage == storage;
+        // Where the name was changed since that look, what it saw says nothing of the rows of now.
+        let storage = &self.storage_in_rows(storage)?;
+        let ours = |row: &&BackupRow| row.storage == *storage;
         let now = self.project_backups(project)?;
         let removals = self.unfinished_removals(project)?;
         let by_id = |rows: &'_ [BackupRow]| -> HashMap<RunId, BackupRow> {
             rows.iter().filter(ours).map(|row| (row.id.clone(), row.clone())).collect()
         };
         let (before, now, found) = (by_id(before), by_id(&now), by_id(found));
-        let leaving = |id: &RunId| removals.iter().any(|row| row.storage == storage && row.id == *id);
+        let leaving = |id: &RunId| removals.iter().any(|row| row.storage == *storage && row.id == *id);
         let unchanged = |id: &RunId| before.get(id) == now.get(id) && !leaving(id);
         for row in found.values().filter(|row| unchanged(&row.id) && now.get(&row.id) != Some(row)) {
             self.put_backup(row)?;

@@ -12,6 +12,7 @@ mod removals;
 mod runs;
 mod schema;
 mod slots;
+mod storages;
 mod value;
 mod waits;
 mod week;
@@ -73,10 +74,10 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// The file.
+    /// The file; none where it is kept in memory.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.0.path
+    pub fn path(&self) -> Option<&Path> {
+        (!self.0.in_memory).then_some(self.0.path.as_path())
     }
 
     /// Runs `work` in one transaction that sees one state throughout. A catalog found damaged is started anew and asked again.

@@ -29,6 +29,7 @@ impl Reader {
 impl Writer {
     /// Takes a backup out of the index and notes that its files are about to go.
     pub fn begin_removal(&self, backup: &BackupRow) -> Result<()> {
+        let backup = &BackupRow { storage: self.storage_in_rows(&backup.storage)?, ..backup.clone() };
         self.remove_backup(&backup.storage, &backup.id)?;
         self.ask("noting a removal", |db| {
             let sql = "INSERT OR REPLACE INTO removals VALUES (?1, ?2, ?3, ?4)";
@@ -38,9 +39,10 @@ impl Writer {
 
     /// Notes that its files are gone.
     pub fn end_removal(&self, backup: &BackupRow) -> Result<()> {
+        let storage = self.storage_in_rows(&backup.storage)?;
         self.ask("noting a removal's end", |db| {
             let sql = "DELETE FROM removals WHERE id = ?1 AND storage = ?2";
-            db.prepare_cached(sql)?.execute(params![backup.id.as_str(), backup.storage]).map(drop)
+            db.prepare_cached(sql)?.execute(params![backup.id.as_str(), storage]).map(drop)
         })
     }
 }

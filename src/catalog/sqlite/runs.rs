@@ -122,6 +122,7 @@ impl Writer {
 
     /// Records the manifest of an artifact that is about to get its name in this storage, so that repair can complete it.
     pub fn stage_manifest(&self, id: &RunId, storage: &str, manifest: &Manifest) -> Result<()> {
+        let storage = self.storage_in_rows(storage)?;
         self.ask("recording a manifest", |db| {
             let sql = "INSERT OR REPLACE INTO staged (run, manifest, storage) VALUES (?1, ?2, ?3)";
             db.prepare_cached(sql)?.execute(params![id.as_str(), Json(manifest), storage])?;

@@ -14,9 +14,10 @@ use crate::notify::probe;
 use crate::storage::Storage;
 use crate::units::show_size;
 
+use super::super::elsewhere::{self, Elsewhere};
 use super::super::standing::{self, DaemonStanding};
 use super::super::{World, lost, mount, secret};
-use super::{Finding, Home};
+use super::{Finding, Home, is_told};
 
 /// What is written for trial, bytes.
 const TRIAL: usize = 256 * 1024;
@@ -37,9 +38,19 @@ pub(super) fn look(world: &World, settings: &Settings, home: Home) -> Vec<Findin
             findings.extend(storage_findings(world, storage.as_ref(), chosen));
         }
     }
+    findings.extend(left_behind(world, settings));
     // Without [smtp] the configuration has warned already.
-    findings.extend(settings.smtp.as_ref().map(mail));
+    findings.extend(settings.smtp.as_ref().and_then(|smtp| mail(settings, smtp)));
     findings
+}
+
+/// Backups in storages that new ones of their projects don't go to.
+fn left_behind(world: &World, settings: &Settings) -> Vec<Finding> {
+    let about = |one: &Elsewhere| format!("storage {:?}", one.storage);
+    match world.catalog.read(|reader| elsewhere::by_storage(reader, settings)) {
+        Ok(all) => all.iter().map(|one| Finding::warning(&about(one), one.words(), one.hint("pgdumpd list"))).collect(),
+        Err(failure) => vec![Finding::problem("catalog", &failure)],
+    }
 }
 
 fn daemon(world: &World, settings: &Settings, home: Home) -> Finding {
@@ -53,6 +64,7 @@ fn daemon(world: &World, settings: &Settings, home: Home) -> Finding {
             Finding::warning(about, format!("it waits for the database, and backs up nothing before{why}"), "")
         }
         Ok(DaemonStanding::Serving { .. }) => Finding::fine(about, "it is serving"),
+        Ok(DaemonStanding::Starting) => Finding::fine(about, "it is starting"),
         Ok(DaemonStanding::Silent { heartbeat }) => Finding::problem(
             about,
             &Failure::new(Cause::System, format!("it has given no sign of life since {}", heartbeat.format("%Y-%m-%d %H:%M:%S UTC")))
@@ -192,18 +204,18 @@ fn contents(world: &World, storage: &dyn Storage, about: &str) -> Vec<Finding> {
     findings
 }
 
-fn mail(smtp: &Smtp) -> Finding {
+fn mail(settings: &Settings, smtp: &Smtp) -> Option<Finding> {
     let about = "mail";
     let password = match secret(&smtp.password) {
         Ok(password) => password,
-        Err(failure) => return Finding::problem(about, &failure),
+        Err(failure) => return (!is_told(settings, &failure)).then(|| Finding::problem(about, &failure)),
     };
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let steps = probe::knock(smtp, password.as_ref(), &hostname);
-    match steps.iter().find(|step| !step.ok) {
+    Some(match steps.iter().find(|step| !step.ok) {
         None => Finding::fine(about, format!("{} greets us and lets us in; `pgdumpd notify test` sends a mail", smtp.host)),
         Some(step) => {
             Finding::problem(about, &Failure::new(Cause::Mail, step.detail.clone()).hint("mend [smtp], then run `pgdumpd notify test`"))
         }
-    }
+    })
 }

@@ -7,7 +7,7 @@ mod server;
 
 use serde::Serialize;
 
-use crate::error::Failure;
+use crate::error::{Cause, Failure};
 use crate::model::project::Project;
 use crate::model::settings::Settings;
 
@@ -99,6 +99,11 @@ pub fn state(settings: &Settings) -> Option<Finding> {
 
 /// Looks at one project: clients, login, clock, and for each database its rights and the space it needs.
 #[must_use]
-pub fn project(world: &World, project: &Project) -> Vec<Finding> {
-    server::look(world, project)
+pub fn project(world: &World, settings: &Settings, project: &Project) -> Vec<Finding> {
+    server::look(world, settings, project)
+}
+
+/// Whether the configuration's own findings have named this already, with its place in the file.
+fn is_told(settings: &Settings, failure: &Failure) -> bool {
+    failure.cause == Cause::Secret && settings.unread.iter().any(|problem| problem.message == failure.message)
 }

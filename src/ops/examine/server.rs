@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 use crate::error::{Failure, Result};
 use crate::model::dump::{Content, DumpShape};
 use crate::model::project::Project;
+use crate::model::settings::Settings;
 use crate::notify::redact::Redactor;
 use crate::postgres::connection::Access;
 use crate::postgres::session::Session;
@@ -13,15 +14,17 @@ use crate::process::Cancel;
 use crate::units::show_size;
 
 use super::super::{World, mount, space, targets};
-use super::Finding;
+use super::{Finding, is_told};
 
 /// A server's clock that differs by more than this makes times in reports misleading.
 const CLOCKS_APART: TimeDelta = TimeDelta::seconds(30);
 
-pub(super) fn look(world: &World, project: &Project) -> Vec<Finding> {
+pub(super) fn look(world: &World, settings: &Settings, project: &Project) -> Vec<Finding> {
     let about = format!("project {:?}", project.name);
     let mut findings = Vec::new();
-    if let Err(failure) = examine(world, project, &about, &mut findings) {
+    if let Err(failure) = examine(world, project, &about, &mut findings)
+        && !is_told(settings, &failure)
+    {
         findings.push(Finding::problem(&about, &Redactor::default().clean_failure(failure)));
     }
     findings

@@ -3,15 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::alert::{AlertKey, Status};
-use crate::catalog::{BackupFilter, Reader};
+use crate::catalog::Reader;
 use crate::error::Result;
 use crate::model::backup::BackupRow;
 use crate::model::dump::Selection;
-use crate::notify::letter::{LastGood, Letter, Lost, Missing};
+use crate::notify::letter::{Letter, Lost, Missing};
 use crate::storage::Key;
 
-use super::super::World;
-use super::super::lost;
+use super::super::{World, lost, origin};
 use super::{Desk, facts, known, proofs, queue, waiting};
 
 /// Turns the note of lost backups into mail, one a project; returns the number of mails queued.
@@ -33,7 +32,7 @@ pub fn lost(world: &World, desk: &Desk<'_>) -> Result<usize> {
             tracing::error!(project = name, backups = rows.len(), "backups are gone from their storage, and pgdumpd did not remove them");
             // A project that is no longer configured has nobody to be told.
             let Some(project) = desk.settings.project(&name) else { continue };
-            let letter = Letter::Lost(Lost { about: facts::about(world, desk, project, now), missing: missing(world, tx, &name, &rows)? });
+            let letter = Letter::Lost(Lost { about: facts::about(world, desk, project, now), missing: missing(world, tx, &rows)? });
             letters.push(waiting(desk, project, facts::Due { letter, thread: None, begins: Vec::new() }, now));
         }
         lost::forget(tx)?;
@@ -54,33 +53,26 @@ fn bare(world: &World, row: &BackupRow) -> Option<String> {
     (there == row.size).then(|| facts::below_root(&row.project, &row.file))
 }
 
-fn missing(world: &World, tx: &Reader, project: &str, rows: &[BackupRow]) -> Result<Vec<Missing>> {
-    let mut groups: BTreeMap<(&str, &Selection), Vec<&BackupRow>> = BTreeMap::new();
+fn missing(world: &World, tx: &Reader, rows: &[BackupRow]) -> Result<Vec<Missing>> {
+    let mut groups: BTreeMap<(&str, &Selection), Vec<BackupRow>> = BTreeMap::new();
     for row in rows {
-        groups.entry((&row.database, &row.selection)).or_default().push(row);
+        groups.entry((&row.database, &row.selection)).or_default().push(row.clone());
     }
     let mut missing = Vec::new();
     for ((database, selection), rows) in groups {
-        let times = rows.iter().map(|row| row.started_at);
-        missing.push(Missing {
-            database: database.to_owned(),
-            selection: selection.to_string(),
-            count: rows.len(),
-            range: times.clone().min().zip(times.max()),
-            left: newest(tx, project, database, selection)?,
-            bare: rows.iter().filter_map(|row| bare(world, row)).collect(),
-        });
+        // Another server's backup is nothing to fall back on.
+        for line in origin::by_line(tx, rows)? {
+            let Some(newest) = line.iter().max_by_key(|row| row.started_at) else { continue };
+            let times = line.iter().map(|row| row.started_at);
+            missing.push(Missing {
+                database: database.to_owned(),
+                selection: selection.to_string(),
+                count: line.len(),
+                range: times.clone().min().zip(times.max()),
+                left: origin::instead_of(tx, newest, world.clock.now())?.map(facts::last_good),
+                bare: line.iter().filter_map(|row| bare(world, row)).collect(),
+            });
+        }
     }
     Ok(missing)
-}
-
-fn newest(tx: &Reader, project: &str, database: &str, selection: &Selection) -> Result<Option<LastGood>> {
-    let filter = BackupFilter {
-        project: Some(project.to_owned()),
-        database: Some(database.to_owned()),
-        selection: Some(selection.clone()),
-        undamaged: true,
-        ..BackupFilter::default()
-    };
-    Ok(tx.latest_backup(&filter)?.map(facts::last_good))
 }

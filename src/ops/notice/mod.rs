@@ -47,7 +47,7 @@ pub use closed::closed;
 pub use divided::divided;
 pub use drills::drilled;
 pub use lost::lost;
-pub use overrun::overruns;
+pub use overrun::{locked_out, overruns};
 pub use proofs::{damages, looked};
 pub use weekly::weekly;
 

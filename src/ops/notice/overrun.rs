@@ -1,4 +1,5 @@
-//! Schedules whose runs outlast their intervals: told when two slots in a row were skipped, and again when two in a row have run.
+//! Schedules whose runs outlast their intervals, or find the project locked by somebody else: told when two slots in a row were skipped, and
+//! again when two in a row have run.
 //!
 //! The slots' own rows are the count, so a crash forgets nothing. One skipped slot is no news: a dump may take long once.
 
@@ -7,9 +8,10 @@ use chrono::{DateTime, Utc};
 use crate::alert::{self, Alert, AlertKey, Event, NoticeKind, Status};
 use crate::catalog::{Page, Reader, SlotFilter, SlotKey, Writer};
 use crate::error::{Cause, Failure, Result};
+use crate::lock;
 use crate::model::project::Project;
 use crate::model::run::SlotOutcome;
-use crate::notify::letter::{Letter, OnTime, Overrun};
+use crate::notify::letter::{Letter, Locked, OnTime, Overrun};
 
 use super::super::World;
 use super::{Change, Desk, facts, known, put, queue, waiting};
@@ -23,7 +25,7 @@ pub fn overruns(world: &World, desk: &Desk<'_>, skipped: &[SlotKey], claimed: &[
     let due = world.catalog.read(|reader| {
         let mut due: Vec<(&SlotKey, Event)> = Vec::new();
         for slot in skipped {
-            if last(reader, slot)?.iter().all(|outcome| *outcome == SlotOutcome::SkippedOverrun) {
+            if last(reader, slot)?.iter().all(|outcome| was_skipped(*outcome)) {
                 due.push((slot, Event::Failed(failure(slot))));
             }
         }
@@ -36,13 +38,28 @@ pub fn overruns(world: &World, desk: &Desk<'_>, skipped: &[SlotKey], claimed: &[
         }
         Ok(due)
     })?;
+    tell(world, desk, &due, None)
+}
+
+/// Looks at a slot that was just skipped because somebody else held the project, in these words; returns the number of mails queued.
+pub fn locked_out(world: &World, desk: &Desk<'_>, slot: &SlotKey, held: &Failure) -> Result<usize> {
+    if !world.catalog.read(|reader| last(reader, slot))?.iter().all(|outcome| was_skipped(*outcome)) {
+        return Ok(0);
+    }
+    let words = format!("slots of schedule {} are skipped in a row: {}", slot.schedule, held.message);
+    let failure = Failure::new(Cause::Overrun, words).hint("wait for the end of whoever holds it, or end it");
+    let locked = desk.settings.project(&slot.project).map(|project| locked(world, project, held));
+    tell(world, desk, &[(slot, Event::Failed(failure))], locked.as_ref())
+}
+
+fn tell(world: &World, desk: &Desk<'_>, due: &[(&SlotKey, Event)], locked: Option<&Locked>) -> Result<usize> {
     if due.is_empty() {
         return Ok(0);
     }
     let now = world.clock.now();
     world.catalog.write(|tx| {
         let mut letters = Vec::new();
-        for (slot, event) in &due {
+        for (slot, event) in due {
             // A drill that is skipped costs no backup.
             let project = desk.settings.project(&slot.project).filter(|project| !project.is_drill(&slot.schedule));
             let Some(project) = project else { continue };
@@ -51,7 +68,10 @@ pub fn overruns(world: &World, desk: &Desk<'_>, skipped: &[SlotKey], claimed: &[
             let (after, kind) = alert::decide(&before, event, project.notify.reminder, now);
             put(tx, &after)?;
             let Some(kind) = kind else { continue };
-            let letter = letter(world, tx, desk, project, slot, (&before, &after, kind), now)?;
+            let mut letter = letter(world, tx, desk, project, slot, (&before, &after, kind), now)?;
+            if let Letter::Overrun(overrun) = &mut letter {
+                overrun.locked = locked.cloned();
+            }
             let change = Change { before, after, kind, run: None };
             letters.push(waiting(desk, project, facts::due(letter, &[&change]), now));
         }
@@ -59,9 +79,24 @@ pub fn overruns(world: &World, desk: &Desk<'_>, skipped: &[SlotKey], claimed: &[
     })
 }
 
+/// The lock, and who can be seen to hold it just now.
+fn locked(world: &World, project: &Project, held: &Failure) -> Locked {
+    let file = world.storage(project).and_then(|storage| storage.lock_file(&project.name)).ok();
+    let name = |pid: u32| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        format!("{pid} ({})", name.trim())
+    };
+    let processes = file.as_deref().map(lock::processes).unwrap_or_default().into_iter().map(name).collect();
+    Locked { held: held.message.clone(), file: file.map(|file| file.display().to_string()), processes }
+}
+
 fn failure(slot: &SlotKey) -> Failure {
     let words = format!("slots of schedule {} are skipped in a row, because the run before them is not over", slot.schedule);
     Failure::new(Cause::Overrun, words).hint("give the schedule a longer interval, or find what makes its dumps slow")
+}
+
+fn was_skipped(outcome: SlotOutcome) -> bool {
+    matches!(outcome, SlotOutcome::SkippedOverrun | SlotOutcome::SkippedLocked)
 }
 
 /// The outcomes of the schedule's last slots; fewer where it has fewer, none where that is not enough to decide.
@@ -102,6 +137,7 @@ fn letter(
         skipped: after.failures_in_row + IN_ROW - 1,
         since: after.since,
         running: running.map(|run| (run.database, run.started_at)).collect(),
+        locked: None,
         next,
     }))
 }

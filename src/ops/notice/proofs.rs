@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 
 use crate::alert::{self, Alert, AlertKey, Event, NoticeKind, Status};
-use crate::catalog::{BackupFilter, Reader, Writer};
+use crate::catalog::Writer;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{BackupRow, RunId};
-use crate::notify::letter::{Damaged, Ill, LastGood, Letter, Mended};
+use crate::notify::letter::{Damaged, Ill, Letter, Mended};
 
-use super::super::World;
 use super::super::verify::{Looked, Verdict};
+use super::super::{World, origin};
 use super::unwritten::unwritten;
 use super::{Change, Desk, facts, known, put, queue, waiting};
 
@@ -126,7 +126,7 @@ fn letter(
             Some(Cause::Damaged) => Ill::Damaged,
             _ => Ill::Unread,
         };
-        let (backup, last_good) = (facts::last_good(row.clone()), newest_other(tx, row)?);
+        let (backup, last_good) = (facts::last_good(row.clone()), origin::instead_of(tx, row, now)?.map(facts::last_good));
         Letter::Damaged(Damaged { about, ill, id: row.id.to_string(), backup, problem, last_good })
     };
     let change = Change { before, after, kind, run: None };
@@ -136,22 +136,4 @@ fn letter(
 /// Whether a backup's alert is of a file that is gone, by the look's own words: only how letters read hangs on them.
 pub(super) fn is_of_a_missing_file(alert: &Alert) -> bool {
     alert.cause == Some(Cause::Damaged) && alert.message.as_ref().is_some_and(|problem| problem.ends_with(" is missing"))
-}
-
-/// What there is to fall back on instead.
-fn newest_other(tx: &Reader, row: &BackupRow) -> Result<Option<LastGood>> {
-    let filter = BackupFilter {
-        project: Some(row.project.clone()),
-        database: Some(row.database.clone()),
-        selection: Some(row.selection.clone()),
-        undamaged: true,
-        ..BackupFilter::default()
-    };
-    // This very one counts as damaged already, unless it could only not be read.
-    let newest = tx.latest_backup(&filter)?;
-    if newest.as_ref().is_none_or(|other| other.id != row.id) {
-        return Ok(newest.map(facts::last_good));
-    }
-    let newest = tx.backups(&filter, crate::catalog::Sort::Date, crate::catalog::Page::first(2))?;
-    Ok(newest.into_iter().find(|other| other.id != row.id).map(facts::last_good))
 }

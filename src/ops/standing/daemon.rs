@@ -1,8 +1,12 @@
 //! Whether the daemon turns, by the last sign of life it gave.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::Serialize;
 
 use super::super::World;
@@ -47,6 +51,8 @@ pub enum DaemonStanding {
         /// What the last look for it said.
         why: Option<String>,
     },
+    /// It is there and has given no sign of life yet: it starts, or its catalog was lost a moment ago.
+    Starting,
     /// It beat, then fell silent without saying good-bye.
     Silent {
         /// The last beat.
@@ -60,7 +66,7 @@ impl DaemonStanding {
     /// Whether it turns, serving or not.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        matches!(self, Self::Serving { .. } | Self::Waiting { .. })
+        matches!(self, Self::Serving { .. } | Self::Waiting { .. } | Self::Starting)
     }
 
     /// Whether it starts nothing more before it has been started again, but turns still.
@@ -100,10 +106,24 @@ pub fn by_hand(world: &World, settings: &Settings) -> Result<Option<ByHand>> {
         Some(last) if turning(settings, Some(last), world.clock.now()).is_alive() => return Ok(None),
         Some(last) if last.process.as_ref().is_some_and(Identity::is_alive) => return Ok(None),
         Some(last) => Some(last.at),
+        None if served_by(&settings.daemon.state_dir).is_some() => return Ok(None),
         None => farewell.or_else(|| Some(std::fs::metadata(serve_lock(settings)).ok()?.modified().ok()?.into())),
     };
     let last = newest.into_iter().find(|run| run.trigger == Trigger::Manual).map(|run| run.started_at);
     Ok(served_until.zip(last).filter(|(until, last)| last > until).map(|(served_until, last)| ByHand { served_until, last }))
+}
+
+/// Which process serves by the state in this folder, as it says itself; `None` where none does.
+#[must_use]
+pub fn served_by(state_dir: &Path) -> Option<Option<u32>> {
+    let mut file = File::open(state_dir.join(SERVE_LOCK)).ok()?;
+    // Held for an instant, which a daemon that starts just then waits for.
+    if flock(&file, FlockOperation::NonBlockingLockShared) != Err(Errno::WOULDBLOCK) {
+        return None;
+    }
+    let mut text = String::new();
+    drop((&mut file).take(100).read_to_string(&mut text));
+    Some(text.trim().strip_prefix("process ").and_then(|pid| pid.parse().ok()))
 }
 
 /// Whether the daemon turns.
@@ -113,7 +133,10 @@ pub fn daemon(world: &World, settings: &Settings) -> Result<DaemonStanding> {
 }
 
 pub(super) fn turning(settings: &Settings, last: Option<&Heartbeat>, now: DateTime<Utc>) -> DaemonStanding {
-    let Some(last) = last else { return DaemonStanding::Stopped };
+    let Some(last) = last else {
+        let is_there = served_by(&settings.daemon.state_dir).is_some();
+        return if is_there { DaemonStanding::Starting } else { DaemonStanding::Stopped };
+    };
     let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
     let heartbeat = last.at;
     // A beat from well ahead of now was given before the clock was set back, and is as silent as an old one.

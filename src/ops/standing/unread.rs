@@ -60,6 +60,7 @@ fn of_unread(name: &str, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> P
         prune_held: false,
         suspended: Vec::new(),
         divided: Vec::new(),
+        elsewhere: Vec::new(),
         dated_ahead: seen.dated_ahead.get(name).copied().unwrap_or(0),
         enabled: true,
         recent: Vec::new(),
