@@ -144,6 +144,12 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     whole.checked_add(u64::try_from(part).unwrap_or(u64::MAX)).ok_or_else(too_large)
 }
 
+/// `1 table`, `2 tables`.
+#[must_use]
+pub fn show_count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// Shows a size in the unit that leaves at most four figures before the point, rounded to one behind it: `980 B`, `1.2 GiB`.
 #[must_use]
 pub fn show_size(bytes: u64) -> String {

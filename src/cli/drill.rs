@@ -185,9 +185,9 @@ fn print(drilled: &Drilled) {
     }
     if let Some(kept) = &drilled.kept {
         out::say(format!("  kept as database {kept}"));
-    if let Some(failure) = &drilled.unwritten {
-        verify::not_written(failure, false);
-    }
+        if let Some(failure) = &drilled.unwritten {
+            verify::not_written(failure, false);
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::error::{Failure, Result};
 pub(super) use crate::shell::word as shell;
+use crate::units;
 
 use super::Common;
 use super::exit::Exit;
@@ -149,8 +150,7 @@ pub(super) fn moment(at: DateTime<Utc>, zone: Tz) -> String {
 
 /// `1 table`, `2 tables`.
 pub(super) fn count(number: impl Into<u64>, what: &str) -> String {
-    let number = number.into();
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    units::show_count(number.into(), what)
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::postgres::version::Clients;
 use crate::process::Cancel;
 use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
-use crate::units::show_duration;
+use crate::units::{show_count, show_duration};
 
 use super::{Board, Current, looking, mending};
 
@@ -102,7 +102,7 @@ fn said(restored: &Restored) -> String {
     let took = show_duration(Duration::from_millis(restored.took_ms));
     let ignored = if restored.ignored > 0 { format!(", {} errors passed over", restored.ignored) } else { String::new() };
     let differs = if restored.problems.is_empty() { String::new() } else { format!(", {} differences", restored.problems.len()) };
-    format!("{} tables, {} rows in {took}{ignored}{differs}", restored.tables.len(), restored.rows)
+    format!("{}, {} in {took}{ignored}{differs}", show_count(restored.tables.len() as u64, "table"), show_count(restored.rows, "row"))
 }
 
 fn opened(world: &World, order: &Order, cancel: &Cancel, board: &Board) -> Result<Report> {

@@ -20,6 +20,6 @@ mod ended;
 mod keeping;
 mod rounds;
 mod several;
-mod verify;
 mod small;
 mod unwritten;
+mod verify;

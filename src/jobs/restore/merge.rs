@@ -53,7 +53,10 @@ pub fn run(world: &World, order: &Order, table: &Table, cancel: &Cancel, board: 
 pub(super) fn outcome(dry_run: bool, done: &Result<Merged>) -> String {
     let tried = if dry_run { "rolled back, a dry run: " } else { "" };
     match done {
-        Ok(merged) => format!("{tried}{} inserted, {} updated, {} skipped", merged.inserted, merged.updated, merged.skipped),
+        Ok(merged) => {
+            let left = if merged.unchanged > 0 { format!("{} left, ", merged.unchanged) } else { String::new() };
+            format!("{tried}{} inserted, {} updated, {left}{} skipped", merged.inserted, merged.updated, merged.skipped - merged.unchanged)
+        }
         Err(failure) => format!("{}: {failure}", failure.cause),
     }
 }

@@ -139,7 +139,7 @@ pub(super) fn ordinal(number: u32) -> String {
 
 /// `1 backup`, `2 backups`.
 pub(super) fn count(number: usize, what: &str) -> String {
-    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+    units::show_count(number as u64, what)
 }
 
 /// `2026-11-21 02:15 CET (01:15 UTC)`, with the date in UTC where it is another one.

@@ -11,6 +11,7 @@ use crate::postgres::database::{self, Database, Rights};
 use crate::postgres::restore::{AtError, Halves};
 use crate::postgres::session::Session;
 use crate::postgres::ties::Ties;
+use crate::units::show_count;
 
 use super::choose::Chosen;
 use super::settle::{self, Fate};
@@ -369,14 +370,18 @@ fn occupied(means: Means<'_>, order: &Order, holds: &Holds) -> Failure {
     let mut parts = Vec::new();
     if holds.relations > 0 {
         let more = if holds.relations > holds.names.len() as u64 { ", …" } else { "" };
-        parts.push(format!("{} tables and their like ({}{more})", holds.relations, holds.names.join(", ")));
+        parts.push(format!(
+            "{} ({}{more})",
+            if holds.relations == 1 { String::from("a table or its like") } else { format!("{} tables and their like", holds.relations) },
+            holds.names.join(", ")
+        ));
     }
     if holds.large_objects > 0 {
-        parts.push(format!("{} large objects", holds.large_objects));
+        parts.push(show_count(holds.large_objects, "large object"));
     }
     if holds.others > 0 {
         let more = if holds.others > holds.other_names.len() as u64 { ", …" } else { "" };
-        parts.push(format!("{} other objects ({}{more})", holds.others, holds.other_names.join(", ")));
+        parts.push(format!("{} ({}{more})", show_count(holds.others, "other object"), holds.other_names.join(", ")));
     }
     let words = format!("the database {:?} is not empty: it holds {}", order.database, parts.join(", "));
     Failure::new(Cause::Refused, words).hint(format!(
