@@ -28,7 +28,7 @@ mod page;
 mod recovered;
 mod summary;
 
-pub use closed::{Closed, Ended, Kept};
+pub use closed::{Closed, Ended, Kept, Undo};
 pub use course::{Hands, Next, Occasion};
 pub use damaged::{Damaged, Ill, Mended};
 pub use divided::Divided;

@@ -7,7 +7,6 @@
 #[path = "../support/cluster.rs"]
 mod cluster;
 #[path = "../support/rig.rs"]
-#[expect(dead_code, reason = "other tests use the rest of it")]
 mod rig;
 #[path = "../support/smtp.rs"]
 #[expect(dead_code, reason = "other tests use the rest of it")]

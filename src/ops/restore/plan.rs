@@ -145,6 +145,9 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         Some(old) => over(means, order, &mut session, &mut recipe, rights, old, now)?,
     };
     warnings.extend(recipe.told());
+    if let Some(globals) = &order.globals {
+        warnings.extend(globals.warning(&mut session)?);
+    }
     before::writable(means, &mut session, order, &way)?;
     if matches!(way, Way::Fill | Way::InPlace) {
         likeness::of_old(means, &mut session, &order.database, &mut warnings)?;
