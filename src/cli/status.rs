@@ -55,8 +55,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Some(wrong) => standing::as_far_as_read(&world, &settings, only, &in_one_line(wrong))?,
     };
     let unattended = standing::is_unattended(&standing) && is_expected(common, &settings);
-    standing.healthy &= !unattended && settings.unread.is_empty();
-    standing.problems.extend(settings.unread.iter().map(ToString::to_string));
+    standing.healthy &= !unattended;
+    standing::unread_secrets(&world, &mut standing, &settings.unread)?;
     if standing.daemon == DaemonStanding::Stopped && !unattended {
         // Nobody fires the schedule that variables alone imply.
         standing.projects.iter_mut().for_each(|project| project.next = None);

@@ -138,7 +138,7 @@ pub(super) fn private(reading: &Reading, mode: u32, path: &Path) {
 pub(super) fn secrets(reading: &Reading, env: Lookup<'_>) {
     for named in reading.secrets.iter().filter(|named| !matches!(named.source, PasswordSource::Inline(_))) {
         if let Err(failure) = secret::check(&named.source, env) {
-            secret::tell(&named.place, failure);
+            secret::tell(named, failure);
         }
     }
 }

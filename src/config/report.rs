@@ -13,12 +13,19 @@ pub(super) struct Trouble {
     expected: Option<String>,
     suggestion: Option<String>,
     hint: Option<String>,
+    here: bool,
 }
 
 impl Trouble {
     /// A lowercase clause; it must not repeat a value that may be secret.
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
+    }
+
+    /// It is this process's environment that lacks something.
+    pub(super) fn here(mut self, is_here: bool) -> Self {
+        self.here = is_here;
+        self
     }
 
     /// What would have been right.
@@ -176,6 +183,7 @@ impl Place {
             expected: trouble.expected,
             suggestion: trouble.suggestion,
             hint: trouble.hint,
+            here: trouble.here,
         }
     }
 }

@@ -109,6 +109,7 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
         world,
     };
     process::memory::give_back();
+    reload::note_secrets(&owner.world, &owner.settings);
     owner.announce();
     block_in_place(|| Chores::mail_again(&owner.world, &owner.settings));
     // A first sign of life, and a chance for mail that a crash left behind, before the bell rings.

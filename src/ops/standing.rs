@@ -29,7 +29,7 @@ use super::{World, held, lost, origin, untold};
 pub use daemon::{DaemonStanding, LAG, SERVE_LOCK, daemon, has_served};
 pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
-pub use unread::as_far_as_read;
+pub use unread::{UNREAD_SECRETS, as_far_as_read, unread_secrets};
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
