@@ -44,7 +44,9 @@ fn age(draft: &Draft, project: &Project, known: &mut BTreeMap<String, Option<Dur
     if !project.enabled || project.schedules.is_empty() {
         return;
     }
-    let place = &draft.age_at.clone().unwrap_or_else(|| draft.place.key("max_backup_age"));
+    // Where the schedules are the defaults' as well, so is the mistake.
+    let of_defaults = draft.default_age_at.clone().filter(|_| !draft.has_own_schedules());
+    let place = &draft.age_at.clone().or(of_defaults).unwrap_or_else(|| draft.place.key("max_backup_age"));
     let full: Vec<_> = project.schedules.iter().filter(|schedule| schedule.enabled && schedule.selection().is_full()).collect();
     if full.is_empty() {
         place.warning(Trouble::new("no schedule makes a full backup, so the project will be told as stale"));

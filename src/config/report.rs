@@ -1,6 +1,7 @@
 //! Collecting problems: every one of a file is told together, each with its place. Nothing here stops the reading.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -80,7 +81,9 @@ impl Report {
         let sorted = |list: &RefCell<Vec<Problem>>| {
             let mut list = list.take();
             list.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
-            list.dedup();
+            // What stands in [defaults] is found again with each project.
+            let mut told = BTreeSet::new();
+            list.retain(|problem| told.insert(problem.to_string()));
             list
         };
         (sorted(&self.problems), sorted(&self.warnings))

@@ -12,7 +12,7 @@ use crate::notify::group::Waiting;
 use crate::notify::letter::{Letter, ProjectWeek, Weekly};
 use crate::schedule::{Cron, Timing};
 
-use super::super::{World, there};
+use super::super::{World, there, untold};
 use super::{Desk, facts, queue};
 
 /// When the last summary was written, or when the first was agreed on.
@@ -74,7 +74,7 @@ fn week(reader: &Reader, desk: &Desk<'_>, span: TimeDelta, free: Vec<(String, u6
         newest.entry(project).and_modify(|known| *known = at.min(*known)).or_insert(at);
     }
     let mut trouble: HashMap<String, Alert> = HashMap::new();
-    for alert in reader.alerts::<Alert>()?.into_iter().filter(|alert| alert.status != Status::Ok) {
+    for alert in untold::ahead(reader, reader.alerts()?)?.into_iter().filter(|alert| alert.status != Status::Ok) {
         trouble.entry(alert.key.project.clone()).or_insert(alert);
     }
     let seen =
