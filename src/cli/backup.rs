@@ -8,11 +8,11 @@ use crate::error::{Cause, Failure, Result};
 use crate::jobs::scheduled::{self, Ended, Order, Report, Setting};
 use crate::jobs::{Board, Open};
 use crate::model::backup::{Manifest, Trigger};
-use crate::model::project::{Databases, Project};
+use crate::model::project::Project;
 use crate::model::run::Run;
 use crate::model::settings::Settings;
 use crate::ops::notice::{self, Desk};
-use crate::ops::{World, deliver};
+use crate::ops::{World, chosen, deliver};
 use crate::process::{Cancel, CancelReason};
 
 use super::exit::Exit;
@@ -92,6 +92,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let world = world::open(common, &settings)?;
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
+    for order in &orders {
+        chosen::check(&world, &order.project, &order.only, &cancel)?;
+    }
     let desk = Desk::by_hand(&world, &settings, config::unusual(&common.config));
     let mut exits = Vec::new();
     let mut answers = Vec::new();
@@ -168,12 +171,6 @@ fn order(project: &Project, args: &Args) -> Result<Order> {
         None => project.shape.clone(),
         Some(name) => named(project, name)?,
     };
-    if let Databases::Named(names) = &project.databases
-        && let Some(unknown) = args.database.iter().find(|name| !names.contains(name))
-    {
-        return Err(Failure::new(Cause::Configuration, format!("project {:?} has no database {unknown:?}", project.name))
-            .hint(format!("it has: {}", names.join(", "))));
-    }
     let mut project = project.clone();
     if args.no_retry {
         project.limits.retries.clear();

@@ -37,7 +37,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config;
 use crate::daemon::reaper;
@@ -135,6 +137,28 @@ fn named_or_usual(config: clap::Arg) -> clap::Arg {
     if std::env::var_os("PGDUMPD_CONFIG").is_some_and(|file| file.is_empty()) { config.env(None::<&str>) } else { config }
 }
 
+/// Whether the file was named on the command line; what a variable names counts for whatever is pasted into the same shell.
+fn names_config(found: &ArgMatches) -> bool {
+    let within = found.subcommand().and_then(|(_, found)| found.value_source("config"));
+    [found.value_source("config"), within].contains(&Some(ValueSource::CommandLine))
+}
+
+fn verbs() -> Vec<String> {
+    Cli::command().get_subcommands().map(|verb| verb.get_name().to_owned()).collect()
+}
+
+/// A hidden command is nothing that somebody meant who mistyped another.
+fn without_hidden(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::Strings(mut names)) = error.remove(ContextKind::SuggestedSubcommand) {
+        let command = Cli::command();
+        names.retain(|name| !command.find_subcommand(name).is_some_and(clap::Command::is_hide_set));
+        if !names.is_empty() {
+            error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
+        }
+    }
+    error
+}
+
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -142,9 +166,16 @@ pub fn main() -> ExitCode {
     drop(rustls::crypto::ring::default_provider().install_default());
     // With a handler, a write beyond the limit on file sizes (ulimit -f, LimitFSIZE=) fails and is told; without one it would end the process.
     drop(signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()));
-    let cli = match Cli::command().mut_arg("config", named_or_usual).try_get_matches().and_then(|found| Cli::from_arg_matches(&found)) {
-        Ok(cli) => cli,
+    let parsed = Cli::command().mut_arg("config", named_or_usual).try_get_matches();
+    let cli = match parsed.and_then(|found| Ok((Cli::from_arg_matches(&found)?, names_config(&found)))) {
+        Ok((cli, is_named)) => {
+            if let Some(file) = config::unusual(&cli.common.config).filter(|_| is_named) {
+                out::name_config(&file, verbs());
+            }
+            cli
+        }
         Err(error) => {
+            let error = without_hidden(error);
             // Help and version go to standard output and are no error.
             drop(error.print());
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Done.into() };

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::OnceLock;
 
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
@@ -15,10 +17,18 @@ use crate::units;
 use super::Common;
 use super::exit::Exit;
 
+/// What belongs into every command that is printed, and the verbs by which a command is known.
+static NAMED: OnceLock<(String, Vec<String>)> = OnceLock::new();
+
+/// From now on the commands that are printed name this configuration file: they are to work as they are pasted.
+pub(super) fn name_config(file: &Path, verbs: Vec<String>) {
+    drop(NAMED.set((format!("--config {}", shell(&file.display().to_string())), verbs)));
+}
+
 /// One line of the answer.
 pub(super) fn say(line: impl std::fmt::Display) {
     // `pgdumpd list | head` closes the pipe; that is no failure of ours.
-    drop(writeln!(std::io::stdout(), "{}", printable(&line.to_string())));
+    drop(writeln!(std::io::stdout(), "{}", printable(&typed(line.to_string()))));
 }
 
 /// The answer as bytes that another program reads.
@@ -28,7 +38,36 @@ pub(super) fn bytes(text: &[u8]) {
 
 /// One line beside the answer.
 pub(super) fn note(line: impl std::fmt::Display) {
-    drop(writeln!(std::io::stderr(), "{}", printable(&line.to_string())));
+    drop(writeln!(std::io::stderr(), "{}", printable(&typed(line.to_string()))));
+}
+
+/// The text with its commands as they have to be typed here.
+fn typed(text: String) -> String {
+    match NAMED.get() {
+        Some((option, verbs)) if text.contains(COMMAND) && !text.contains("--config") => with_option(&text, option, verbs),
+        _ => text,
+    }
+}
+
+/// What a command begins with.
+const COMMAND: &str = "pgdumpd ";
+
+/// Puts the option into each command of a text: the program's name as a word of its own, with a verb behind it.
+fn with_option(text: &str, option: &str, verbs: &[String]) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(COMMAND) {
+        let (before, after) = rest.split_at(at + COMMAND.len());
+        let stands_alone = !rest[..at].ends_with(|letter: char| letter.is_alphanumeric() || "/_-.".contains(letter));
+        let verb = after.split(|letter: char| !letter.is_ascii_alphabetic()).next().unwrap_or_default();
+        out.push_str(before);
+        if stands_alone && verbs.iter().any(|known| known == verb) {
+            out.push_str(option);
+            out.push(' ');
+        }
+        rest = after;
+    }
+    out + rest
 }
 
 /// Takes the lines of the tools at work, where somebody wants to see them.
@@ -168,6 +207,19 @@ mod tests {
     #[test]
     fn a_pasted_line_means_what_it_says() {
         assert_eq!([shell("shop"), shell("a b"), shell("it's"), shell("")], ["shop", "'a b'", "'it'\\''s'", "''"]);
+    }
+
+    #[test]
+    fn a_command_names_the_file_and_prose_does_not() {
+        let verbs = ["list", "prune"].map(String::from);
+        let told = |text: &str| with_option(text, "--config /x", &verbs);
+        assert_eq!(
+            told("look at `pgdumpd prune a --dry-run`, or: pgdumpd list"),
+            "look at `pgdumpd --config /x prune a --dry-run`, or: pgdumpd --config /x list"
+        );
+        for prose in ["pgdumpd: there is none", "where pgdumpd is started", "/usr/bin/pgdumpd list", "pgdumpd", "pgdumpd lists it"] {
+            assert_eq!(told(prose), prose);
+        }
     }
 
     #[test]

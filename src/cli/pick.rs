@@ -8,6 +8,7 @@ use chrono_tz::Tz;
 
 use crate::catalog::{BackupFilter, Page, Sort};
 use crate::error::{Cause, Failure, Result};
+use crate::jobs::scheduled::GLOBALS;
 use crate::manifest;
 use crate::model::backup::{BackupRow, Manifest};
 use crate::model::dump::Selection;
@@ -200,10 +201,15 @@ fn named(world: &World, settings: &Settings, name: &str) -> Result<Vec<BackupRow
     let Some(newest) = Newest::parse(settings, name)? else {
         return one(world, name)?.map(|row| vec![row]).ok_or_else(|| unusable(world, name).unwrap_or_else(|| unknown(name)));
     };
-    let found = match (newest.project, newest.database) {
+    let latest = |newest: &Newest<'_>| world.catalog.read(|reader| reader.latest_backup(&newest.filter()));
+    let mut found = match (newest.project, newest.database) {
         (Some(project), None) => newest.of_project(world, settings, project)?,
-        _ => world.catalog.read(|reader| reader.latest_backup(&newest.filter()))?.into_iter().collect(),
+        _ => latest(&newest)?.into_iter().collect(),
     };
+    if found.is_empty() && newest.database == Some(GLOBALS) {
+        // No database is called so: the roles and tablespaces are meant, as `list` names them.
+        found.extend(latest(&Newest { selection: Selection::globals(), ..newest })?);
+    }
     if found.is_empty() {
         return Err(newest.none(world, name)?.unwrap_or_else(|| unknown(name)));
     }

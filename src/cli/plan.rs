@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
@@ -71,6 +72,8 @@ struct Coming {
     paused_until: Option<DateTime<Utc>>,
     pause_reason: Option<String>,
     time_zone: String,
+    /// Whether it is an interval that has never run: it begins with the daemon, and these times count from now.
+    never_ran: bool,
     slots: Vec<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     kept: Option<Vec<Kept>>,
@@ -152,6 +155,11 @@ fn coming(
 ) -> Result<Coming> {
     let from = args.from.as_deref().map(|text| time(text, plan.time_zone)).transpose()?.unwrap_or(now);
     let to = args.to.as_deref().map(|text| time(text, plan.time_zone)).transpose()?;
+    if let Some(to) = to.filter(|to| *to < from) {
+        return Err(backwards(args, from, to, plan.time_zone));
+    }
+    let never_ran = last.is_none() && matches!(plan.timing, Timing::Every(_));
+    let (from, last) = if never_ran { (from.max(now), Some(begin(&plan.timing, now))) } else { (from, last) };
     let delay = TimeDelta::from_std(schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread)).unwrap_or_default();
     // A slot before `from` whose delay ends after it is one of those to come.
     let slots = slots(plan, from - delay, last, to.map(|to| to - delay), if to.is_some() { MOST } else { args.count });
@@ -166,9 +174,26 @@ fn coming(
         paused_until: pause.and_then(|pause| pause.until),
         pause_reason: pause.map(|pause| pause.reason.clone()).filter(|reason| !reason.is_empty()),
         time_zone: plan.time_zone.name().to_owned(),
+        never_ran,
         slots: slots.into_iter().map(|slot| slot + delay).collect(),
         kept,
     })
+}
+
+/// Where an interval that has never run counts from: the daemon begins it a second after it first sees it.
+fn begin(timing: &Timing, now: DateTime<Utc>) -> DateTime<Utc> {
+    let interval = if let Timing::Every(interval) = timing { *interval } else { Duration::ZERO };
+    now + TimeDelta::seconds(1) - TimeDelta::from_std(interval).unwrap_or_default()
+}
+
+fn backwards(args: &Args, from: DateTime<Utc>, to: DateTime<Utc>, zone: Tz) -> Failure {
+    let (begin, end) = (out::moment(from, zone), out::moment(to, zone));
+    let failure = |words: String| Failure::new(Cause::Configuration, words);
+    if args.from.is_some() {
+        failure(format!("--from {begin} is later than --to {end}")).hint("type the earlier one as --from")
+    } else {
+        failure(format!("--to {end} has passed, and without --from the plan begins now")).hint("say with --from where it is to begin")
+    }
 }
 
 fn slots(plan: &Schedule, from: DateTime<Utc>, last: Option<DateTime<Utc>>, to: Option<DateTime<Utc>>, most: usize) -> Vec<DateTime<Utc>> {
@@ -190,7 +215,9 @@ fn print(plan: &Coming, zone: Tz, args: &Args) {
     let off = if plan.enabled { String::new() } else { String::from(" (disabled)") };
     let off = if plan.paused && plan.enabled { paused(plan, zone) } else { off };
     let trial = if plan.purpose == For::Drill { ": a backup is restored for trial" } else { "" };
-    out::say(format!("{} / {} in {}{off}{trial}", plan.project, plan.schedule, plan.time_zone));
+    let first =
+        if plan.never_ran && plan.enabled { ": never run yet, so it begins as soon as the daemon serves; counted from now" } else { "" };
+    out::say(format!("{} / {} in {}{off}{trial}{first}", plan.project, plan.schedule, plan.time_zone));
     for slot in &plan.slots {
         let skipped = plan.paused && plan.enabled && plan.paused_until.is_none_or(|until| *slot < until);
         let skipped = if skipped { ", skipped" } else { "" };

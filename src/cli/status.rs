@@ -63,8 +63,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     }
     let is_expected = is_asked_for(common) || standing::has_served(&settings) && by_hand.is_none();
     let unattended = standing::is_unattended(&standing) && is_expected;
-    standing.healthy &= !unattended && settings.unread.is_empty();
-    standing.problems.extend(settings.unread.iter().map(ToString::to_string));
+    standing.healthy &= !unattended;
+    standing::unread_secrets(&world, &mut standing, &settings.unread)?;
     if standing.daemon == DaemonStanding::Stopped && !unattended {
         // Nobody fires the schedule that variables alone imply.
         standing.projects.iter_mut().for_each(|project| project.next = None);
@@ -74,7 +74,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         out::json(&standing)?;
     } else {
         let start = unattended.then_some(if config::is_ambient(&common.config) { IN_CONTAINER } else { AS_SERVICE });
-        print(&standing, start, now, settings.daemon.time_zone);
+        let is_read = |name: &str| settings.project(name).is_some();
+        print(&standing, start, now, settings.daemon.time_zone, &is_read);
         if let (Some(project), Some(standing)) = (only, standing.projects.first()) {
             recent(project, standing);
         }
@@ -134,7 +135,8 @@ fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
     }
 }
 
-fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz) {
+/// `is_read` says of which projects the configuration could be read; of the others nobody knows here when they are due.
+fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz, is_read: &dyn Fn(&str) -> bool) {
     if let Some(start) = start {
         out::say(format!("the daemon is NOT RUNNING, so no schedule fires and nothing is backed up: {start}"));
     } else {
@@ -143,7 +145,11 @@ fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz)
     let next = format!("NEXT ({})", zone.name());
     let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD BACKUP", "LAST RESTORED", &next, "NOTE"]);
     for project in &standing.projects {
-        let next = if project.enabled { "by hand only" } else { "never" };
+        let next = match project.enabled {
+            _ if !is_read(&project.project) => "unknown",
+            true => "by hand only",
+            false => "never",
+        };
         table.add_row(vec![
             project.project.clone(),
             status(project).to_owned(),
@@ -344,7 +350,8 @@ fn skipped(project: &Project, slots: &[SlotRow]) {
     let due = format!("DUE ({})", project.time_zone.name());
     let mut table = out::table(&[&due, "SCHEDULE", "WHY"]);
     for slot in slots {
-        let until = slot.until.map(|until| format!(" to {}", out::when(until, project.time_zone))).unwrap_or_default();
+        let until = slot.until.filter(|until| *until != slot.due_at);
+        let until = until.map(|until| format!(" to {}", out::when(until, project.time_zone))).unwrap_or_default();
         let many = if slot.count > 1 { format!("{} slots: ", slot.count) } else { String::new() };
         table.add_row(vec![
             format!("{}{until}", out::when(slot.due_at, project.time_zone)),

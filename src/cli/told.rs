@@ -9,8 +9,8 @@ use crate::jobs::scheduled::{Order, Report};
 use crate::model::backup::{Manifest, RunId};
 use crate::model::dump::Content;
 use crate::model::run::{ANY_DATABASE, Run, RunStatus};
-use crate::ops::World;
 use crate::ops::prune::Pruned;
+use crate::ops::{World, targets};
 use crate::retention::Divided;
 use crate::storage::names;
 use crate::units::{show_duration, show_size};
@@ -73,6 +73,11 @@ pub(super) fn print(world: &World, order: &Order, report: &Report, told: &[RunId
         for looked in report.looked.iter().filter(|looked| looked.backup.id == run.id) {
             super::verify::print(looked);
         }
+    }
+    for name in &report.closed {
+        let (words, hint) = targets::closed(name);
+        out::note(format!("{}: {words}", order.project.name));
+        out::note(format!("  {hint}"));
     }
     match &report.pruned {
         Some(Ok(pruned)) => {
@@ -175,6 +180,7 @@ pub(super) fn as_json(world: &World, order: &Order, report: &Report) -> Value {
         "error": report.held_by,
         "runs": runs,
         "pruned": pruned,
+        "left_out": report.closed,
         "suspended": report.suspended,
         "looked": report.looked,
         "divided": report.divided.as_deref().unwrap_or_default(),

@@ -44,7 +44,9 @@ fn age(draft: &Draft, project: &Project, known: &mut BTreeMap<String, Option<Dur
     if !project.enabled || project.schedules.is_empty() {
         return;
     }
-    let place = &draft.age_at.clone().unwrap_or_else(|| draft.place.key("max_backup_age"));
+    // Where the schedules are the defaults' as well, so is the mistake.
+    let of_defaults = draft.default_age_at.clone().filter(|_| !draft.has_own_schedules());
+    let place = &draft.age_at.clone().or(of_defaults).unwrap_or_else(|| draft.place.key("max_backup_age"));
     for selection in project.counted() {
         let makes = project.schedules.iter().filter(|schedule| schedule.enabled && schedule.selection() == selection);
         let timings: Vec<_> = makes.map(|schedule| (&schedule.timing, schedule.time_zone)).collect();
@@ -141,7 +143,7 @@ pub(super) fn private(reading: &Reading, mode: u32, path: &Path) {
 pub(super) fn secrets(reading: &Reading, env: Lookup<'_>) {
     for named in reading.secrets.iter().filter(|named| !matches!(named.source, PasswordSource::Inline(_))) {
         if let Err(failure) = secret::check(&named.source, env) {
-            secret::tell(&named.place, failure);
+            secret::tell(named, failure);
         }
     }
 }

@@ -49,6 +49,10 @@ pub(super) struct Draft {
     pub(super) shape: DumpShape,
     /// Where this table itself shapes the dump.
     shaped: Vec<(&'static str, Place)>,
+    /// Where the defaults do.
+    inherited: Vec<(&'static str, Place)>,
+    /// Where the defaults limit the age.
+    pub(super) default_age_at: Option<Place>,
     schedules: Vec<ScheduleDraft>,
     verify: Verify,
     pub(super) drill: Option<DrillDraft>,
@@ -65,6 +69,8 @@ impl Draft {
         defaults(&PROJECT, &place, |key, item| draft.apply(key, item));
         defaults(&LIMITS, &place.key("limits"), |key, item| draft.apply_limit(key, item));
         defaults(&ANOMALY, &place.key("anomaly"), |key, item| draft.anomaly.apply(key, item));
+        // What nobody wrote has no place.
+        (draft.shaped, draft.exclude_at, draft.age_at) = (Vec::new(), None, None);
         if let Some(table) = table {
             draft.read(table);
             if let Some((name, _)) = table.get_key_value("name") {
@@ -79,10 +85,23 @@ impl Draft {
     pub(super) fn project(base: &Self, table: &DeTable<'_>, file: &Place, number: usize) -> Self {
         let name = table.get("name").and_then(|name| name.get_ref().as_str());
         let title = name.map_or_else(|| format!("project {number}"), |name| format!("project {}", quoted(name)));
-        let mut draft =
-            Self { place: file.within(&title), own: Vec::new(), shaped: Vec::new(), exclude_at: None, age_at: None, ..base.clone() };
+        let mut draft = Self {
+            place: file.within(&title),
+            own: Vec::new(),
+            shaped: Vec::new(),
+            inherited: base.shaped.clone(),
+            exclude_at: None,
+            age_at: None,
+            default_age_at: base.age_at.clone(),
+            ..base.clone()
+        };
         draft.read(table);
         draft
+    }
+
+    /// Whether this table itself says when.
+    pub(super) fn has_own_schedules(&self) -> bool {
+        self.own.contains(&"schedule")
     }
 
     fn read(&mut self, table: &DeTable<'_>) {
@@ -194,6 +213,8 @@ impl Draft {
             spread: Duration::ZERO,
             shape: DumpShape::default(),
             shaped: Vec::new(),
+            inherited: Vec::new(),
+            default_age_at: None,
             schedules: Vec::new(),
             verify: Verify::default(),
             drill: None,
@@ -223,7 +244,7 @@ impl Draft {
                     .hint("say how the server is reached: connection = \"postgresql://user@host/database\""),
             );
         }
-        shape::check(&self.shape, &self.place, &self.shaped);
+        shape::check(&self.shape, &self.place, &self.shaped, &self.inherited);
         if self.schedules.is_empty() && self.enabled {
             self.place.warning(Trouble::new("has no schedule, so it is backed up by hand only").hint("add a [[project.schedule]]"));
         }

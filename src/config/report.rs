@@ -1,6 +1,7 @@
 //! Collecting problems: every one of a file is told together, each with its place. Nothing here stops the reading.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -13,12 +14,19 @@ pub(super) struct Trouble {
     expected: Option<String>,
     suggestion: Option<String>,
     hint: Option<String>,
+    here: bool,
 }
 
 impl Trouble {
     /// A lowercase clause; it must not repeat a value that may be secret.
     pub(super) fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), ..Self::default() }
+    }
+
+    /// It is this process's environment that lacks something.
+    pub(super) fn here(mut self, is_here: bool) -> Self {
+        self.here = is_here;
+        self
     }
 
     /// What would have been right.
@@ -73,7 +81,9 @@ impl Report {
         let sorted = |list: &RefCell<Vec<Problem>>| {
             let mut list = list.take();
             list.sort_by_key(|problem| problem.line.unwrap_or(usize::MAX));
-            list.dedup();
+            // What stands in [defaults] is found again with each project.
+            let mut told = BTreeSet::new();
+            list.retain(|problem| told.insert(problem.to_string()));
             list
         };
         (sorted(&self.problems), sorted(&self.warnings))
@@ -176,6 +186,7 @@ impl Place {
             expected: trouble.expected,
             suggestion: trouble.suggestion,
             hint: trouble.hint,
+            here: trouble.here,
         }
     }
 }

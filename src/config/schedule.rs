@@ -114,7 +114,7 @@ pub(super) fn finish(drafts: &[ScheduleDraft], base: &DumpShape, zone: Tz, sprea
         names.push(name.clone());
         let shape = draft.shape_over(base);
         if !draft.shaped.is_empty() {
-            shape::check(&shape, &draft.place, &draft.shaped);
+            shape::check(&shape, &draft.place, &draft.shaped, &[]);
         }
         let Some(timing) = draft.timing.clone() else { continue };
         schedules.push(Schedule {

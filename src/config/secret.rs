@@ -165,9 +165,10 @@ fn empty(of: &str) -> Failure {
 }
 
 /// A failed check as a problem of the place that named the source.
-pub(super) fn tell(place: &Place, failure: Failure) {
-    let trouble = Trouble::new(failure.message);
-    place.problem(match failure.hint {
+pub(super) fn tell(named: &Named, failure: Failure) {
+    let here = matches!(named.source, PasswordSource::Env(_) | PasswordSource::Credential(_));
+    let trouble = Trouble::new(failure.message).here(here);
+    named.place.problem(match failure.hint {
         Some(hint) => trouble.hint(hint),
         None => trouble,
     });

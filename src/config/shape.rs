@@ -24,22 +24,24 @@ pub(super) fn apply(shape: &mut DumpShape, key: &Key, item: &Item<'_>) -> bool {
     true
 }
 
-/// Tells combinations that `pg_dump` refuses, or takes and half ignores. `written` holds the places of the keys, where they have one.
-pub(super) fn check(shape: &DumpShape, place: &Place, written: &[(&'static str, Place)]) {
-    let at = |name: &str| match written.iter().find(|(key, _)| *key == name) {
-        Some((_, place)) => place.clone(),
-        None => place.key(name),
+/// Tells combinations that `pg_dump` refuses, or takes and half ignores. `written` holds the places of the keys, where they have one, and
+/// `inherited` those in `[defaults]`: what stands wholly there is told there.
+pub(super) fn check(shape: &DumpShape, place: &Place, written: &[(&'static str, Place)], inherited: &[(&'static str, Place)]) {
+    let find = |list: &[(&'static str, Place)], name: &str| list.iter().find(|(key, _)| *key == name).map(|(_, place)| place.clone());
+    let at = |name: &str, other: &str| {
+        let of_defaults = || find(inherited, name).filter(|_| find(written, other).is_none());
+        find(written, name).or_else(of_defaults).unwrap_or_else(|| place.key(name))
     };
     if shape.jobs > 1 && shape.format != Format::Directory {
         let why = format!("more than one job needs the directory format, not {}", shape.format.word());
-        at("jobs").problem(Trouble::new(why).hint("set format = \"directory\", or leave jobs out"));
+        at("jobs", "format").problem(Trouble::new(why).hint("set format = \"directory\", or leave jobs out"));
     }
     if shape.compression == Compression::Native && matches!(shape.format, Format::Plain | Format::Tar) {
         let why = format!("native compression needs the custom or the directory format, not {}", shape.format.word());
-        at("compression").problem(Trouble::new(why));
+        at("compression", "format").problem(Trouble::new(why));
     }
     if !shape.include_tables.is_empty() && !shape.include_schemas.is_empty() {
-        at("schemas").problem(
+        at("schemas", "tables").problem(
             Trouble::new("has no effect beside tables, pg_dump ignores it")
                 .hint("write the schema into each pattern: tables = [\"sales.*\"]"),
         );

@@ -72,6 +72,9 @@ pub(super) struct Owner {
     wall: Wall,
     lag: Lag,
     ticked: Option<Instant>,
+    /// How often systemd wants a sign of life, and when the last one was given.
+    watchdog: Option<Duration>,
+    petted: Instant,
     pub(super) unrecorded: Unrecorded,
 }
 
@@ -104,12 +107,15 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
         wall: Wall::new(now),
         lag: Lag::default(),
         ticked: None,
+        watchdog: systemd::watchdog(),
+        petted: Instant::now(),
         unrecorded: Unrecorded::default(),
         settings,
         config_file,
         world,
     };
     process::memory::give_back();
+    reload::note_secrets(&owner.world, &owner.settings);
     owner.announce();
     block_in_place(|| Chores::mail_again(&owner.world, &owner.settings));
     // A first sign of life, and a chance for mail that a crash left behind, before the bell rings.
@@ -192,6 +198,20 @@ impl Owner {
         if self.ticked.is_none_or(|ticked| ticked.elapsed() >= LONGEST_SILENCE) {
             self.tick();
         }
+        // The bell is too slow for a short watchdog.
+        if self.watchdog.is_some_and(|often| self.petted.elapsed() >= often) {
+            self.alive();
+        }
+    }
+
+    fn alive(&mut self) {
+        systemd::alive();
+        self.petted = Instant::now();
+    }
+
+    /// The longest wait between two signs of life to systemd: no longer than its watchdog allows.
+    pub(super) fn no_longer_than(&self, wait: Duration) -> Duration {
+        self.watchdog.map_or(wait, |often| often.saturating_sub(self.petted.elapsed()).min(wait))
     }
 
     fn tick(&mut self) {
@@ -210,7 +230,7 @@ impl Owner {
 
     /// A sign of life to systemd and in the catalog.
     pub(super) fn pulse(&mut self) {
-        systemd::alive();
+        self.alive();
         self.chores.pulse(&self.world, self.settings.daemon.heartbeat, &self.board, &self.queue);
     }
 
@@ -222,7 +242,7 @@ impl Owner {
     fn until_next(&self) -> Duration {
         let now = self.world.clock.now();
         let head = self.agenda.head().map(|head| (head - now).to_std().unwrap_or_default());
-        head.map_or(LONGEST_SLEEP, |head| head.min(LONGEST_SLEEP))
+        self.no_longer_than(head.map_or(LONGEST_SLEEP, |head| head.min(LONGEST_SLEEP)))
     }
 
     fn start_waiting(&mut self) {

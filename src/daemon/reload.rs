@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::model::project::Project;
-use crate::model::settings::Settings;
+use crate::model::settings::{Problem, Settings};
 use crate::ops::World;
 use crate::ops::renaming::{self, When};
-use crate::ops::standing::CONFIGURATION_PROBLEM;
+use crate::ops::standing::{CONFIGURATION_PROBLEM, UNREAD_SECRETS};
 use crate::process;
 
 use super::agenda::Agenda;
@@ -61,6 +61,7 @@ fn adopt(owner: &mut Owner, settings: Settings) {
             owner.places.resize(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server);
             owner.settings = Arc::new(settings);
             remember(&owner.world, "");
+            note_secrets(&owner.world, &owner.settings);
             owner.chores.look_again();
             owner.announce();
             Chores::mail_again(&owner.world, &owner.settings);
@@ -77,6 +78,15 @@ fn refuse(owner: &Owner, words: &str) {
 fn remember(world: &World, words: &str) {
     if let Err(failure) = world.catalog.write(|writer| writer.put_meta(CONFIGURATION_PROBLEM, words)) {
         tracing::error!("the catalog could not be told of the configuration's state: {failure}");
+    }
+}
+
+/// Notes which secrets the daemon itself can't read: whoever asks in a shell knows another environment.
+pub(super) fn note_secrets(world: &World, settings: &Settings) {
+    let places: Vec<String> = settings.unread.iter().map(Problem::place).collect();
+    let text = serde_json::to_string(&places).unwrap_or_default();
+    if let Err(failure) = world.catalog.write(|writer| writer.put_meta(UNREAD_SECRETS, &text)) {
+        tracing::error!("the catalog could not be told of the secrets that can't be read: {failure}");
     }
 }
 

@@ -76,6 +76,7 @@ impl Owner {
     /// Until no job is left; where told, also until a time or another signal.
     async fn wait_for_jobs(&mut self, mut bound: Option<(Instant, &mut Listening)>) {
         while !self.jobs.is_empty() {
+            let pulse = self.no_longer_than(PULSE);
             let ask = async {
                 match &mut bound {
                     None => std::future::pending().await,
@@ -93,7 +94,7 @@ impl Owner {
                     });
                 },
                 () = ask => return,
-                () = sleep(PULSE) => block_in_place(|| self.pulse()),
+                () = sleep(pulse) => block_in_place(|| self.pulse()),
             }
         }
     }

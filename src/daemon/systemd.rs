@@ -1,5 +1,7 @@
 //! The notify protocol: ready, reloading, stopping, status, watchdog. Without systemd every call does nothing.
 
+use std::time::Duration;
+
 use sd_notify::NotifyState;
 
 /// Says that the start is done.
@@ -8,7 +10,7 @@ pub(super) fn ready(status: &str) {
 }
 
 /// Asks for this much more time to start, and says what for.
-pub(super) fn still_starting(longer: std::time::Duration, doing: &str) {
+pub(super) fn still_starting(longer: Duration, doing: &str) {
     let micros = u32::try_from(longer.as_micros()).unwrap_or(u32::MAX);
     tell(&[NotifyState::ExtendTimeoutUsec(micros), NotifyState::Status(doing)]);
 }
@@ -34,6 +36,11 @@ pub(super) fn status(status: &str) {
 /// Says that the owner still turns.
 pub(super) fn alive() {
     tell(&[NotifyState::Watchdog]);
+}
+
+/// How often systemd's watchdog wants a sign of life, half of what it waits for one; `None` where none is set.
+pub(super) fn watchdog() -> Option<Duration> {
+    sd_notify::watchdog_enabled().map(|waits| waits / 2).filter(|half| !half.is_zero())
 }
 
 fn tell(states: &[NotifyState<'_>]) {

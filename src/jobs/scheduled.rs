@@ -2,6 +2,7 @@
 //!
 //! Called by the daemon for a due slot and by `pgdumpd backup` by hand; both under the same lock, with the same consequences.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -18,8 +19,9 @@ use crate::model::run::{Run, SlotOutcome};
 use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
+use crate::ops::targets::{self, Covered};
 use crate::ops::verify::{Looked, Verdict};
-use crate::ops::{World, accepted, mount, removal, repair, targets, there};
+use crate::ops::{World, accepted, mount, removal, repair, there};
 use crate::postgres::connection::Access;
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
@@ -76,6 +78,8 @@ pub type Ended<'a> = dyn Fn(&Run, Option<&Manifest>) + 'a;
 pub struct Report {
     /// The runs, in order; empty where the lock was held by another.
     pub runs: Vec<(Run, Option<Manifest>)>,
+    /// The databases that were left out because they let nobody in.
+    pub closed: Vec<String>,
     /// What was found where the project's new backups are looked at again at once.
     pub looked: Vec<Looked>,
     /// What pruning did, where it was reached.
@@ -102,6 +106,7 @@ impl Report {
     pub fn nothing(outcome: SlotOutcome) -> Self {
         Self {
             runs: Vec::new(),
+            closed: Vec::new(),
             looked: Vec::new(),
             pruned: None,
             held: None,
@@ -220,50 +225,59 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn backups(&self, report: &mut Report) -> Result<()> {
-        let databases = self.databases()?;
+        let Covered { databases, closed } = self.databases()?;
+        for name in &closed {
+            tracing::warn!(project = self.order.project.name, database = name, "left out: it lets nobody connect");
+        }
+        report.closed = closed;
         for database in &databases {
             if self.setting.cancel.reason().is_some() {
                 report.cut_short = true;
                 break;
             }
-            let ended = self.one(&self.order.shape, database, database, &mut report.unrecorded);
+            let ended = self.one(&self.order.shape, database, std::slice::from_ref(database), &mut report.unrecorded);
             report.runs.push(ended);
         }
         let wants_globals = self.order.project.globals && self.order.shape.content == Content::Full && self.order.only.is_empty();
-        if let Some(first) = databases.first().filter(|_| wants_globals && self.setting.cancel.reason().is_none()) {
+        if wants_globals && self.setting.cancel.reason().is_none() {
             let shape = DumpShape {
                 content: Content::Globals,
                 format: Format::Plain,
                 compression: self.order.shape.compression,
                 ..DumpShape::default()
             };
-            let ended = self.one(&shape, GLOBALS, first, &mut report.unrecorded);
+            let made: BTreeSet<&str> =
+                report.runs.iter().filter(|(_, made)| made.is_some()).map(|(run, _)| run.database.as_str()).collect();
+            let (answered, others): (Vec<&str>, Vec<&str>) = databases.iter().map(String::as_str).partition(|name| made.contains(name));
+            let ended = self.one(&shape, GLOBALS, &targets::for_globals(answered, others), &mut report.unrecorded);
             report.runs.push(ended);
         }
         Ok(())
     }
 
     /// The databases to dump; asks the server only where the configuration doesn't say.
-    fn databases(&self) -> Result<Vec<String>> {
+    fn databases(&self) -> Result<Covered> {
+        let these = |databases: Vec<String>| Ok(Covered { databases, closed: Vec::new() });
         if !self.order.only.is_empty() {
-            return Ok(self.order.only.clone());
+            return these(self.order.only.clone());
         }
         if let Databases::Named(names) = &self.order.project.databases {
-            return Ok(names.clone());
+            return these(names.clone());
         }
         if let (Databases::FromConnection, Some(named)) = (&self.order.project.databases, self.access.database()) {
-            return Ok(vec![named]);
+            return these(vec![named]);
         }
         let project = &self.order.project;
         let first = targets::first_contact(project, self.access);
         self.retrying(None, |_| {
             let mut session =
                 Session::open(self.clients.newest(), self.access, first.as_deref(), "pgdumpd", &project.limits, self.setting.cancel)?;
-            targets::databases(project, &mut session, |names| there::remember(self.world, &project.name, names))
+            targets::databases(project, &mut session, |found| there::remember(self.world, &project.name, found))
         })
     }
 
-    fn one(&self, shape: &DumpShape, database: &str, connect_to: &str, unrecorded: &mut Vec<Run>) -> (Run, Option<Manifest>) {
+    /// One run, in the first of these databases that lets the role in.
+    fn one(&self, shape: &DumpShape, database: &str, places: &[String], unrecorded: &mut Vec<Run>) -> (Run, Option<Manifest>) {
         let mut run = new_run(self.world, self.order, shape, database);
         if let Err(failure) = self.world.catalog.write(|writer| writer.start_run(&run)) {
             unrecorded.extend(finish(self.world, &mut run, Err(&failure)));
@@ -281,7 +295,7 @@ impl Job<'_> {
         let request = Request {
             run: run.id.clone(),
             database: database.to_owned(),
-            connect_to: connect_to.to_owned(),
+            connect_to: places.first().cloned().unwrap_or_default(),
             shape: shape.clone(),
             selection: run.selection.clone(),
             trigger: self.order.trigger,
@@ -301,7 +315,9 @@ impl Job<'_> {
         };
         let result = self.retrying(Some(database), |attempt| {
             run.attempts = attempt;
-            backup::backup(self.world, means, &request)
+            targets::in_first(places, self.order.project.limits.connect, |place| {
+                backup::backup(self.world, means, &Request { connect_to: place.to_owned(), ..request.clone() })
+            })
         });
         self.setting.board.take(&run.id);
         unrecorded.extend(finish(self.world, &mut run, result.as_ref()));

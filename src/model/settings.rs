@@ -136,18 +136,24 @@ pub struct Problem {
     pub suggestion: Option<String>,
     /// What to do about it, a clause or a line to type.
     pub hint: Option<String>,
+    /// Whether it is this process's environment that lacks something, which another's may have.
+    #[serde(skip)]
+    pub here: bool,
+}
+
+impl Problem {
+    /// Where it is: `/etc/pgdumpd/pgdumpd.toml:12: project "shop": password`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        let parts = [&self.section, &self.key].into_iter().flatten().map(|part| format!(": {part}"));
+        format!("{}{line}{}", self.file, parts.collect::<String>())
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        for part in [&self.section, &self.key].into_iter().flatten() {
-            write!(f, ": {part}")?;
-        }
-        write!(f, ": {}", self.message)?;
+        write!(f, "{}: {}", self.place(), self.message)?;
         if let Some(expected) = &self.expected {
             write!(f, "; expected {expected}")?;
         }

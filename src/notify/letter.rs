@@ -29,7 +29,7 @@ mod recovered;
 mod summary;
 mod unwritten;
 
-pub use closed::{Closed, Ended, Kept};
+pub use closed::{Closed, Ended, Kept, Undo};
 pub use course::{Hands, Next, Occasion};
 pub use damaged::{Damaged, Ill, Mended};
 pub use divided::Divided;

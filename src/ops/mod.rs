@@ -23,6 +23,7 @@ use crate::storage::{self, Storage};
 // Shared by the verbs: questions that several of them ask.
 pub mod accepted;
 pub mod artifact;
+pub mod chosen;
 pub mod compare;
 pub mod dumpfile;
 pub mod elsewhere;

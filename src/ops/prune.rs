@@ -134,8 +134,18 @@ fn spare(plan: &mut Plan, reason: Reason, backups: &[BackupRow], chosen: &dyn Fn
 fn held(plan: &PrunePlan) -> Option<String> {
     retention::is_drastic(&plan.plan).then(|| {
         let (keep, remove) = (plan.plan.keep.len(), plan.plan.remove.len());
-        let words = format!("the retention of {:?} has changed and would remove {remove} of {} backups", plan.project, remove + keep);
-        plan.change().map_or_else(|| words.clone(), |(was, now)| format!("{words} (was: {was}; now: {now})"))
+        let (project, all) = (&plan.project, remove + keep);
+        plan.change().map_or_else(
+            || {
+                format!(
+                    "the retention of {project:?} would remove {remove} of {all} backups, and this catalog doesn't know that anybody agreed \
+                     to it: it was made anew, or nothing was pruned before"
+                )
+            },
+            |(was, now)| {
+                format!("the retention of {project:?} has changed and would remove {remove} of {all} backups (was: {was}; now: {now})")
+            },
+        )
     })
 }
 

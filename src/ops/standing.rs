@@ -30,7 +30,7 @@ use super::{World, held, lost, origin, untold};
 pub use daemon::{ByHand, DaemonStanding, LAG, SERVE_LOCK, by_hand, daemon, has_served, served_by};
 pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
-pub use unread::as_far_as_read;
+pub use unread::{UNREAD_SECRETS, as_far_as_read, unread_secrets};
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]

@@ -1,10 +1,13 @@
 //! Which databases a job covers, asked of the server anew each time.
 
+use std::time::{Duration, Instant};
+
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::{Databases, Project, Standby};
 use crate::postgres::connection::Access;
+use crate::postgres::quote::ident;
 use crate::postgres::session::{Server, Session};
 
 /// The database to meet a project's server in before its databases are known; `None` leaves it to the connection.
@@ -19,26 +22,87 @@ pub fn first_contact(project: &Project, access: &Access) -> Option<String> {
     }
 }
 
+/// The databases of a job.
+#[derive(Debug, Clone, Default)]
+pub struct Covered {
+    /// To be dumped.
+    pub databases: Vec<String>,
+    /// Left out because they let nobody in, where all of the server's databases are wanted.
+    pub closed: Vec<String>,
+}
+
+/// How a database that lets nobody in is told, and what to do about it.
+#[must_use]
+pub fn closed(name: &str) -> (String, String) {
+    let hint = format!(
+        "let the role in (ALTER DATABASE {} ALLOW_CONNECTIONS true), or name it in exclude_databases, and this is said no more",
+        ident(name)
+    );
+    (format!("the database {name:?} is left out: it lets nobody connect"), hint)
+}
+
 /// The databases to dump now: the configured ones, or all that the server has less the excluded globs. `seen` is shown those before any
 /// is left out.
 ///
 /// A named database that the server lacks is not left out: its dump is tried, fails, and is told.
-pub fn databases(project: &Project, session: &mut Session, seen: impl Fn(&[String])) -> Result<Vec<String>> {
+pub fn databases(project: &Project, session: &mut Session, seen: impl Fn(&Covered)) -> Result<Covered> {
+    let these = |databases: Vec<String>| Ok(Covered { databases, closed: Vec::new() });
     match &project.databases {
-        Databases::FromConnection => Ok(vec![session.server().database.clone()]),
-        Databases::Named(names) => Ok(names.clone()),
+        Databases::FromConnection => these(vec![session.server().database.clone()]),
+        Databases::Named(names) => these(names.clone()),
         Databases::All { exclude } => {
             let globs = excluded(exclude)?;
-            let mut names = session.databases()?;
-            seen(&names);
-            names.retain(|name| !globs.is_match(name));
-            if names.is_empty() {
+            let mut found = Covered { databases: session.databases()?, closed: session.closed_databases()? };
+            seen(&found);
+            found.databases.retain(|name| !globs.is_match(name));
+            found.closed.retain(|name| !globs.is_match(name));
+            if found.databases.is_empty() {
                 return Err(Failure::new(Cause::NotFound, format!("project {:?} matches no database on the server", project.name))
                     .hint("check exclude_databases, and that the role may connect"));
             }
-            Ok(names)
+            Ok(found)
         }
     }
+}
+
+/// Databases that every server has.
+const USUAL: [&str; 2] = ["postgres", "template1"];
+
+/// Where a server's roles and tablespaces can be read: in any database that lets the role in. Those that just did come first.
+#[must_use]
+pub fn for_globals<'a>(answered: Vec<&'a str>, others: Vec<&'a str>) -> Vec<String> {
+    let mut places: Vec<String> = Vec::new();
+    for name in answered.into_iter().chain(others).chain(USUAL) {
+        if !places.iter().any(|known| known == name) {
+            places.push(name.to_owned());
+        }
+    }
+    places
+}
+
+/// Does it in the first of these databases that lets the role in, and tells the first one's failure where none does. A server that
+/// doesn't answer at all won't do so for another database either; `connect` is the longest wait for one connection.
+pub fn in_first<T>(places: &[String], connect: Duration, mut act: impl FnMut(&str) -> Result<T>) -> Result<T> {
+    let began = Instant::now();
+    let mut tried: Vec<&str> = Vec::new();
+    let mut first = None;
+    for place in places {
+        match act(place) {
+            Err(failure) if matches!(failure.cause, Cause::Connection | Cause::Login) => {
+                tried.push(place);
+                first.get_or_insert(failure);
+            }
+            done => return done,
+        }
+        if began.elapsed() >= connect / 2 {
+            break;
+        }
+    }
+    let failure = first.unwrap_or_else(|| Failure::new(Cause::Connection, "there is no database to connect to"));
+    if tried.len() < 2 {
+        return Err(failure);
+    }
+    Err(failure.context(format!("none of the databases {} lets the role in; the first says", tried.join(", "))))
 }
 
 /// Why nothing is dumped from this server, where it is a standby and the project wants none.

@@ -16,14 +16,18 @@ use crate::model::run::ANY_DATABASE;
 use crate::model::settings::Settings;
 use crate::postgres::connection::named_by;
 
-use super::{World, targets};
+use super::World;
+use super::targets::{self, Covered};
 
 /// The databases of one server, as a job of the project found them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct There {
     /// All that take connections and aren't templates, excluded ones too.
     pub names: BTreeSet<String>,
-    /// Those that were there before and are not any more, as long as nobody was told.
+    /// Those that are there and let nobody connect.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub closed: BTreeSet<String>,
+    /// Those that were there before and are not any more, or let nobody connect any more, as long as nobody was told.
     pub vanished: BTreeSet<String>,
 }
 
@@ -40,15 +44,17 @@ pub enum Gone {
     Excluded,
     /// The server has no such database.
     NotOnServer,
+    /// It is there and lets nobody connect.
+    Closed,
 }
 
 /// Keeps what the server has; a catalog that can't be written costs only this.
-pub fn remember(world: &World, project: &str, names: &[String]) {
+pub fn remember(world: &World, project: &str, found: &Covered) {
     let kept = world.catalog.read(|reader| recall(reader, project)).and_then(|known| {
-        let now: BTreeSet<String> = names.iter().cloned().collect();
+        let now: BTreeSet<String> = found.databases.iter().cloned().collect();
         let before = known.clone().unwrap_or_default();
         let vanished = before.names.union(&before.vanished).filter(|name| !now.contains(*name)).cloned().collect();
-        let there = There { names: now, vanished };
+        let there = There { names: now, closed: found.closed.iter().cloned().collect(), vanished };
         if known.as_ref() == Some(&there) { Ok(()) } else { world.catalog.write(|writer| keep(writer, project, &there)) }
     });
     if let Err(failure) = kept {
@@ -89,6 +95,7 @@ pub fn database(project: &Project, there: Option<&There>, name: &str) -> Option<
         Databases::FromConnection => named_by(&project.connection.target).and_then(|known| configured(known == name)),
         // A glob that can't be read is told by the next job.
         Databases::All { exclude } if targets::excluded(exclude).is_ok_and(|globs| globs.is_match(name)) => Some(Gone::Excluded),
+        Databases::All { .. } if there.is_some_and(|there| there.closed.contains(name)) => Some(Gone::Closed),
         Databases::All { .. } => there.filter(|there| !there.names.contains(name)).map(|_| Gone::NotOnServer),
     }
 }

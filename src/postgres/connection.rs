@@ -24,6 +24,9 @@ use crate::process::{Input, Output, Spec};
 /// The password file's descriptor in the child; what else a child inherits needs another number.
 pub const PASSFILE_FD: i32 = 9;
 
+/// What stands for the place of a password that was given: libpq names a descriptor of ours, at which nobody can look.
+pub(super) const OWN_PASSWORD: &str = "the password is the one that pgdumpd was given";
+
 /// What of this process's environment a client program gets: where libpq finds files, and how TLS and Kerberos are to be used.
 ///
 /// Left out on purpose: `PGHOST`, `PGUSER`, `PGDATABASE` and kin (a project says for itself where it goes), `PGOPTIONS` and
@@ -124,6 +127,12 @@ pub fn as_role(target: &Target, role: &str) -> Target {
         }
         Target::Url(_) => Target::Url(target::extend(target, &[(String::from("user"), role.to_owned())].into())),
     }
+}
+
+/// What a client program said, without the name of our own descriptor.
+#[must_use]
+pub fn said(text: &str) -> String {
+    text.replace(&format!("password retrieved from file \"/proc/self/fd/{PASSFILE_FD}\""), OWN_PASSWORD)
 }
 
 /// Everything a client program needs to reach one server.

@@ -3,6 +3,7 @@
 //! Everything goes through PostgreSQL's own programs, so that the check and the dump follow the same rules of libpq. It never decides
 //! whether a backup is made, kept or trusted; the verbs do.
 
+mod advice;
 pub mod archive;
 pub mod connection;
 pub mod content;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
+use super::connection::{OWN_PASSWORD, said};
 use super::merge::Feed;
 use crate::error::{Cause, Failure, Result};
 use crate::process::{self, Cancel, Child, Exit, Input, Output, Spec};
@@ -120,7 +121,7 @@ impl Psql {
     /// Why psql ended before it had taken all rows: the server's own words, with its code.
     fn refused_rows(&mut self) -> Failure {
         let exit = self.child.wait_timeout(Duration::from_secs(5));
-        let stderr = self.child.stderr_tail();
+        let stderr = said(&self.child.stderr_tail());
         let said = stderr.lines().rev().find(|line| line.split(": ").next().is_some_and(|word| word.trim_end_matches(':') == "ERROR"));
         match (exit, said.and_then(|line| line.split_once("ERROR:"))) {
             (Some(Exit::Code(3)), Some((_, words))) => {
@@ -190,19 +191,19 @@ impl Psql {
         let what = if self.connected { "no answer from" } else { "no connection to" };
         Failure::new(cause, format!("{what} {} within {} s", self.place, limit.as_secs()))
             .hint("look at the network, a firewall that drops packets, and the server's load")
-            .detail(self.child.stderr_tail())
+            .detail(said(&self.child.stderr_tail()))
     }
 
     /// The failure of a psql that has ended, by its exit status and, once it was connected, by the SQLSTATE it printed.
     fn ended(&mut self) -> Failure {
         let exit = self.child.wait_timeout(Duration::from_secs(5)).unwrap_or_else(|| self.child.terminate(Duration::from_secs(1)));
-        let stderr = self.child.stderr_tail();
+        let stderr = said(&self.child.stderr_tail());
         if exit != NO_CONNECTION {
             let message = format!("{} ended with {exit}: {}", self.child.name(), last_line(&stderr));
             return Failure::new(Cause::ClientMissing, message).hint("run it by hand to see what it lacks").detail(stderr);
         }
         if !self.connected {
-            let message = format!("no connection to {}: {}", self.place, told_of(&self.place, last_line(&stderr)));
+            let message = format!("no connection to {}: {}", self.place, told_of(&self.place, reason(&stderr)));
             return Failure::new(Cause::Connection, message).detail(stderr);
         }
         self.lost(last_line(&stderr)).detail(stderr)
@@ -223,7 +224,7 @@ impl Psql {
     }
 
     fn lost(&self, why: &str) -> Failure {
-        let stderr = self.child.stderr_tail();
+        let stderr = said(&self.child.stderr_tail());
         let cause = match sqlstate_in(&stderr).map(cause_of) {
             Some(Cause::ServerShutdown) => Cause::ServerShutdown,
             _ => Cause::ConnectionLost,
@@ -288,13 +289,24 @@ fn sqlstate_in(stderr: &str) -> Option<&str> {
     stderr.lines().rev().find_map(|line| line.split(':').map(str::trim).nth(1).filter(is_state))
 }
 
+/// Why no connection was had. libpq tells one attempt after another, each from its naming of the place on; what stands below the first line
+/// of the last one is advice.
+fn reason(stderr: &str) -> &str {
+    let begins = |line: &&str| line.starts_with("psql: error: ") || line.starts_with("connection to server ");
+    stderr.lines().rev().find(begins).map_or_else(|| last_line(stderr), plain)
+}
+
+/// A line without psql's own name in front.
+fn plain(line: &str) -> &str {
+    line.trim().trim_start_matches("psql: ").trim_start_matches("error: ")
+}
+
 /// The last line that says something: libpq indents the advice that follows it, and names what the server adds.
 fn last_line(stderr: &str) -> &str {
-    // After a refused password libpq adds where it had the password from, which is a descriptor of ours.
-    const ADDED: [&str; 4] = ["password retrieved from file", "DETAIL:", "HINT:", "CONTEXT:"];
+    const ADDED: [&str; 4] = [OWN_PASSWORD, "DETAIL:", "HINT:", "CONTEXT:"];
     let says =
         |line: &&str| !line.trim().is_empty() && !line.starts_with(['\t', ' ']) && !ADDED.iter().any(|added| line.starts_with(added));
-    stderr.lines().rev().find(says).map_or("no reason given", |line| line.trim().trim_start_matches("psql: ").trim_start_matches("error: "))
+    stderr.lines().rev().find(says).map_or("no reason given", plain)
 }
 
 /// libpq's reason without its own naming of the place, where `place` has named the only host already; for people, never for decisions.
@@ -314,8 +326,25 @@ mod tests {
     fn a_refused_password_is_the_reason_not_its_file() {
         let stderr =
             "psql: error: FATAL:  password authentication failed for user \"b\"\npassword retrieved from file \"/proc/self/fd/9\"\n";
+        assert_eq!(reason(stderr), "FATAL:  password authentication failed for user \"b\"");
+        let stderr = &said(stderr);
+        assert!(stderr.ends_with("the password is the one that pgdumpd was given\n"), "{stderr}");
         assert_eq!(last_line(stderr), "FATAL:  password authentication failed for user \"b\"");
         assert_eq!(last_line("psql: error: FATAL:  not yet\nDETAIL:  Recovery.\n"), "FATAL:  not yet");
+    }
+
+    #[test]
+    fn of_several_attempts_the_last_one_is_told_without_its_advice() {
+        let missing = "root certificate file \"/x/ca.crt\" does not exist\nEither provide the file or change sslmode to disable server certificate verification.\n";
+        let text = format!(
+            "psql: error: connection to server at \"a\", port 1 failed: Connection refused\n\tIs the server running?\n\
+             connection to server at \"b\" (10.0.0.2), port 2 failed: {missing}"
+        );
+        assert_eq!(
+            reason(&text),
+            "connection to server at \"b\" (10.0.0.2), port 2 failed: root certificate file \"/x/ca.crt\" does not exist"
+        );
+        assert_eq!(reason("psql: error: invalid port number: \"x\"\n"), "invalid port number: \"x\"");
     }
 
     #[test]

@@ -6,9 +6,9 @@
 use serde::Deserialize;
 
 use super::pattern::{self, any_schema, any_table};
-use super::quote::literal;
-use super::session::Session;
-use crate::error::Result;
+use super::quote::{ident, literal};
+use super::session::{Server, Session};
+use crate::error::{Cause, Result};
 use crate::model::dump::{Content, DumpShape};
 use crate::model::options::dumps_large_objects;
 
@@ -30,6 +30,26 @@ impl std::fmt::Display for Unreadable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.kind, self.name)
     }
+}
+
+/// What to do about a pattern under this key that matches nothing of what is there.
+#[must_use]
+pub fn mend(key: &str) -> String {
+    format!(
+        "mend {key}, or take it out: a name without a schema is looked for on the role's search_path, and capitals count only in double quotes"
+    )
+}
+
+/// What a globals backup lacks where the role can't read the roles' passwords, and what to do about it.
+#[must_use]
+pub fn without_passwords(server: &Server) -> (String, String) {
+    let words = format!("without role passwords, as the role {:?} can't read pg_authid in the database {:?}", server.role, server.database);
+    let hint = format!(
+        "to have them (as hashes, which that role can read then), type in that database: GRANT SELECT ON pg_catalog.pg_authid TO {}; \
+         where the server's provider keeps them, set them anew after a restore: ALTER ROLE … PASSWORD",
+        ident(&server.role)
+    );
+    (words, hint)
 }
 
 impl Session {
@@ -107,9 +127,13 @@ impl Session {
         ))
     }
 
-    /// Whether the role may read the roles' password hashes, which a whole globals backup needs.
+    /// Whether the role can read the roles' password hashes, which a whole globals backup needs. Tried, not asked: a managed server may keep
+    /// them from a role that has the privilege.
     pub fn reads_role_passwords(&mut self) -> Result<bool> {
-        self.ask("select to_json(has_table_privilege('pg_catalog.pg_authid', 'SELECT'))")
+        match self.ask("select to_json(count(rolpassword) >= 0) from pg_authid") {
+            Err(failure) if failure.cause == Cause::Permission => Ok(false),
+            answer => answer,
+        }
     }
 
     /// A query for the tables and sequences that the shape selects. `needed`: the dump reads or locks it; `rows`: it reads its rows.

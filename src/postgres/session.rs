@@ -3,20 +3,20 @@
 //! Owns [`Session`] and [`Server`]. Questions go through psql, answers come as JSON. It never decides what a finding means for the run.
 //! Rights, watching and the server lock stand in their own files; verbs and `doctor` call it.
 
-use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::advice::advise;
 use super::connection::{Access, HostPort};
 use super::merge::Feed;
 use super::psql::Psql;
 use super::{peer, version};
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::Limits;
-use crate::process::{self, Cancel, Exit};
+use crate::process::Cancel;
 
 /// Longest wait for an answer once connected; the server's own `statement_timeout` for our questions is a little shorter.
 const ANSWER: Duration = Duration::from_secs(60);
@@ -102,7 +102,7 @@ impl Session {
         let spec = access.spec(client, client.psql(), database, application_name, None);
         let mut psql = Psql::start(spec, access.place(), cancel)?;
         let limit = limits.connect + Duration::from_secs(5);
-        let answer = psql.ask(HELLO, false, limit).map_err(|failure| with_hint(failure, client, access, database));
+        let answer = psql.ask(HELLO, false, limit).map_err(|failure| advise(failure, client, access, database));
         let hello: Hello = decode(&answer?)?;
         let port = hello.port.parse().unwrap_or(5432);
         let address = peer::address(psql.pid(), port).map(|address| address.to_string());
@@ -146,6 +146,14 @@ impl Session {
              where datallowconn and not datistemplate and datconnlimit <> -2
                and not (datname like 'pgdumpd\\_restore\\_%' and coalesce(shobj_description(oid, 'pg_database'), '') like 'pgdumpd restore %')
                and not (datname like 'pgdumpd\\_drill\\_%' and coalesce(shobj_description(oid, 'pg_database'), '') like 'pgdumpd drill %')",
+        )
+    }
+
+    /// The databases that let nobody connect (`ALLOW_CONNECTIONS false`) and aren't templates, by name.
+    pub fn closed_databases(&mut self) -> Result<Vec<String>> {
+        self.ask(
+            "select coalesce(json_agg(datname order by datname), '[]') from pg_database
+             where not datallowconn and not datistemplate and datconnlimit <> -2",
         )
     }
 
@@ -264,53 +272,4 @@ impl Session {
 fn decode<T: DeserializeOwned>(answer: &str) -> Result<T> {
     serde_json::from_str(answer)
         .map_err(|error| Failure::new(Cause::Query, format!("the server's answer can't be understood: {error}")).detail(answer))
-}
-
-/// What libpq says where TLS fails.
-const TLS: [&str; 3] = ["SSL", "TLS", "certificate"];
-
-/// What a server, or libpq before it sends a password, says where the same attempt fails again.
-const TURNED_AWAY: [&str; 8] = [
-    "authentication failed for user",
-    "no password supplied",
-    "no pg_hba.conf entry",
-    "pg_hba.conf rejects",
-    "does not exist",
-    "not permitted to log in",
-    "permission denied for database",
-    "is not currently accepting connections",
-];
-
-/// Adds what to look at, by whether the server answers at all (`pg_isready`'s exit status), and tells a connection that is turned away from
-/// one that isn't had: libpq gives no SQLSTATE before there is a session. Where a server answers in another language its words are not
-/// understood, and the failure stays one that may pass.
-fn with_hint(failure: Failure, client: &version::Client, access: &Access, database: Option<&str>) -> Failure {
-    if failure.cause != Cause::Connection || failure.hint.is_some() {
-        return failure;
-    }
-    let program = client.dir().join("pg_isready");
-    let says = |words: &[&str]| words.iter().any(|word| failure.message.contains(word));
-    let (is_refused, hint) = match answers(client, access, database, &program) {
-        Some(Exit::Code(0)) => (
-            says(&TURNED_AWAY) || says(&TLS),
-            "the server answers: check role, password, database name, TLS settings, pg_hba.conf and its connection limits",
-        ),
-        Some(Exit::Code(1)) => (false, "the server answers but takes no connections now: it is starting, stopping or recovering"),
-        // pg_isready fails where TLS does; libpq's words tell the two apart.
-        Some(Exit::Code(2)) if says(&TLS) => {
-            (true, "TLS failed, not the network: check sslmode, the certificates it names, and whether the server has ssl = on")
-        }
-        Some(Exit::Code(2)) => (false, "nothing answers there: check host, port, DNS and firewall, and whether the server runs"),
-        // No attempt was made: the parameters themselves are wrong.
-        Some(Exit::Code(3)) => (true, "check the connection's parameters, and try them with psql"),
-        _ => (false, "check the connection's parameters, and try them with psql"),
-    };
-    let cause = if is_refused { Cause::Login } else { failure.cause };
-    Failure { cause, ..failure }.hint(hint)
-}
-
-fn answers(client: &version::Client, access: &Access, database: Option<&str>, program: &Path) -> Option<Exit> {
-    let mut spec = access.spec(client, program, database, "pgdumpd", None);
-    spec.args.extend(["-q", "-t", "3"].map(Into::into));
-    process::run(&spec, &[], Duration::from_secs(10), 4096).ok().map(|finished| finished.exit)
 }

@@ -184,3 +184,53 @@ fn a_run_on_a_disk_that_was_exchanged_is_not_declared_dead() {
     assert!(!told.contains("the server ended the connection"), "{told}");
     bench.run(0, &["backup", "shop"]);
 }
+
+#[test]
+fn a_name_that_is_none_of_the_projects_databases_is_refused_and_leaves_nothing() {
+    let bench = Bench::new();
+    bench.cluster.psql("create database scratch");
+    bench.cluster.psql("create database closed");
+    bench.cluster.psql("alter database closed allow_connections false");
+    let all = "databases = \"all\"\nexclude_databases = [\"scr*\", \"postgres\"]\n";
+    bench.rig.configure(&format!("{}{}", bench.project("one", "shop", ""), bench.project("all", "postgres", all)));
+    for (arguments, words) in [
+        (["backup", "one", "-d", "billing"], "project \"one\" has no database \"billing\"\n  it has: shop"),
+        (["backup", "all", "-d", "shp"], "project \"all\" has no database \"shp\"\n  it has: shop, billing"),
+        (["backup", "all", "-d", "scratch"], "the database \"scratch\" is left out of project \"all\" by exclude_databases"),
+        (["backup", "all", "-d", "closed"], "the database \"closed\" lets nobody connect, so it can't be backed up"),
+    ] {
+        let told = bench.run(2, &arguments).stderr;
+        assert!(told.contains(words), "{arguments:?}: {told}");
+    }
+    let standing = bench.run(0, &["status", "all", "--json"]).json();
+    assert!(standing["projects"][0]["recent"].is_null(), "nothing was recorded of it: {standing}");
+    bench.run(0, &["backup", "one", "-d", "shop"]);
+    bench.run(0, &["backup", "all", "-d", "billing"]);
+    assert!(!bench.run(0, &["list"]).stdout.contains("orphaned"));
+    // What was there is tried where nobody can be asked, so that its failure is told as every other.
+    bench.cluster.stop_immediate();
+    bench.run(75, &["backup", "all", "-d", "billing"]);
+    assert_eq!(bench.rig.run(&["status", "all", "--json"]).json()["projects"][0]["recent"].as_array().map(Vec::len), Some(2));
+    bench.run(75, &["backup", "all", "-d", "unheard"]);
+    assert_eq!(bench.rig.run(&["status", "all", "--json"]).json()["projects"][0]["recent"].as_array().map(Vec::len), Some(2));
+    bench.cluster.start_again();
+}
+
+#[test]
+fn a_table_that_is_gone_is_not_found_and_said_with_what_to_do() {
+    let bench = Bench::new();
+    for format in ["custom", "plain", "directory"] {
+        bench.cluster.psql_in("shop", "create table if not exists \"Cart\" (i int)");
+        let part = format!("tables = [\"orders\", '\"Cart\"']\nformat = {format:?}\n");
+        bench.rig.configure(&bench.project("shop", "shop", &part));
+        bench.run(0, &["backup", "shop"]);
+        bench.cluster.psql_in("shop", "drop table \"Cart\"");
+        let told = bench.run(1, &["backup", "shop", "--json"]).json();
+        let failure = &told["runs"][0]["run"]["failure"];
+        assert_eq!(failure["cause"], "not-found", "{format}: {failure}");
+        let words = failure["message"].as_str().unwrap_or_default();
+        assert_eq!(words, "nothing in the database \"shop\" matches \"\\\"Cart\\\"\" in tables, so pg_dump made no dump", "{format}");
+        assert!(failure["hint"].as_str().is_some_and(|hint| hint.starts_with("mend tables, or take it out")), "{failure}");
+        assert!(failure["detail"].as_str().is_some_and(|detail| detail.contains("no matching tables were found")), "{failure}");
+    }
+}

@@ -19,6 +19,7 @@ mod backup;
 mod completions;
 mod delete;
 mod doctor;
+mod globals;
 mod mails;
 mod prune;
 mod scope;

@@ -88,3 +88,28 @@ fn one_answer_in_json_however_many_projects_fail() {
     assert_eq!(answer.as_array().map(Vec::len), Some(2), "{answer}");
     assert_eq!(answer[1]["error"]["cause"], "not-mounted");
 }
+
+#[test]
+fn a_hold_after_a_lost_catalog_does_not_say_that_anything_was_changed() {
+    let bench = Bench::new();
+    let server = Server::start(Script { offer_starttls: false, auth: "", ..Script::default() });
+    let port = server.address.port();
+    let smtp =
+        format!("[smtp]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"none\"\nfrom = \"a@example.org\"\nto = [\"b@example.org\"]\n");
+    bench.rig.configure(&format!("{smtp}{}", bench.project("shop", "shop", "")));
+    for _ in 0..6 {
+        bench.run(0, &["backup", "shop"]);
+    }
+    bench.rig.configure(&format!("{smtp}{}", bench.project("shop", "shop", "retention = { keep_last = 2 }\n")));
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        drop(std::fs::remove_file(bench.rig.state().join(name)));
+    }
+    let told = bench.run(0, &["prune", "shop", "--dry-run"]).stderr;
+    assert!(told.contains("this catalog doesn't know that anybody agreed to it") && !told.contains("changed"), "{told}");
+    bench.run(0, &["backup", "shop"]);
+    let held = server.look(|seen| {
+        seen.mails.iter().map(|(_, mail)| mail.replace("=\r\n", "").replace("\r\n", " ")).find(|mail| mail.contains("HELD shop"))
+    });
+    let held = held.expect("a mail");
+    assert!(held.contains("the catalog doesn't know that anybody agreed to it") && !held.contains("was changed"), "{held}");
+}

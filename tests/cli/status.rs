@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use rusqlite::Connection;
 
 use crate::bench::{Bench, snapshot};
@@ -112,6 +113,7 @@ fn a_broken_configuration_hides_no_projects_state() {
         assert!(told.contains("PROBLEM the configuration has") && told.contains("pgdumpd.toml:"), "{broken}\n{told}");
         assert!(told.contains("the daemon is serving") && told.contains("goes on with what it read before"), "{told}");
         assert!(ids.iter().all(|id| told.contains(id)) && !told.contains("orphaned"), "{broken}\n{told}");
+        assert!(!told.contains("by hand only"), "of what could not be read nobody knows when it is due: {broken}\n{told}");
         assert_eq!(bench.run(1, &["status", "--json"]).json()["projects"].as_array().map(Vec::len), Some(2));
         bench.run(0, &["status", "--alive"]);
         bench.run(2, &["list"]);
@@ -236,4 +238,49 @@ fn the_plan_says_what_is_paused_or_disabled() {
     bench.run(0, &["pause", "shop"]);
     let told = bench.run(0, &["plan", "shop"]).stdout;
     assert!(told.starts_with("shop / nightly in UTC (paused)") && told.lines().skip(1).all(|line| line.ends_with(", skipped")), "{told}");
+}
+
+#[test]
+fn an_interval_that_never_ran_begins_at_once_in_the_plan_too() {
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "shop", "[[project.schedule]]\nname = \"often\"\nevery = \"15 min\"\n"));
+    let now = bench.cluster.psql("select to_char(now() at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')");
+    let before: DateTime<Utc> = now.parse().expect("a time");
+    let planned = bench.run(0, &["plan", "shop", "--json"]).json();
+    let slots: Vec<DateTime<Utc>> =
+        planned[0]["slots"].as_array().into_iter().flatten().filter_map(|slot| slot.as_str()?.parse().ok()).collect();
+    assert_eq!(planned[0]["never_ran"], true, "{planned}");
+    assert!(slots[0] - before < TimeDelta::minutes(10) && slots[1] - slots[0] == TimeDelta::minutes(15), "{slots:?}");
+    let told = bench.run(0, &["plan", "shop"]).stdout;
+    assert!(told.contains("never run yet, so it begins as soon as the daemon serves; counted from now"), "{told}");
+}
+
+#[test]
+fn a_plan_that_ends_before_it_begins_is_refused() {
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "shop", nightly()));
+    let told = bench.run(2, &["plan", "--from", "2026-03-30", "--to", "2026-03-28"]).stderr;
+    assert!(told.contains("--from 2026-03-30 00:00:00 UTC is later than --to 2026-03-28 00:00:00 UTC"), "{told}");
+    let told = bench.run(2, &["plan", "--to", "2020-01-01"]).stderr;
+    assert!(told.contains("--to 2020-01-01 00:00:00 UTC has passed, and without --from the plan begins now"), "{told}");
+    bench.run(0, &["plan", "--from", "2026-03-28", "--to", "2026-03-30"]);
+}
+
+#[test]
+fn a_single_missed_slot_has_one_time() {
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "shop", nightly()));
+    bench.run(0, &["backup", "shop"]);
+    let catalog = Connection::open(bench.rig.state().join("catalog.db")).expect("catalog");
+    let missed = "INSERT INTO slots (project, schedule, due_at, until, count, recorded_at, outcome)
+        VALUES ('shop', 'nightly', ?1, ?2, ?3, ?2, 'missed')";
+    let day = 86_400_000_000_i64;
+    catalog.execute(missed, (20_000 * day, 20_000 * day, 1)).expect("one");
+    catalog.execute(missed, (20_001 * day, 20_003 * day, 3)).expect("three");
+    let told = bench.rig.run(&["status", "shop"]).stdout;
+    let lines: Vec<&str> = told.lines().filter(|line| line.contains("pgdumpd was not running")).collect();
+    assert_eq!(lines.len(), 2, "{told}");
+    let of = |day: &str| lines.iter().find(|line| line.starts_with(day)).copied().unwrap_or_else(|| panic!("{day}: {told}"));
+    assert!(!of("2024-10-04").contains(" to "), "{told}");
+    assert!(of("2024-10-05").contains(" to 2024-10-07"), "{told}");
 }

@@ -78,3 +78,34 @@ fn every_cause_has_its_page_in_the_runbook() {
         assert!(runbook.contains(&format!("### `{code}`")), "{code} is missing");
     }
 }
+
+#[test]
+fn a_hidden_command_is_never_suggested() {
+    let rig = Rig::new();
+    for word in ["generat", "generated", "genrate", "regenerate"] {
+        let told = rig.run(&[word]);
+        assert!(told.code == 2 && !told.stderr.contains("'generate'"), "{told:?}");
+    }
+    assert!(rig.run(&["restor"]).stderr.contains("'restore'"));
+}
+
+#[test]
+fn a_printed_command_names_the_file_that_was_named() {
+    let rig = Rig::new();
+    rig.configure("");
+    let file = rig.path().join("a copy.toml");
+    std::fs::rename(rig.path().join("pgdumpd.toml"), &file).expect("moved");
+    let file = file.display().to_string();
+    for arguments in [&["show", "zzzz", "--config", &file][..], &["--config", &file, "show", "zzzz"]] {
+        let told = rig.run(arguments).stderr;
+        assert!(told.contains(&format!("`pgdumpd --config '{file}' list` shows their ids")), "{told}");
+    }
+    let typed = format!("pgdumpd --config '{file}' list").replacen("pgdumpd", env!("CARGO_BIN_EXE_pgdumpd"), 1);
+    let pasted = std::process::Command::new("sh").args(["-c", &typed]).output().expect("sh");
+    assert!(pasted.status.success(), "{pasted:?}");
+    // A variable counts for what is pasted into the same shell.
+    std::fs::copy(&file, rig.path().join("pgdumpd.toml")).expect("copied");
+    assert!(rig.run(&["show", "zzzz"]).stderr.contains("`pgdumpd list` shows their ids"));
+    let json = rig.run(&["show", "zzzz", "--json", "--config", &file]).json();
+    assert!(json["error"]["hint"].as_str().is_some_and(|hint| hint.contains("`pgdumpd list`")), "{json}");
+}

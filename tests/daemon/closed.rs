@@ -118,3 +118,44 @@ fn what_leaves_the_configuration_is_closed_at_the_reload() {
     assert_eq!(serving.wait(LONG), 0);
     assert_eq!(arrived(&server, "CLOSED").len(), 2, "each is told once");
 }
+
+#[test]
+fn a_database_that_lets_nobody_in_is_left_out_by_name_and_is_not_said_to_be_gone() {
+    let place = Place::new();
+    let project = all_of_it(&place);
+    place.rig.configure(&format!("{}{project}", crate::support::NO_MAIL));
+    place.cluster.psql("create database billing");
+    place.cluster.psql("create database never");
+    place.cluster.psql("create database scratch1");
+    place.cluster.psql("alter database never allow_connections false");
+    place.cluster.psql("alter database scratch1 allow_connections false");
+    let backup = || {
+        let told = place.rig.run(&["backup", "shop"]);
+        assert_eq!(told.code, 0, "{told:?}");
+        told.stderr
+    };
+    let told = backup();
+    assert!(told.contains("shop: the database \"never\" is left out: it lets nobody connect"), "{told}");
+    assert!(told.contains("ALTER DATABASE \"never\" ALLOW_CONNECTIONS true") && !told.contains("scratch1"), "{told}");
+    assert_eq!(outbox(&place.rig).len(), 0, "it never had a backup");
+
+    place.cluster.psql("alter database billing allow_connections false");
+    assert!(backup().contains("the database \"billing\" is left out"));
+    backup();
+    let letters = outbox(&place.rig);
+    assert_eq!(letters.len(), 1, "once: {letters:#?}");
+    assert_eq!(letters[0]["subject"], "[pgdumpd] LEFT OUT shop: database billing lets nobody connect");
+    let body = letters[0]["body"].as_str().unwrap_or_default().replace('\n', " ");
+    assert!(body.contains("let connections in again: ALTER DATABASE") && body.contains("1 backup of it, "), "{body}");
+    let json = place.rig.run(&["backup", "shop", "--json"]).json();
+    assert_eq!(json["left_out"], json!(["billing", "never"]), "{json}");
+    let doctor = place.rig.run(&["doctor", "shop"]).stdout;
+    assert!(doctor.contains("warning project \"shop\": the database \"billing\" is left out: it lets nobody connect"), "{doctor}");
+
+    place.cluster.psql("alter database billing allow_connections true");
+    assert!(!backup().contains("billing\" is left out"));
+    assert_eq!(outbox(&place.rig).len(), 1);
+    place.cluster.psql("drop database billing");
+    backup();
+    assert_eq!(outbox(&place.rig)[1]["subject"], "[pgdumpd] GONE shop: database billing is not on the server");
+}

@@ -117,3 +117,23 @@ fn f42_systemd_is_told_of_the_start_the_turning_the_reload_and_the_end() {
     told(&socket, "STOPPING=1", &mut seen);
     assert_eq!(serving.wait(LONG), 0);
 }
+
+#[test]
+fn a_short_watchdog_is_petted_in_time() {
+    let rig = Rig::new();
+    rig.configure("");
+    let path = rig.path().join("notify");
+    let socket = UnixDatagram::bind(&path).expect("a socket");
+    let mut command = rig.command();
+    // The bell rings every ten seconds.
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "4000000");
+    let serving = rig.serve_by(command);
+    serving.wait_for_log("ready", LONG);
+    socket.set_read_timeout(Some(Duration::from_secs(8))).expect("a timeout");
+    let mut buffer = [0; 4096];
+    let mut pets = 0;
+    while pets < 4 {
+        let length = socket.recv(&mut buffer).unwrap_or_else(|error| panic!("after {pets} signs of life: {error}\n{}", serving.log()));
+        pets += String::from_utf8_lossy(&buffer[..length]).lines().filter(|line| *line == "WATCHDOG=1").count();
+    }
+}

@@ -31,3 +31,36 @@ fn a_start_without_one_secret_serves_the_other_projects_and_mails_of_that_one() 
     serving.signal("TERM");
     assert_eq!(serving.wait(LONG), 0);
 }
+
+#[test]
+fn a_secret_that_only_the_daemon_knows_is_a_note_as_long_as_it_serves() {
+    let place = Place::new();
+    let project = |secret: &str| place.project("shop", &format!("password = {{ {secret} }}\n"));
+    let variable = "env = \"SHOP_PASSWORD\"";
+    place.rig.configure(&project(variable));
+    let mut command = place.rig.command();
+    command.env("SHOP_PASSWORD", "opensesame");
+    let mut serving = place.rig.serve_by(command);
+    serving.wait_for_log("ready", LONG);
+    until(&serving, "all is well", || place.rig.run(&["status"]).code == 0);
+    let told = place.rig.run(&["status"]).stdout;
+    assert!(
+        told.contains("password: this secret is known to the daemon only, which serves with it: variable SHOP_PASSWORD is not set"),
+        "{told}"
+    );
+    assert!(!told.contains("PROBLEM"), "{told}");
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0);
+    let told = place.rig.run(&["status"]);
+    assert!(told.code == 1 && told.stdout.contains("PROBLEM") && told.stdout.contains("variable SHOP_PASSWORD is not set"), "{told:?}");
+
+    // A daemon that lacks it as well is no comfort, and a file is the same for everybody.
+    for secret in [variable, "file = \"/nonexistent/password\""] {
+        place.rig.configure(&project(secret));
+        let serving = place.rig.serve();
+        serving.wait_for_log("ready", LONG);
+        until(&serving, "it serves", || place.rig.run(&["status", "--alive"]).code == 0);
+        let told = place.rig.run(&["status"]);
+        assert!(told.code == 1 && told.stdout.contains("PROBLEM") && !told.stdout.contains("daemon only"), "{secret}: {told:?}");
+    }
+}

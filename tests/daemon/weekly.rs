@@ -45,6 +45,25 @@ fn the_summary_comes_once_when_it_is_due_and_says_how_the_week_went() {
 }
 
 #[test]
+fn a_project_that_has_just_recovered_is_nothing_to_look_at() {
+    let office = Office::new(MONDAY, "");
+    let weekly = || notice::weekly(&office.world, &office.desk()).expect("looked");
+    let storage = &office.world.storages["main"];
+    pgdumpd::ops::mount::ensure(&office.world, storage.as_ref()).expect("a storage");
+    assert!(!weekly());
+    office.run(Some(Failure::new(Cause::Connection, "connection refused")));
+    notice::tell(&office.world, &office.desk()).expect("told");
+    office.pass(TimeDelta::hours(7));
+    // It works again; the mail about that gathers for a minute.
+    office.run(None);
+    assert!(weekly());
+    let letters = office.letters();
+    let letter = letters.last().expect("a letter");
+    assert_eq!(letter.event, "weekly");
+    assert!(letter.body.contains("No project is failing or stale.") && !letter.subject.contains("to look at"), "{letter:?}");
+}
+
+#[test]
 fn without_the_setting_there_is_no_summary() {
     let office = Office::new("", "");
     for _ in 0..20 {

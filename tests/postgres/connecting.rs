@@ -15,8 +15,8 @@ use pgdumpd::postgres::dump::Dump;
 use pgdumpd::postgres::version::Clients;
 use pgdumpd::process;
 
-use crate::cluster::Cluster;
-use crate::support::{access, bare_env, client, dump, keywords, limits, open};
+use crate::cluster::{Cluster, Setup};
+use crate::support::{access, access_with, bare_env, client, dump, keywords, limits, open};
 
 #[test]
 fn a_session_tells_the_server_and_a_dump_follows_it() {
@@ -270,4 +270,33 @@ fn every_format_and_option_is_taken_by_pg_dump() {
         let made = scratch.path().join("archive/toc.dat").exists();
         assert_eq!((made, finished.stdout.is_empty()), (shape.format == Format::Directory, shape.format == Format::Directory));
     }
+}
+
+#[test]
+fn a_server_of_another_kind_than_is_asked_for_is_told_as_such() {
+    let cluster = Cluster::start();
+    for (wanted, words) in [("read-only", "session is not read-only"), ("standby", "server is not in hot standby mode")] {
+        let failure = open(&access(&format!("{}?target_session_attrs={wanted}", cluster.url("postgres"))), None).unwrap_err();
+        assert_eq!(failure.cause, Cause::Connection, "a failover passes: {failure:?}");
+        assert_eq!(failure.message, format!("no connection to 127.0.0.1 port {}: {words}", cluster.port));
+        assert!(failure.hint.as_deref().is_some_and(|hint| hint.contains("is not what target_session_attrs asks for")), "{failure:?}");
+    }
+    cluster.psql("alter database postgres set default_transaction_read_only = on");
+    let failure = open(&access(&format!("{}?target_session_attrs=read-write", cluster.url("postgres"))), None).unwrap_err();
+    assert!(failure.message.ends_with(": session is read-only"), "{failure:?}");
+    open(&access(&format!("{}?target_session_attrs=read-only", cluster.url("postgres"))), None).unwrap();
+}
+
+#[test]
+fn a_refused_password_is_told_without_the_descriptor_it_came_from() {
+    let cluster = Setup::default().hba("host all all 127.0.0.1/32 scram-sha-256").start();
+    cluster.psql("create role plain login password 'right-one'");
+    let target = Target::Url(cluster.url_as("plain", "postgres"));
+    let failure = open(&access_with(&target, "wrong-one"), None).unwrap_err();
+    let detail = failure.detail.clone().unwrap_or_default();
+    assert!(
+        detail.contains("password authentication failed") && detail.contains("the password is the one that pgdumpd was given"),
+        "{failure:?}"
+    );
+    assert!(!format!("{failure:?}").contains("/proc/self/fd"), "{failure:?}");
 }

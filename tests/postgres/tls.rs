@@ -1,5 +1,7 @@
 //! Every sslmode, with root and client certificates.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -83,4 +85,45 @@ fn every_sslmode_holds_for_the_session_and_the_dump() {
             (outcome, _) => panic!("{role} {host} {parameters}: {outcome:?}"),
         }
     }
+}
+
+/// What the failure says and what to do about it.
+fn refused(url: &str) -> (Cause, String, String) {
+    let failure = open(&access(url), None).unwrap_err();
+    (failure.cause, failure.message, failure.hint.unwrap_or_default())
+}
+
+#[test]
+fn what_libpq_lacks_itself_is_named_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    certificates(folder.path());
+    let cluster = cluster(folder.path());
+    cluster.psql("create role certified login");
+    let dir = folder.path().display();
+    let place = format!("no connection to localhost port {}: ", cluster.port);
+    let url = |role: &str, more: &str| format!("postgresql://{role}@localhost:{}/postgres?{more}", cluster.port);
+
+    for mode in ["verify-ca", "verify-full"] {
+        let (cause, words, hint) = refused(&url("postgres", &format!("sslmode={mode}&sslrootcert={dir}/nowhere.crt")));
+        assert_eq!((cause, words), (Cause::Login, format!("{place}root certificate file \"{dir}/nowhere.crt\" does not exist")));
+        assert!(hint.contains("sslrootcert") && hint.contains("to read it"), "{hint}");
+    }
+    let pair = |key: &str| format!("sslmode=require&sslcert={dir}/client.crt&sslkey={dir}/{key}");
+    let mode = |bits: u32| std::fs::set_permissions(folder.path().join("client.key"), Permissions::from_mode(bits)).unwrap();
+    mode(0o644);
+    let (cause, words, hint) = refused(&url("certified", &pair("client.key")));
+    assert_eq!(cause, Cause::Login, "{words}");
+    assert!(words.starts_with(&format!("{place}private key file \"{dir}/client.key\" has group or world access")), "{words}");
+    assert!(hint.contains("sslkey") && hint.contains("mode 0600") && !hint.contains("firewall"), "{hint}");
+    mode(0o600);
+    let (cause, words, hint) = refused(&url("certified", &pair("nowhere.key")));
+    assert_eq!(cause, Cause::Login, "{words}");
+    assert!(words.contains(&format!("private key file \"{dir}/nowhere.key\"")) && hint.contains("sslkey"), "{words}; {hint}");
+    let (cause, words, hint) = refused(&url("certified", &pair("server.key")));
+    assert_eq!(cause, Cause::Login, "{words}");
+    assert!(words.contains("server.key") && hint.contains("fit the certificate"), "another's key: {words}; {hint}");
+    std::fs::write(folder.path().join("client.crt"), "nonsense").unwrap();
+    let (cause, words, hint) = refused(&url("certified", &pair("client.key")));
+    assert_eq!(cause, Cause::Login, "{words}");
+    assert!(words.contains("client.crt") && hint.contains("sslcert"), "{words}; {hint}");
 }

@@ -330,3 +330,24 @@ fn a_problem_is_json_too() {
     let problems = parse(&shop("retension = {}"), "pgdumpd.toml", &nothing).expect_err("a typo");
     assert_snapshot!(serde_json::to_string(&problems).unwrap(), @r#"[{"file":"pgdumpd.toml","line":10,"section":"project \"shop\"","key":"retension","message":"unknown key","expected":null,"suggestion":"retention","hint":null}]"#);
 }
+
+#[test]
+fn a_problem_of_the_defaults_is_told_once_at_its_own_line() {
+    let projects = |keys: &str| {
+        ["a", "b", "c"].map(|name| format!("[[project]]\nname = {name:?}\nconnection = \"postgresql://b@db/{name}\"\n{keys}")).concat()
+    };
+    assert_snapshot!(told(&format!("{HEAD}[defaults]\njobs = 4\nstorage = [\"mian\"]\ntables = [\"x\"]\nschemas = [\"y\"]\n{}", projects(""))), @r#"
+    pgdumpd.toml:8: defaults.jobs: more than one job needs the directory format, not custom; set format = "directory", or leave jobs out
+    pgdumpd.toml:9: defaults.storage: no storage is named mian; did you mean main?
+    pgdumpd.toml:11: defaults.schemas: has no effect beside tables, pg_dump ignores it; write the schema into each pattern: tables = ["sales.*"]
+    "#);
+    // What a project makes wrong of it is the project's.
+    assert_snapshot!(told(&format!("{HEAD}[defaults]\nformat = \"directory\"\njobs = 4\n{}", projects("format = \"custom\"\n"))), @r#"
+    pgdumpd.toml:10: project "a": jobs: more than one job needs the directory format, not custom; set format = "directory", or leave jobs out
+    pgdumpd.toml:14: project "b": jobs: more than one job needs the directory format, not custom; set format = "directory", or leave jobs out
+    pgdumpd.toml:18: project "c": jobs: more than one job needs the directory format, not custom; set format = "directory", or leave jobs out
+    "#);
+    let nightly = "max_backup_age = \"1h\"\n[[defaults.schedule]]\ncron = \"@daily\"\n";
+    let warnings = settings(&format!("{HEAD}[defaults]\n{nightly}{}", projects(""))).warnings;
+    assert_snapshot!(super::lines(&warnings), @"pgdumpd.toml:8: defaults.max_backup_age: 1h is shorter than the longest wait between two full backups, 1d; the project would be told as stale again and again; allow more, also for the dump itself");
+}

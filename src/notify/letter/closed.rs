@@ -23,12 +23,23 @@ pub struct Ended {
     pub what: Option<String>,
     /// Why: `is no longer configured`.
     pub why: String,
-    /// Whether the server lacks it, so that somebody may have dropped it by mistake.
-    pub dropped: bool,
+    /// What brings it back, if it was a mistake.
+    pub undo: Undo,
     /// What was open about it: since when, and what it was.
     pub stood: Vec<(DateTime<Utc>, String)>,
     /// Its backups.
     pub kept: Option<Kept>,
+}
+
+/// What to do where something is no longer backed up by mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Undo {
+    /// Put it back into the configuration.
+    Configure,
+    /// Restore it: the server lacks it.
+    Restore,
+    /// Let the role in again.
+    Open,
 }
 
 /// The backups of what is no longer backed up.
@@ -46,7 +57,11 @@ pub struct Kept {
 
 impl Closed {
     pub(super) fn headline(&self) -> String {
-        let word = if self.ended.iter().any(|ended| !ended.stood.is_empty()) { "CLOSED" } else { "GONE" };
+        let word = match self.ended.as_slice() {
+            ended if ended.iter().any(|ended| !ended.stood.is_empty()) => "CLOSED",
+            ended if ended.iter().all(|ended| ended.undo == Undo::Open) => "LEFT OUT",
+            _ => "GONE",
+        };
         let what = match self.ended.as_slice() {
             [one] => format!("{} {}", one.what.as_deref().unwrap_or("it"), one.why),
             several => format!("{} are no longer backed up", several.iter().map(Ended::name).collect::<Vec<_>>().join(", ")),
@@ -69,10 +84,13 @@ impl Closed {
             }
             self.kept(&mut page, ended);
         }
-        page.prose(if self.ended.iter().any(|ended| ended.dropped) {
+        let any = |undo| self.ended.iter().any(|ended| ended.undo == undo);
+        page.prose(if any(Undo::Restore) {
             "If it was dropped on purpose, there is nothing for you to do. If not, bring it back from its newest backup."
-        } else {
+        } else if any(Undo::Configure) {
             "If this was meant, there is nothing for you to do. If not, put it back into the configuration and reload it."
+        } else {
+            "If this was meant, there is nothing for you to do. If not, let connections in again: ALTER DATABASE … ALLOW_CONNECTIONS true."
         });
         let list = self.ended.iter().filter_map(|ended| ended.kept.as_ref()).map(|kept| {
             let words: Vec<&str> = kept.list.iter().map(String::as_str).collect();
@@ -82,7 +100,7 @@ impl Closed {
         if !list.is_empty() {
             page.commands(&list);
         }
-        let dropped = self.ended.iter().filter(|ended| ended.dropped);
+        let dropped = self.ended.iter().filter(|ended| ended.undo == Undo::Restore);
         restore(&mut page, &self.about, dropped.filter_map(|ended| ended.kept.as_ref()?.newest.as_ref()));
         let mut facts = place(&self.about);
         facts.retain(|(_, value)| !value.is_empty());

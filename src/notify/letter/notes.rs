@@ -7,7 +7,7 @@ use super::failing::place;
 use super::page::{Page, command, count, size, stopped, time, with_config};
 use crate::notify::redact::Redactor;
 
-/// A changed policy would remove more than half of a project's backups.
+/// A changed policy, or one that nobody is known to have agreed to, would remove more than half of a project's backups.
 #[derive(Debug, Clone)]
 pub struct HeldPrune {
     /// The project.
@@ -51,25 +51,34 @@ impl HeldPrune {
     pub(super) fn body(&self) -> String {
         let About { project, zone, .. } = &self.about;
         let mut page = Page::default();
-        page.prose(&format!(
-            "The retention of project {project} was changed and would now remove {} of {}. Nothing was removed: a change that takes more \
-             than half waits for a yes.",
-            self.remove,
-            count(self.remove + self.keep, "backup"),
-        ));
+        let (remove, all) = (self.remove, count(self.remove + self.keep, "backup"));
+        page.prose(&match self.before {
+            Some(_) => format!(
+                "The retention of project {project} was changed and would now remove {remove} of {all}. Nothing was removed: a change that \
+                 takes more than half waits for a yes."
+            ),
+            None => format!(
+                "The retention of project {project} would remove {remove} of {all}, and the catalog doesn't know that anybody agreed to it: it \
+                 was made anew, or nothing was pruned before. Nothing was removed: what takes more than half waits for a yes."
+            ),
+        });
         let mut rows: Vec<(&str, String)> = self.before.iter().map(|before| ("was", before.clone())).collect();
         rows.extend([("now", self.after.clone()), ("would free", size(self.bytes))]);
         if let Some((oldest, newest)) = self.range {
             rows.push(("would remove", format!("{} taken between {} and {}", self.remove, time(oldest, *zone), time(newest, *zone))));
         }
         rows.push(("would keep", count(self.keep, "backup")));
-        page.table("What the new policy does", &rows);
+        page.table(if self.before.is_some() { "What the new policy does" } else { "What the policy does" }, &rows);
         page.prose("Until then backups go on being made and none of this project is pruned, so watch the space.");
         page.commands(&[
             ("see each one", command(&self.about, &["prune", project, "--dry-run"])),
             ("say yes", command(&self.about, &["prune", project, "--confirm"])),
         ]);
-        page.prose("If the change was a mistake, put the old values back into the configuration; that is all.");
+        page.prose(if self.before.is_some() {
+            "If the change was a mistake, put the old values back into the configuration; that is all."
+        } else {
+            "If that is more than is meant to go, let the retention keep more, in the configuration; that is all."
+        });
         page.table("Facts", &place(&self.about));
         page.finish()
     }

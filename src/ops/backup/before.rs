@@ -12,6 +12,7 @@ use crate::model::project::Standby;
 use crate::postgres::archive::charset::Charset;
 use crate::postgres::dump::application_name;
 use crate::postgres::replay::ReplayPause;
+use crate::postgres::rights::without_passwords;
 use crate::postgres::session::{Server, Session};
 use crate::postgres::version::Client;
 use crate::postgres::watch::ServerLock;
@@ -43,6 +44,8 @@ pub(super) struct Asked {
     /// What the dump is to be in, where that isn't the database's own encoding.
     pub(super) encoding: Option<&'static str>,
     pub(super) started_at: DateTime<Utc>,
+    /// Whether the roles come with their passwords; globals only.
+    pub(super) role_passwords: bool,
     pub(super) warnings: Vec<String>,
     /// Keeps a standby's replay paused until the run is over: dropping it resumes, and so does the end of this process.
     pub(super) _replay: Option<ReplayPause>,
@@ -63,8 +66,13 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     if server.standby {
         warnings.extend(without_rows(&session.unlogged(&request.shape)?));
     }
-    if request.shape.content != Content::Globals {
-        rights(&mut session, request)?;
+    let role_passwords = match request.shape.content {
+        Content::Globals => session.reads_role_passwords()?,
+        _ => rights(&mut session, request).map(|()| false)?,
+    };
+    if request.shape.content == Content::Globals && !role_passwords {
+        let (words, hint) = without_passwords(&server);
+        warnings.push(format!("{words}: {hint}"));
     }
     let database_size = session.database_size()?;
     let properties = session.properties()?;
@@ -90,6 +98,7 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
         properties,
         encoding,
         started_at,
+        role_passwords,
         warnings,
         _replay: replay,
     })

@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::Structure;
 use crate::postgres::archive;
+use crate::postgres::connection::said;
 use crate::process::{self, Cancel, CancelReason, Child, Exit, Spec};
 use crate::storage::{Pending, Scratch};
 use crate::stream::{Done, PumpError, Side, Tar};
 use crate::units::show_size;
 
 use super::before::Asked;
-use super::dump::{self, Dumped};
+use super::dump::{self, Dumped, Ended};
 use super::{Means, Request, SWEEP, watch};
 
 /// How often the growing files are measured; less often where that itself takes long.
@@ -51,7 +52,7 @@ pub(super) fn run(
     means.gauge.show(0);
     let mut tap = dump::tap_for(request);
     let (pumped, seen) = dump::through(means, request, asked, Box::new(source), &mut tap, sink, None);
-    let Done { pumped, sink } = dump::judge(means, asked, pumped, &seen, Exit::Code(0), "", began)?;
+    let Done { pumped, sink } = dump::judge(means, request, asked, pumped, &seen, &Ended { exit: Exit::Code(0), tail: "", began })?;
     let observed = dump::observed(request, tap)?;
     if known && observed.structure == Structure::Unchecked {
         let why = observed.unchecked.unwrap_or_default();
@@ -77,7 +78,7 @@ fn gather(means: Means<'_>, request: &Request, asked: &mut Asked, child: &mut Ch
         Some(failure) => Err(PumpError { side: Side::Sink, failure }),
         None => Ok(()),
     };
-    dump::judge(means, asked, gathered, &seen, exit, &child.stderr_tail(), began)
+    dump::judge(means, request, asked, gathered, &seen, &Ended { exit, tail: &said(&child.stderr_tail()), began })
 }
 
 /// How `pg_dump` ended, and whether the storage was full then. One that would go on beyond the storage's room is ended.

@@ -12,6 +12,7 @@ use crate::notify::redact::Redactor;
 use crate::postgres::archive::{Observed, Tap};
 use crate::postgres::connection;
 use crate::postgres::dump::Dump;
+use crate::postgres::rights::mend;
 use crate::postgres::session::Session;
 use crate::process::{self, Cancel, CancelReason, Child, Exit, Identity, LineHook, Output, Spec};
 use crate::storage::{Pending, Scratch};
@@ -36,6 +37,15 @@ const QUICK: Duration = Duration::from_secs(5);
 pub(super) struct Dumped {
     pub(super) observed: Observed,
     pub(super) pumped: Pumped,
+}
+
+/// How `pg_dump` ended.
+#[derive(Clone, Copy)]
+pub(super) struct Ended<'a> {
+    pub(super) exit: Exit,
+    /// Its last words.
+    pub(super) tail: &'a str,
+    pub(super) began: Instant,
 }
 
 /// Runs `pg_dump` into `sink` and gives that back, whole but not committed. On success it exited 0 and the archive was whole; on failure its process group and its backend are gone.
@@ -86,7 +96,7 @@ fn command(means: Means<'_>, request: &Request, asked: &Asked, scratch: Option<&
         run: &request.run,
         scratch,
     };
-    let mut spec = if request.shape.content == Content::Globals { dump.globals_command(asked.server.superuser) } else { dump.command() };
+    let mut spec = if request.shape.content == Content::Globals { dump.globals_command(asked.role_passwords) } else { dump.command() };
     if let Some(encoding) = asked.encoding.filter(|_| request.shape.content != Content::Globals) {
         spec.args.push(format!("--encoding={encoding}").into());
     }
@@ -111,7 +121,8 @@ fn run(
     let (pumped, seen) = through(means, request, asked, Box::new(source), &mut tap, sink, Some(&target));
     let exit = if pumped.is_ok() { child.wait_timeout(AFTER_EOF) } else { None };
     let exit = exit.unwrap_or_else(|| child.terminate(means.grace));
-    let Done { pumped, sink } = judge(means, asked, pumped, &seen, exit, &child.stderr_tail(), began)?;
+    let Done { pumped, sink } =
+        judge(means, request, asked, pumped, &seen, &Ended { exit, tail: &connection::said(&child.stderr_tail()), began })?;
     Ok((Dumped { observed: observed(request, tap)?, pumped }, sink))
 }
 
@@ -162,13 +173,13 @@ pub(super) fn tap_for(request: &Request) -> Tap {
 /// The exit status is looked at before the archive: a `pg_dump` that failed has told why, and its archive is short because of that.
 pub(super) fn judge<T>(
     means: Means<'_>,
+    request: &Request,
     asked: &mut Asked,
     pumped: Result<T, PumpError>,
     seen: &Seen,
-    exit: Exit,
-    tail: &str,
-    began: Instant,
+    ended: &Ended<'_>,
 ) -> Result<T> {
+    let Ended { exit, tail, .. } = *ended;
     if let Some(reason) = means.cancel.reason() {
         return Err(Failure::new(Cause::Interrupted, format!("the dump was ended: {reason}")));
     }
@@ -187,7 +198,7 @@ pub(super) fn judge<T>(
         Exit::Signal(_) => Err(Failure::new(Cause::DumpKilled, format!("pg_dump was ended by {exit}"))
             .hint("something on this machine ended it: look for the out-of-memory killer in the kernel's log (`journalctl -k`)")
             .detail(tail)),
-        Exit::Code(_) => Err(failed(means, asked, seen, exit, began).detail(tail)),
+        Exit::Code(_) => Err(failed(means, request, asked, seen, ended).detail(tail)),
     }
 }
 
@@ -198,18 +209,35 @@ fn unended(tail: &str) -> String {
 }
 
 /// `pg_dump` said no. Its words are for people; the class comes from what was seen: a blocker until the lock limit, a session that is gone too.
-fn failed(means: Means<'_>, asked: &mut Asked, seen: &Seen, exit: Exit, began: Instant) -> Failure {
+fn failed(means: Means<'_>, request: &Request, asked: &mut Asked, seen: &Seen, ended: &Ended<'_>) -> Failure {
+    let Ended { exit, began, .. } = *ended;
     let limit = means.project.limits.lock_wait;
     if let Some(blocker) = seen.blocker.as_ref().filter(|_| began.elapsed() >= limit) {
         return Failure::new(Cause::LockTimeout, format!("pg_dump waited {} for a lock held by {blocker}", show_duration(limit)))
             .hint("end or wait for that session, or raise limits.lock_wait");
     }
     if asked.session.as_mut().is_none_or(Session::is_alive) {
+        if let Some(failure) = asked.session.as_mut().and_then(|session| lacking(request, session)) {
+            return failure;
+        }
         Failure::new(Cause::DumpFailed, format!("pg_dump ended with {exit}"))
     } else {
         Failure::new(Cause::ConnectionLost, format!("the server ended the connection during the dump (pg_dump ended with {exit})"))
             .hint("look into the server's log for a restart, a crash or an ended session")
     }
+}
+
+/// What was to be dumped and isn't there: `pg_dump` refuses that at once (`--strict-names`), and will until a person mends it. Asked only
+/// afterwards: what matches is `pg_dump`'s to say.
+fn lacking(request: &Request, session: &mut Session) -> Option<Failure> {
+    if request.shape.content == Content::Globals {
+        return None;
+    }
+    let missing = session.unmatched(&request.shape).unwrap_or_default();
+    let (key, pattern) = missing.first()?;
+    let more = if missing.len() > 1 { format!(", nor {} more", missing.len() - 1) } else { String::new() };
+    let words = format!("nothing in the database {:?} matches {pattern:?} in {key}{more}, so pg_dump made no dump", request.database);
+    Some(Failure::new(Cause::NotFound, words).hint(mend(key)))
 }
 
 /// A destination that filled up meanwhile: how much is free, and how much it would have taken, as far as anyone knows.

@@ -4,10 +4,11 @@ use chrono::TimeDelta;
 
 use crate::error::{Failure, Result};
 use crate::model::dump::{Content, DumpShape};
-use crate::model::project::Project;
+use crate::model::project::{Databases, Project};
 use crate::model::settings::Settings;
 use crate::notify::redact::Redactor;
 use crate::postgres::connection::Access;
+use crate::postgres::rights::{mend, without_passwords};
 use crate::postgres::session::Session;
 use crate::postgres::version::{self, Clients};
 use crate::process::Cancel;
@@ -33,8 +34,11 @@ pub(super) fn look(world: &World, settings: &Settings, project: &Project) -> Vec
 fn examine(world: &World, project: &Project, about: &str, findings: &mut Vec<Finding>) -> Result<()> {
     let clients = world.clients(project)?;
     let access = world.access(project)?;
-    let known = targets::first_contact(project, &access);
-    let mut session = open(project, &clients, &access, known.as_deref())?;
+    let mut session = match &project.databases {
+        // One that is gone must not hide what is to be said of the others.
+        Databases::Named(names) => targets::in_first(names, project.limits.connect, |name| open(project, &clients, &access, Some(name)))?,
+        _ => open(project, &clients, &access, targets::first_contact(project, &access).as_deref())?,
+    };
     let server = session.server().clone();
     let client = clients.for_server(server.version_num)?;
     findings.push(Finding::fine(
@@ -60,17 +64,57 @@ fn examine(world: &World, project: &Project, about: &str, findings: &mut Vec<Fin
         let words = format!("the server's clock is {} s away from this machine's", apart.num_seconds());
         findings.push(Finding::warning(about, words, "let both follow NTP"));
     }
-    for database in targets::databases(project, &mut session, |_| {})? {
+    let covered = targets::databases(project, &mut session, |_| {})?;
+    for name in &covered.closed {
+        let (words, hint) = targets::closed(name);
+        findings.push(Finding::warning(about, words, hint));
+    }
+    let (mut answered, mut others) = (Vec::new(), Vec::new());
+    for database in &covered.databases {
         let about = format!("{about}, database {database:?}");
-        match look_inside(world, project, &clients, &access, &database) {
+        match look_inside(world, project, &clients, &access, database) {
             Ok(mut more) => {
                 more.iter_mut().for_each(|finding| finding.about.clone_from(&about));
                 findings.extend(more);
+                answered.push(database.as_str());
             }
-            Err(failure) => findings.push(Finding::problem(&about, &failure)),
+            Err(failure) => {
+                findings.push(Finding::problem(&about, &failure));
+                others.push(database.as_str());
+            }
         }
     }
+    if dumps_globals(project) {
+        findings.extend(globals(project, &clients, &access, &targets::for_globals(answered, others), about));
+    }
     Ok(())
+}
+
+/// Whether roles and tablespaces are backed up: with every full dump that comes by itself, or else with one by hand.
+fn dumps_globals(project: &Project) -> bool {
+    let mut shapes: Vec<&DumpShape> = project.schedules.iter().map(|plan| &plan.shape).collect();
+    if shapes.is_empty() {
+        shapes.push(&project.shape);
+    }
+    project.globals && shapes.iter().any(|shape| shape.content == Content::Full)
+}
+
+/// The roles and tablespaces, in the database in which a backup would read them.
+fn globals(project: &Project, clients: &Clients, access: &Access, places: &[String], about: &str) -> Option<Finding> {
+    let about = format!("{about}, roles and tablespaces");
+    let asked = targets::in_first(places, project.limits.connect, |place| {
+        let mut session = open(project, clients, access, Some(place))?;
+        let reads = session.reads_role_passwords()?;
+        Ok((reads, session.server().clone()))
+    });
+    match asked {
+        Ok((true, _)) => None,
+        Ok((false, server)) => {
+            let (words, hint) = without_passwords(&server);
+            Some(Finding::warning(&about, format!("they are backed up {words}"), hint))
+        }
+        Err(failure) => Some(Finding::problem(&about, &failure)),
+    }
 }
 
 fn open(project: &Project, clients: &Clients, access: &Access, database: Option<&str>) -> Result<Session> {
@@ -98,11 +142,7 @@ fn selections(project: &Project, session: &mut Session, findings: &mut Vec<Findi
     for shape in shapes {
         for (key, pattern) in session.unmatched(shape)? {
             let words = format!("nothing there matches {pattern:?} in {key}, so the dump fails");
-            let hint = format!(
-                "mend {key}, or take it out: a name without a schema is looked for on the role's search_path, and capitals count only in \
-                 double quotes"
-            );
-            let finding = Finding::problem("", &Failure::new(crate::error::Cause::NotFound, words).hint(hint));
+            let finding = Finding::problem("", &Failure::new(crate::error::Cause::NotFound, words).hint(mend(&key)));
             if !findings.contains(&finding) {
                 findings.push(finding);
             }

@@ -9,9 +9,8 @@ use crate::alert::{Alert, AlertKey, NoticeKind, Status};
 use crate::catalog::{BackupFilter, Page, Reader, Sort, Writer};
 use crate::error::Result;
 use crate::model::dump::{Content, Selection};
-use crate::model::project::Project;
 use crate::model::run::ANY_DATABASE;
-use crate::notify::letter::{About, Closed, Ended, Kept, Letter};
+use crate::notify::letter::{About, Closed, Ended, Kept, Letter, Undo};
 
 use super::super::World;
 use super::super::there::{self, Gone, There};
@@ -87,10 +86,11 @@ fn endings(reader: &Reader, desk: &Desk<'_>) -> Result<Endings> {
     }
     for (name, there) in seen {
         let Some(project) = desk.settings.project(&name) else { continue };
-        for database in there.vanished.iter().filter(|database| is_lost(project, &there, database)) {
+        for database in &there.vanished {
+            let Some(gone @ (Gone::NotOnServer | Gone::Closed)) = there::database(project, Some(&there), database) else { continue };
             if has_backups(reader, &name, database)? {
                 let subjects = endings.entry(name.clone()).or_default();
-                subjects.entry(Subject::Database(database.clone())).or_insert((Gone::NotOnServer, Vec::new()));
+                subjects.entry(Subject::Database(database.clone())).or_insert((gone, Vec::new()));
             }
         }
     }
@@ -111,10 +111,6 @@ fn subject(key: &AlertKey, gone: Gone) -> Subject {
         }
         None => Subject::Database(key.database.clone()),
     }
-}
-
-fn is_lost(project: &Project, there: &There, database: &str) -> bool {
-    there::database(project, Some(there), database) == Some(Gone::NotOnServer)
 }
 
 fn has_backups(reader: &Reader, project: &str, database: &str) -> Result<bool> {
@@ -139,6 +135,12 @@ fn of_subject(tx: &Reader, project: &str, subject: &Subject, gone: Gone, stood: 
         Gone::Project | Gone::NotConfigured | Gone::NotMade => "is no longer configured",
         Gone::Excluded => "is left out by exclude_databases",
         Gone::NotOnServer => "is not on the server",
+        Gone::Closed => "lets nobody connect",
+    };
+    let undo = match gone {
+        Gone::NotOnServer => Undo::Restore,
+        Gone::Closed => Undo::Open,
+        Gone::Project | Gone::NotConfigured | Gone::NotMade | Gone::Excluded => Undo::Configure,
     };
     let what = match subject {
         Subject::Project => None,
@@ -154,7 +156,7 @@ fn of_subject(tx: &Reader, project: &str, subject: &Subject, gone: Gone, stood: 
         Subject::Database(name) => Some(kept(tx, project, Some(name).filter(|name| *name != ANY_DATABASE), None)?),
         Subject::Selection(name, selection) => Some(kept(tx, project, Some(name).filter(|name| *name != ANY_DATABASE), Some(selection))?),
     };
-    Ok(Ended { what, why: String::from(why), dropped: gone == Gone::NotOnServer, stood, kept })
+    Ok(Ended { what, why: String::from(why), undo, stood, kept })
 }
 
 fn kept(tx: &Reader, project: &str, database: Option<&String>, selection: Option<&Selection>) -> Result<Kept> {

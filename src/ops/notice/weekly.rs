@@ -12,7 +12,7 @@ use crate::notify::group::Waiting;
 use crate::notify::letter::{Letter, ProjectWeek, Weekly};
 use crate::schedule::{Cron, Timing};
 
-use super::super::{World, origin, there};
+use super::super::{World, origin, there, untold};
 use super::{Desk, facts, queue};
 
 /// When the last summary was written, or when the first was agreed on.
@@ -79,7 +79,7 @@ fn week(reader: &Reader, desk: &Desk<'_>, span: TimeDelta, free: Vec<(String, u6
         }
     }
     let mut trouble: HashMap<String, Alert> = HashMap::new();
-    for alert in reader.alerts::<Alert>()?.into_iter().filter(|alert| alert.status != Status::Ok) {
+    for alert in untold::ahead(reader, reader.alerts()?)?.into_iter().filter(|alert| alert.status != Status::Ok) {
         trouble.entry(alert.key.project.clone()).or_insert(alert);
     }
     let seen =

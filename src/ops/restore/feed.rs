@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Cause, Failure, Result};
 use crate::postgres::archive::Tap;
+use crate::postgres::connection::said;
 use crate::postgres::session::Session;
 use crate::process::{self, Cancel, CancelReason, Child, Exit, Identity, LineHook, Signal, Spec};
 use crate::stream::Observe;
@@ -196,7 +197,7 @@ fn ended(means: Means<'_>, mut child: Child, heard: &Heard) -> Result<Said> {
         }
     };
     cancelled(means.cancel)?;
-    let tail = child.stderr_tail();
+    let tail = said(&child.stderr_tail());
     let (errors, first) = heard.lock().clone();
     Ok(Said { exit, errors, first, tail, unread: None })
 }

@@ -6,7 +6,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, RunId};
 use crate::model::dump::Content;
 use crate::postgres::archive::Tap;
-use crate::postgres::quote::unquoted;
+use crate::postgres::quote::{ident, unquoted};
 use crate::postgres::restore::{AtError, Form, Restore};
 use crate::postgres::session::Session;
 use crate::stream::Observe;
@@ -24,6 +24,8 @@ pub struct Globals {
     pub backup: RunId,
     /// The roles that it makes.
     pub roles: Vec<String>,
+    /// Those that log in and have no password in it.
+    pub passwordless: Vec<String>,
     /// The tablespaces that it makes.
     pub tablespaces: Vec<String>,
     script: String,
@@ -51,7 +53,20 @@ impl Globals {
             script.lines().filter_map(|line| line.strip_prefix(word)).filter_map(|rest| unquoted(rest).map(|(name, _)| name)).collect()
         };
         let (roles, tablespaces) = (named("CREATE ROLE "), named("CREATE TABLESPACE "));
-        Ok(Self { backup: manifest.backup_id.clone(), roles, tablespaces, script })
+        let passwordless = passwordless(&script);
+        Ok(Self { backup: manifest.backup_id.clone(), roles, passwordless, tablespaces, script })
+    }
+
+    /// What has to be done for the roles that the server lacks and that get no password.
+    pub(super) fn warning(&self, session: &mut Session) -> Result<Option<String>> {
+        let missing = session.missing_roles(&self.passwordless.iter().map(String::as_str).collect::<Vec<_>>())?;
+        let Some(first) = missing.first() else { return Ok(None) };
+        Ok(Some(format!(
+            "the backup {} holds no password of the roles {}: they can't log in by one before it is set anew, as by psql's \\password {}",
+            self.backup,
+            missing.join(", "),
+            ident(first)
+        )))
     }
 
     /// The script without what would change roles and tablespaces that are there.
@@ -64,6 +79,16 @@ impl Globals {
         let stays = |line: &&str| about(line).is_none_or(|name| !present.contains(&name));
         self.script.lines().filter(stays).fold(String::new(), |text, line| text + line + "\n")
     }
+}
+
+/// The roles that may log in and come without a password: where the role that backed them up may not read any, or they never had one.
+fn passwordless(script: &str) -> Vec<String> {
+    let of = |line: &str| {
+        let (name, attributes) = unquoted(line.strip_prefix("ALTER ROLE ")?)?;
+        let attributes = attributes.strip_prefix(" WITH ")?;
+        (attributes.contains(" LOGIN") && !attributes.contains(" PASSWORD '")).then_some(name)
+    };
+    script.lines().filter_map(of).collect()
 }
 
 /// Makes the roles and tablespaces that the server lacks; returns what it said against single ones.
@@ -86,4 +111,18 @@ pub(super) fn restore(means: Means<'_>, session: &mut Session, recipe: &Recipe, 
         return Err(Failure::new(Cause::RestoreFailed, format!("psql ended with {} while it restored roles", said.exit)).detail(said.tail));
     }
     Ok(said.first.iter().filter(|error| !error.contains("42710:")).map(|error| format!("while restoring roles: {error}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::passwordless;
+
+    #[test]
+    fn roles_that_log_in_without_a_password_are_found() {
+        let script = "CREATE ROLE app;\nALTER ROLE app WITH NOSUPERUSER INHERIT LOGIN NOREPLICATION NOBYPASSRLS;\n\
+                      ALTER ROLE \"a \"\"b\" WITH NOSUPERUSER INHERIT LOGIN CONNECTION LIMIT 5 VALID UNTIL 'infinity';\n\
+                      ALTER ROLE boss WITH NOSUPERUSER INHERIT NOLOGIN NOREPLICATION;\n\
+                      ALTER ROLE known WITH NOSUPERUSER LOGIN NOBYPASSRLS PASSWORD 'SCRAM-SHA-256$4096:x';\nALTER ROLE app SET x TO ' WITH LOGIN';\n";
+        assert_eq!(passwordless(script), ["app", "a \"b"]);
+    }
 }

@@ -153,6 +153,9 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
     };
     warnings.extend(recipe.told());
     warnings.extend(ties::told(&way));
+    if let Some(globals) = &order.globals {
+        warnings.extend(globals.warning(&mut session)?);
+    }
     before::writable(means, &mut session, order, &way)?;
     let is_there = matches!(way, Way::Fill | Way::InPlace);
     if is_there {

@@ -1,4 +1,5 @@
-//! How things stand where the configuration on disk is broken: what of it could be read, and what the catalog knows of the rest.
+//! How things stand where the configuration on disk is broken: what of it could be read, and what the catalog knows of the rest; and where
+//! secrets can't be read here.
 
 use chrono::{DateTime, Utc};
 
@@ -6,7 +7,7 @@ use super::{ByProject, DaemonStanding, Parts, ProjectStanding, Seen, Standing, l
 use crate::alert::{Alert, Status};
 use crate::error::Result;
 use crate::model::project::Project;
-use crate::model::settings::Settings;
+use crate::model::settings::{Problem, Settings};
 use crate::ops::World;
 
 /// The same answer with what could be read of a broken configuration. The projects of which nothing could be read stand as the catalog knows
@@ -31,6 +32,31 @@ pub fn as_far_as_read(world: &World, settings: &Settings, only: Option<&Project>
     whole.problems.insert(0, format!("{wrong}{goes_on}"));
     whole.healthy = false;
     Ok(whole)
+}
+
+/// Where the daemon notes which secrets it can't read itself: their places in the configuration, as JSON.
+pub const UNREAD_SECRETS: &str = "unread-secrets";
+
+/// Secrets that can't be read here. What the environment alone lacks is the daemon's business where one serves and could read it: who asks
+/// in a shell has neither its variables nor its credentials.
+pub fn unread_secrets(world: &World, standing: &mut Standing, unread: &[Problem]) -> Result<()> {
+    let kept = world.catalog.read(|reader| reader.meta(UNREAD_SECRETS))?;
+    let lacking: Option<Vec<String>> = kept.and_then(|text| serde_json::from_str(&text).ok());
+    let serves = matches!(standing.daemon, DaemonStanding::Serving { .. });
+    let has = |problem: &Problem| lacking.as_ref().is_some_and(|places| !places.contains(&problem.place()));
+    for problem in unread {
+        if serves && problem.here && has(problem) {
+            standing.notes.push(format!(
+                "{}: this secret is known to the daemon only, which serves with it: {}",
+                problem.place(),
+                problem.message
+            ));
+        } else {
+            standing.problems.push(problem.to_string());
+            standing.healthy = false;
+        }
+    }
+    Ok(())
 }
 
 fn of_unread(name: &str, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {

@@ -287,7 +287,7 @@ fn what_is_gone_is_closed() {
     let ended = Ended {
         what: Some(String::from("database billing")),
         why: String::from("is not on the server"),
-        dropped: true,
+        undo: Undo::Restore,
         stood: vec![(at(19, 1, 21), String::from("database \"billing\" does not exist, password=tiger42"))],
         kept: Some(kept),
     };
@@ -329,7 +329,7 @@ fn what_is_gone_is_closed() {
       versions  pgdumpd 0.1.0
       machine   backup1
     "#);
-    let ended = Ended { what: None, why: String::from("is no longer configured"), dropped: false, stood: Vec::new(), kept: None };
+    let ended = Ended { what: None, why: String::from("is no longer configured"), undo: Undo::Configure, stood: Vec::new(), kept: None };
     let about = About { server: String::new(), storage: String::new(), root: None, ..about("shop") };
     insta::assert_snapshot!(shown(&Letter::Closed(Closed { about, ended: vec![ended] })), @r"
     [pgdumpd] GONE shop: it is no longer configured
