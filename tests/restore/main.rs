@@ -22,6 +22,7 @@ mod places;
 mod progress;
 mod read_only;
 mod refused;
+mod room;
 mod safety;
 mod swap;
 mod within;
