@@ -125,7 +125,9 @@ fn possible(world: &World, settings: &Settings, row: &BackupRow) -> Result<()> {
     };
     // One that can't be read is the drill's to tell.
     let Ok(backup) = artifact::restorable(world, row) else { return Ok(()) };
-    throwaway::possible(&clients, backup.manifest.postgresql_version_num)
+    let (manifest, places) = (&backup.manifest, throwaway::places(&settings.daemon.state_dir));
+    throwaway::possible(&clients, manifest.postgresql_version_num)
+        .and_then(|()| throwaway::with_room(&places, manifest.database_size_bytes.unwrap_or(0)).map(drop))
         .map_err(|failure| failure.context(format!("the backup {} can't be restored for trial on this machine", row.id)))
 }
 
@@ -183,19 +185,19 @@ fn print(drilled: &Drilled) {
             out::tell(failure);
         }
     }
+    if let Some(failure) = &drilled.unwritten {
+        verify::not_written(failure, false);
+    }
     if let Some(kept) = &drilled.kept {
         out::say(format!("  kept as database {kept}"));
-        if let Some(failure) = &drilled.unwritten {
-            verify::not_written(failure, false);
-        }
     }
 }
 
 fn exit(drilled: &[Drilled]) -> Exit {
     let failures: Vec<&Failure> = drilled.iter().filter_map(|one| one.failure.as_ref()).collect();
     match failures.first() {
+        None if drilled.iter().any(|one| one.unwritten.is_some()) => Exit::Partly,
         None => Exit::Done,
         Some(first) => Exit::of(first.cause),
-        None if drilled.iter().any(|one| one.unwritten.is_some()) => Exit::Partly,
     }
 }

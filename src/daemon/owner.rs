@@ -302,9 +302,9 @@ impl Owner {
         if queue::is_drill(order) {
             let (world, name) = (&self.world, &order.project.name);
             if is_due_again {
-                begun::forget(world, name)
+                begun::forget(world, name);
             } else {
-                rounds::tell_untold(world, &desk(&self.settings, &self.config_file), name)
+                rounds::tell_untold(world, &desk(&self.settings, &self.config_file), name);
             }
         }
         if !report.unrecorded.is_empty() {

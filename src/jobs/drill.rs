@@ -177,7 +177,10 @@ fn located(world: &World, order: &Order, row: &BackupRow, cancel: &Cancel, board
     let (run, gauge) = (RunId::random(), Gauge::new());
     let scratch = match &order.on {
         Some(_) => None,
-        None => Some(Throwaway::start(&clients, manifest.postgresql_version_num, &throwaway::places(&order.state_dir), cancel)?),
+        None => {
+            let like = (manifest.postgresql_version_num, manifest.database_size_bytes.unwrap_or(0));
+            Some(Throwaway::start(&clients, like, &throwaway::places(&order.state_dir), cancel)?)
+        }
     };
     let access = match (&scratch, &order.on) {
         (Some(cluster), _) => cluster.access()?,
@@ -251,7 +254,7 @@ fn restored(
             drilled.warnings.push(format!("owners and privileges were left out, as the server lacks roles: {}", missing.join(", ")));
         }
     }
-    restore::fits(means, &wanted)?;
+    restore::fits(means, &wanted, if throwaway { throwaway::NO_ROOM } else { NO_ROOM })?;
     let database = format!("{}{}", Work::Drill.prefix(), means.run);
     let done = compared(means, &database, wanted, checks, drilled);
     if throwaway {
@@ -267,8 +270,10 @@ fn restored(
         return done.and(marked);
     }
     if let Err(why) = restore::remove(means, &database) {
-        let words =
-            format!("the scratch database {database} could not be dropped, the next drill or restore of this project there does so");
+        let words = format!(
+            "the scratch database {database} could not be dropped, the next drill or restore of this project there does so; by hand: {}",
+            database::drop(&database)
+        );
         tracing::warn!(run = %means.run, project = means.manifest.project, "{words}: {why}");
         drilled.warnings.push(format!("{words}: {why}"));
         drilled.left = Some(database);
@@ -287,6 +292,9 @@ fn compared(means: Means<'_>, database: &str, wanted: Wanted, checks: &[Check], 
         None => answered(means, database, checks, drilled),
     }
 }
+
+/// What to do where the server for drills has no room.
+const NO_ROOM: &str = "free some space there, or drill on another server: drill = { on = \"postgresql://…\" }, or --on URL";
 
 fn maintenance(means: Means<'_>, throwaway: bool) -> Result<Session> {
     let database = if throwaway { Some("postgres") } else { None };

@@ -159,7 +159,7 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
         occupied: order.occupied,
         globals: globals(world, order, means)?,
     };
-    let plan = restore::plan(means, &asked, world.clock.now())?;
+    let plan = planned(world, means, &asked, order.dry_run)?;
     if order.dry_run {
         return Ok(Report { plan, restored: None, safety: None });
     }
@@ -180,17 +180,37 @@ fn located(world: &World, order: &Order, place: &Place<'_>, cancel: &Cancel, boa
     let mut note = if noted { restore::note(world, &place.manifest.project, &run, false) } else { Ok(()) };
     let restored = restore::carry_out(means, &plan);
     board.take(&run);
-    if noted {
+    // What could not be dropped, the daemon's start looks for.
+    if noted && restored.as_ref().err().is_none_or(|undone| undone.left.is_none()) {
         note = note.and_then(|()| restore::strike(world, &run));
     }
     if let Err(failure) = note {
         tracing::warn!(run = %run, "the catalog could not be told of a restore at work: {failure}");
     }
-    let mut restored = restored.map_err(|failure| safety::named(failure, safety.as_ref()))?;
+    let mut restored = restored.map_err(|undone| safety::named(undone.failure, safety.as_ref()))?;
     if restored.is_proof() && order.wanted.is_whole() {
         prove(world, order, place, &mut restored);
     }
     Ok(Report { plan, restored: Some(restored), safety })
+}
+
+/// The plan. Where it is refused for want of room, what earlier restores have left is dropped first, as it may be what takes it.
+fn planned(world: &World, means: Means<'_>, asked: &restore::Order, dry_run: bool) -> Result<Plan> {
+    let plan = || restore::plan(means, asked, world.clock.now());
+    plan().or_else(|failure| {
+        if dry_run || failure.cause != Cause::Space {
+            return Err(failure);
+        }
+        let swept = restore::clear(means.clients, means.access, means.limits, &means.manifest.project)?;
+        match (swept.dropped.is_empty(), swept.stay.as_slice()) {
+            (false, _) => plan(),
+            (true, []) => Err(failure),
+            (true, stay) => {
+                let hint = failure.hint.iter().chain(stay).cloned().collect::<Vec<_>>().join("\n");
+                Err(failure.hint(hint))
+            }
+        }
+    })
 }
 
 /// A whole backup that came back equal is proven, and it is known how long that takes.

@@ -310,8 +310,10 @@ fn writable(session: &mut Session) -> Result<()> {
 fn room(session: &mut Session, request: &Request) -> Result<()> {
     let Some(Room { staged, merged }) = request.room else { return Ok(()) };
     let hint = "free some space there: the backup's rows are staged beside the table before they are merged; the table is as it was";
-    let fits =
-        |session: &mut Session, merged: u64| space::on_server(session, staged.saturating_add(merged), "what is wanted takes about", hint);
+    let (beside, own) = (session.tablespace_of(&request.database, false)?, session.tablespace_of_table(&request.schema, &request.table)?);
+    let fits = |session: &mut Session, merged: u64| {
+        space::on_server(session, &[(beside.clone(), staged), (own.clone(), merged)], "what is wanted takes about", hint)
+    };
     let all = fits(session, merged);
     if all.is_ok() || request.rule == Rule::Error {
         return all;

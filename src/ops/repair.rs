@@ -64,9 +64,10 @@ fn finish(world: &World, mut run: Run, backup: Option<&(&str, Manifest)>, remove
         run.size = Some(manifest.backup_size_bytes);
         run.rows = manifest.total_rows;
     } else {
-        let hint = match run.selection.is_before_restore() {
-            true => "nothing was restored after it; type the restore again",
-            false => "the next slot runs as usual; to have a backup sooner, run it by hand",
+        let hint = if run.selection.is_before_restore() {
+            "nothing was restored after it; type the restore again"
+        } else {
+            "the next slot runs as usual; to have a backup sooner, run it by hand"
         };
         run.status = RunStatus::Failed;
         run.failure =

@@ -24,6 +24,7 @@ pub mod replay;
 pub mod restore;
 pub mod rights;
 pub mod session;
+pub mod tablespace;
 mod target;
 pub mod throwaway;
 pub mod ties;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::Target;
 use crate::process::{self, Cancel, Child, Identity, Input, Output, Signal, Spec};
+use crate::units::show_size;
 
 use super::connection::Access;
 use super::version::{Clients, major};
@@ -55,6 +56,13 @@ const STOP: Duration = Duration::from_secs(30);
 /// The longest name of a socket that the system takes, bytes; `/.s.PGSQL.5432.lock` comes after the folder.
 const LONGEST_SOCKET: usize = 107 - 15;
 
+/// What a cluster takes with nothing in it, bytes.
+const EMPTY: u64 = 64 << 20;
+
+/// What to do where there is no room for one.
+pub const NO_ROOM: &str =
+    "free some space there, name a folder with more room in TMPDIR, or drill on a server: drill = { on = \"postgresql://…\" }, or --on URL";
+
 /// A running cluster; dropping it stops it and removes its folder.
 #[derive(Debug)]
 pub struct Throwaway {
@@ -84,15 +92,47 @@ pub fn possible(clients: &Clients, server: u32) -> Result<()> {
     user().map(drop)
 }
 
+/// The places with room for a cluster that is to hold so many bytes, or that can't say how much they have; never none.
+///
+/// # Errors
+/// Where none of them has it.
+pub fn with_room(places: &[PathBuf], holds: u64) -> Result<Vec<&Path>> {
+    let needed = holds.saturating_add(EMPTY);
+    let mut small = Vec::new();
+    let mut has_room = |place: &&Path| match free(place) {
+        Some(free) if free < needed => {
+            small.push(format!("{} has {} free", place.display(), show_size(free)));
+            false
+        }
+        _ => true,
+    };
+    let roomy: Vec<&Path> = places.iter().map(PathBuf::as_path).filter(|place| has_room(place)).collect();
+    if roomy.is_empty() && !small.is_empty() {
+        let words =
+            format!("a throwaway PostgreSQL with what the backup holds takes about {}, and {}", show_size(needed), small.join(", "));
+        return Err(Failure::new(Cause::Space, words).hint(NO_ROOM));
+    }
+    Ok(roomy)
+}
+
+/// Bytes that are free where a folder is or will be made.
+fn free(place: &Path) -> Option<u64> {
+    let found = place.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok())?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
 impl Throwaway {
-    /// Makes a cluster for a dump of a server of this version, in the first of the `places`; removes what earlier ones left there.
+    /// Makes a cluster for a dump of a server of this version that holds so many bytes, in the first of the `places` that has room; removes
+    /// what earlier ones left there.
     ///
     /// # Errors
-    /// Without server programs of that major version or a newer one; as root without the user `postgres`; where it can't be started.
-    pub fn start(clients: &Clients, server: u32, places: &[PathBuf], cancel: &Cancel) -> Result<Self> {
+    /// Without server programs of that major version or a newer one; as root without the user `postgres`; without room; where it can't be
+    /// started.
+    pub fn start(clients: &Clients, (server, holds): (u32, u64), places: &[PathBuf], cancel: &Cancel) -> Result<Self> {
         let (bin, major) = programs(clients, server)?;
         let user = user()?;
-        let folder = folder(places, user)?;
+        places.iter().for_each(|place| sweep(place));
+        let folder = folder(&with_room(places, holds)?, user)?;
         let mut spec = Spec::new("/bin/sh");
         spec.args = vec!["-c".into(), WATCHER.into(), "pgdumpd-drill".into(), folder.clone().into(), bin.into()];
         spec.env = vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()), ("LC_ALL".into(), "C".into())];
@@ -205,13 +245,12 @@ fn user() -> Result<Option<(u32, u32)>> {
 }
 
 /// A new folder for its user alone.
-fn folder(places: &[PathBuf], user: Option<(u32, u32)>) -> Result<PathBuf> {
+fn folder(places: &[&Path], user: Option<(u32, u32)>) -> Result<PathBuf> {
     let own = process::own_identity().unwrap_or(Identity { pid: std::process::id(), start_ticks: 0 });
     let name = format!("{PREFIX}{}-{}-{:08x}", own.pid, own.start_ticks, rand::random::<u32>());
     let mut last = None;
     for place in places {
         drop(DirBuilder::new().recursive(true).mode(0o700).create(place));
-        sweep(place);
         let folder = place.join(&name);
         let made = DirBuilder::new().mode(0o700).create(&folder);
         let given = made.and_then(|()| user.map_or(Ok(()), |(user, group)| chown(&folder, Some(user), Some(group))));

@@ -18,6 +18,7 @@ mod cut_off;
 mod drill;
 mod ended;
 mod keeping;
+mod room;
 mod rounds;
 mod several;
 mod small;

@@ -25,6 +25,7 @@ mod progress;
 mod read_only;
 mod refused;
 mod replication;
+mod room;
 mod runbook;
 mod safety;
 mod swap;

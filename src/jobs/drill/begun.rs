@@ -44,7 +44,7 @@ pub(super) fn end(world: &World, drilled: &Drilled) {
     change(world, &drilled.backup.project, |all| {
         let Some(begun) = all.iter_mut().rfind(|begun| begun.backup == drilled.backup.id) else { return };
         begun.cut_off = drilled.failure.as_ref().is_some_and(|failure| failure.cause == Cause::Interrupted);
-        begun.failure = drilled.failure.clone();
+        begun.failure.clone_from(&drilled.failure);
         if begun.cut_off {
             // By its cause it would be nothing to tell of.
             begun.failure.iter_mut().for_each(|failure| failure.cause = Cause::System);

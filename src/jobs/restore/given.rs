@@ -106,7 +106,7 @@ fn restored(world: &World, order: &Order<'_>, cancel: &Cancel, board: &Board) ->
     };
     let asked = restore::Order { database: order.database.clone(), wanted: order.wanted.clone(), occupied: order.occupied, globals: None };
     let clean = |failure: Failure| redactor.clean_failure(failure);
-    let plan = restore::plan(means, &asked, world.clock.now()).map_err(clean)?;
+    let plan = super::planned(world, means, &asked, order.dry_run).map_err(clean)?;
     if order.dry_run {
         return Ok(Report { plan, restored: None, safety: None });
     }
@@ -118,7 +118,7 @@ fn restored(world: &World, order: &Order<'_>, cancel: &Cancel, board: &Board) ->
         expected: Some(manifest.uncompressed_size_bytes),
         gauge: gauge.clone(),
     });
-    let restored = restore::carry_out(means, &plan).map_err(clean);
+    let restored = restore::carry_out(means, &plan).map_err(|undone| clean(undone.failure));
     board.take(&run);
     Ok(Report { plan, restored: Some(restored?), safety: None })
 }

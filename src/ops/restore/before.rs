@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use crate::error::{Cause, Failure, Result};
-use crate::model::backup::Manifest;
 use crate::model::dump::Format;
 use crate::model::project::Limits;
 use crate::postgres::archive::toc::Entry;
@@ -15,8 +14,7 @@ use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
 
-use super::super::space;
-use super::{Globals, Means, Order, Recipe, Wanted, Way, scratch, ties};
+use super::{Globals, Means, Order, Recipe, Wanted, Way, room, scratch, ties};
 
 /// Databases that every server has, to ask from.
 const USUAL: [&str; 2] = ["postgres", "template1"];
@@ -118,8 +116,15 @@ pub(super) fn anew(session: &mut Session, another_role: &str) -> Result<()> {
     Err(found.failure(found.is_of_role().then_some(another_role)))
 }
 
-/// Refuses what the server lacks: roles, extensions, connections, room.
-pub(super) fn server(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted, globals: Option<&Globals>) -> Result<()> {
+/// Refuses what the server lacks: roles, extensions, connections, room for `target`, with what to do where there is none.
+pub(super) fn server(
+    means: Means<'_>,
+    session: &mut Session,
+    recipe: &Recipe,
+    wanted: &Wanted,
+    globals: Option<&Globals>,
+    target: (&str, &str),
+) -> Result<()> {
     if session.server().standby {
         return Err(Failure::new(Cause::Refused, format!("{} is a standby: nothing can be restored there", session.server().reached))
             .hint("point --to at the primary"));
@@ -132,7 +137,7 @@ pub(super) fn server(means: Means<'_>, session: &mut Session, recipe: &Recipe, w
         tablespaces(session, &entries, globals)?;
     }
     connections(session, wanted)?;
-    room(means, session, recipe, wanted)?;
+    room::room(means, session, recipe, wanted, target)?;
     let unpacks = match means.manifest.dump_format {
         Format::Plain => false,
         Format::Custom => wanted.jobs > 1,
@@ -269,24 +274,6 @@ fn connections(session: &mut Session, wanted: &Wanted) -> Result<()> {
     }
     let words = format!("the server {} has {spare} connections to spare, and the restore needs {needed}", session.server().reached);
     Err(Failure::new(Cause::Refused, words).hint("end some sessions, raise the role's or the server's limit, or restore with fewer --jobs"))
-}
-
-/// What the restore will need on the server's disk, as far as the backup tells: the database's size, or the share of it that goes by the
-/// tables that are wanted; definitions alone need next to nothing.
-fn needed(manifest: &Manifest, recipe: &Recipe, halves: Halves) -> Option<u64> {
-    if halves == Halves::Schema {
-        return None;
-    }
-    if recipe.chosen.is_none() {
-        return manifest.database_size_bytes;
-    }
-    space::share(manifest, recipe.tables(&manifest.tables).iter().map(|table| table.bytes).sum())
-}
-
-fn room(means: Means<'_>, session: &mut Session, recipe: &Recipe, wanted: &Wanted) -> Result<()> {
-    let Some(needed) = needed(means.manifest, recipe, wanted.halves) else { return Ok(()) };
-    let what = if recipe.chosen.is_some() { "what is wanted takes about" } else { "the database had" };
-    space::on_server(session, needed, what, "free some space there, restore to another server, or take less with --table or --schema")
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::postgres::version::Clients;
 use crate::process::Cancel;
 use crate::units::show_duration;
 
-use super::super::World;
+use super::super::{World, space};
 use super::{Means, before, ties};
 
 /// A restore or a drill that began and has not been heard of again.
@@ -111,7 +111,7 @@ fn swept(place: before::Server<'_>, session: &mut Session, project: &str) -> Res
                         swept.dropped.push(name);
                         continue;
                     }
-                    Err(failure) => reason(&failure),
+                    Err(failure) => format!("{}; by hand: {}", reason(&failure), drop_statement(&name)),
                 }
             } else {
                 let first = session.ties(&name)?.first_dropped().map_or_else(String::new, |lines| format!("in it {lines}; then "));
@@ -130,16 +130,40 @@ fn reason(failure: &Failure) -> String {
 }
 
 /// Drops a database that was made for a while, whatever has become of the session that made it. Says why it can't. Once the end was asked
-/// for it takes no longer than the grace: a session there that answers nobody holds it up for as long as it likes.
+/// for it takes no longer than the grace: a session there that answers nobody holds it up for as long as it likes. On a full disk what is in
+/// it goes first, as a server that can write nothing drops nothing either.
 pub fn remove(means: Means<'_>, name: &str) -> std::result::Result<(), String> {
+    drop_within(means, name, Content::Scratch)
+}
+
+/// The same for one that people have used, of which everything stays where it can't be dropped.
+pub(super) fn remove_old(means: Means<'_>, name: &str) -> std::result::Result<(), String> {
+    drop_within(means, name, Content::Own)
+}
+
+/// What is in a database that is to be dropped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Scratch,
+    Own,
+}
+
+fn drop_within(means: Means<'_>, name: &str, content: Content) -> std::result::Result<(), String> {
     means.cancel.outlasted(means.grace, |late| {
         let calm = Means { cancel: late, ..means };
-        let called = beside(means.run);
-        let dropped = |mut session: Session| drop_with_ties(before::server_of(calm, &called), &mut session, name);
-        let done = before::maintenance(calm, name).and_then(dropped);
-        done.map_err(|failure| match late.reason() {
-            Some(_) => format!("it took longer than the {} that an interruption leaves for it (grace)", show_duration(means.grace)),
-            None => reason(&failure),
+        let (called, mut full) = (beside(means.run), None);
+        let done = before::maintenance(calm, name).and_then(|mut session| {
+            full = space::full(&mut session, name);
+            if full.is_some() && content == Content::Scratch {
+                // The first attempt to drop it takes what is in it, even where it fails: there is no other time for this.
+                drop(inside(calm, name).and_then(|mut session| session.empty_the_largest()));
+            }
+            drop_with_ties(before::server_of(calm, &called), &mut session, name)
+        });
+        done.map_err(|failure| match (late.reason(), full) {
+            (Some(_), _) => format!("it took longer than the {} that an interruption leaves for it (grace)", show_duration(means.grace)),
+            (None, Some(full)) => format!("{}; {full}: free some space there first", reason(&failure)),
+            (None, None) => reason(&failure),
         })
     })
 }
@@ -150,15 +174,39 @@ fn drop_with_ties(place: before::Server<'_>, session: &mut Session, name: &str) 
     session.drop_database(name)
 }
 
-/// Drops a database that was being filled. One that can't be dropped now is told, and cleared away by the next restore.
-pub(super) fn give_up(means: Means<'_>, name: &str, failure: Failure) -> Failure {
-    match remove(means, name) {
-        Ok(()) => failure,
-        Err(why) => {
-            tracing::warn!(run = %means.run, database = name, "the unfinished database could not be dropped: {why}");
-            let also = format!("the unfinished database {name:?} could not be dropped ({why}); the next restore of this project does so");
-            let hint = failure.hint.as_ref().map_or_else(|| also.clone(), |hint| format!("{hint}\n{also}"));
-            failure.hint(hint)
-        }
+fn inside(means: Means<'_>, name: &str) -> Result<Session> {
+    Session::open(means.clients.newest(), means.access, Some(name), &beside(means.run), means.limits, means.cancel)
+}
+
+/// A restore that failed.
+#[derive(Debug, Clone)]
+pub struct Undone {
+    /// Why.
+    pub failure: Failure,
+    /// The unfinished database that could not be dropped, where one is left.
+    pub left: Option<String>,
+}
+
+impl From<Failure> for Undone {
+    fn from(failure: Failure) -> Self {
+        Self { failure, left: None }
     }
+}
+
+impl From<Undone> for Failure {
+    fn from(undone: Undone) -> Self {
+        undone.failure
+    }
+}
+
+/// Drops a database that was being filled. One that can't be dropped now is told, and cleared away by the next restore.
+pub(super) fn give_up(means: Means<'_>, name: &str, failure: Failure) -> Undone {
+    let Err(why) = remove(means, name) else { return failure.into() };
+    tracing::warn!(run = %means.run, database = name, "the unfinished database could not be dropped: {why}");
+    let also = format!(
+        "the unfinished database {name:?} could not be dropped ({why}); the next restore of this project there does so; by hand: {}",
+        drop_statement(name)
+    );
+    let hint = failure.hint.as_ref().map_or_else(|| also.clone(), |hint| format!("{hint}\n{also}"));
+    Undone { failure: failure.hint(hint), left: Some(name.to_owned()) }
 }

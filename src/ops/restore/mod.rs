@@ -17,6 +17,7 @@ mod place;
 mod plan;
 mod public;
 mod recipe;
+mod room;
 mod scratch;
 mod settle;
 mod source;
@@ -43,7 +44,7 @@ use crate::stream::gauge::Gauge;
 use super::compare::{Compared, Comparison};
 
 pub use globals::Globals;
-pub use leftovers::{Swept, Unfinished, clear, note, noted, remove, strike, sweep};
+pub use leftovers::{Swept, Undone, Unfinished, clear, note, noted, remove, strike, sweep};
 pub use place::carry_out;
 pub use plan::{Occupied, Order, Plan, Way, plan};
 pub use recipe::Recipe;
@@ -218,11 +219,11 @@ pub fn into(means: Means<'_>, request: &Request) -> Result<Restored> {
 }
 
 /// Refuses what could not succeed on that server, before anything is made there: for want of room, extensions, connections, rights, or because
-/// its sessions are to change nothing.
-pub fn fits(means: Means<'_>, wanted: &Wanted) -> Result<()> {
+/// its sessions are to change nothing. `hint` says what to do where there is no room.
+pub fn fits(means: Means<'_>, wanted: &Wanted, hint: &str) -> Result<()> {
     let mut session = before::maintenance(means, "")?;
     let recipe = recipe::recipe(means, wanted, &session.server().clone())?;
-    before::server(means, &mut session, &recipe, wanted, None)?;
+    before::server(means, &mut session, &recipe, wanted, None, ("", hint))?;
     before::anew(&mut session, "name another role in the server's URL")?;
     if session.database_rights()?.creates {
         return Ok(());

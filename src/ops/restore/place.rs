@@ -10,19 +10,19 @@ use crate::postgres::session::Session;
 use crate::process::{Cancel, CancelReason};
 
 use super::fill::{self, Whole};
-use super::{Means, Plan, Recipe, Restored, Wanted, Way, before, feed, globals, leftovers, public, settle, ties};
+use super::{Means, Plan, Recipe, Restored, Undone, Wanted, Way, before, feed, globals, leftovers, public, settle, ties};
 
 /// How often those who come back in are sent away again while the names change.
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// Does what the plan says, and nothing else.
-pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
+pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored, Undone> {
     let began = Instant::now();
     means.gauge.begin("preparing");
     let mut session = before::maintenance(means, &plan.database)?;
     if let Some(who) = session.hold_target(&plan.database)? {
         let words = format!("another restore to the database {:?} is at work ({who})", plan.database);
-        return Err(Failure::new(Cause::Refused, words).hint("wait for its end, or restore to another database"));
+        return Err(Failure::new(Cause::Refused, words).hint("wait for its end, or restore to another database").into());
     }
     still_so(&mut session, plan)?;
     same_part(means, plan)?;
@@ -34,11 +34,11 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored> {
         Some(globals) => globals::restore(means, &mut session, &plan.recipe, globals)?,
         None => Vec::new(),
     };
-    let restored = match &plan.way {
+    let restored: Result<Restored, Undone> = match &plan.way {
         Way::Fill | Way::InPlace => {
             let whole = if plan.way == Way::InPlace { Whole::Over } else { Whole::Together };
             let filled = || fill::fill(means, &mut session, &plan.recipe, &plan.wanted, (&plan.database, whole));
-            public::provided(means, plan, filled)
+            Ok(public::provided(means, plan, filled)?)
         }
         Way::New { temporary, owner, like, comment } => {
             make(means, &mut session, &plan.recipe, (Work::Restore, temporary), None)?;
@@ -107,7 +107,7 @@ pub(super) fn make(
     recipe: &Recipe,
     (work, name): (Work, &str),
     tablespace: Option<&str>,
-) -> Result<String> {
+) -> Result<String, Undone> {
     feed::cancelled(means.cancel)?;
     let like = means.manifest.database_properties.as_ref();
     let made = database::create(name, like, tablespace, recipe.server.version_num).and_then(|text| session.carry_out(&text));
@@ -217,7 +217,7 @@ fn without_old(means: Means<'_>, plan: &Plan, keep_as: &str, mut restored: Resto
         restored.warnings.extend(ties::silence(means, keep_as));
         return restored;
     }
-    if let Err(why) = leftovers::remove(means, keep_as) {
+    if let Err(why) = leftovers::remove_old(means, keep_as) {
         restored.warnings.push(format!("the old database could not be dropped and stays as {keep_as}: {why}"));
         restored.warnings.extend(ties::silence(means, keep_as));
     }

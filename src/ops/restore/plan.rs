@@ -15,7 +15,7 @@ use crate::units::show_count;
 
 use super::choose::Chosen;
 use super::settle::{self, Fate};
-use super::{Globals, Means, Recipe, Wanted, before, likeness, public, recipe, steps, ties};
+use super::{Globals, Means, Recipe, Wanted, before, likeness, public, recipe, room, steps, ties};
 
 /// The longest name that PostgreSQL takes, bytes.
 const LONGEST: usize = 63;
@@ -144,7 +144,7 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
     names_fit(&order.database)?;
     let mut session = before::maintenance(means, &order.database)?;
     let mut recipe = recipe::recipe(means, &order.wanted, &session.server().clone())?;
-    before::server(means, &mut session, &recipe, &order.wanted, order.globals.as_ref())?;
+    before::server(means, &mut session, &recipe, &order.wanted, order.globals.as_ref(), (&order.database, room::HINT))?;
     let rights = session.database_rights()?;
     let (mut warnings, asked) = (Vec::new(), recipe.chosen.clone());
     let (way, fate) = match session.find_database(&order.database)? {
