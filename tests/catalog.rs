@@ -118,7 +118,7 @@ fn f34_a_catalog_deleted_while_open_is_made_anew_and_said_so() {
     keep(&one, "before");
     assert!(note(&two, "before").is_some());
 
-    std::fs::remove_file(one.path()).unwrap();
+    std::fs::remove_file(one.path().unwrap()).unwrap();
     keep(&one, "after");
     assert!(one.needs_reindex().unwrap().unwrap().contains("deleted or replaced while it was in use"));
     assert_eq!(note(&one, "before"), None);
@@ -133,7 +133,7 @@ fn a_catalog_put_in_place_of_an_open_one_is_taken_up() {
     keep(&open(other.path()), "theirs");
     let catalog = open(folder.path());
     keep(&catalog, "ours");
-    rustix::fs::rename(other.path().join("catalog.db"), catalog.path()).unwrap();
+    rustix::fs::rename(other.path().join("catalog.db"), catalog.path().unwrap()).unwrap();
     assert!(note(&catalog, "theirs").is_some());
     assert_eq!(note(&catalog, "ours"), None, "the old log was played into the new file");
 }
@@ -156,7 +156,7 @@ fn f34_damage_behind_a_good_header_is_noticed_when_it_is_met() {
     let folder = tempfile::tempdir().unwrap();
     let catalog = open(folder.path());
     catalog.write(|tx| (0..2000).try_for_each(|number| tx.put_meta(&format!("key {number}"), &"x".repeat(50)))).unwrap();
-    let path = catalog.path().to_owned();
+    let path = catalog.path().unwrap().to_owned();
     drop(catalog);
     let mut bytes = std::fs::read(&path).unwrap();
     let (schema, rest) = bytes.split_at_mut(32 * 4096);
@@ -201,7 +201,7 @@ fn nobody_else_can_read_it_and_no_link_is_followed() {
         assert_eq!(mode(&folder.join(name)), 0o600, "{name}");
     }
     let elsewhere = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(catalog.path(), elsewhere.path().join("catalog.db")).unwrap();
+    std::os::unix::fs::symlink(catalog.path().unwrap(), elsewhere.path().join("catalog.db")).unwrap();
     assert_eq!(Catalog::open(elsewhere.path(), &Clock::system()).unwrap_err().cause, Cause::UnsafePath);
 }
 
