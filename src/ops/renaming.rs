@@ -127,10 +127,10 @@ pub fn follow(world: &World, when: When) -> Result<()> {
     if !renaming.moves.is_empty() && is_held {
         return Ok(());
     }
-    let Some(moved) = world.catalog.write(|writer| rename(writer, &renaming))? else { return Ok(()) };
+    let Some(counts) = world.catalog.write(|writer| rename(writer, &renaming))? else { return Ok(()) };
     renaming.moves.iter().for_each(|(old, _)| mount::remove_note(world, old));
     renaming.ids.iter().for_each(|(new, id)| mount::put_note(world, new, id));
-    for ((old, new), backups) in renaming.moves.iter().zip(moved) {
+    for ((old, new), backups) in renaming.moves.iter().zip(counts) {
         tracing::info!(storage = new, was = old, backups, "the storage {old:?} is called {new:?} now; its backups go on under that name");
         world.audit("rename-storage", None, &format!("{old} is {new} now"), &format!("{backups} backups"))?;
     }
@@ -142,7 +142,7 @@ fn rename(writer: &Writer, renaming: &Renaming) -> Result<Option<Vec<u64>>> {
     if writer.metas(ID)? != renaming.from {
         return Ok(None);
     }
-    let moved = writer.rename_storages(&renaming.moves)?;
+    let counts = writer.rename_storages(&renaming.moves)?;
     let before = places(writer)?;
     let mut seen = before.clone();
     for (old, _) in &renaming.moves {
@@ -156,7 +156,7 @@ fn rename(writer: &Writer, renaming: &Renaming) -> Result<Option<Vec<u64>>> {
     if seen != before {
         put_places(writer, &seen)?;
     }
-    Ok(Some(moved))
+    Ok(Some(counts))
 }
 
 /// Whether a daemon goes by the names that it has read, and isn't this process.

@@ -52,13 +52,13 @@ impl Writer {
     /// Puts each second name in place of the first, all at once, so that names may change places. A backup that stands under both stays
     /// once. Returns how many backups each of them moved.
     pub fn rename_storages(&self, moves: &[(String, String)]) -> Result<Vec<u64>> {
-        let mut moved = Vec::new();
+        let mut counts = Vec::new();
         for (old, new) in moves {
             let waiting = format!("{ON_THE_WAY}{new}");
             for table in TABLES {
                 let rows = self.put_name(table, old, &waiting)?;
                 if table == "backups" {
-                    moved.push(rows);
+                    counts.push(rows);
                 }
             }
         }
@@ -70,7 +70,7 @@ impl Writer {
             }
         }
         self.note_renames(moves, &names)?;
-        Ok(moved)
+        Ok(counts)
     }
 
     /// The name is a storage's own: what was written under it before, and is called otherwise now, has been settled.
@@ -99,7 +99,7 @@ impl Writer {
                 self.put_meta(&format!("{NOW}{before}"), new)?;
             }
         }
-        let gone = moves.iter().filter(|(old, _)| !names.contains(old.as_str()));
-        gone.map(|(old, new)| self.put_meta(&format!("{NOW}{old}"), new)).collect()
+        let mut gone = moves.iter().filter(|(old, _)| !names.contains(old.as_str()));
+        gone.try_for_each(|(old, new)| self.put_meta(&format!("{NOW}{old}"), new))
     }
 }
