@@ -1,5 +1,4 @@
 //! A pgdumpd that is killed while it backs up what an in-place restore is about to overwrite.
-#![expect(clippy::disallowed_methods, reason = "the programs under test are started from outside of pgdumpd")]
 
 use std::process::Stdio;
 
