@@ -246,7 +246,7 @@ fn restored(project: &ProjectStanding, now: DateTime<Utc>) -> String {
 
 fn last_good(project: &ProjectStanding, now: DateTime<Utc>) -> String {
     let Some(oldest) = project.last_good.iter().min_by_key(|row| row.started_at) else {
-        return String::from(if project.has_backups { "no full one" } else { "none" });
+        return String::from(if project.has_backups { "none that counts" } else { "none" });
     };
     let part = if oldest.selection.is_full() { String::new() } else { format!(" ({})", oldest.selection) };
     let more = match (project.last_good.len(), databases(project)) {

@@ -91,7 +91,7 @@ fn a_single_run_promises_no_next_one() {
     assert!(looked.stdout.contains("it is not running") && !looked.stdout.contains("systemctl"), "{looked:?}");
 }
 
-/// A CronJob that took the place of a daemon: what counts then is how old its backups are.
+/// A `CronJob` that took the place of a daemon: what counts then is how old its backups are.
 #[test]
 fn backups_by_hand_take_the_place_of_a_daemon() {
     if configured("backups_by_hand_take_the_place_of_a_daemon") {
