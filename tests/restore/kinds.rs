@@ -114,7 +114,7 @@ fn statistics_that_can_not_be_gathered_cost_no_restore() {
 fn difference(one: &str, other: &str) -> String {
     let lines = |text: &'static str, of: &str, others: &str| -> String {
         let others: BTreeSet<&str> = others.lines().collect();
-        of.lines().filter(|line| !others.contains(line)).take(20).map(|line| format!("{text} {line}\n")).collect()
+        of.lines().filter(|line| !others.contains(line)).take(20).fold(String::new(), |all, line| all + text + " " + line + "\n")
     };
     lines("-", one, other) + &lines("+", other, one)
 }
