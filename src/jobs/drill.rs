@@ -15,7 +15,7 @@ use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::notify::redact::Redactor;
 use crate::ops::drill::{self, Drilled};
-use crate::ops::restore::{self, Means, Mode, Request, Wanted};
+use crate::ops::restore::{self, Means, Wanted};
 use crate::ops::verify::{self, Recorded};
 use crate::ops::{World, artifact, secret};
 use crate::postgres::connection::{Access, url};
@@ -282,8 +282,7 @@ fn restored(
 }
 
 fn compared(means: Means<'_>, database: &str, wanted: Wanted, checks: &[Check], drilled: &mut Drilled) -> Result<()> {
-    let request = Request { database: database.to_owned(), mode: Mode::New, wanted };
-    let restored = restore::into(means, &request)?;
+    let restored = restore::into(means, database, &wanted)?;
     drilled.warnings.extend(restored.warnings.iter().cloned());
     let differs = restored.problems.first().cloned();
     drilled.restored = Some(restored);

@@ -124,26 +124,6 @@ impl Wanted {
     }
 }
 
-/// The database that is filled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// It doesn't exist: it is made like the original, and dropped again where the restore fails.
-    New,
-    /// It exists and is empty: it is filled in one transaction.
-    Empty,
-}
-
-/// Which database to fill with how much.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// Its name.
-    pub database: String,
-    /// Whether it is there already.
-    pub mode: Mode,
-    /// How much.
-    pub wanted: Wanted,
-}
-
 /// What a restore brought back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Restored {
@@ -200,21 +180,15 @@ impl Restored {
     }
 }
 
-/// Fills a database with a backup and compares the two. It knows nothing of projects: a drill points it at a cluster of its own.
-///
-/// A database that it makes is the caller's to [`remove`], also where it fails; one that was empty is empty again.
-pub fn into(means: Means<'_>, request: &Request) -> Result<Restored> {
+/// Makes a database like the original, fills it with a backup and compares the two. It knows nothing of projects: a drill points it at a
+/// cluster of its own. The database is the caller's to [`remove`], also where it fails.
+pub fn into(means: Means<'_>, database: &str, wanted: &Wanted) -> Result<Restored> {
     let began = Instant::now();
     means.gauge.begin("preparing");
-    let mut session = before::maintenance(means, &request.database)?;
-    let recipe = recipe::recipe(means, &request.wanted, &session.server().clone())?;
-    let restored = match request.mode {
-        Mode::New => {
-            let made = place::make(means, &mut session, &recipe, (Work::Drill, &request.database), None)?;
-            place::filled(means, &mut session, &recipe, &request.wanted, &made)
-        }
-        Mode::Empty => fill::fill(means, &mut session, &recipe, &request.wanted, (&request.database, fill::Whole::Together)),
-    }?;
+    let mut session = before::maintenance(means, database)?;
+    let recipe = recipe::recipe(means, wanted, &session.server().clone())?;
+    let made = place::make(means, &mut session, &recipe, (Work::Drill, database), None)?;
+    let restored = place::filled(means, &mut session, &recipe, wanted, &made)?;
     Ok(restored.timed(began))
 }
 
