@@ -256,7 +256,7 @@ fn restored(
     }
     restore::fits(means, &wanted, if throwaway { throwaway::NO_ROOM } else { NO_ROOM })?;
     let database = format!("{}{}", Work::Drill.prefix(), means.run);
-    let done = compared(means, &database, wanted, checks, drilled);
+    let done = compared(means, &database, &wanted, checks, drilled);
     if throwaway {
         return done;
     }
@@ -281,8 +281,8 @@ fn restored(
     done
 }
 
-fn compared(means: Means<'_>, database: &str, wanted: Wanted, checks: &[Check], drilled: &mut Drilled) -> Result<()> {
-    let restored = restore::into(means, database, &wanted)?;
+fn compared(means: Means<'_>, database: &str, wanted: &Wanted, checks: &[Check], drilled: &mut Drilled) -> Result<()> {
+    let restored = restore::into(means, database, wanted)?;
     drilled.warnings.extend(restored.warnings.iter().cloned());
     let differs = restored.problems.first().cloned();
     drilled.restored = Some(restored);
