@@ -29,6 +29,8 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::settings::Settings;
 use crate::ops::{World, arrive};
 
+use signals::Listening;
+
 /// What `serve` is started with.
 #[derive(Debug, Clone)]
 pub struct Start {
@@ -58,9 +60,11 @@ pub fn serve(start: Start) -> Result<i32> {
         .build()
         .map_err(|error| Failure::new(Cause::System, format!("the runtime can't be started: {error}")))?;
     let clock = Clock::system();
+    // From the moment on at which it can be seen to be there, it ends in order when it is told to.
+    let signals = Listening::start()?;
     let only = repair::alone(&start.settings.daemon.state_dir)?;
     let world = World::open(&start.settings, clock)?;
-    let ended = runtime.block_on(owner::own(Arc::new(start.settings), start.config_file, world, start.beside));
+    let ended = runtime.block_on(owner::own(Arc::new(start.settings), start.config_file, world, signals, start.beside));
     drop(only);
     ended
 }

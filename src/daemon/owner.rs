@@ -79,8 +79,7 @@ pub(super) struct Owner {
 }
 
 /// Runs until a signal says stop, and says which; with `beside`, waits for the database first.
-pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: World, beside: bool) -> Result<i32> {
-    let mut signals = Listening::start()?;
+pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: World, mut signals: Listening, beside: bool) -> Result<i32> {
     let mut vigil = None;
     if beside {
         match waiting::wait(&world, &settings, &config_file, &mut signals).await? {

@@ -45,6 +45,10 @@ const FILES: [(&[&str], &str); 3] = [
     ),
 ];
 
+/// What libpq says of parameters that can't be meant.
+const PARAMETERS: [&str; 4] =
+    ["invalid integer value", "invalid port number", "invalid connection option", "invalid channel_binding value"];
+
 /// What libpq says where each server was reached and none is of the kind that is asked for.
 const WRONG_KIND: [&str; 4] =
     ["session is not read-only", "session is read-only", "server is not in hot standby mode", "server is in hot standby mode"];
@@ -60,6 +64,9 @@ pub(super) fn advise(failure: Failure, client: &Client, access: &Access, databas
     let says = |words: &[&str]| words.iter().any(|word| failure.message.contains(word));
     if let Some((_, hint)) = FILES.iter().find(|(words, _)| says(words)) {
         return Failure { cause: Cause::Login, ..failure }.hint(*hint);
+    }
+    if says(&PARAMETERS) {
+        return Failure { cause: Cause::Login, ..failure }.hint("correct the connection's parameters; psql takes the same ones");
     }
     if says(&WRONG_KIND) {
         return failure.hint(

@@ -36,7 +36,8 @@ impl std::fmt::Display for Unreadable {
 #[must_use]
 pub fn mend(key: &str) -> String {
     format!(
-        "mend {key}, or take it out: a name without a schema is looked for on the role's search_path, and capitals count only in double quotes"
+        "correct the name in {key}, or take it out: one without a schema is looked for on the role's search_path, and capitals count only in \
+         double quotes"
     )
 }
 

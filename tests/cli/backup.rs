@@ -230,7 +230,7 @@ fn a_table_that_is_gone_is_not_found_and_said_with_what_to_do() {
         assert_eq!(failure["cause"], "not-found", "{format}: {failure}");
         let words = failure["message"].as_str().unwrap_or_default();
         assert_eq!(words, "nothing in the database \"shop\" matches \"\\\"Cart\\\"\" in tables, so pg_dump made no dump", "{format}");
-        assert!(failure["hint"].as_str().is_some_and(|hint| hint.starts_with("mend tables, or take it out")), "{failure}");
+        assert!(failure["hint"].as_str().is_some_and(|hint| hint.starts_with("correct the name in tables, or take it out")), "{failure}");
         assert!(failure["detail"].as_str().is_some_and(|detail| detail.contains("no matching tables were found")), "{failure}");
     }
 }

@@ -171,7 +171,7 @@ fn a_dry_run_counts_and_leaves_everything_as_it_was() {
     let told = shop.merge(1, "orders", "update", &["--dry-run"]).stderr;
     assert!(told.contains("orders_code_fkey") && told.contains(": Key (code)=(c"), "it names the key: {told}");
     assert_eq!(state(), before);
-    assert!(shop.audit()[0].ends_with("rolled back, a dry run: 10 inserted, 2 updated, 988 skipped"), "{:?}", shop.audit());
+    assert!(shop.audit()[0].ends_with("rolled back, a dry run: 10 inserted, 2 updated, 988 left, 0 skipped"), "{:?}", shop.audit());
     shop.ask("drop table codes cascade");
     assert_eq!(shop.counts("orders", "update"), serde_json::json!([1000, 10, 2, 988]));
 }

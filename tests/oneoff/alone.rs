@@ -146,7 +146,7 @@ fn selections_and_options_reach_pg_dump_by_the_same_rules() {
         (&["--jobs", "4"], 2, "needs the directory format"),
         (&["--compress", "zip"], 2, "unknown compression"),
         (&["--format", "tarr"], 2, "possible values"),
-        (&["--tables", "no_such_table"], 1, "pg_dump ended with"),
+        (&["--tables", "no_such_table"], 1, "so pg_dump made no dump"),
         (&["--tables", "a", "--schemas", "b"], 2, "no effect beside tables"),
         (&["shop"], 2, "for one without"),
     ] {

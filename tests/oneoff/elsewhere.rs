@@ -175,7 +175,7 @@ fn a_restore_of_a_file_is_as_careful_as_one_of_a_backup() {
     assert!(script.code == 0 && script.stderr.contains("doesn't say its database's encoding"), "{script:?}");
 
     let refused = restore(&scene, "./shop.dump", "new", &[]);
-    assert!(refused.code == 1 && refused.stderr.contains("is not empty: it holds 1 tables and their like (public.item)"), "{refused:?}");
+    assert!(refused.code == 1 && refused.stderr.contains("is not empty: it holds a table or its like (public.item)"), "{refused:?}");
     let clean = restore(&scene, "./shop.dump", "new", &["--in-place"]);
     assert!(clean.code == 1 && clean.stderr.contains("--no-safety-backup"), "{clean:?}");
     assert_eq!(scene.cluster.psql_in("new", "select count(*) from item"), "1");

@@ -7,7 +7,7 @@ use crate::postgres::dump::beside;
 use crate::postgres::session::Session;
 
 use super::Means;
-use super::plan::{Order, comes};
+use super::way::{Order, comes};
 
 /// An encoding in which the server takes every byte for what it is, and converts none.
 const ANY: &str = "SQL_ASCII";

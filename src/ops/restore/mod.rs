@@ -24,6 +24,7 @@ mod source;
 mod steps;
 mod tables;
 mod ties;
+mod way;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,8 +47,9 @@ use super::compare::{Compared, Comparison};
 pub use globals::Globals;
 pub use leftovers::{Swept, Undone, Unfinished, clear, note, noted, remove, strike, sweep};
 pub use place::carry_out;
-pub use plan::{Occupied, Order, Plan, Way, plan};
+pub use plan::{Plan, plan};
 pub use recipe::Recipe;
+pub use way::{Occupied, Order, Way};
 
 /// What a restore works with.
 #[derive(Clone, Copy)]
