@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::jobs::scheduled::{self, Ended, Order, Report, Setting};
-use crate::jobs::{Board, Open};
+use crate::jobs::{Board, Open, mend};
 use crate::model::backup::{Manifest, Trigger};
 use crate::model::project::Project;
 use crate::model::run::Run;
@@ -96,6 +96,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         chosen::check(&world, &order.project, &order.only, &cancel)?;
     }
     let desk = Desk::by_hand(&world, &settings, config::unusual(&common.config));
+    tell_what_was_cut_off(&world, &desk, &orders)?;
     let mut exits = Vec::new();
     let mut answers = Vec::new();
     for order in &orders {
@@ -147,6 +148,22 @@ fn only_database(args: &Args) -> Result<Option<&str>> {
         several => Err(Failure::new(Cause::Configuration, format!("one file holds one database, and {} are named", several.len()))
             .hint("back up one after the other, each with its own --database and --output")),
     }
+}
+
+/// A run that was ended by force is told before the next one begins, which may be ended as well: by a job's deadline, or for want of memory.
+fn tell_what_was_cut_off(world: &World, desk: &Desk<'_>, orders: &[Order]) -> Result<()> {
+    let unfinished = world.catalog.read(|reader| reader.unfinished_runs())?;
+    let is_cut_off = |project: &Project| unfinished.iter().any(|one| one.run.project == project.name && one.is_cut_off());
+    for order in orders.iter().filter(|order| is_cut_off(&order.project)) {
+        if let Err(failure) = mend::mend(world, &order.project) {
+            // Its own run meets the same, and tells it.
+            tracing::warn!(project = order.project.name, "what a run has left that was cut off can't be cleared up yet: {failure}");
+        }
+    }
+    if notice::tell(world, desk)? > 0 {
+        deliver::deliver(world)?;
+    }
+    Ok(())
 }
 
 /// What happened becomes mail, which is sent now: there may be no daemon to do it.

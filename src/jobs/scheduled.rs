@@ -23,7 +23,6 @@ use crate::ops::targets::{self, Covered};
 use crate::ops::verify::{Looked, Verdict};
 use crate::ops::{World, accepted, mount, removal, repair, there};
 use crate::postgres::connection::Access;
-use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
 use crate::retention::Divided;
@@ -249,7 +248,7 @@ impl Job<'_> {
             let made: BTreeSet<&str> =
                 report.runs.iter().filter(|(_, made)| made.is_some()).map(|(run, _)| run.database.as_str()).collect();
             let (answered, others): (Vec<&str>, Vec<&str>) = databases.iter().map(String::as_str).partition(|name| made.contains(name));
-            let ended = self.one(&shape, GLOBALS, &targets::for_globals(answered, others), &mut report.unrecorded);
+            let ended = self.one(&shape, GLOBALS, &targets::entrances(answered, others), &mut report.unrecorded);
             report.runs.push(ended);
         }
         Ok(())
@@ -268,10 +267,8 @@ impl Job<'_> {
             return these(vec![named]);
         }
         let project = &self.order.project;
-        let first = targets::first_contact(project, self.access);
         self.retrying(None, |_| {
-            let mut session =
-                Session::open(self.clients.newest(), self.access, first.as_deref(), "pgdumpd", &project.limits, self.setting.cancel)?;
+            let mut session = there::ask(self.world, project, self.clients, self.access, self.setting.cancel)?;
             targets::databases(project, &mut session, |found| there::remember(self.world, &project.name, found))
         })
     }

@@ -141,6 +141,15 @@ impl ProjectLock {
     }
 }
 
+impl Drop for ProjectLock {
+    /// Whoever takes the lock next without writing himself down must not be taken for this one. What a child has inherited stays its own.
+    fn drop(&mut self) {
+        if !self.holder.lock().child.is_some_and(|child| child.is_alive()) {
+            let _costs_words_only = rustix::fs::ftruncate(&self.fd, 0);
+        }
+    }
+}
+
 /// Who holds the lock of a project; `None` where nobody does.
 pub fn inspect(storage: &dyn Storage, project: &str) -> Result<Option<Refused>> {
     let path = storage.lock_file(project)?;

@@ -3,7 +3,6 @@
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::{Databases, Project};
-use crate::postgres::session::Session;
 use crate::process::Cancel;
 
 use super::targets::{self, Covered};
@@ -28,8 +27,7 @@ pub fn check(world: &World, project: &Project, only: &[String], cancel: &Cancel)
     left_out(project, only)?;
     let asked = || -> Result<Covered> {
         let clients = world.clients(project)?;
-        let first = targets::first_contact(project, &access);
-        let mut session = Session::open(clients.newest(), &access, first.as_deref(), "pgdumpd", &project.limits, cancel)?;
+        let mut session = there::ask(world, project, &clients, &access, cancel)?;
         targets::databases(project, &mut session, |found| there::remember(world, &project.name, found))
     };
     match asked() {

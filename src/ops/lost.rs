@@ -8,7 +8,7 @@ use crate::model::backup::BackupRow;
 use crate::storage::names::{self, Kind};
 use crate::storage::{Key, Storage};
 
-use super::World;
+use super::{World, mount};
 
 /// Where the note is kept.
 const LOST: &str = "backups-lost";
@@ -50,6 +50,9 @@ pub fn compare(world: &World, storage: &dyn Storage, project: &str) -> Result<Di
 #[must_use]
 pub fn lacks(world: &World, row: &BackupRow) -> Option<String> {
     let storage = world.storages.get(&row.storage)?;
+    if mount::is_another(world, storage.as_ref()) {
+        return None;
+    }
     let is_gone = |file: &str| storage.size(&Key { project: row.project.clone(), file: file.to_owned() }).is_ok_and(|size| size.is_none());
     let manifest = names::manifest_file(&row.file);
     if is_gone(&row.file) {

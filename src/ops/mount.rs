@@ -54,8 +54,8 @@ fn another(world: &World, name: &str, found: &str, known: &str) -> Result<Failur
             format!("storage {name:?} is what was storage {other:?} before, by its id {found}; {known} was expected"),
         )
         .hint(format!(
-            "mount the right disk; or, if the names were changed on purpose, put the folder that was {name:?} into the configuration as \
-             well, under any name, and restart pgdumpd"
+            "mount the right disk; or, if the names were changed on purpose, let the configuration have the folder that was \
+             {name:?} as well, under any name, and restart pgdumpd"
         )),
         None => Failure::new(
             Cause::NotMounted,
@@ -71,6 +71,12 @@ fn other_name(world: &World, name: &str, id: &str) -> Result<Option<String>> {
     Ok(known.into_iter().find(|(other, known)| other != name && known == id).map(|(other, _)| other))
 }
 
+/// Whether it carries another marker than the one that is remembered under its name: nothing that is missed there is known to be gone.
+pub(super) fn is_another(world: &World, storage: &dyn Storage) -> bool {
+    let known = remembered(world, storage.name()).ok().flatten();
+    known.is_some_and(|known| storage.id().is_ok_and(|found| found.is_some_and(|found| found != known)))
+}
+
 /// Whether the storage was never used and its folder is still to be made, by the first who writes there.
 pub fn is_new(world: &World, storage: &dyn Storage) -> Result<bool> {
     Ok(storage.id()?.is_none() && remembered(world, storage.name())?.is_none() && !Path::new(&storage.place()).exists())
@@ -82,6 +88,12 @@ pub fn accept(world: &World, storage: &dyn Storage) -> Result<String> {
         Some(id) => id,
         None => storage.initialize()?,
     };
+    let name = storage.name();
+    if other_name(world, name, &id)?.is_some_and(|other| world.storages.contains_key(&other)) {
+        // Its backups would be looked for under a name that they don't have.
+        let known = remembered(world, name)?.unwrap_or_else(|| String::from("none"));
+        return Err(another(world, name, &id, &known)?);
+    }
     remember(world, storage, &id)?;
     Ok(id)
 }

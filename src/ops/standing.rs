@@ -213,6 +213,8 @@ struct Seen {
     elsewhere: BTreeMap<String, Vec<Elsewhere>>,
     dated_ahead: HashMap<String, u64>,
     there: BTreeMap<String, There>,
+    /// When projects without a good backup and without any alert were first tried: all that they have are runs that somebody ended.
+    first_tried: HashMap<String, DateTime<Utc>>,
     mail: Waiting,
 }
 
@@ -228,6 +230,13 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
     let mut known = HashSet::new();
     for backup in alerts.iter().filter(|alert| alert.status != Status::Ok).filter_map(|alert| alert.key.of_backup()) {
         known.extend(reader.backup(&backup)?.map(|row| row.id));
+    }
+    let mut first_tried = HashMap::new();
+    let with_more: HashSet<&str> =
+        alerts.iter().map(|alert| alert.key.project.as_str()).chain(good.iter().map(|row| row.project.as_str())).collect();
+    let bare = |project: &Project| project.max_backup_age.is_some() && !with_more.contains(project.name.as_str());
+    for project in settings.projects.iter().filter(|project| bare(project)) {
+        first_tried.extend(reader.first_tried(&project.name)?.map(|at| (project.name.clone(), at)));
     }
     let mut restored: HashMap<String, Vec<RestoredBackup>> = HashMap::new();
     let mut waits: HashMap<String, Vec<Wait>> = HashMap::new();
@@ -255,6 +264,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
         elsewhere: elsewhere::all(reader, settings)?,
         dated_ahead: reader.dated_ahead()?,
         there: there::recall_all(reader, settings)?,
+        first_tried,
         mail: mail::waiting(reader)?,
     })
 }
@@ -339,7 +349,9 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         let never = |alert: &&Alert| {
             counted.contains(&alert.key.selection) && stands(alert) && !has_one(&alert.key) && alert.is_overdue(None, limit, now)
         };
-        last_good.iter().any(is_old) || parts.alerts.iter().copied().any(|alert| never(&alert))
+        let tried = seen.first_tried.get(&project.name).filter(|_| last_good.is_empty());
+        let is_vain = tried.is_some_and(|first| (now - *first).to_std().is_ok_and(|time| time > limit));
+        last_good.iter().any(is_old) || is_vain || parts.alerts.iter().copied().any(|alert| never(&alert))
     });
     // Backups are made, but a suspicious one is nothing to fall back on as long as there is another.
     last_good.iter_mut().for_each(|row| *row = seen.normal.get(&row.id).unwrap_or(row).clone());

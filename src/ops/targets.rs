@@ -68,9 +68,10 @@ pub fn databases(project: &Project, session: &mut Session, seen: impl Fn(&Covere
 /// Databases that every server has.
 const USUAL: [&str; 2] = ["postgres", "template1"];
 
-/// Where a server's roles and tablespaces can be read: in any database that lets the role in. Those that just did come first.
+/// Where what is the whole server's can be read, its databases, roles and tablespaces: in any database that lets the role in. Those that did
+/// come first.
 #[must_use]
-pub fn for_globals<'a>(answered: Vec<&'a str>, others: Vec<&'a str>) -> Vec<String> {
+pub fn entrances<'a>(answered: Vec<&'a str>, others: Vec<&'a str>) -> Vec<String> {
     let mut places: Vec<String> = Vec::new();
     for name in answered.into_iter().chain(others).chain(USUAL) {
         if !places.iter().any(|known| known == name) {

@@ -14,7 +14,10 @@ use crate::model::dump::Selection;
 use crate::model::project::{Databases, Project};
 use crate::model::run::ANY_DATABASE;
 use crate::model::settings::Settings;
-use crate::postgres::connection::named_by;
+use crate::postgres::connection::{Access, named_by};
+use crate::postgres::session::Session;
+use crate::postgres::version::Clients;
+use crate::process::Cancel;
 
 use super::World;
 use super::targets::{self, Covered};
@@ -46,6 +49,17 @@ pub enum Gone {
     NotOnServer,
     /// It is there and lets nobody connect.
     Closed,
+}
+
+/// A session in which the server is asked for its databases. Where all of them are wanted, no single one has to let the role in: the
+/// connection's own is tried first, then those that were there last.
+pub fn ask(world: &World, project: &Project, clients: &Clients, access: &Access, cancel: &Cancel) -> Result<Session> {
+    let open = |name: Option<&str>| Session::open(clients.newest(), access, name, "pgdumpd", &project.limits, cancel);
+    let first = targets::first_contact(project, access);
+    let (Databases::All { .. }, Some(first)) = (&project.databases, &first) else { return open(first.as_deref()) };
+    let known = world.catalog.read(|reader| recall(reader, &project.name))?.unwrap_or_default();
+    let places = targets::entrances(vec![first], known.names.iter().map(String::as_str).collect());
+    targets::in_first(&places, project.limits.connect, |place| open(Some(place)))
 }
 
 /// Keeps what the server has; a catalog that can't be written costs only this.

@@ -46,8 +46,14 @@ const FILES: [(&[&str], &str); 3] = [
 ];
 
 /// What libpq says of parameters that can't be meant.
-const PARAMETERS: [&str; 4] =
-    ["invalid integer value", "invalid port number", "invalid connection option", "invalid channel_binding value"];
+const PARAMETERS: [&str; 6] = [
+    "URI query parameter",
+    "invalid integer value",
+    "invalid port number",
+    "invalid connection option",
+    "invalid channel_binding value",
+    "unrecognized configuration parameter",
+];
 
 /// What libpq says where each server was reached and none is of the kind that is asked for.
 const WRONG_KIND: [&str; 4] =

@@ -1,6 +1,7 @@
 //! Storages that are called otherwise than before, that a project has left, or that are no longer configured.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pgdumpd::clock::Clock;
 use pgdumpd::config;
@@ -8,6 +9,10 @@ use pgdumpd::ops::{World, reindex};
 use serde_json::Value;
 
 use crate::bench::Bench;
+use crate::rig::wait_until;
+
+/// Longer than a start takes on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Writes a configuration with these storages (name, folder below the rig) and projects.
 fn configure(bench: &Bench, storages: &[(&str, &str)], projects: &str) {
@@ -122,6 +127,27 @@ fn two_storages_that_change_names_keep_their_own_backups() {
     bench.run(0, &["verify", "billing"]);
     bench.run(0, &["backup", "--all"]);
     assert_eq!((storage("shop"), storage("billing"), listed(&bench).len()), (String::from("b"), String::from("a"), 4));
+}
+
+#[test]
+fn names_that_are_exchanged_make_nothing_gone_before_the_daemon_has_read_them() {
+    let bench = Bench::new();
+    let projects = |a: &str, b: &str| format!("{}{}", project(&bench, "shop", "shop", a), project(&bench, "billing", "billing", b));
+    configure(&bench, &[("a", "one"), ("b", "two")], &projects("a", "b"));
+    bench.run(0, &["backup", "--all"]);
+    let mut serving = bench.rig.serve();
+    wait_until(LONG, || serving.log(), || bench.rig.run(&["status"]).code == 0);
+    configure(&bench, &[("a", "two"), ("b", "one")], &projects("b", "a"));
+    for verb in ["list", "status"] {
+        let said = bench.rig.run(&[verb]);
+        assert!(!said.stdout.contains("GONE") && !said.stdout.contains("missing"), "{said:?}");
+    }
+    let refused = bench.run(1, &["doctor", "--accept-storage", "a"]).stderr;
+    assert!(refused.contains("storage \"a\" is what was storage \"b\" before") && refused.contains("restart pgdumpd"), "{refused}");
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0);
+    bench.run(0, &["verify", "--all"]);
+    assert_eq!(listed(&bench).len(), 2);
 }
 
 #[test]

@@ -217,3 +217,27 @@ fn f23_process_1_keeps_the_exit_code() {
     drop(serving);
     wait_until(PATIENCE, || String::from("no process left"), || processes_with(bench.rig.path()).is_empty());
 }
+
+/// A job that is ended each night, by its deadline or for want of memory: the next one tells, whatever becomes of it.
+#[test]
+fn f20_backups_by_hand_that_end_by_force_again_and_again_are_told() {
+    let bench = Bench::sized(50_000, "");
+    let clients = bench.holding_clients();
+    bench.configure("", "", &format!("pg_bin_dir = {clients:?}\nmax_backup_age = \"1s\""));
+    let ended = |signal: &str| {
+        bench.hold();
+        let mut child = bench.rig.command().args(["backup", "shop"]).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        bench.wait_midway(|| bench.log());
+        kill(signal, child.id());
+        child.wait().unwrap();
+    };
+    ended("TERM");
+    std::thread::sleep(Duration::from_secs(1));
+    let status = bench.rig.run(&["status"]);
+    assert!(status.code == 1 && status.stdout.contains("STALE"), "no backup for longer than it may be: {status:?}");
+    ended("KILL");
+    assert_eq!(bench.subjects(), Vec::<String>::new(), "it could tell nobody itself");
+    ended("KILL");
+    let told = bench.subjects();
+    assert!(told.len() == 1 && told[0].contains("FAILED shop"), "{told:?}");
+}

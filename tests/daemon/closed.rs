@@ -159,3 +159,20 @@ fn a_database_that_lets_nobody_in_is_left_out_by_name_and_is_not_said_to_be_gone
     backup();
     assert_eq!(outbox(&place.rig)[1]["subject"], "[pgdumpd] GONE shop: database billing is not on the server");
 }
+
+#[test]
+fn no_single_database_has_to_let_the_role_in_where_all_are_wanted() {
+    let place = Place::new();
+    let project = all_of_it(&place);
+    place.rig.configure(&format!("{}{project}", crate::support::NO_MAIL));
+    place.cluster.psql("create database billing");
+    assert_eq!(place.rig.run(&["backup", "shop"]).code, 0);
+    // The connection's own.
+    place.cluster.psql("revoke connect on database postgres from public");
+    let told = place.rig.run(&["backup", "shop"]);
+    let made = |name: &str| place.rig.backups().iter().filter(|row| row["database"] == name).count();
+    assert_eq!((made("billing"), made("postgres")), (2, 1), "the others are asked for and made: {told:?}");
+    assert!(told.code == 3 && told.stderr.contains("permission denied for database \"postgres\""), "and that one is told: {told:?}");
+    let doctor = place.rig.run(&["doctor", "shop"]).stdout;
+    assert!(doctor.contains("fine    project \"shop\", database \"billing\""), "{doctor}");
+}

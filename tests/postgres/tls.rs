@@ -103,9 +103,11 @@ fn what_libpq_lacks_itself_is_named_with_what_to_do() {
     let place = format!("no connection to localhost port {}: ", cluster.port);
     let url = |role: &str, more: &str| format!("postgresql://{role}@localhost:{}/postgres?{more}", cluster.port);
 
-    let (cause, words, hint) = refused(&url("postgres", "keepalives_idle=often"));
-    assert_eq!(cause, Cause::Login, "{words}");
-    assert!(words.contains("keepalives_idle") && hint.contains("parameters") && !hint.contains("firewall"), "{words}; {hint}");
+    for (parameter, named) in [("keepalives_idle=often", "keepalives_idle"), ("options=-c%20nosuch%3D1", "nosuch")] {
+        let (cause, words, hint) = refused(&url("postgres", parameter));
+        assert_eq!(cause, Cause::Login, "{words}");
+        assert!(words.contains(named) && hint.contains("parameters") && !hint.contains("firewall"), "{words}; {hint}");
+    }
     for mode in ["verify-ca", "verify-full"] {
         let (cause, words, hint) = refused(&url("postgres", &format!("sslmode={mode}&sslrootcert={dir}/nowhere.crt")));
         assert_eq!((cause, words), (Cause::Login, format!("{place}root certificate file \"{dir}/nowhere.crt\" does not exist")));

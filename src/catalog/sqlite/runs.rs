@@ -1,5 +1,6 @@
 //! Runs: started, followed through their stages, finished.
 
+use chrono::{DateTime, Utc};
 use rusqlite::{OptionalExtension, Row, named_params, params};
 
 use super::value::{Json, Time, Word, bind, bind_page, collect, conditions, count, int};
@@ -52,6 +53,14 @@ impl Reader {
             status: None,
         };
         Ok(self.runs(&filter, Page::first(1))?.pop())
+    }
+
+    /// When the first run of a project began that is known still.
+    pub fn first_tried(&self, project: &str) -> Result<Option<DateTime<Utc>>> {
+        self.ask("looking for the first run of a project", |db| {
+            let sql = "SELECT min(started_at) FROM runs WHERE project = ?1";
+            db.prepare_cached(sql)?.query_row([project], |row| row.get::<_, Option<Time>>(0)).map(|time| time.map(|time| time.0))
+        })
     }
 
     /// The runs that a slot's job has begun, in order.

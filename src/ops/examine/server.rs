@@ -14,7 +14,7 @@ use crate::postgres::version::{self, Clients};
 use crate::process::Cancel;
 use crate::units::show_size;
 
-use super::super::{World, mount, space, targets};
+use super::super::{World, mount, space, targets, there};
 use super::{Finding, is_told};
 
 /// A server's clock that differs by more than this makes times in reports misleading.
@@ -37,7 +37,7 @@ fn examine(world: &World, project: &Project, about: &str, findings: &mut Vec<Fin
     let mut session = match &project.databases {
         // One that is gone must not hide what is to be said of the others.
         Databases::Named(names) => targets::in_first(names, project.limits.connect, |name| open(project, &clients, &access, Some(name)))?,
-        _ => open(project, &clients, &access, targets::first_contact(project, &access).as_deref())?,
+        _ => there::ask(world, project, &clients, &access, &Cancel::new())?,
     };
     let server = session.server().clone();
     let client = clients.for_server(server.version_num)?;
@@ -85,7 +85,7 @@ fn examine(world: &World, project: &Project, about: &str, findings: &mut Vec<Fin
         }
     }
     if dumps_globals(project) {
-        findings.extend(globals(project, &clients, &access, &targets::for_globals(answered, others), about));
+        findings.extend(globals(project, &clients, &access, &targets::entrances(answered, others), about));
     }
     Ok(())
 }
