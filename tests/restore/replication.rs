@@ -166,7 +166,7 @@ fn a_prepared_transaction_is_named_before_a_byte_is_written() {
     let scene = Scene::bare(Setup::default().setting("max_prepared_transactions = 5").setting("log_statement = 'ddl'").start(), TABLES);
     scene.backup();
     scene.cluster.psql_in("shop", "begin; insert into other values (1); prepare transaction 'it''s one'");
-    for more in [&["--replace"][..], &["--replace", "--drop-old"], &["--replace", "--dry-run"]] {
+    for more in [&["--replace"][..], &["--replace", "--drop-old"], &["--replace", "--dry-run"], &["--in-place"]] {
         let made = scene.cluster.log().matches("create database").count();
         let ended = scene.restore("shop", more);
         assert!(ended.code == 1 && ended.stderr.contains("have ended: \"it's one\" of postgres"), "{ended:?}");

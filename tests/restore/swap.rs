@@ -259,3 +259,22 @@ fn in_place_says_who_holds_it_up() {
     assert_eq!(ended.status.code(), Some(0), "{told}");
     assert!(told.contains("waits for a lock held by process") && told.contains("(nightly report)"), "{told}");
 }
+
+#[test]
+fn in_place_waits_for_no_lock_longer_than_lock_wait() {
+    let scene = Scene::new(SHOP);
+    let before = scene.fingerprint("shop");
+    let text = std::fs::read_to_string(scene.rig.path().join("pgdumpd.toml")).unwrap();
+    std::fs::write(scene.rig.path().join("pgdumpd.toml"), text.replace("retries = []", "retries = [], lock_wait = \"2s\"")).unwrap();
+    let mut holder = scene.cluster.psql_command("shop");
+    holder.env("PGAPPNAME", "nightly report").args(["-c", "begin", "-c", "select count(*) from orders", "-c", "select pg_sleep(600)"]);
+    let mut holder = holder.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    scene.cluster.wait_until("(select count(*) > 0 from pg_stat_activity where wait_event = 'PgSleep')");
+    let ended = scene.restore("shop", &["--in-place", "--no-safety-backup"]);
+    assert!(ended.code == 1 && ended.stderr.contains("the restore waited 2s for a lock held by process"), "{ended:?}");
+    assert!(ended.stderr.contains("(nightly report)") && ended.stderr.contains("raise limits.lock_wait"), "{ended:?}");
+    assert_eq!(scene.cluster.psql("select count(*) from pg_stat_activity where application_name like 'pgdumpd%'"), "0");
+    scene.cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'");
+    holder.wait().unwrap();
+    assert_eq!(scene.fingerprint("shop"), before);
+}

@@ -29,15 +29,7 @@ pub(super) fn makeable(session: &mut Session, entries: &[&Entry], wanted: &Wante
 
 /// Refuses a database that can't be replaced as it is, or with which something would go that others count on.
 pub(super) fn replaceable(session: &Session, database: &str, ties: &Ties, drop_old: bool) -> Result<()> {
-    if !ties.prepared.is_empty() {
-        let names: Vec<String> = ties.prepared.iter().map(|one| format!("{:?} of {}", one.gid, one.owner)).collect();
-        let ways: Vec<String> = ties.prepared.iter().map(|one| one.ended().join("; or ")).collect();
-        let words = format!(
-            "prepared transactions hold the database {database:?}, which can't be replaced before they have ended: {}",
-            names.join(", ")
-        );
-        return Err(Failure::new(Cause::Refused, words).hint(format!("type in psql in {database:?}: {}", ways.join("; and "))));
-    }
+    nothing_prepared(database, ties, "replaced")?;
     if drop_old && !ties.slots.is_empty() {
         let drops: Vec<String> = ties.slots.iter().map(|slot| dropped(&slot.name)).collect();
         let words = format!(
@@ -62,6 +54,18 @@ pub(super) fn replaceable(session: &Session, database: &str, ties: &Ties, drop_o
             .hint(format!("restore as {} or a superuser with --user; or type as that role in {database:?}: {lines}", other.owner)));
     }
     Ok(())
+}
+
+/// Refuses while transactions are prepared in the database, whose locks nobody else's end lets go.
+fn nothing_prepared(database: &str, ties: &Ties, done: &str) -> Result<()> {
+    if ties.prepared.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = ties.prepared.iter().map(|one| format!("{:?} of {}", one.gid, one.owner)).collect();
+    let ways: Vec<String> = ties.prepared.iter().map(|one| one.ended().join("; or ")).collect();
+    let words =
+        format!("prepared transactions hold the database {database:?}, which can't be {done} before they have ended: {}", names.join(", "));
+    Err(Failure::new(Cause::Refused, words).hint(format!("type in psql in {database:?}: {}", ways.join("; and "))))
 }
 
 /// What a person should know before a database is replaced.
@@ -89,10 +93,15 @@ fn dropped(slot: &str) -> String {
     format!("select pg_drop_replication_slot({})", literal(slot))
 }
 
-/// Refuses where a subscription writes into what would be dropped and made again, or would have to be dropped itself: the server does that in
-/// no transaction, and one that stays passes over every change of a table that it doesn't know.
-pub(super) fn keeps_subscriptions(means: Means<'_>, session: &mut Session, target: &str, recipe: &Recipe) -> Result<()> {
-    let mut found = session.ties(target)?.subscriptions;
+/// Refuses a restore in place that prepared transactions would hold up, and one where a subscription writes into what would be dropped and made
+/// again, or would have to be dropped itself: the server does that in no transaction, and one that stays passes over every change of a table
+/// that it doesn't know.
+pub(super) fn lets_go(means: Means<'_>, session: &mut Session, target: &str, recipe: &Recipe) -> Result<()> {
+    let ties = session.ties(target)?;
+    if recipe.chosen.is_none() {
+        nothing_prepared(target, &ties, "restored in place")?;
+    }
+    let mut found = ties.subscriptions;
     if found.is_empty() {
         return Ok(());
     }

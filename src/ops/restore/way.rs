@@ -208,7 +208,7 @@ pub(super) fn over(
     }
     if way == Way::InPlace {
         settle::keeps_partitions(means, &order.database, recipe)?;
-        ties::keeps_subscriptions(means, session, &order.database, recipe)?;
+        ties::lets_go(means, session, &order.database, recipe)?;
         settle::keeps_rows(means, &order.database, recipe, &order.wanted)?;
     }
     Ok((way, fate))
