@@ -20,6 +20,9 @@ use crate::model::backup::RunId;
 use crate::process::{Identity, identity, own_identity};
 use crate::storage::Storage;
 
+/// What is read of a lock file at most, bytes; what we write is far shorter.
+const LONGEST: usize = 4096;
+
 /// Who holds a lock, as it says itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -145,7 +148,9 @@ impl Drop for ProjectLock {
     /// Whoever takes the lock next without writing himself down must not be taken for this one. What a child has inherited stays its own.
     fn drop(&mut self) {
         if !self.holder.lock().child.is_some_and(|child| child.is_alive()) {
-            let _costs_words_only = rustix::fs::ftruncate(&self.fd, 0);
+            // Its block stays its own: on a full disk the next holder could write nothing into an empty file.
+            let length = rustix::fs::fstat(&self.fd).map_or(0, |stat| usize::try_from(stat.st_size).unwrap_or(0).min(LONGEST));
+            let _costs_words_only = rustix::io::pwrite(&self.fd, &vec![b' '; length], 0);
         }
     }
 }
@@ -244,7 +249,7 @@ fn stands_at(fd: impl AsFd, path: &Path) -> bool {
 
 /// What the file says. Anything that isn't a holder's line, such as a torn or hostile one, says nothing.
 fn read(fd: &OwnedFd) -> Option<Holder> {
-    let mut text = [0; 4096];
+    let mut text = [0; LONGEST];
     let count = rustix::io::pread(fd, &mut text, 0).ok()?;
     let line = text[..count].split(|byte| *byte == b'\n').next()?;
     serde_json::from_slice(line).ok()

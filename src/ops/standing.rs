@@ -231,13 +231,7 @@ fn look(reader: &Reader, settings: &Settings) -> Result<Seen> {
     for backup in alerts.iter().filter(|alert| alert.status != Status::Ok).filter_map(|alert| alert.key.of_backup()) {
         known.extend(reader.backup(&backup)?.map(|row| row.id));
     }
-    let mut first_tried = HashMap::new();
-    let with_more: HashSet<&str> =
-        alerts.iter().map(|alert| alert.key.project.as_str()).chain(good.iter().map(|row| row.project.as_str())).collect();
-    let bare = |project: &Project| project.max_backup_age.is_some() && !with_more.contains(project.name.as_str());
-    for project in settings.projects.iter().filter(|project| bare(project)) {
-        first_tried.extend(reader.first_tried(&project.name)?.map(|at| (project.name.clone(), at)));
-    }
+    let first_tried = good::first_tried(reader, settings, &alerts, &good)?;
     let mut restored: HashMap<String, Vec<RestoredBackup>> = HashMap::new();
     let mut waits: HashMap<String, Vec<Wait>> = HashMap::new();
     reader.waits()?.into_iter().for_each(|wait| waits.entry(wait.project.clone()).or_default().push(wait));
@@ -355,7 +349,7 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
     });
     // Backups are made, but a suspicious one is nothing to fall back on as long as there is another.
     last_good.iter_mut().for_each(|row| *row = seen.normal.get(&row.id).unwrap_or(row).clone());
-    let (restored, never_restored) = restored(seen.restored.get(&project.name).map_or(&[], Vec::as_slice), &last_good);
+    let (restored, never_restored) = good::restored(seen.restored.get(&project.name).map_or(&[], Vec::as_slice), &last_good);
     let status = if alerts.iter().any(|alert| alert.status == Status::Failing) {
         Status::Failing
     } else if alerts.is_empty() && !too_old {
@@ -395,17 +389,4 @@ fn of_project(project: &Project, parts: Parts<'_>, seen: &Seen, now: DateTime<Ut
         recent: Vec::new(),
         skipped: Vec::new(),
     }
-}
-
-/// The database whose last restore is longest ago, and those that never were; where no full backups are made, the last restore of any.
-fn restored(all: &[RestoredBackup], last_good: &[BackupRow]) -> (Option<RestoredBackup>, Vec<String>) {
-    let of = |row: &BackupRow| all.iter().find(|one| one.database == row.database);
-    let mut never: Vec<String> = last_good.iter().filter(|row| of(row).is_none()).map(|row| row.database.clone()).collect();
-    never.dedup();
-    let found = match (last_good.is_empty(), never.is_empty()) {
-        (true, _) => all.iter().max_by_key(|one| one.at),
-        (false, true) => last_good.iter().filter_map(of).min_by_key(|one| one.at),
-        (false, false) => None,
-    };
-    (found.cloned(), never)
 }

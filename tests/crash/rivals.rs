@@ -79,7 +79,7 @@ fn f25_a_lock_file_with_a_living_stranger_in_it() {
     let bench = Bench::new("");
     assert_eq!(bench.back_up().code, 0);
     let mut stranger = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
-    assert_eq!(std::fs::read_to_string(bench.lock()).unwrap(), "", "whoever lets go of it stands in it no more");
+    assert_eq!(std::fs::read_to_string(bench.lock()).unwrap().trim(), "", "whoever lets go of it stands in it no more");
     let mut holder = serde_json::json!({ "run": "k3f9q2abcd", "host": "db1", "since": "2026-11-21T01:15:00Z" });
     // Once as a number that was used again, once as if the stranger itself had taken the lock.
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", stranger.id())).unwrap();

@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{ByProject, DaemonStanding, Parts, ProjectStanding, Seen, Standing, look, restored, standing};
+use super::{ByProject, DaemonStanding, Parts, ProjectStanding, Seen, Standing, good, look, standing};
 use crate::alert::{Alert, Status};
 use crate::error::Result;
 use crate::model::project::Project;
@@ -65,7 +65,7 @@ fn of_unread(name: &str, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> P
     let open = parts.alerts.into_iter().filter(|alert| alert.status != Status::Ok);
     let alerts: Vec<Alert> = open.filter(stands).cloned().collect();
     let last_good: Vec<_> = parts.good.into_iter().map(|row| seen.normal.get(&row.id).unwrap_or(row).clone()).collect();
-    let (restored, never_restored) = restored(seen.restored.get(name).map_or(&[], Vec::as_slice), &last_good);
+    let (restored, never_restored) = good::restored(seen.restored.get(name).map_or(&[], Vec::as_slice), &last_good);
     let pause = seen.paused.get(name);
     let worst = |status| alerts.iter().any(|alert| alert.status == status).then_some(status);
     ProjectStanding {
