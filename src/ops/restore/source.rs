@@ -8,9 +8,8 @@ use parking_lot::Mutex;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::Manifest;
 use crate::process::Cancel;
-use crate::stream::Gauge;
-use crate::stream::decompress;
 use crate::stream::hash::Sum;
+use crate::stream::{Ahead, Gauge, decompress};
 
 use super::super::artifact;
 use super::{Means, feed};
@@ -44,6 +43,11 @@ impl<'a> Source<'a> {
         let stored = Summing(Arc::new(Mutex::new((stored, Sum::default()))));
         let archive = decompress(manifest.compression, Box::new(stored.clone()))?;
         Ok(Self { manifest, stored, archive, passed: 0 })
+    }
+
+    /// Has it read and decompressed on a thread of its own, for whoever is busy with each piece.
+    pub(super) fn ahead(self) -> Result<Self> {
+        Ok(Self { archive: Box::new(Ahead::of(self.archive)?), ..self })
     }
 
     /// The next bytes of the archive, as many as fit; fewer only at its end.

@@ -16,12 +16,12 @@ use crate::stream::compress::{Encoder, OUT};
 use crate::stream::gauge::Gauge;
 use crate::stream::hash::Sum;
 
-/// Buffers between source and compressor: 4 MiB, enough to bridge the bursts of a disk.
-pub(super) const CHUNKS: usize = 16;
+/// Buffers between source and compressor: 2 MiB, enough, with the pipe before them, to bridge the bursts of a disk.
+pub(super) const CHUNKS: usize = 8;
 /// Bytes of one such buffer.
 const CHUNK: usize = 256 * 1024;
-/// Buffers between compressor and sink: 2 MiB.
-pub(super) const BLOCKS: usize = 16;
+/// Buffers between compressor and sink: 1 MiB.
+pub(super) const BLOCKS: usize = 8;
 /// `pg_dump` writes 4 KiB at a time. The reader leaves the pipe to fill with about so many bytes, instead of being woken for each of them; a
 /// pipe of the usual 64 KiB is never full by that.
 const HANDFUL: usize = 48 * 1024;
