@@ -2,6 +2,9 @@
 
 #![cfg(test)]
 
+#[path = "support/skip.rs"]
+mod skip;
+
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -230,7 +233,7 @@ fn part(part: &str, root: &Path, wrapper: &[&str]) -> Option<Finished> {
 }
 
 fn skipped(part: &str, why: &str) -> Option<Finished> {
-    eprintln!("SKIPPED the part {part}: {why}");
+    skip::skip(&format!("tests/storage.rs, {part}"), why);
     None
 }
 

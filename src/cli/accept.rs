@@ -4,10 +4,9 @@ use serde_json::json;
 
 use crate::error::{Cause, Failure, Result};
 use crate::habit::{self, Suspension};
-use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::model::settings::Settings;
-use crate::ops::{World, accepted};
+use crate::ops::{World, accepted, mount};
 use crate::storage::{Key, names};
 
 use super::exit::Exit;
@@ -42,7 +41,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     };
     let mut accepted = Vec::new();
     for row in rows {
-        accepted.extend(accept(&world, row)?);
+        accepted.extend(accept(&world, &row)?);
     }
     if common.json {
         out::json(&json!({ "success": true, "accepted": accepted }))?;
@@ -56,8 +55,9 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
 }
 
 /// Accepts one; `None` where it has been already.
-fn accept(world: &World, mut row: BackupRow) -> Result<Option<BackupRow>> {
-    let storage = world.storage_of(&row)?;
+fn accept(world: &World, row: &BackupRow) -> Result<Option<BackupRow>> {
+    let storage = world.storage_of(row)?;
+    mount::ensure(world, storage.as_ref())?;
     if row.suspicious.is_none() {
         let beside = Key { project: row.project.clone(), file: names::accepted_file(&row.file) };
         if storage.size(&beside)?.is_some() {
@@ -66,9 +66,9 @@ fn accept(world: &World, mut row: BackupRow) -> Result<Option<BackupRow>> {
         return Err(Failure::new(Cause::Configuration, format!("the backup {} is not suspicious", row.id))
             .hint("`pgdumpd accept` without a name lists what waits for a word"));
     }
-    manifest::accept(storage.as_ref(), &row.project, &row.file)?;
-    row.suspicious = None;
-    world.catalog.write(|writer| writer.put_backup(&row))?;
+    let Some(row) = accepted::accept(world, storage.as_ref(), row)? else {
+        return Err(Failure::new(Cause::NotFound, format!("the backup {} is gone already", row.id)));
+    };
     world.audit("accept", Some(&row.project), &row.file, accepted::BY_HAND)?;
     Ok(Some(row))
 }

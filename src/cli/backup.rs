@@ -117,11 +117,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
             told::print(&world, order, &report, &told.borrow());
         }
         exits.push(told::exit(&report));
-        if let Some(plan) = &report.held {
-            notice::held(&world, &desk, &order.project, plan)?;
-        }
-        if let Some(divided) = &report.divided {
-            notice::divided(&world, &desk, &order.project, divided)?;
+        if let Err(failure) = waits_for_a_word(&world, &desk, order, &report) {
+            // The other projects have their backups all the same.
+            exits.push(Exit::of(failure.cause));
+            out::tell(&failure);
         }
     }
     let interrupted = signals.exit();
@@ -164,6 +163,14 @@ fn tell_what_was_cut_off(world: &World, desk: &Desk<'_>, orders: &[Order]) -> Re
         deliver::deliver(world)?;
     }
     Ok(())
+}
+
+/// What a person has to agree to before anything is pruned becomes mail.
+fn waits_for_a_word(world: &World, desk: &Desk<'_>, order: &Order, report: &Report) -> Result<()> {
+    if let Some(plan) = &report.held {
+        notice::held(world, desk, &order.project, plan)?;
+    }
+    report.divided.as_ref().map_or(Ok(()), |divided| notice::divided(world, desk, &order.project, divided))
 }
 
 /// What happened becomes mail, which is sent now: there may be no daemon to do it.

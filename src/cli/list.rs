@@ -10,7 +10,8 @@ use crate::error::Result;
 use crate::model::backup::{BackupRow, ProofLevel};
 use crate::model::dump::Content;
 use crate::model::settings::Settings;
-use crate::ops::{World, lost, there};
+use crate::ops::lost::Files;
+use crate::ops::{World, there};
 use crate::units::show_size;
 
 use super::exit::Exit;
@@ -54,10 +55,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let filter = BackupFilter { project: args.project.clone(), database: args.database.clone(), ..BackupFilter::default() };
     let page = Page { limit: args.limit, offset: args.offset };
     let mut rows = world.catalog.read(|reader| reader.backups(&filter, sort, page))?;
-    let mut gone = HashSet::new();
+    let (mut gone, mut files) = (HashSet::new(), Files::of(&world));
     for row in &mut rows {
         // Whoever reads the list wants to restore: what was removed since the daemon looked last is told at once.
-        if let Some(why) = lost::lacks(&world, row) {
+        if let Some(why) = files.lacks(row) {
             gone.insert(row.id.clone());
             row.damaged.get_or_insert(why);
         }

@@ -1,7 +1,7 @@
 //! `pgdumpd pin` and `pgdumpd unpin`
 
 use crate::error::Result;
-use crate::manifest;
+use crate::ops::pin;
 
 use super::exit::Exit;
 use super::{Common, out, pick, world};
@@ -16,15 +16,7 @@ pub(super) struct Args {
 pub(super) fn run(common: &Common, args: &Args, pinned: bool) -> Result<Exit> {
     let settings = world::settings(common)?;
     let world = world::existing(common, &settings)?;
-    let mut row = pick::backup(&world, &settings, &args.backup)?;
-    let storage = world.storage_of(&row)?;
-    if pinned {
-        manifest::pin(storage.as_ref(), &row.project, &row.file)?;
-    } else {
-        manifest::unpin(storage.as_ref(), &row.project, &row.file)?;
-    }
-    row.pinned = pinned;
-    world.catalog.write(|writer| writer.put_backup(&row))?;
+    let row = pin::pin(&world, &pick::backup(&world, &settings, &args.backup)?, pinned)?;
     world.audit(if pinned { "pin" } else { "unpin" }, Some(&row.project), &row.file, "ok")?;
     if common.json {
         out::json(&row)?;

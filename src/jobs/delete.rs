@@ -12,13 +12,13 @@ pub fn run(world: &World, row: &BackupRow, confirm: bool) -> Result<Deletion> {
     let storage = world.storage_of(row)?;
     mount::ensure(world, storage.as_ref())?;
     let lock = hold::by_name(world, &row.project, storage)?.or_held(&row.project)?;
-    removal::resume(world, &row.project)?;
+    removal::resume(world, &row.project, Some(storage.as_ref()))?;
+    let begun = world.begin("delete", Some(&row.project), &row.file);
     let done = delete::plan(world, storage.as_ref(), &row.id).and_then(|deletion| {
         delete::carry_out(world, storage.as_ref(), &deletion, confirm)?;
         Ok(deletion)
     });
     drop(lock);
-    let outcome = done.as_ref().map_or_else(ToString::to_string, |_| String::from("ok"));
-    world.audit("delete", Some(&row.project), &row.file, &outcome)?;
+    world.end(begun, &done.as_ref().map_or_else(ToString::to_string, |_| String::from("ok")));
     done
 }

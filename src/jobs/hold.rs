@@ -8,8 +8,9 @@ use crate::lock::{self, Holder, ProjectLock, Refused};
 use crate::model::backup::RunId;
 use crate::model::dump::Content;
 use crate::model::project::{Databases, Project};
-use crate::model::run::Run;
-use crate::ops::World;
+use crate::model::run::{ANY_DATABASE, Run};
+use crate::ops::{World, targets};
+use crate::postgres::connection::Access;
 use crate::postgres::session::Session;
 use crate::process::{Cancel, Identity, Signal, own_identity};
 use crate::storage::Storage;
@@ -126,9 +127,9 @@ fn end(orphan: &Identity) -> Result<()> {
 fn end_backend(world: &World, project: &Project, run: &Run) {
     let asked = world.clients(project).and_then(|clients| {
         let access = world.access(project)?;
-        let database = database(project, run);
-        let mut session = Session::open(clients.newest(), &access, database, "pgdumpd", &project.limits, &Cancel::new())?;
-        session.terminate(&run.id)
+        targets::in_first(&places(project, &access, run), project.limits.connect, |place| {
+            Session::open(clients.newest(), &access, Some(place), "pgdumpd", &project.limits, &Cancel::new())?.terminate(&run.id)
+        })
     });
     match asked {
         Ok(0) => {}
@@ -139,11 +140,13 @@ fn end_backend(world: &World, project: &Project, run: &Run) {
     }
 }
 
-/// A database to connect to: the run's own, unless it stands for something else.
-fn database<'a>(project: &'a Project, run: &'a Run) -> Option<&'a str> {
-    match &project.databases {
-        Databases::Named(names) if run.content == Content::Globals || !names.contains(&run.database) => names.first().map(String::as_str),
-        _ if run.content == Content::Globals || run.database == crate::model::run::ANY_DATABASE => None,
-        _ => Some(&run.database),
-    }
+/// Where the server can be asked, which tells of all its backends: in the run's own database, else in any that lets the role in.
+fn places(project: &Project, access: &Access, run: &Run) -> Vec<String> {
+    let own = (run.content != Content::Globals && run.database != ANY_DATABASE).then_some(run.database.as_str());
+    let of_connection = access.database();
+    let others = match &project.databases {
+        Databases::Named(names) => names.iter().map(String::as_str).collect(),
+        _ => of_connection.as_deref().into_iter().collect(),
+    };
+    targets::entrances(own.into_iter().collect(), others)
 }

@@ -32,7 +32,7 @@ pub fn unconfigured(world: &World, project: &str) -> Result<()> {
         mending::told(project, repair::repair(world, project, storage.as_ref())?);
         drop(lock);
     }
-    removal::resume(world, project)?;
+    removal::resume(world, project, None)?;
     mending::told(project, repair::without_storage(world, project)?);
     Ok(())
 }

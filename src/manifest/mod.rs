@@ -37,6 +37,9 @@ pub struct Scan {
     pub backups: Vec<Found>,
     /// Files that belong to no backup: reported, never touched.
     pub unknown: Vec<String>,
+    /// Artifacts of which the manifest or the proof is there and can't be read just now, by the storage's fault or by this pgdumpd: what was
+    /// known of them still holds.
+    pub unread: BTreeSet<String>,
     /// Manifests that can't be believed, proofs that can't be read, artifacts that are missing or cut.
     pub problems: Vec<Failure>,
 }
@@ -181,11 +184,16 @@ pub fn scan(storage: &dyn Storage, project: &str) -> Result<Scan> {
         }
         match read(storage, &entry.key) {
             Ok(manifest) => {
-                let found = look(storage, manifest, &sizes, &mut scan.problems);
+                let found = look(storage, manifest, &sizes, &mut scan);
                 scan.backups.push(found);
             }
             // Its artifact isn't unknown: it belongs to what this problem tells of.
-            Err(failure) => scan.problems.push(failure),
+            Err(failure) => {
+                if failure.cause != Cause::BadManifest || is_later(storage, &entry.key).is_ok_and(|later| later.is_some()) {
+                    scan.unread.insert(artifact.clone());
+                }
+                scan.problems.push(failure);
+            }
         }
         known.extend(names::beside(&artifact));
         known.insert(artifact);
@@ -194,11 +202,14 @@ pub fn scan(storage: &dyn Storage, project: &str) -> Result<Scan> {
     Ok(scan)
 }
 
-fn look(storage: &dyn Storage, manifest: Manifest, sizes: &BTreeMap<&str, u64>, problems: &mut Vec<Failure>) -> Found {
+fn look(storage: &dyn Storage, manifest: Manifest, sizes: &BTreeMap<&str, u64>, scan: &mut Scan) -> Found {
     let artifact = &manifest.backup_file;
     let proof = if sizes.contains_key(names::proof_file(artifact).as_str()) {
         read_proof(storage, &manifest.project, artifact).unwrap_or_else(|failure| {
-            problems.push(failure);
+            if failure.cause != Cause::BadManifest {
+                scan.unread.insert(artifact.clone());
+            }
+            scan.problems.push(failure);
             None
         })
     } else {
@@ -209,7 +220,7 @@ fn look(storage: &dyn Storage, manifest: Manifest, sizes: &BTreeMap<&str, u64>, 
     let stored = sizes.get(artifact.as_str()).copied();
     let found = Found { manifest, proof, marks, stored };
     if let Some(damage) = found.damage() {
-        problems.push(
+        scan.problems.push(
             Failure::new(Cause::Damaged, damage)
                 .hint("look for a copy of the storage; a backup that is damaged is never deleted by itself"),
         );

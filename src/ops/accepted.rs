@@ -6,9 +6,22 @@ use chrono::{DateTime, Utc};
 
 use crate::catalog::Reader;
 use crate::error::Result;
+use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
+use crate::storage::{Key, Storage, names};
 
 use super::World;
+
+/// Takes a suspicious backup's mark away: in a file beside it, which outlives the catalog, and in its row, which it returns as it is now.
+/// `None` where the backup was removed meanwhile.
+pub fn accept(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<Option<BackupRow>> {
+    manifest::accept(storage, &row.project, &row.file)?;
+    let accepted = world.catalog.write(|writer| writer.alter_backup(row, |now| now.suspicious = None))?;
+    if accepted.is_none() {
+        storage.delete(&Key { project: row.project.clone(), file: names::accepted_file(&row.file) })?;
+    }
+    Ok(accepted)
+}
 
 /// What the audit log says of those that a row of alike ones settled, with the run that made the last of them.
 #[must_use]

@@ -32,7 +32,7 @@ pub fn plan(world: &World, storage: &dyn Storage, id: &RunId) -> Result<Deletion
     let backup = world.catalog.read(|reader| reader.backup(id))?;
     let backup = backup.ok_or_else(|| Failure::new(Cause::NotFound, format!("the backup {id} is gone already")))?;
     if backup.pinned {
-        return Err(Failure::new(Cause::Refused, format!("the backup {id} is pinned")).hint(format!("pgdumpd unpin {id} lets it go")));
+        return Err(pinned(id));
     }
     let (mut files, mut size) = (Vec::new(), 0);
     for file in [backup.file.clone()].into_iter().chain(names::beside(&backup.file)) {
@@ -59,9 +59,14 @@ pub fn carry_out(world: &World, storage: &dyn Storage, deletion: &Deletion, conf
     }
     match removal::remove(world, storage, &deletion.backup)? {
         Removal::Done => Ok(()),
+        Removal::Pinned => Err(pinned(id)),
         Removal::InUse => Err(Failure::new(Cause::Locked, format!("the backup {id} is being restored just now"))
             .hint("wait until that has ended; `pgdumpd audit` shows who restores")),
     }
+}
+
+fn pinned(id: &RunId) -> Failure {
+    Failure::new(Cause::Refused, format!("the backup {id} is pinned")).hint(format!("pgdumpd unpin {id} lets it go"))
 }
 
 /// What goes with a backup that nothing as new and good stands beside.

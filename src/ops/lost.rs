@@ -1,6 +1,6 @@
 //! Backups that vanished from a storage without pgdumpd's doing: found by names, noted when a look finds them, kept until somebody is told.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::catalog::{BackupFilter, Page, Reader, Sort, Writer};
 use crate::error::Result;
@@ -46,19 +46,35 @@ pub fn compare(world: &World, storage: &dyn Storage, project: &str) -> Result<Di
     Ok(difference)
 }
 
-/// What a backup lacks just now, in words; `None` where its files are there, and where its storage can't be asked.
-#[must_use]
-pub fn lacks(world: &World, row: &BackupRow) -> Option<String> {
-    let storage = world.storages.get(&row.storage)?;
-    if mount::is_another(world, storage.as_ref()) {
-        return None;
+/// Looks for the files of one backup after the other; each storage is asked once who it is.
+#[derive(Debug)]
+pub struct Files<'a> {
+    world: &'a World,
+    exchanged: HashMap<String, bool>,
+}
+
+impl<'a> Files<'a> {
+    /// Nothing is looked at yet.
+    #[must_use]
+    pub fn of(world: &'a World) -> Self {
+        Self { world, exchanged: HashMap::new() }
     }
-    let is_gone = |file: &str| storage.size(&Key { project: row.project.clone(), file: file.to_owned() }).is_ok_and(|size| size.is_none());
-    let manifest = names::manifest_file(&row.file);
-    if is_gone(&row.file) {
-        Some(format!("the artifact {} is missing", row.file))
-    } else {
-        is_gone(&manifest).then(|| format!("its manifest {manifest} is missing"))
+
+    /// What a backup lacks just now, in words; `None` where its files are there, and where its storage can't be asked.
+    pub fn lacks(&mut self, row: &BackupRow) -> Option<String> {
+        let storage = self.world.storages.get(&row.storage)?;
+        let is_another = || mount::is_another(self.world, storage.as_ref());
+        if *self.exchanged.entry(row.storage.clone()).or_insert_with(is_another) {
+            return None;
+        }
+        let key = |file: &str| Key { project: row.project.clone(), file: file.to_owned() };
+        let is_gone = |file: &str| storage.size(&key(file)).is_ok_and(|size| size.is_none());
+        let manifest = names::manifest_file(&row.file);
+        if is_gone(&row.file) {
+            Some(format!("the artifact {} is missing", row.file))
+        } else {
+            is_gone(&manifest).then(|| format!("its manifest {manifest} is missing"))
+        }
     }
 }
 

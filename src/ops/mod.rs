@@ -52,6 +52,7 @@ pub mod drill;
 pub mod examine;
 pub mod merge;
 pub mod notice;
+pub mod pin;
 pub mod prune;
 pub mod read;
 pub mod reindex;

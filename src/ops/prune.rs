@@ -181,6 +181,7 @@ pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<P
                 tracing::info!(backup = %row.id, project = row.project, "not removed yet: it is being restored just now");
                 pruned.in_use.push(row.id.clone());
             }
+            Ok(Removal::Pinned) => tracing::info!(backup = %row.id, project = row.project, "not removed: it was pinned meanwhile"),
             Err(failure) => pruned.failures.push(failure.context(format!("removing {}", row.file))),
         }
     }

@@ -100,7 +100,11 @@ fn read(world: &World, storage: &dyn Storage, project: &str, catalog: Catalog, s
     world.catalog.write(|writer| {
         // Lost and made anew since that look: what it held says nothing about this one.
         let same = writer.meta(CATALOG)? == id;
-        let gone = writer.merge_project(name, project, if same { &before } else { &[] }, &rows)?;
+        // What can't be read just now is there all the same, as it was known before.
+        let kept: Vec<&BackupRow> = before.iter().filter(|row| same && scan.unread.contains(&row.file)).collect();
+        let read = rows.iter().filter(|row| kept.iter().all(|kept| kept.file != row.file));
+        let found: Vec<BackupRow> = read.chain(kept.iter().copied()).cloned().collect();
+        let gone = writer.merge_project(name, project, if same { &before } else { &[] }, &found)?;
         lost::note(writer, if catalog == Catalog::Exchanged { Vec::new() } else { gone })?;
         rows.iter()
             .filter(|_| catalog == Catalog::New)
@@ -128,4 +132,40 @@ fn served(row: &BackupRow) -> Option<SlotRow> {
         recorded_at: row.finished_at,
         outcome: SlotOutcome::Ok,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::manifest::tests::manifest;
+    use crate::storage::{Key, Memory};
+
+    #[test]
+    fn a_manifest_that_can_not_be_read_by_this_pgdumpd_is_not_told_as_lost() {
+        let storage = Memory::new("main");
+        let mut world = World::alone(Clock::system()).unwrap();
+        world.storages = Arc::new([(String::from("main"), Arc::new(storage.clone()) as Arc<dyn Storage>)].into());
+        mount::ensure(&world, &storage).unwrap();
+        let manifest = manifest();
+        let (project, artifact) = (manifest.project.clone(), manifest.backup_file.clone());
+        storage.put(&Key { project: project.clone(), file: artifact.clone() }, b"rows").unwrap();
+        manifest::commit(&storage, &manifest).unwrap();
+        assert_eq!(reindex(&world).unwrap().backups, 1);
+        let known = || world.catalog.read(|reader| Ok((reader.project_backups(&project)?.len(), lost::recall(reader)?.len()))).unwrap();
+
+        let mut later = serde_json::to_value(&manifest).unwrap();
+        later["format"] = 4_000_000_000_u32.into();
+        let beside = manifest::key(&project, &artifact);
+        storage.put(&beside, later.to_string().as_bytes()).unwrap();
+        let seen = reindex(&world).unwrap();
+        assert!(seen.problems.iter().any(|problem| problem.message.contains("made by a later pgdumpd")), "{:?}", seen.problems);
+        assert_eq!(known(), (1, 0));
+        // One that can't be believed is no backup any more, and neither is one that is gone.
+        storage.put(&beside, b"{}").unwrap();
+        reindex(&world).unwrap();
+        assert_eq!(known(), (0, 1));
+    }
 }

@@ -8,7 +8,7 @@ use crate::manifest;
 use crate::model::backup::{BackupRow, RunId};
 use crate::storage::{Key, Storage, Use};
 
-use super::World;
+use super::{World, mount};
 
 /// What became of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,36 +17,64 @@ pub enum Removal {
     Done,
     /// Somebody reads it, and nothing was touched.
     InUse,
+    /// It was pinned since whoever asks has read its row, and nothing was touched.
+    Pinned,
 }
 
-/// Removes one backup and everything beside it, unless it is in use; what was told of it ends with it. The caller holds the project's lock.
+/// Removes one backup and everything beside it, unless it is in use or pinned; what was told of it ends with it. The caller holds the project's
+/// lock, which a pin doesn't wait for: the catalog says which of the two was first.
 ///
 /// # Errors
 /// Where the catalog or the storage refuses; what was begun is gone on with by [`resume`].
 pub fn remove(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<Removal> {
     let Some(alone) = storage.mark(&artifact(row), Use::Removing)? else { return Ok(Removal::InUse) };
-    world.catalog.write(|writer| {
+    let begun = world.catalog.write(|writer| {
+        if writer.backup_now(row)?.is_some_and(|now| now.pinned) {
+            return Ok(false);
+        }
         let told = AlertKey::backup(&row.project, &row.database, &row.id);
         writer.remove_alert(&told.project, &told.database, &told.selection)?;
-        writer.begin_removal(row)
+        writer.begin_removal(row).map(|()| true)
     })?;
+    if !begun {
+        return Ok(Removal::Pinned);
+    }
     finish(world, storage, row)?;
     drop(alone);
     Ok(Removal::Done)
 }
 
-/// Goes on with removals that a crash or a failing storage cut off.
-pub fn resume(world: &World, project: &str) -> Result<Vec<RunId>> {
+/// Goes on with a project's removals that a crash or a failing storage cut off. The caller holds the project's lock, in the storage
+/// `here` where the project is configured.
+///
+/// # Errors
+/// Where the catalog or that storage refuses. Another one, in which the project has left backups, may be away for good: what is to be removed
+/// there waits, and holds nothing up.
+pub fn resume(world: &World, project: &str, here: Option<&dyn Storage>) -> Result<Vec<RunId>> {
     let mut done = Vec::new();
     for row in world.catalog.read(|reader| reader.unfinished_removals(project))? {
         let Some(storage) = world.storages.get(&row.storage) else { continue };
-        if let Some(alone) = storage.mark(&artifact(&row), Use::Removing)? {
-            finish(world, storage.as_ref(), &row)?;
-            drop(alone);
+        let gone_on = if here.is_some_and(|here| here.name() == row.storage) {
+            go_on(world, storage.as_ref(), &row)?
+        } else {
+            mount::ensure(world, storage.as_ref()).and_then(|()| go_on(world, storage.as_ref(), &row)).unwrap_or_else(|failure| {
+                tracing::warn!(backup = %row.id, project, storage = row.storage, "its removal can't be gone on with yet: {failure}");
+                false
+            })
+        };
+        if gone_on {
             done.push(row.id);
         }
     }
     Ok(done)
+}
+
+fn go_on(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<bool> {
+    let alone = storage.mark(&artifact(row), Use::Removing)?;
+    if alone.is_some() {
+        finish(world, storage, row)?;
+    }
+    Ok(alone.is_some())
 }
 
 fn finish(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
@@ -57,4 +85,42 @@ fn finish(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
 
 fn artifact(row: &BackupRow) -> Key {
     Key { project: row.project.clone(), file: row.file.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::manifest::tests::manifest;
+    use crate::model::backup::Marks;
+    use crate::storage::Memory;
+
+    #[test]
+    fn what_is_to_be_removed_in_a_storage_that_is_away_holds_nothing_up() {
+        let (main, old) = (Memory::new("main"), Memory::new("old"));
+        let with = |old: &Memory| {
+            let storages = [("main", &main), ("old", old)].map(|(name, one)| (name.to_owned(), Arc::new(one.clone()) as Arc<dyn Storage>));
+            Arc::new(storages.into())
+        };
+        let mut world = World::alone(Clock::system()).unwrap();
+        world.storages = with(&old);
+        [&main, &old].iter().for_each(|storage| mount::ensure(&world, *storage).unwrap());
+        let row = BackupRow::from_manifest("old", &manifest(), None, Marks::default());
+        storage_with(&old, &row);
+        world.catalog.write(|writer| writer.begin_removal(&row)).unwrap();
+        // Its folder is there, its disk is not.
+        world.storages = with(&Memory::new("old"));
+        assert_eq!(resume(&world, &row.project, Some(&main)).unwrap(), []);
+        assert!(resume(&world, &row.project, Some(&Memory::new("old"))).is_err(), "the one that is worked in is not passed over");
+        world.storages = with(&old);
+        assert_eq!(resume(&world, &row.project, Some(&main)).unwrap(), [row.id]);
+        assert_eq!(old.names(&row.project).unwrap().len(), 0);
+    }
+
+    fn storage_with(storage: &Memory, row: &BackupRow) {
+        storage.put(&artifact(row), b"rows").unwrap();
+        storage.put(&manifest::key(&row.project, &row.file), b"{}").unwrap();
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::process::{ChildStdin, ChildStdout};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use humantime::format_duration;
 
-use super::cancel::Cancel;
+use super::cancel::{Cancel, CancelReason};
 use super::child::Child;
 use super::exit::Exit;
 use super::{Input, Output, Spec, spawn};
@@ -51,11 +52,7 @@ pub fn run_unless(spec: &Spec, input: &[u8], limit: Duration, cap: usize, cancel
             Err(_) => return Err(too_late(&mut child, limit)),
         }
         if let Some(reason) = cancel.reason() {
-            child.interrupt();
-            if child.wait_timeout(GRACE).is_none() {
-                child.terminate(GRACE);
-            }
-            return Err(reason.failure());
+            return Err(interrupted(&mut child, &reason));
         }
     };
     if stdout.len() > cap {
@@ -69,21 +66,48 @@ pub fn run_unless(spec: &Spec, input: &[u8], limit: Duration, cap: usize, cancel
     }
 }
 
-/// Runs a program that reads everything from `source` and whose output is not wanted. Fails if it is not done within `limit`.
-pub fn run_fed(spec: &Spec, source: &mut dyn Read, limit: Duration) -> Result<Finished> {
+/// Runs a program that reads everything from `source` and whose output is not wanted. Fails if it is not done within `limit`, also where it
+/// reads nothing more, and ends like [`run_unless`].
+pub fn run_fed(spec: &Spec, source: &mut dyn Read, limit: Duration, cancel: &Cancel) -> Result<Finished> {
     let deadline = Instant::now() + limit;
     let mut child = spawn(&Spec { stdin: Input::Piped, stdout: Output::Null, ..spec.clone() })?;
-    if let Some(mut stdin) = child.take_stdin()
-        && let Err(error) = std::io::copy(source, &mut stdin)
-        && error.kind() != ErrorKind::BrokenPipe
-    {
+    let (name, stdin) = (child.name().to_owned(), child.take_stdin());
+    let cut = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        // Whoever writes into a pipe can't look at the time; what ends the program breaks its pipe as well.
+        let watcher = std::thread::Builder::new().name(String::from("pipe")).stack_size(128 * 1024);
+        let ended =
+            watcher.spawn_scoped(scope, || ended(&mut child, (limit, deadline), cancel, &cut)).map_err(|error| no_thread(&name, &error))?;
+        let fed = stdin.map_or(Ok(0), |mut stdin| std::io::copy(source, &mut stdin));
+        let broken = fed.err().filter(|error| error.kind() != ErrorKind::BrokenPipe);
+        cut.store(broken.is_some(), Ordering::Release);
+        let ended = ended.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        broken.map_or(ended, |error| Err(Failure::new(Cause::Storage, format!("feeding {name}: {error}"))))
+    })
+}
+
+/// Waits for the end of a program that is being fed, or ends it: when its time is over, when its input was `cut`, or when that is wanted.
+fn ended(child: &mut Child, (limit, deadline): (Duration, Instant), cancel: &Cancel, cut: &AtomicBool) -> Result<Finished> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if let Some(exit) = child.wait_timeout(left.min(LOOK)) {
+            return Ok(Finished { exit, stdout: Vec::new(), stderr: child.stderr_tail() });
+        }
+        if left.is_zero() || cut.load(Ordering::Acquire) {
+            return Err(too_late(child, limit));
+        }
+        if let Some(reason) = cancel.reason() {
+            return Err(interrupted(child, &reason));
+        }
+    }
+}
+
+fn interrupted(child: &mut Child, reason: &CancelReason) -> Failure {
+    child.interrupt();
+    if child.wait_timeout(GRACE).is_none() {
         child.terminate(GRACE);
-        return Err(Failure::new(Cause::Storage, format!("feeding {}: {error}", child.name())));
     }
-    match child.wait_timeout(deadline.saturating_duration_since(Instant::now())) {
-        Some(exit) => Ok(Finished { exit, stdout: Vec::new(), stderr: child.stderr_tail() }),
-        None => Err(too_late(&mut child, limit)),
-    }
+    reason.failure()
 }
 
 fn too_late(child: &mut Child, limit: Duration) -> Failure {
@@ -127,6 +151,10 @@ fn read_capped(stdout: ChildStdout, cap: usize) -> Vec<u8> {
 fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     match std::thread::Builder::new().name(String::from("pipe")).stack_size(128 * 1024).spawn(work) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Failure::new(Cause::System, format!("{name} can't be run: no thread could be started: {error}"))),
+        Err(error) => Err(no_thread(name, &error)),
     }
+}
+
+fn no_thread(name: &str, error: &std::io::Error) -> Failure {
+    Failure::new(Cause::System, format!("{name} can't be run: no thread could be started: {error}"))
 }

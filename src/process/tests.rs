@@ -179,6 +179,37 @@ fn run_is_bounded_in_time_and_in_output() {
     assert!(begun.elapsed() < 10 * SECOND);
 }
 
+struct Broken;
+
+impl Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::Error::other("a bad sector"))
+    }
+}
+
+#[test]
+fn a_program_that_reads_nothing_more_is_ended_when_its_time_is_over_or_that_is_wanted() {
+    let deaf = || sh("exec sleep 15");
+    let begun = Instant::now();
+    let late = run_fed(&deaf(), &mut std::io::repeat(b'x').take(1 << 20), Duration::from_millis(200), &Cancel::new()).unwrap_err();
+    assert_eq!(late.cause, Cause::TimeLimit);
+    let cancel = Cancel::new();
+    let unwanted = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            std::thread::sleep(Duration::from_millis(200));
+            cancel.cancel(CancelReason::Interrupted);
+        });
+        run_fed(&deaf(), &mut std::io::repeat(b'x').take(1 << 20), 60 * SECOND, &cancel).unwrap_err()
+    });
+    assert_eq!(unwanted.cause, Cause::Interrupted);
+    assert!(begun.elapsed() < 10 * SECOND);
+    // What it can be fed, it gets to the end; what can't be read is told as that.
+    let whole = run_fed(&sh("[ $(wc -c) = 3000000 ]"), &mut std::io::repeat(b'x').take(3_000_000), 20 * SECOND, &Cancel::new()).unwrap();
+    assert_eq!(whole.exit, Exit::Code(0));
+    let broken = run_fed(&sh("cat >/dev/null; exec sleep 15"), &mut Broken, 20 * SECOND, &Cancel::new()).unwrap_err();
+    assert_eq!(broken.message, "feeding sh: a bad sector");
+}
+
 #[test]
 fn input_can_be_written_and_ended_by_hand() {
     let mut spec = sh("read a; read b; echo $b$a");

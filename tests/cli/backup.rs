@@ -234,3 +234,24 @@ fn a_table_that_is_gone_is_not_found_and_said_with_what_to_do() {
         assert!(failure["detail"].as_str().is_some_and(|detail| detail.contains("no matching tables were found")), "{failure}");
     }
 }
+
+#[test]
+fn a_catalog_that_takes_no_note_of_one_project_costs_the_others_no_backup() {
+    let bench = Bench::new();
+    let configure = |retention: &str| {
+        let both = [bench.project("shop", "shop", retention), bench.project("zoo", "billing", "enabled = true\n")];
+        bench.rig.configure(&both.concat());
+    };
+    configure("retention = { keep_last = 9 }\n");
+    for _ in 0..6 {
+        bench.run(0, &["backup", "shop"]);
+    }
+    configure("retention = { keep_last = 1 }\n");
+    let catalog = rusqlite::Connection::open(bench.rig.state().join("catalog.db")).expect("the catalog");
+    let refuses =
+        "create trigger refuses before insert on meta when new.key like 'held-told:%' begin select raise(abort, 'a bad sector'); end";
+    catalog.execute_batch(refuses).expect("a trigger");
+    let told = bench.run(3, &["backup", "--all"]);
+    assert!(told.stderr.contains("pruning is held") && told.stderr.contains("a bad sector"), "{told:?}");
+    assert_eq!(bench.rig.backups().iter().filter(|row| row["project"] == "zoo").count(), 1, "{told:?}");
+}

@@ -1,5 +1,15 @@
 //! Roles and tablespaces: read in whichever database lets the role in, told as a failure of their own, and never quietly without passwords.
 
+use std::sync::Arc;
+
+use pgdumpd::clock::Clock;
+use pgdumpd::jobs::scheduled::{self, Order, Setting};
+use pgdumpd::jobs::{Board, Open};
+use pgdumpd::model::backup::{Manifest, Trigger};
+use pgdumpd::model::run::{Run, SlotOutcome};
+use pgdumpd::ops::World;
+use pgdumpd::process::{Cancel, CancelReason};
+
 use crate::bench::Bench;
 use crate::cluster::Cluster;
 
@@ -102,4 +112,21 @@ fn roles_without_their_passwords_are_said_to_be_so_wherever_it_counts() {
     let fourth = Cluster::start();
     bench.run(0, &["restore", "shop/shop@latest", "--to", &fourth.url("shop"), "--globals"]);
     assert_eq!(fourth.psql("select rolpassword like 'SCRAM%' from pg_authid where rolname = 'app'"), "t");
+}
+
+/// Ended between the last database and the roles: the slot isn't served by what was made before.
+#[test]
+fn a_job_that_is_ended_before_the_roles_is_not_called_whole() {
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "shop", "globals = true\n"));
+    let settings = pgdumpd::config::load(&bench.rig.path().join("pgdumpd.toml"), &|_| None).expect("the configuration");
+    let world = World::open(&settings, Clock::system()).expect("a world");
+    let project = Arc::clone(&settings.projects[0]);
+    let (shape, only) = (project.shape.clone(), Vec::new());
+    let order = Order { project, shape, trigger: Trigger::Manual, schedule: None, slot: None, only };
+    let cancel = Cancel::new();
+    let ended = |_: &Run, _: Option<&Manifest>| cancel.cancel(CancelReason::Signalled("SIGTERM"));
+    let setting = Setting { cancel: &cancel, board: &Board::default(), gate: &Open, said: None, ended: Some(&ended) };
+    let report = scheduled::run(&world, &order, &setting);
+    assert_eq!((report.runs.len(), report.cut_short, report.outcome), (1, true, SlotOutcome::Interrupted));
 }

@@ -100,6 +100,20 @@ fn f21_a_backend_without_its_dump_is_ended() {
     drop(serving);
 }
 
+/// The server tells of all its backends in any of its databases.
+#[test]
+fn f21_a_backend_in_a_database_that_lets_nobody_in_any_more_is_ended() {
+    let bench = Bench::new("schedule = [{ name = \"often\", every = \"1h\" }]");
+    let _blocker = Blocker::new(&bench);
+    let orphan = orphan(&bench);
+    kill("KILL", orphan);
+    bench.cluster.wait_until(WAITING);
+    bench.cluster.psql("alter database shop allow_connections false");
+    let serving = bench.start();
+    bench.cluster.wait_until("count(*) = 0 from pg_stat_activity where application_name like 'pgdumpd/%'");
+    drop(serving);
+}
+
 /// The project was taken out of the configuration meanwhile.
 #[test]
 fn f21_an_orphan_of_a_project_no_longer_configured() {

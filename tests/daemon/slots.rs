@@ -88,6 +88,7 @@ fn slots_of_disabled_and_paused_projects_are_recorded_as_skipped() {
         ended(&place.rig, "off", "skipped_disabled") >= 2
             && ended(&place.rig, "waits", "skipped_paused") >= 2
             && ended(&place.rig, "half", "ok") >= 1
+            && ended(&place.rig, "half", "skipped_disabled") >= 1
     });
     assert!(slots(&place.rig).iter().all(|slot| slot.project != "off" || slot.outcome == "skipped_disabled"));
     assert!(slots(&place.rig).iter().all(|slot| slot.project != "waits" || slot.outcome == "skipped_paused"));

@@ -108,8 +108,8 @@ fn f13_role_with_a_statement_timeout() {
     scene.configure(1);
     let ended = scene.backup();
     assert_eq!(ended.code, 0, "{ended:?}");
-    let made = scene.rig.run(&["show", "--json", "shop/latest"]);
-    assert!(made.code != 0 || made.stdout.contains("big"), "{made:?}");
+    let made = scene.rig.run(&["show", "--json", "shop@latest"]);
+    assert!(made.code == 0 && made.stdout.contains("big"), "{made:?}");
     assert_eq!(scene.rig.backups()[0]["rows"], 500 + 8 * 14_000);
 }
 

@@ -167,3 +167,45 @@ fn every_cause_has_its_page_in_the_runbook() {
         doc.lines().filter_map(|line| line.strip_prefix("### ")).map(|line| line.trim_matches('`').to_owned()).collect();
     assert_eq!(causes, told, "the causes in src/error.rs and the headings of docs/runbook.md");
 }
+
+/// The source file of a module, by its path: `ops::backup` stands in `src/ops/backup/mod.rs`.
+fn source(path: &[&str]) -> Option<String> {
+    let stem = format!("src/{}", path.join("/"));
+    let file = [format!("{stem}.rs"), format!("{stem}/mod.rs")].into_iter().find(|file| tree::root().join(file).exists());
+    file.map(|file| tree::read(&file))
+}
+
+#[test]
+fn what_the_architecture_names_is_there() {
+    let text = tree::read("docs/architecture.md");
+    let mut findings = Vec::new();
+    for (line, span) in code(&text).into_iter().filter(|(_, span)| span.contains("::") && !span.contains(' ')) {
+        let path: Vec<&str> = span.split("::").collect();
+        let (last, parent) = path.split_last().unwrap();
+        let has = |text: String| text.split(|letter: char| !letter.is_alphanumeric() && letter != '_').any(|word| word == *last);
+        let known = source(&path).is_some() || source(parent).is_some_and(has);
+        // A type's function, and one that is named in full elsewhere.
+        if !known && !span.starts_with(char::is_uppercase) && !text.contains(&format!("::{span}`")) {
+            findings.push(format!("docs/architecture.md:{line}: {span}"));
+        }
+    }
+    report("names in the architecture that lead nowhere", &findings);
+}
+
+#[test]
+fn every_table_of_the_catalog_is_described() {
+    let schema = tree::read("src/catalog/sqlite/schema.rs");
+    let made: BTreeSet<&str> = schema.split("CREATE TABLE ").skip(1).filter_map(|rest| rest.split([' ', '(']).next()).collect();
+    let text = tree::read("docs/architecture.md");
+    let described: BTreeSet<&str> = body_of_section(&text, "## The catalog")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(name, _)| name))
+        .collect();
+    assert!(made.len() > 5);
+    assert_eq!(described, made, "docs/architecture.md and the catalog's schema");
+}
+
+fn body_of_section<'a>(text: &'a str, heading: &str) -> &'a str {
+    let rest = text.split_once(heading).map_or("", |(_, rest)| rest);
+    rest.split_once("\n## ").map_or(rest, |(section, _)| section)
+}

@@ -56,6 +56,28 @@ fn the_old_one_is_dropped_where_that_is_said() {
     assert_eq!(scene.databases(), ["shop"]);
 }
 
+/// The name under which the old one would be kept belongs to another database: nothing changes its name, and that other one is not dropped.
+#[test]
+fn a_name_that_is_taken_is_no_sign_that_the_old_one_was_kept() {
+    let slow = "create function slow(n int) returns int language plpgsql immutable as 'begin perform pg_sleep(0.01); return n; end';
+                create index on orders (slow(id))";
+    let scene = Scene::new(&format!("{SHOP}; {slow}"));
+    let oid = || scene.cluster.psql("select oid from pg_database where datname = 'shop'");
+    let before = oid();
+    let mut running = scene.start("shop", &["--replace", "--drop-old"]);
+    scene.cluster.wait_until("count(*) > 0 from pg_database where datname like 'pgdumpd\\_restore\\_%'");
+    let planned = chrono::Utc::now();
+    let taken: Vec<String> =
+        (0..8).rev().map(|second| (planned - chrono::TimeDelta::seconds(second)).format("shop_before_%Y%m%dT%H%M%S").to_string()).collect();
+    for name in &taken {
+        scene.cluster.psql(&format!("create database \"{name}\""));
+    }
+    assert_ne!(running.wait(), 0);
+    assert!(scene.audit()[0].contains("already exists"), "{:?}", scene.audit());
+    assert_eq!(oid(), before);
+    assert_eq!(scene.databases(), [vec![String::from("shop")], taken].concat());
+}
+
 #[test]
 fn a_part_drops_no_whole_database() {
     let scene = Scene::new(SHOP);
@@ -184,7 +206,7 @@ fn a_new_database_gets_them_from_the_backup_when_the_server_is_lost() {
     scene.backup();
     let before = scene.cluster.psql(&format!("{ABOUT}'shop'"));
     let shown = scene.rig.run(&["show", "shop@latest"]).stdout;
-    assert!(shown.contains("settings log_min_duration_statement") || shown.contains("search_path"), "{shown}");
+    assert!(shown.contains("log_min_duration_statement") && shown.contains("search_path"), "{shown}");
     assert!(shown.contains("my.setting (for reader)") && shown.contains("33 connections at most") && !shown.contains("it's"), "{shown}");
 
     let other = crate::cluster::Cluster::start();

@@ -23,6 +23,13 @@ impl Reader {
         self.ask("reading a backup", |db| db.prepare_cached(&sql)?.query_row([id.as_str()], backup).optional())
     }
 
+    /// A backup's row as it stands now; `None` where its storage has it no more, by the index.
+    pub fn backup_now(&self, row: &BackupRow) -> Result<Option<BackupRow>> {
+        let sql = format!("SELECT {COLUMNS} FROM backups WHERE id = ?1 AND storage = ?2");
+        let storage = self.storage_in_rows(&row.storage)?;
+        self.ask("reading a backup", |db| db.prepare_cached(&sql)?.query_row(params![row.id.as_str(), storage], backup).optional())
+    }
+
     /// Backups whose id begins so, at most `limit`: more than one means that the prefix is too short.
     pub fn backups_by_prefix(&self, prefix: &str, limit: u32) -> Result<Vec<BackupRow>> {
         let sql = format!("SELECT {COLUMNS} FROM backups WHERE id >= ?1 AND id < ?1 || char(1114111) ORDER BY id LIMIT ?2");
@@ -211,6 +218,14 @@ impl Writer {
                 })
                 .map(drop)
         })
+    }
+
+    /// Changes a backup's row as it stands now, and returns it: whoever has read it before can't know what has happened since. `None` where
+    /// it is in the index no more.
+    pub fn alter_backup(&self, row: &BackupRow, alter: impl FnOnce(&mut BackupRow)) -> Result<Option<BackupRow>> {
+        let Some(mut now) = self.backup_now(row)? else { return Ok(None) };
+        alter(&mut now);
+        self.put_backup(&now).map(|()| Some(now))
     }
 
     /// Takes a backup out of the index.

@@ -85,7 +85,7 @@ fn read_whole(means: Means<'_>, manifest: &Manifest, stored: Box<dyn Read + Send
     let mut spec = Spec::new(client.pg_restore());
     spec.args = vec!["-f".into(), "/dev/null".into()];
     let mut archive = stream::decompress(manifest.compression, stored)?;
-    let finished = process::run_fed(&spec, &mut archive, READ_LIMIT)?;
+    let finished = process::run_fed(&spec, &mut archive, READ_LIMIT, means.cancel)?;
     if finished.exit == Exit::Code(0) {
         return Ok(());
     }

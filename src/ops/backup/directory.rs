@@ -46,7 +46,7 @@ pub(super) fn run(
     gather(means, request, asked, child, began, &folder)?;
     let known = is_known(&folder)?;
     if !known {
-        read_whole(asked, &folder)?;
+        read_whole(means, asked, &folder)?;
     }
     let source = Tar::of(&folder, CONTENTS).map_err(|error| unpackable(&error))?;
     means.gauge.show(0);
@@ -131,10 +131,10 @@ fn unpackable(error: &std::io::Error) -> Failure {
 }
 
 /// An archive of a version the tap doesn't know counts only after `pg_restore` has read it to its end.
-fn read_whole(asked: &Asked, folder: &Path) -> Result<()> {
+fn read_whole(means: Means<'_>, asked: &Asked, folder: &Path) -> Result<()> {
     let mut spec = Spec::new(asked.client.pg_restore());
     spec.args = vec!["-f".into(), "/dev/null".into(), folder.into()];
-    let finished = process::run(&spec, &[], READ_LIMIT, 64 * 1024)?;
+    let finished = process::run_unless(&spec, &[], READ_LIMIT, 64 * 1024, means.cancel)?;
     if finished.exit == Exit::Code(0) {
         return Ok(());
     }

@@ -166,10 +166,9 @@ fn counted(manifest: &Manifest) -> Vec<Counted> {
 
 /// Takes the marks away from those that are the new habit now; a crash before leaves them, and the next backup in doubt again.
 pub(super) fn settle(world: &World, storage: &dyn Storage, by: &RunId, settled: Vec<BackupRow>) {
-    for mut row in settled {
-        row.suspicious = None;
-        let done = manifest::accept(storage, &row.project, &row.file).and_then(|()| world.catalog.write(|writer| writer.put_backup(&row)));
-        match done.and_then(|()| world.audit("accept", Some(&row.project), &row.file, &accepted::by_itself(by))) {
+    for row in settled {
+        let done = accepted::accept(world, storage, &row);
+        match done.and_then(|_| world.audit("accept", Some(&row.project), &row.file, &accepted::by_itself(by))) {
             Ok(()) => {}
             Err(failure) => tracing::warn!(backup = %row.id, "it is the new habit, but its mark stays for now: {failure}"),
         }

@@ -181,8 +181,8 @@ fn swap(means: Means<'_>, plan: &Plan, temporary: &str, keep_as: &str, old: &Dat
         over.cancel(CancelReason::Cancelled);
         done
     });
-    // A connection that breaks at the very commit leaves its outcome open; the names tell.
-    let kept = |session: &mut Session| session.find_database(keep_as).map(|found| found.is_some());
+    // A connection that breaks at the very commit leaves its outcome open; the names tell, unless another database has that name.
+    let kept = |session: &mut Session| session.find_database(keep_as).map(|found| found.is_some_and(|found| found.oid == old.oid));
     if done.is_err() && steady(means, &plan.database, kept).unwrap_or(false) {
         return Ok(());
     }

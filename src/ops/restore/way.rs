@@ -88,6 +88,7 @@ pub enum Way {
     /// It holds something: each object is dropped and made again, in one transaction.
     InPlace,
 }
+
 /// The server would cut a longer name, and somebody would look in vain for the database that was asked for.
 pub(super) fn names_fit(name: &str) -> Result<()> {
     if name.len() <= LONGEST {
