@@ -30,10 +30,10 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
 use super::hold::{self, Hold};
-use super::looking;
 use super::record::{fail_before, finish, new_run, outcome};
 use super::retry::Patience;
 use super::{Board, Current, Gate};
+use super::{looking, mending};
 
 /// The database name under which a server's roles and tablespaces are kept.
 pub const GLOBALS: &str = "globals";
@@ -156,6 +156,7 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
         Hold::Lock(lock) => lock,
         Hold::Held(holder) => return Ok(Some(Refused::Held(holder).failure(&project.name))),
     };
+    mending::elsewhere(world, project, storage.name());
     for mended in repair::repair(world, &project.name, storage.as_ref())? {
         tracing::warn!(run = %mended.run.id, project = project.name, rolled_forward = mended.rolled_forward, "mended a run that was cut off");
     }
