@@ -55,7 +55,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     }
     let mut standing = match &wrong {
         None => standing::standing(&world, &settings, only)?,
-        Some(wrong) => standing::as_far_as_read(&world, &settings, only, &in_one_line(wrong))?,
+        Some(wrong) => standing::as_far_as_read(&world, &settings, only, wrong)?,
     };
     let by_hand = if is_asked_for(common) { None } else { standing::by_hand(&world, &settings)? };
     if let Some(by_hand) = by_hand {
@@ -69,13 +69,12 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         // Nobody fires the schedule that variables alone imply.
         standing.projects.iter_mut().for_each(|project| project.next = None);
     }
-    standing::with_files(&world, &mut standing);
+    standing::with_files(&world, &settings, &mut standing);
     if common.json {
         out::json(&standing)?;
     } else {
         let start = unattended.then_some(if config::is_ambient(&common.config) { IN_CONTAINER } else { AS_SERVICE });
-        let is_read = |name: &str| settings.project(name).is_some();
-        print(&standing, start, now, settings.daemon.time_zone, &is_read);
+        print(&standing, &settings, start, now);
         if let (Some(project), Some(standing)) = (only, standing.projects.first()) {
             recent(project, standing);
         }
@@ -101,11 +100,6 @@ fn settings(common: &Common) -> Result<(Settings, Option<Failure>)> {
     };
     let read = config::as_far_as_read(&common.config).filter(|settings| settings.daemon.state_dir.join("catalog.db").is_file());
     read.map(|settings| (settings, Some(wrong.clone()))).ok_or(wrong)
-}
-
-fn in_one_line(wrong: &Failure) -> String {
-    let lines = wrong.hint.as_deref().unwrap_or_default().lines().collect::<Vec<_>>().join("; ");
-    format!("{wrong}: {lines}")
 }
 
 fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
@@ -135,8 +129,9 @@ fn daemon_words(standing: &DaemonStanding, now: DateTime<Utc>) -> String {
     }
 }
 
-/// `is_read` says of which projects the configuration could be read; of the others nobody knows here when they are due.
-fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz, is_read: &dyn Fn(&str) -> bool) {
+/// Of projects that could not be read in the configuration nobody knows here when they are due.
+fn print(standing: &Standing, settings: &Settings, start: Option<&str>, now: DateTime<Utc>) {
+    let zone = settings.daemon.time_zone;
     if let Some(start) = start {
         out::say(format!("the daemon is NOT RUNNING, so no schedule fires and nothing is backed up: {start}"));
     } else {
@@ -146,7 +141,7 @@ fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz,
     let mut table = out::table(&["PROJECT", "STATUS", "LAST GOOD BACKUP", "LAST RESTORED", &next, "NOTE"]);
     for project in &standing.projects {
         let next = match project.enabled {
-            _ if !is_read(&project.project) => "unknown",
+            _ if settings.project(&project.project).is_none() => "unknown",
             true => "by hand only",
             false => "never",
         };
@@ -171,7 +166,7 @@ fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz,
     if !alerts.is_empty() {
         out::say("");
     }
-    alerts.into_iter().for_each(|alert| out::say(trouble(alert, now)));
+    alerts.into_iter().for_each(|alert| out::say(trouble(alert, settings.project(&alert.key.project), now)));
     for (project, suspension) in standing.projects.iter().flat_map(|project| project.suspended.iter().map(move |one| (project, one))) {
         out::say(format!(
             "{}/{}: SUSPICIOUS: {}; look: pgdumpd show {}; if it is meant to be so: pgdumpd accept {}",
@@ -188,14 +183,16 @@ fn print(standing: &Standing, start: Option<&str>, now: DateTime<Utc>, zone: Tz,
         let why = standing.mail.error.as_ref().map(|why| format!("; the last try failed: {why}")).unwrap_or_default();
         out::say(format!("{} waiting to be sent{why}", out::count(standing.mail.queued as u64, "mail")));
     }
-    standing.problems.iter().for_each(|problem| out::say(format!("PROBLEM {problem}")));
+    standing.problems.iter().for_each(|problem| out::say(format!("PROBLEM {}", problem.replace('\n', "\n        "))));
     standing.notes.iter().for_each(out::say);
 }
 
 /// `shop/billing: FAILING for 3 h, 4 runs in a row: connection refused`.
-fn trouble(alert: &Alert, now: DateTime<Utc>) -> String {
+fn trouble(alert: &Alert, project: Option<&Project>, now: DateTime<Utc>) -> String {
     let key = &alert.key;
-    let too_old = format!("no good {} within max_backup_age", key.selection.backup());
+    let never = project.and_then(Project::makes_parts_alone).filter(|_| key.selection.is_full());
+    let never = never.map(|hint| format!(", and no schedule makes one: {hint}")).unwrap_or_default();
+    let too_old = format!("no good {} within max_backup_age{never}", key.selection.backup());
     let why = alert.message.as_deref().unwrap_or(&too_old);
     if let Some(backup) = key.of_backup() {
         let word = if alert.cause == Some(Cause::Damaged) { "DAMAGED" } else { "UNREADABLE" };
@@ -367,7 +364,7 @@ fn why_skipped(outcome: SlotOutcome) -> &'static str {
         SlotOutcome::SkippedOverrun => "the run before was still going",
         SlotOutcome::SkippedPaused => "the project was paused",
         SlotOutcome::SkippedDisabled => "the project or its schedule was disabled",
-        SlotOutcome::SkippedLocked => "another pgdumpd held the project",
+        SlotOutcome::SkippedLocked => "somebody else held the project's lock",
         SlotOutcome::Missed => "pgdumpd was not running",
         SlotOutcome::Claimed | SlotOutcome::Ok | SlotOutcome::Failed | SlotOutcome::Interrupted => "it was run",
     }

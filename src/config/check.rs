@@ -51,7 +51,8 @@ fn age(draft: &Draft, project: &Project, known: &mut BTreeMap<String, Option<Dur
         let makes = project.schedules.iter().filter(|schedule| schedule.enabled && schedule.selection() == selection);
         let timings: Vec<_> = makes.map(|schedule| (&schedule.timing, schedule.time_zone)).collect();
         if timings.is_empty() {
-            place.warning(Trouble::new(format!("no schedule makes a {}, so the project will be told as stale", selection.backup())));
+            let trouble = Trouble::new(format!("no schedule makes a {}, so the project will be told as stale", selection.backup()));
+            place.warning(trouble.hint(project.makes_parts_alone().unwrap_or("let one do so, or set max_backup_age = \"none\"")));
             continue;
         }
         let longest = *known.entry(format!("{timings:?}")).or_insert_with(|| timing::longest_wait(&timings));

@@ -74,6 +74,11 @@ pub(super) fn storages(item: Option<&Item<'_>>) -> BTreeMap<String, StorageDraft
     for (name, value) in table {
         let place = item.place.key(&shown(name.get_ref())).at(&name.span());
         let storage = Item { place, value: value.get_ref(), kind: item.kind };
+        if STORAGE.key(name.get_ref()).is_some() && !matches!(storage.value, toml::de::DeValue::Table(_)) {
+            let trouble = Trouble::new("stands in [storage] itself").expected("a table with a name of its own, such as [storage.main]");
+            storage.place.problem(trouble);
+            continue;
+        }
         let Some(table) = storage.table() else { continue };
         if name.get_ref().is_empty() || name.get_ref().chars().any(char::is_control) {
             storage.place.problem(Trouble::new("a storage's name must not be empty or hold control characters"));

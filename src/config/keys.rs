@@ -166,7 +166,7 @@ pub(super) const PROJECT: Section = Section {
                 "max_backup_age",
                 Kind::DurationOrNone,
                 "",
-                "A last good full backup older than this is told as stale; where the project makes no full ones, the last good one of each part that its schedules make. Unset or `\"none\"`: never.",
+                "A last good full backup older than this is told as stale. Where `content`, `tables` or the like of the project itself, not of its schedules alone, leaves something out, and no schedule makes full ones, the last good one of each part that its schedules make counts. Unset or `\"none\"`: never.",
             ),
             key("limits", Kind::Limits, "", "Bounds of a run, see below; what a project leaves out comes from the default's."),
             key("to", Kind::Emails, "", "Recipients. Unset: those of `[smtp]`."),

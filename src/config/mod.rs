@@ -200,7 +200,10 @@ impl Reading {
         let drafts = projects(section("project"), &base, &place);
 
         let names: Vec<&str> = match section("storage").map(|item| item.value) {
-            Some(DeValue::Table(table)) => table.keys().map(|name| name.get_ref().as_ref()).collect(),
+            Some(DeValue::Table(table)) => {
+                let tables = table.iter().filter(|(_, value)| matches!(value.get_ref(), DeValue::Table(_)));
+                tables.map(|(name, _)| name.get_ref().as_ref()).collect()
+            }
             _ => Vec::new(),
         };
         let around = project::Around { storages: &names, time_zone: daemon.time_zone };

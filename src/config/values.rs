@@ -71,6 +71,10 @@ pub(super) fn globs(item: &Item<'_>) -> Option<Vec<String>> {
 }
 
 pub(super) fn storage(item: &Item<'_>) -> Option<(String, Place)> {
+    if let DeValue::String(name) = item.value {
+        item.place.problem(Trouble::new("wrong type, a text").expected(format!("a list with one name: [{}]", quoted(name))));
+        return None;
+    }
     let names = item.names()?;
     match names.as_slice() {
         [one] => Some((one.clone(), item.place.clone())),

@@ -1,6 +1,7 @@
 //! What becomes of due slots: each is claimed and queued, or recorded with the reason why it is not run.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -8,6 +9,7 @@ use crate::catalog::SlotKey;
 use crate::jobs::scheduled::Order;
 use crate::model::backup::Trigger;
 use crate::model::run::{SlotOutcome, SlotRow};
+use crate::model::settings::Settings;
 use crate::ops::notice;
 
 use super::agenda::{Due, ON_TIME};
@@ -57,9 +59,34 @@ impl Owner {
         }
     }
 
-    fn line_up(&mut self, order: Order, now: DateTime<Utc>) {
+    fn line_up(&mut self, order: Order, since: DateTime<Utc>) {
         let line = if queue::is_drill(&order) { &mut self.drills } else { &mut self.queue };
-        line.push(order, now);
+        line.push(order, since);
+    }
+
+    /// The configuration is another: what waits has not begun, and goes by it.
+    pub(super) fn line_up_anew(&mut self) {
+        let mut waiting = [self.queue.drain_waiting(), self.drills.drain_waiting()].concat();
+        waiting.sort_by_key(|(_, since)| *since);
+        for (order, since) in waiting {
+            match of_now(&order, &self.settings) {
+                Some(order) => self.line_up(order, since),
+                None => {
+                    let (project, schedule) = (&order.project.name, &order.schedule);
+                    tracing::info!(project, schedule, "this slot waited for a place and is skipped: the configuration no longer has it");
+                    self.record(&order, SlotOutcome::SkippedDisabled);
+                }
+            }
+        }
+    }
+
+    /// Whether the project was paused while its job waited for its place; that slot is skipped then.
+    pub(super) fn is_paused_meanwhile(&mut self, order: &Order) -> bool {
+        let paused = self.paused().contains(&order.project.name);
+        if paused {
+            self.record(order, SlotOutcome::SkippedPaused);
+        }
+        paused
     }
 
     fn paused(&self) -> HashSet<String> {
@@ -96,6 +123,13 @@ impl Owner {
     }
 }
 
+/// The same order by these settings; `None` where they have no such schedule at work.
+fn of_now(order: &Order, settings: &Settings) -> Option<Order> {
+    let project = settings.projects.iter().find(|project| project.name == order.project.name).filter(|project| project.enabled)?;
+    let plan = project.plans().find(|plan| Some(&plan.name) == order.schedule.as_ref()).filter(|plan| plan.enabled)?;
+    Some(Order { project: Arc::clone(project), shape: plan.shape.clone(), ..order.clone() })
+}
+
 /// The slot that an order serves.
 pub(super) fn slot_key(order: &Order) -> Option<SlotKey> {
     Some(SlotKey { project: order.project.name.clone(), schedule: order.schedule.clone()?, due_at: order.slot? })
@@ -122,7 +156,7 @@ fn order_for(due: &Due, slot: DateTime<Utc>, now: DateTime<Utc>) -> Order {
     let spread = TimeDelta::from_std(due.schedule().spread).unwrap_or_default();
     let late = (now - slot - spread).to_std().is_ok_and(|late| late > ON_TIME);
     Order {
-        project: std::sync::Arc::clone(&due.project),
+        project: Arc::clone(&due.project),
         shape: due.schedule().shape.clone(),
         trigger: if late { Trigger::CatchUp } else { Trigger::Scheduled },
         schedule: Some(due.schedule().name.clone()),

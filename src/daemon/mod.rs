@@ -6,6 +6,7 @@ mod agenda;
 mod chores;
 mod claim;
 mod clockwork;
+mod disks;
 mod gate;
 mod lag;
 mod owner;

@@ -23,6 +23,7 @@ use super::agenda::Agenda;
 use super::chores::Chores;
 use super::claim::{row_of, slot_key};
 use super::clockwork::Clockwork;
+use super::disks::Disks;
 use super::gate::{Claim, Places};
 use super::lag::Lag;
 use super::queue::{self, Queue};
@@ -64,6 +65,7 @@ pub(super) struct Owner {
     pub(super) jobs: JoinSet<(Order, Report)>,
     pub(super) chores: Chores,
     pub(super) rounds: Rounds,
+    disks: Disks,
     pub(super) places: Places,
     /// The one place of drills.
     drilling: Places,
@@ -99,6 +101,7 @@ pub(super) async fn own(settings: Arc<Settings>, config_file: PathBuf, world: Wo
         jobs: JoinSet::new(),
         chores: Chores::new(&world),
         rounds: Rounds::default(),
+        disks: Disks::default(),
         places: Places::new(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server, Arc::clone(&wake)),
         drilling: Places::new(1, 1, Arc::clone(&wake)),
         wake,
@@ -223,6 +226,9 @@ impl Owner {
         let settings = Arc::clone(&self.settings);
         self.chores.tick(&self.world, &settings, &desk(&settings, &self.config_file));
         self.rounds.tick(&self.world, &settings, &self.config_file, &self.board);
+        if self.disks.tick(&self.world, &settings) {
+            systemd::status(&self.summary());
+        }
         // Again, where the tick found that the last sign of life went with the catalog.
         self.pulse();
     }
@@ -262,8 +268,12 @@ impl Owner {
     }
 
     fn start(&mut self, server: String, order: Order) {
-        let cancel = self.runs(&order);
+        let cancel = Cancel::new();
         let claim = Claim::holding(self.places.clone(), server, cancel.clone());
+        if self.is_paused_meanwhile(&order) {
+            return;
+        }
+        self.runs(&order, &cancel);
         let (world, board) = (self.world.clone(), self.board.clone());
         self.jobs.spawn_blocking(move || {
             let report = scheduled::run(&world, &order, &Setting { cancel: &cancel, board: &board, gate: &claim, said: None, ended: None });
@@ -273,8 +283,12 @@ impl Owner {
     }
 
     fn start_drill(&mut self, server: String, order: Order) {
-        let cancel = self.runs(&order);
+        let cancel = Cancel::new();
         let claim = Claim::holding(self.drilling.clone(), server, cancel.clone());
+        if self.is_paused_meanwhile(&order) {
+            return;
+        }
+        self.runs(&order, &cancel);
         let (world, board) = (self.world.clone(), self.board.clone());
         let (settings, config_file) = (Arc::clone(&self.settings), self.config_file.clone());
         self.jobs.spawn_blocking(move || {
@@ -286,10 +300,8 @@ impl Owner {
     }
 
     /// Notes that a job runs; what ends it early.
-    fn runs(&mut self, order: &Order) -> Cancel {
-        let cancel = Cancel::new();
+    fn runs(&mut self, order: &Order, cancel: &Cancel) {
         self.running.insert(queue::key(order), Running { cancel: cancel.clone() });
-        cancel
     }
 
     pub(super) fn ended(&mut self, order: &Order, report: &Report) {
@@ -350,7 +362,9 @@ impl Owner {
     pub(super) fn summary(&self) -> String {
         let projects = self.settings.projects.len();
         let plural = if projects == 1 { "" } else { "s" };
-        format!("{projects} project{plural}, {} running, {} waiting", self.running.len(), self.queue.len() + self.drills.len())
+        let waiting = self.queue.len() + self.drills.len();
+        let state = format!("{projects} project{plural}, {} running, {waiting} waiting", self.running.len());
+        std::iter::once(state).chain(self.disks.words()).collect::<Vec<_>>().join("; ")
     }
 
     fn tell(&self) {

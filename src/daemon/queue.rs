@@ -75,8 +75,14 @@ impl Queue {
 
     /// Takes everything out, for a shutdown.
     pub(super) fn drain(&mut self) -> Vec<Order> {
-        self.waiting.clear();
+        self.drain_waiting().into_iter().map(|(order, _)| order).collect()
+    }
+
+    /// The same with the time since when each has waited, each server's in its order.
+    pub(super) fn drain_waiting(&mut self) -> Vec<(Order, DateTime<Utc>)> {
+        let mut since = std::mem::take(&mut self.waiting);
         self.turns.clear();
-        self.by_server.drain().flat_map(|(_, line)| line).collect()
+        let orders = self.by_server.drain().flat_map(|(_, line)| line);
+        orders.filter_map(|order| Some((since.remove(&key(&order))?, order))).map(|(since, order)| (order, since)).collect()
     }
 }

@@ -60,6 +60,7 @@ fn adopt(owner: &mut Owner, settings: Settings) {
             }
             owner.places.resize(settings.daemon.max_parallel, settings.daemon.max_parallel_per_server);
             owner.settings = Arc::new(settings);
+            owner.line_up_anew();
             remember(&owner.world, "");
             note_secrets(&owner.world, &owner.settings);
             owner.chores.look_again();

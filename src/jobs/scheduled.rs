@@ -155,6 +155,7 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
         Hold::Lock(lock) => lock,
         Hold::Held(holder) => return Ok(Some(Refused::Held(holder).failure(&project.name))),
     };
+    mending::elsewhere(world, project, storage.name());
     mending::held(world, &project.name, storage.as_ref())?;
     let clients = world.clients(project)?;
     let access = world.access(project)?;

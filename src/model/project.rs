@@ -89,6 +89,22 @@ impl Project {
         }
         if made.is_empty() { BTreeSet::from([by_hand]) } else { made }
     }
+
+    /// Whether backups of this come by themselves.
+    #[must_use]
+    pub fn is_scheduled(&self, selection: &Selection) -> bool {
+        self.schedules.iter().any(|plan| plan.enabled && plan.selection() == *selection)
+    }
+
+    /// What to do where full backups count and the schedules at work make only parts; `None` elsewhere.
+    #[must_use]
+    pub fn makes_parts_alone(&self) -> Option<&'static str> {
+        let parts = self.schedules.iter().any(|plan| plan.enabled);
+        (parts && self.counted().contains(&Selection::full()) && !self.is_scheduled(&Selection::full())).then_some(
+            "let a schedule make full ones; or, where parts are all that is wanted, say so for the project itself, not only for its \
+             schedules (content, tables, …): it is judged by those parts then",
+        )
+    }
 }
 
 /// How to reach the server: what libpq understands, minus the password.

@@ -4,9 +4,11 @@
 //! is refused, so that nothing is ever written below an empty mount point. The id is noted beside the catalog as well: one that is lost
 //! together with the mount must not make an empty mount point look like a storage that was never used.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Cause, Failure, Result};
+use crate::model::project::Project;
 use crate::storage::{Storage, names};
 
 use super::World;
@@ -23,13 +25,34 @@ pub fn ensure(world: &World, storage: &dyn Storage) -> Result<()> {
         (Some(found), Some(known)) if found == known => Ok(()),
         (Some(found), Some(known)) => Err(another(world, name, &found, &known)?),
         (Some(found), None) => unless_renamed(world, storage, &found),
-        (None, Some(_)) => Err(Failure::new(Cause::NotMounted, format!("storage {name:?} has no marker file: not mounted?"))
-            .hint(format!("mount it; if the disk was replaced by an empty one on purpose, run `pgdumpd doctor --accept-storage {name}`"))),
+        (None, Some(_)) => Err(no_marker(name)),
         (None, None) => {
             let id = storage.initialize()?;
             remember(world, storage, &id)
         }
     }
+}
+
+/// The same question for whoever is about to write nothing: is what lies there what the catalog remembers, if it remembers anything?
+pub fn look(world: &World, storage: &dyn Storage) -> Result<()> {
+    let name = storage.name();
+    match (storage.id()?, remembered(world, name)?) {
+        (Some(found), Some(known)) if found != known => Err(another(world, name, &found, &known)?),
+        (None, Some(_)) => Err(no_marker(name)),
+        _ => Ok(()),
+    }
+}
+
+/// What is wrong with the storages that these projects' backups go to, by name: not there, another one, or not to be read.
+pub fn absent<'a>(world: &World, projects: impl Iterator<Item = &'a Project>) -> BTreeMap<String, Failure> {
+    let used: BTreeSet<&str> = projects.filter(|project| project.enabled).map(|project| project.storage.as_str()).collect();
+    let storages = used.into_iter().filter_map(|name| world.storages.get(name));
+    storages.filter_map(|storage| Some((storage.name().to_owned(), look(world, storage.as_ref()).err()?))).collect()
+}
+
+fn no_marker(name: &str) -> Failure {
+    Failure::new(Cause::NotMounted, format!("storage {name:?} has no marker file: not mounted?"))
+        .hint(format!("mount it; if the disk was replaced by an empty one on purpose, run `pgdumpd doctor --accept-storage {name}`"))
 }
 
 /// A storage that the catalog doesn't know by this name, but perhaps by another.

@@ -39,6 +39,39 @@ pub fn repair(world: &World, project: &str, storage: &dyn Storage) -> Result<Vec
     Ok(mended)
 }
 
+/// Whether cut-off runs left something in a storage that the project's backups don't go to any more, as it was moved since.
+pub fn is_behind(world: &World, project: &str, storage: &dyn Storage) -> Result<bool> {
+    Ok(!storage.unfinished(project)?.is_empty() || !finished_behind(world, project, storage)?.is_empty())
+}
+
+/// Mends it there. The caller holds the project's lock of that storage, and of its own.
+pub fn behind(world: &World, project: &str, storage: &dyn Storage) -> Result<Vec<Mended>> {
+    let mut mended = Vec::new();
+    for run in finished_behind(world, project, storage)? {
+        mended.push(mend(world, storage, run)?);
+    }
+    let removed = storage.sweep(project, None)?;
+    if !removed.is_empty() {
+        tracing::info!(project, storage = storage.name(), ?removed, "removed unfinished files");
+    }
+    Ok(mended)
+}
+
+/// The runs whose artifacts have their final names there.
+fn finished_behind(world: &World, project: &str, storage: &dyn Storage) -> Result<Vec<Run>> {
+    let mut found = Vec::new();
+    for run in world.catalog.read(|reader| reader.unfinished_runs())?.into_iter().map(|unfinished| unfinished.run) {
+        if run.project != project {
+            continue;
+        }
+        let Some(manifest) = world.catalog.read(|reader| reader.staged_manifest(&run.id))? else { continue };
+        if storage.size(&Key { project: run.project.clone(), file: manifest.backup_file })?.is_some() {
+            found.push(run);
+        }
+    }
+    Ok(found)
+}
+
 /// Records the end of a project's cut-off runs that left nothing in any storage. Only for a project that is no longer configured.
 pub fn without_storage(world: &World, project: &str) -> Result<Vec<Mended>> {
     let unfinished = world.catalog.read(|reader| reader.unfinished_runs())?;

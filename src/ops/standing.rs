@@ -1,6 +1,7 @@
 //! How each project stands: the one answer behind `status` and the health check.
 
 mod daemon;
+mod files;
 mod good;
 mod mail;
 mod skipped;
@@ -21,17 +22,16 @@ use crate::model::run::{ANY_DATABASE, Run, SlotRow};
 use crate::model::settings::Settings;
 use crate::retention::Divided;
 use crate::schedule;
-use crate::shell;
 
 use super::elsewhere::{self, Elsewhere};
-use super::lost::Files;
 use super::there::{self, There};
 use super::{World, held, origin, untold};
 
 pub use daemon::{ByHand, DaemonStanding, LAG, SERVE_LOCK, by_hand, daemon, has_served, served_by};
+pub use files::with_files;
 pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
-pub use unread::{UNREAD_SECRETS, as_far_as_read, unread_secrets};
+pub use unread::{UNREAD_SECRETS, as_far_as_read, known_to_daemon_only, unread_secrets};
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
@@ -125,7 +125,8 @@ pub fn standing(world: &World, settings: &Settings, only: Option<&Project>) -> R
     }
     let mut problems = Vec::new();
     if let Some(words) = seen.configuration.as_ref().filter(|words| !words.is_empty()) {
-        problems.push(format!("the configuration file on disk is wrong and not in force: {words}"));
+        let gap = if words.contains('\n') { "\n" } else { " " };
+        problems.push(format!("the configuration file on disk is wrong and not in force:{gap}{words}"));
     }
     problems
         .extend(seen.lost_index.iter().map(|why| format!("the index of backups isn't complete yet, a storage could not be read: {why}")));
@@ -157,27 +158,6 @@ impl Standing {
         ));
         self.daemon = DaemonStanding::Stopped;
         self.healthy = self.needs_nobody();
-    }
-}
-
-/// Looks whether the files of the backups that the answer calls good are there: between two looks of the daemon, or without one, only this
-/// tells. What lacks a file is no good backup, and needs a person.
-pub fn with_files(world: &World, standing: &mut Standing) {
-    let mut files = Files::of(world);
-    for project in &mut standing.projects {
-        let lacking: Vec<(usize, String)> =
-            project.last_good.iter().enumerate().filter_map(|(at, row)| Some((at, files.lacks(row)?))).collect();
-        for (at, why) in lacking {
-            let row = &mut project.last_good[at];
-            standing.problems.push(format!(
-                "the newest good backup of {}/{} is GONE: {why}, and pgdumpd did not remove it; what is left: pgdumpd list {}",
-                row.project,
-                row.database,
-                shell::word(&row.project)
-            ));
-            row.damaged = Some(why);
-            standing.healthy = false;
-        }
     }
 }
 

@@ -115,6 +115,7 @@ fn a_vanished_disk_and_unreachable_mail_are_named() {
     }
     let told = found(&bench, 1);
     assert!(told.contains("not mounted?") && told.contains("can't be reached"), "{told}");
+    assert_eq!(told.matches("not mounted?").count(), 1, "once, and not for each database: {told}");
     snapshot!("not_mounted", bench.told(1, &["backup", "shop", "--no-retry"]));
     let refused = bench.run(1, &["doctor", "--accept-storage", "main"]).stderr;
     assert!(refused.contains("isn't empty") && refused.contains("only its marker was lost, write another and accept it"), "{refused}");

@@ -105,6 +105,11 @@ fn a_broken_configuration_hides_no_projects_state() {
         bench.rig.backups().iter().find(|row| row["database"] == database).map(|row| row["id"].to_string()).expect("a backup")
     };
     let ids = [id("shop"), id("billing")].map(|id| id.trim_matches('"').to_owned());
+    bench.rig.configure(&format!("{shop}{}corn = 1\n", other.replace("connection", "conection")));
+    let told = bench.run(1, &["status"]).stdout;
+    let problems: Vec<&str> = told.lines().skip_while(|line| !line.starts_with("PROBLEM the configuration has")).collect();
+    assert!(problems[0].ends_with("; the daemon goes on with what it read before:"), "{told}");
+    assert!(problems[1..].iter().filter(|line| line.starts_with("        ") && line.contains("pgdumpd.toml:")).count() >= 3, "{told}");
     for broken in
         [format!("{shop}{other}corn = 1\n"), format!("{shop}{}", other.replace("connection", "conection")), format!("{shop}[[project\n")]
     {

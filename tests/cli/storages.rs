@@ -241,3 +241,35 @@ fn backups_of_a_storage_that_is_no_longer_configured_are_told_with_the_way_back(
     configure(&bench, &[("old", "one"), ("b", "two")], &both("b"));
     bench.run(0, &["restore", &id, "--to", "copy"]);
 }
+
+#[test]
+fn f29a_a_storage_that_vanishes_while_nothing_runs_is_told() {
+    let bench = Bench::new();
+    let unused = "\n[[project]]\nname = \"off\"\nenabled = false\nconnection = \"postgresql://x@127.0.0.1:1/x\"\nstorage = [\"b\"]\n";
+    configure(&bench, &[("a", "one"), ("b", "two")], &format!("{}{unused}", project(&bench, "shop", "shop", "a")));
+    bench.run(0, &["backup", "shop"]);
+    bench.run(0, &["status"]);
+    let (root, elsewhere) = (bench.rig.path().join("one"), bench.rig.path().join("elsewhere"));
+    away(&root, &elsewhere);
+    for mount_point in [false, true] {
+        if mount_point {
+            std::fs::create_dir(&root).expect("a mount point");
+        }
+        for verb in [&["status"][..], &["status", "shop"]] {
+            let told = bench.run(1, verb).stdout;
+            let words = "PROBLEM storage \"a\" has no marker file: not mounted?; no backup can be made there; mount it; if the disk was";
+            assert!(told.contains(words) && told.contains("--accept-storage a"), "{told}");
+        }
+        assert_eq!(bench.run(1, &["status", "--json"]).json()["healthy"], false);
+    }
+    std::fs::write(root.join(".pgdumpd-storage"), "{\"format\": 1, \"id\": \"abcdefghij\", \"created\": \"2026-11-21T00:00:00Z\"}")
+        .expect("marker");
+    let told = bench.run(1, &["status"]).stdout;
+    assert!(told.contains("PROBLEM storage \"a\" carries the id abcdefghij") && told.contains("another disk is mounted there"), "{told}");
+    assert!(!told.contains("GONE"), "{told}");
+    std::fs::remove_dir_all(&root).expect("removed");
+    away(&elsewhere, &root);
+    // One that nobody's backups go to may lie in a drawer.
+    std::fs::remove_dir_all(bench.rig.path().join("two")).expect("removed");
+    bench.run(0, &["status"]);
+}

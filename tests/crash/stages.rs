@@ -133,3 +133,26 @@ fn f20_killed_at_notify() {
         assert_eq!(subjects.iter().filter(|subject| subject.contains("FAILED")).count(), 1, "killed at write {}: {subjects:?}", when * 2);
     }
 }
+
+/// Killed, and then the project's backups are to go to another storage: what it left in the old one goes, or becomes a backup there.
+#[test]
+fn f20_what_a_killed_run_left_is_mended_in_the_storage_that_the_project_has_left() {
+    for (calls, when, backups) in [("pwrite64", 2, 1), ("renameat2", 1, 1), ("renameat2", 2, 2)] {
+        let bench = Bench::new("storage = [\"main\"]\n");
+        assert_eq!(bench.back_up().code, 0);
+        let lock = bench.lock();
+        let paths = if calls == "pwrite64" { vec![lock.as_path()] } else { Vec::new() };
+        assert!(bench.back_up_killed(calls, when, &paths), "{calls} {when}");
+        let left = bench.rig.stored();
+        let other = bench.rig.path().join("other");
+        let limits = "limits = { connect = \"10s\", retries = [] }";
+        bench.configure("", "", &format!("storage = [\"other\"]\n{limits}\n[storage.other]\npath = {other:?}\n"));
+        assert_eq!(bench.back_up().code, 0);
+        let stored = bench.rig.stored();
+        assert_eq!(stored.len(), 2 * backups, "{calls} {when}: of {left:?} there is {stored:?}");
+        assert!(!stored.iter().any(|file| file.contains("tmp")), "{stored:?}");
+        assert_eq!(bench.rig.backups().len(), backups + 1, "{calls} {when}");
+        assert_eq!(bench.catalog("select id from runs where status = 'running'"), Vec::<String>::new());
+        assert_eq!(bench.rig.run(&["verify", "--all"]).code, 0);
+    }
+}

@@ -150,6 +150,11 @@ fn f26_one_skipped_slot_between_good_ones_is_never_told() {
         slot(SlotOutcome::SkippedOverrun);
     }
     assert_eq!(events(&office.rig), ["overrun"]);
+    // Nothing runs, so that its dumps aren't what is slow.
+    let told = office.letters().remove(0);
+    let body = told.body.replace('\n', " ");
+    assert!(told.subject.ends_with("skipped 2 slots, its runs wait too long for a place"), "{}", told.subject);
+    assert!(body.contains("if not, let more go on at once") && !body.contains("dumps slow"), "{body}");
     slot(SlotOutcome::Ok);
     slot(SlotOutcome::Ok);
     slot(SlotOutcome::Ok);
@@ -266,6 +271,14 @@ fn a_project_that_makes_parts_alone_is_stale_by_their_age() {
         notice::stale(&whole.world, &whole.desk()).expect("a look"),
         0,
         "what is made by hand is all of it, so that only this counts"
+    );
+    whole.pass(TimeDelta::hours(25));
+    assert_eq!(notice::stale(&whole.world, &whole.desk()).expect("a look"), 1);
+    let body = whole.letters()[0].body.replace('\n', " ");
+    assert!(
+        body.contains("No schedule of the project makes full backups: let a schedule make full ones; or,")
+            && body.contains("say so for the project itself, not only for its schedules"),
+        "{body}"
     );
 }
 

@@ -136,3 +136,29 @@ fn f43_the_state_folder_stays_where_it_is() {
     let told = place.rig.run(&["status"]);
     assert!(told.code == 1 && told.stdout.contains("state_dir"), "{told:?}");
 }
+
+#[test]
+fn f43_what_waits_for_a_place_goes_by_the_new_configuration() {
+    let place = Place::new();
+    let clients = place.held_clients();
+    let project =
+        |name: &str, more: &str| place.project(name, &format!("{clients}\n{more}\n[[project.schedule]]\nname = \"s\"\nevery = \"1h\"\n"));
+    let zipped = "compression = \"gzip\"";
+    place.rig.configure(&["first", "shop", "goes", "off"].map(|name| project(name, zipped)).concat());
+    place.hold();
+    let serving = place.rig.serve();
+    until(&serving, "the first runs", || place.rig.path().join("dumps").exists());
+    until(&serving, "the others wait", || ["shop", "goes", "off"].iter().all(|name| ended(&place.rig, name, "claimed") == 1));
+    place.rig.configure(&[project("first", zipped), project("shop", "compression = \"none\""), project("off", "enabled = false")].concat());
+    serving.signal("HUP");
+    serving.wait_for_log("project \"off\" changed", LONG);
+    place.release();
+    until(&serving, "what is left of them ends", || ended(&place.rig, "shop", "ok") == 1);
+    let stored = place.rig.stored();
+    let of_shop: Vec<&String> = stored.iter().filter(|name| name.starts_with("shop/")).collect();
+    assert!(!of_shop.is_empty() && !of_shop.iter().any(|name| name.contains(".gz")), "{stored:?}");
+    for name in ["goes", "off"] {
+        assert_eq!(ended(&place.rig, name, "skipped_disabled"), 1, "{name}: {:?}", slots(&place.rig));
+        assert!(!stored.iter().any(|file| file.starts_with(name)), "{stored:?}");
+    }
+}

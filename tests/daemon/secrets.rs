@@ -49,6 +49,9 @@ fn a_secret_that_only_the_daemon_knows_is_a_note_as_long_as_it_serves() {
         "{told}"
     );
     assert!(!told.contains("PROBLEM"), "{told}");
+    let told = place.rig.run(&["doctor"]);
+    assert!(told.code == 0 && told.stdout.contains("this secret is known to the daemon only"), "{told:?}");
+    assert!(told.stdout.contains("could not be tried from here"), "{told:?}");
     serving.signal("TERM");
     assert_eq!(serving.wait(LONG), 0);
     let told = place.rig.run(&["status"]);

@@ -72,6 +72,23 @@ fn f26_a_project_that_somebody_else_holds_again_and_again_is_told_with_who_holds
 }
 
 #[test]
+fn a_job_that_waits_for_its_place_is_skipped_where_its_project_is_paused_meanwhile() {
+    let place = Place::new();
+    let clients = place.held_clients();
+    let project = |name: &str| place.project(name, &format!("{clients}\n[[project.schedule]]\nname = \"s\"\nevery = \"1h\"\n"));
+    place.rig.configure(&["first", "shop", "last"].map(project).concat());
+    place.hold();
+    let serving = place.rig.serve();
+    until(&serving, "the first runs", || place.rig.path().join("dumps").exists());
+    until(&serving, "the others wait", || ["shop", "last"].iter().all(|name| ended(&place.rig, name, "claimed") == 1));
+    assert_eq!(place.rig.run(&["pause", "shop"]).code, 0);
+    place.release();
+    until(&serving, "the others have their turns", || ended(&place.rig, "last", "ok") == 1);
+    assert_eq!(ended(&place.rig, "shop", "skipped_paused"), 1, "{:?}", slots(&place.rig));
+    assert!(place.rig.stored().iter().all(|file| !file.starts_with("shop")), "{:?}", place.rig.stored());
+}
+
+#[test]
 fn slots_of_disabled_and_paused_projects_are_recorded_as_skipped() {
     let place = Place::new();
     let often = "[[project.schedule]]\nname = \"often\"\ncron = \"*/2 * * * * *\"\n";

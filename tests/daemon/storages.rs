@@ -86,3 +86,26 @@ fn storages_do_not_change_places_under_a_daemon() {
     assert_eq!(place.rig.run(&["verify", "shop"]).code, 0);
     assert_eq!(place.rig.run(&["verify", "billing"]).code, 0);
 }
+
+#[test]
+fn f29a_a_daemon_that_idles_tells_of_a_storage_that_vanished() {
+    let place = Place::new();
+    place.rig.configure(&place.project("shop", "schedule = [{ name = \"yearly\", cron = \"0 0 1 1 *\" }]"));
+    assert_eq!(place.rig.run(&["backup", "shop"]).code, 0);
+    let mut serving = place.rig.serve();
+    serving.wait_for_log("ready", LONG);
+    let elsewhere = place.rig.path().join("elsewhere");
+    std::fs::rename(place.rig.storage(), &elsewhere).expect("unmounted");
+    std::fs::create_dir(place.rig.storage()).expect("a mount point");
+    let words = "storage \"main\" has no marker file: not mounted?";
+    serving.wait_for_log(&format!("no backup can be made: {words}; mount it"), LONG);
+    serving.signal("USR1");
+    serving.wait_for_log(&format!("state: 1 project, 0 running, 0 waiting; {words}"), LONG);
+    assert_eq!(std::fs::read_dir(place.rig.storage()).expect("the mount point").count(), 0);
+    std::fs::remove_dir(place.rig.storage()).expect("removed");
+    std::fs::rename(&elsewhere, place.rig.storage()).expect("mounted");
+    serving.wait_for_log("the storage is there again", LONG);
+    assert_eq!(serving.log().matches("no backup can be made").count(), 1, "{}", serving.log());
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0);
+}

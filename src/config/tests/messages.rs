@@ -207,13 +207,20 @@ fn names_and_folders_must_not_clash() {
 
 #[test]
 fn storages_must_be_known_and_one() {
-    assert_snapshot!(told_of_project(&["storage = [\"mian\"]", "storage = [\"main\", \"other\"]", "storage = []"]), @r#"
+    assert_snapshot!(told_of_project(&["storage = [\"mian\"]", "storage = [\"main\", \"other\"]", "storage = []", "storage = \"main\""]), @r#"
         :10: project "shop": storage: no storage is named mian; did you mean main?
         :10: project "shop": storage: names 2 storages, and pgdumpd writes to one; copy the storage's folder elsewhere by other means, or make a second project
         :10: project "shop": storage: names no storage; expected a list with one name such as ["main"]
+        :10: project "shop": storage: wrong type, a text; expected a list with one name: ["main"]
     "#);
     let two = shop("").replace("[smtp]", "[storage.other]\npath = \"/other\"\n[smtp]");
     assert_snapshot!(told(&two), @r#"pgdumpd.toml:9: project "shop": storage is missing, and there are several: main, other"#);
+    let flat = shop("").replace("[storage.main]", "[storage]\ntype = \"local\"");
+    assert_snapshot!(told(&flat), @r#"
+        pgdumpd.toml:2: storage.type: stands in [storage] itself; expected a table with a name of its own, such as [storage.main]
+        pgdumpd.toml:3: storage.path: stands in [storage] itself; expected a table with a name of its own, such as [storage.main]
+        pgdumpd.toml:8: project "shop": there is no storage; add [storage.main] with a path
+    "#);
 }
 
 #[test]
@@ -287,8 +294,8 @@ fn what_is_doubtful_is_a_warning() {
     let doubtful = |keys: &str| super::lines(&settings(&shop(keys)).warnings);
     assert_snapshot!(doubtful("max_backup_age = \"20h\"\n[[project.schedule]]\ncron = \"@daily\""), @r#"pgdumpd.toml:10: project "shop": max_backup_age: 20h is shorter than the longest wait between two full backups, 1d; the project would be told as stale again and again; allow more, also for the dump itself"#);
     assert_snapshot!(doubtful("max_backup_age = \"20h\"\ncontent = \"schema\"\n[[project.schedule]]\ncron = \"@daily\""), @r#"pgdumpd.toml:10: project "shop": max_backup_age: 20h is shorter than the longest wait between two backups (schema), 1d; the project would be told as stale again and again; allow more, also for the dump itself"#);
-    assert_snapshot!(doubtful("max_backup_age = \"26h\"\n[[project.schedule]]\ncron = \"@daily\"\ncontent = \"schema\""), @r#"pgdumpd.toml:10: project "shop": max_backup_age: no schedule makes a full backup, so the project will be told as stale"#);
-    assert_snapshot!(doubtful("max_backup_age = \"26h\"\n[[project.schedule]]\ncron = \"@daily\"\nenabled = false"), @r#"pgdumpd.toml:10: project "shop": max_backup_age: no schedule makes a full backup, so the project will be told as stale"#);
+    assert_snapshot!(doubtful("max_backup_age = \"26h\"\n[[project.schedule]]\ncron = \"@daily\"\ncontent = \"schema\""), @r#"pgdumpd.toml:10: project "shop": max_backup_age: no schedule makes a full backup, so the project will be told as stale; let a schedule make full ones; or, where parts are all that is wanted, say so for the project itself, not only for its schedules (content, tables, …): it is judged by those parts then"#);
+    assert_snapshot!(doubtful("max_backup_age = \"26h\"\n[[project.schedule]]\ncron = \"@daily\"\nenabled = false"), @r#"pgdumpd.toml:10: project "shop": max_backup_age: no schedule makes a full backup, so the project will be told as stale; let one do so, or set max_backup_age = "none""#);
     // Twice a week each, a day and a half apart together; and the plain case. Nothing to warn of.
     let weekdays = "max_backup_age = \"4 days\"\n[[project.schedule]]\nname = \"a\"\ncron = \"0 2 * * mon\"\n[[project.schedule]]\nname = \"b\"\ncron = \"0 2 * * thu\"";
     assert_eq!(doubtful(weekdays), "");

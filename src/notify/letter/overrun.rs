@@ -61,7 +61,13 @@ pub struct OnTime {
 impl Overrun {
     pub(super) fn headline(&self) -> String {
         let slots = count(self.skipped as usize, "slot");
-        let why = if self.locked.is_some() { "somebody else holds the project" } else { "its runs outlast its interval" };
+        let why = if self.locked.is_some() {
+            "somebody else holds the project"
+        } else if self.running.is_empty() {
+            "its runs wait too long for a place"
+        } else {
+            "its runs outlast its interval"
+        };
         format!("OVERRUN {}: schedule {} skipped {slots}, {why}", self.about.project, self.schedule)
     }
 
@@ -125,18 +131,20 @@ impl Overrun {
     /// The run that is not over, and what that means.
     fn in_the_way(&self, page: &mut Page) {
         let About { zone, now, .. } = &self.about;
-        if self.running.is_empty() {
+        let mend = if self.running.is_empty() {
             page.prose("That run still waits for a place: max_parallel and max_parallel_per_server say how many dumps may go on at once.");
+            "let more go on at once, or let the schedules of the others begin at other times (spread does so by itself)"
         } else {
             let row = |(database, started): &(String, DateTime<Utc>)| {
                 ("database", format!("{database}, since {}, {}", time(*started, *zone), page::age(*started, *now)))
             };
             page.table("The run in the way", &self.running.iter().map(row).collect::<Vec<_>>());
-        }
-        page.prose(
+            "find what makes its dumps slow"
+        };
+        page.prose(&format!(
             "Backups are still made, only fewer than the schedule says, and each is as good as ever. If that is enough, give the schedule a \
-             longer interval; if not, find what makes its dumps slow.",
-        );
+             longer interval; if not, {mend}."
+        ));
     }
 }
 

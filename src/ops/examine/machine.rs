@@ -9,7 +9,7 @@ use rustix::fs::Access;
 
 use crate::error::{Cause, Failure};
 use crate::model::backup::RunId;
-use crate::model::settings::{Settings, Smtp, StorageSettings};
+use crate::model::settings::{Problem, Settings, Smtp, StorageSettings};
 use crate::notify::probe;
 use crate::storage::Storage;
 use crate::units::show_size;
@@ -28,8 +28,7 @@ const UNIT_PATHS: [&str; 2] = ["/var/lib/pgdumpd", "/var/backups/pgdumpd"];
 pub(super) fn look(world: &World, settings: &Settings, home: Home) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         settings.warnings.iter().map(|warning| Finding::warning("configuration", warning.to_string(), String::new())).collect();
-    let unread = settings.unread.iter().map(|problem| Failure::new(Cause::Secret, problem.to_string()));
-    findings.extend(unread.map(|failure| Finding::problem("configuration", &failure)));
+    findings.extend(settings.unread.iter().map(|problem| unread(world, settings, problem)));
     let folder = &settings.daemon.state_dir;
     findings.push(if folder.exists() { state(folder) } else { to_be_made("state directory", folder) });
     findings.push(daemon(world, settings, home));
@@ -42,6 +41,21 @@ pub(super) fn look(world: &World, settings: &Settings, home: Home) -> Vec<Findin
     // Without [smtp] the configuration has warned already.
     findings.extend(settings.smtp.as_ref().and_then(|smtp| mail(settings, smtp)));
     findings
+}
+
+/// A secret that can't be read here, which is a problem unless the daemon has it.
+fn unread(world: &World, settings: &Settings, problem: &Problem) -> Finding {
+    let about = "configuration";
+    let known = standing::daemon(world, settings).and_then(|daemon| standing::known_to_daemon_only(world, &daemon, problem));
+    match known {
+        Ok(Some(words)) => {
+            let hint =
+                "what needs it could not be tried from here; doctor tries it where it is run with the daemon's variables and credentials";
+            Finding::warning(about, words, hint)
+        }
+        Ok(None) => Finding::problem(about, &Failure::new(Cause::Secret, problem.to_string())),
+        Err(failure) => Finding::problem(about, &failure),
+    }
 }
 
 /// Backups in storages that new ones of their projects don't go to.

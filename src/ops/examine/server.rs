@@ -166,7 +166,11 @@ fn rights(session: &mut Session, shape: &DumpShape, findings: &mut Vec<Finding>)
 fn room(world: &World, project: &Project, session: &mut Session, database: &str, shape: &DumpShape) -> Result<Finding> {
     let size = session.database_size()?;
     let storage = world.storage(project)?.as_ref();
-    let free = if mount::is_new(world, storage)? { None } else { storage.free_space()? };
+    // What is wrong with the storage has been told with the machine, once and not for each database.
+    let free = match mount::is_new(world, storage) {
+        Ok(false) => storage.free_space().ok().flatten(),
+        Ok(true) | Err(_) => None,
+    };
     let needed = space::estimate(world, &project.name, database, shape)?;
     Ok(match (free, needed) {
         (Some(free), Some(needed)) if free < needed => Finding::problem(

@@ -219,7 +219,10 @@ fn stale_letter(tx: &Reader, project: &Project, about: &About, change: &Change, 
     let reason = match &change.after.message {
         Some(message) => Some(format!("the last run failed: {message}")),
         None if is_paused(tx, project)? => Some(String::from("the project is paused")),
-        None => None,
+        None => project
+            .makes_parts_alone()
+            .filter(|_| change.after.key.selection.is_full())
+            .map(|hint| format!("no schedule of the project makes full backups: {hint}")),
     };
     Ok(Stale {
         about: about.clone(),

@@ -5,14 +5,14 @@ use chrono::{DateTime, Utc};
 
 use super::{ByProject, DaemonStanding, Parts, ProjectStanding, Seen, Standing, good, look, standing};
 use crate::alert::{Alert, Status};
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::model::project::Project;
 use crate::model::settings::{Problem, Settings};
 use crate::ops::World;
 
 /// The same answer with what could be read of a broken configuration. The projects of which nothing could be read stand as the catalog knows
-/// them; `wrong` says what is broken, and nothing is healthy.
-pub fn as_far_as_read(world: &World, settings: &Settings, only: Option<&Project>, wrong: &str) -> Result<Standing> {
+/// them; `wrong` says what is broken, each thing in a line of its hint, and nothing is healthy.
+pub fn as_far_as_read(world: &World, settings: &Settings, only: Option<&Project>, wrong: &Failure) -> Result<Standing> {
     let mut whole = standing(world, settings, only)?;
     let now = world.clock.now();
     let (seen, known) = world.catalog.read(|reader| Ok((look(reader, settings)?, reader.known_projects()?)))?;
@@ -29,7 +29,7 @@ pub fn as_far_as_read(world: &World, settings: &Settings, only: Option<&Project>
     // The daemon notes the same when it is told to read the file again.
     whole.problems.retain(|problem| !problem.starts_with("the configuration file on disk"));
     let goes_on = if matches!(whole.daemon, DaemonStanding::Serving { .. }) { "; the daemon goes on with what it read before" } else { "" };
-    whole.problems.insert(0, format!("{wrong}{goes_on}"));
+    whole.problems.insert(0, format!("{wrong}{goes_on}:\n{}", wrong.hint.as_deref().unwrap_or_default()));
     whole.healthy = false;
     Ok(whole)
 }
@@ -40,23 +40,26 @@ pub const UNREAD_SECRETS: &str = "unread-secrets";
 /// Secrets that can't be read here. What the environment alone lacks is the daemon's business where one serves and could read it: who asks
 /// in a shell has neither its variables nor its credentials.
 pub fn unread_secrets(world: &World, standing: &mut Standing, unread: &[Problem]) -> Result<()> {
-    let kept = world.catalog.read(|reader| reader.meta(UNREAD_SECRETS))?;
-    let lacking: Option<Vec<String>> = kept.and_then(|text| serde_json::from_str(&text).ok());
-    let serves = matches!(standing.daemon, DaemonStanding::Serving { .. });
-    let has = |problem: &Problem| lacking.as_ref().is_some_and(|places| !places.contains(&problem.place()));
     for problem in unread {
-        if serves && problem.here && has(problem) {
-            standing.notes.push(format!(
-                "{}: this secret is known to the daemon only, which serves with it: {}",
-                problem.place(),
-                problem.message
-            ));
+        if let Some(words) = known_to_daemon_only(world, &standing.daemon, problem)? {
+            standing.notes.push(words);
         } else {
             standing.problems.push(problem.to_string());
             standing.healthy = false;
         }
     }
     Ok(())
+}
+
+/// In words, where it is so.
+pub fn known_to_daemon_only(world: &World, daemon: &DaemonStanding, problem: &Problem) -> Result<Option<String>> {
+    if !problem.here || !matches!(daemon, DaemonStanding::Serving { .. }) {
+        return Ok(None);
+    }
+    let kept = world.catalog.read(|reader| reader.meta(UNREAD_SECRETS))?;
+    let lacking: Option<Vec<String>> = kept.and_then(|text| serde_json::from_str(&text).ok());
+    let has = lacking.is_some_and(|places| !places.contains(&problem.place()));
+    Ok(has.then(|| format!("{}: this secret is known to the daemon only, which serves with it: {}", problem.place(), problem.message)))
 }
 
 fn of_unread(name: &str, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {

@@ -269,6 +269,12 @@ impl Storage for Local {
         Err(Failure::new(Cause::Storage, format!("{} is there already, under a name that chance should not meet", place.display())))
     }
 
+    fn unfinished(&self, project: &str) -> Result<Vec<String>> {
+        let prefix = unfinished_prefix(None)?;
+        let Some(folder) = self.folder_now(project)? else { return Ok(Vec::new()) };
+        Ok(folder.names()?.into_iter().filter(|name| name.starts_with(&prefix)).collect())
+    }
+
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>> {
         let prefix = unfinished_prefix(run)?;
         let Some(folder) = self.folder_now(project)? else { return Ok(Vec::new()) };
