@@ -318,7 +318,7 @@ fn print(plan: &Plan, restored: &Restored, safety: Option<&Manifest>) {
     if let Way::Swap { keep_as, drop_old: false, ties, .. } = &plan.way {
         let first = ties.first_dropped().map_or_else(String::new, |lines| format!("in it {lines}; then "));
         out::say(format!(
-            "  the old database is kept as {keep_as}; when it isn't needed any more: {first}drop database {}",
+            "  the old database is kept as {keep_as}; when it isn't needed any more: {first}drop database {};",
             quote::ident(keep_as)
         ));
     }

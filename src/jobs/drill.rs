@@ -271,11 +271,11 @@ fn restored(
     }
     if let Err(why) = restore::remove(means, &database) {
         let words = format!(
-            "the scratch database {database} could not be dropped, the next drill or restore of this project there does so; by hand: {}",
+            "the scratch database {database} could not be dropped, the next drill or restore of this project there does so; by hand: {};",
             database::drop(&database)
         );
-        tracing::warn!(run = %means.run, project = means.manifest.project, "{words}: {why}");
-        drilled.warnings.push(format!("{words}: {why}"));
+        tracing::warn!(run = %means.run, project = means.manifest.project, "{words} ({why})");
+        drilled.warnings.push(format!("{words} ({why})"));
         drilled.left = Some(database);
     }
     done

@@ -3,6 +3,9 @@
 //! The rows come from whoever calls (a job reads them out of the archive); this verb looks at the table, decides by the rule, and says what
 //! was inserted, updated and skipped. Success is said only after the server has said that it committed.
 
+mod words;
+
+use std::io::Write;
 use std::time::Instant;
 
 use serde::Serialize;
@@ -11,13 +14,14 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::project::Limits;
 
 use crate::postgres::connection::Access;
-use crate::postgres::merge::{Column, Feed, Key, Merge, Serial, Target};
+use crate::postgres::merge::{Column, Key, Merge, Serial, Target};
 use crate::postgres::session::Session;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
 use crate::stream::gauge::Gauge;
 
 use super::space;
+use words::{in_the_way, kept_apart, missing, no_key};
 
 /// What becomes of a row whose key is in the table already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -42,6 +46,8 @@ pub struct Request {
     pub table: String,
     /// The columns of the rows, in their order.
     pub columns: Vec<String>,
+    /// Other orders in which some of the rows have them, those of partitions say.
+    pub others: Vec<Vec<String>>,
     /// How many rows there are, where that is known.
     pub rows: Option<u64>,
     /// What they take on the server's disk, where the backup tells.
@@ -89,6 +95,9 @@ pub struct Means<'a> {
     /// How far it is.
     pub gauge: &'a Gauge,
 }
+
+/// What writes those of the backup's rows that have their columns in an order: COPY text without its end mark.
+pub type Rows<'a> = &'a mut dyn FnMut(&[String], &mut dyn Write) -> Result<()>;
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -141,8 +150,8 @@ fn looked(means: Means<'_>, request: &Request) -> Result<Looked> {
     Ok(Looked { session, target, warnings })
 }
 
-/// Merges what `feed` writes, COPY text without its end mark; or does all of it but the commit, and undoes it.
-pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merged> {
+/// Merges what `rows` writes; or does all of it but the commit, and undoes it.
+pub fn merge(means: Means<'_>, request: &Request, rows: Rows<'_>) -> Result<Merged> {
     let began = Instant::now();
     let Looked { mut session, target, mut warnings } = looked(means, request)?;
     let key = key(&target, request)?;
@@ -150,7 +159,10 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
     session.begin_merge(&merge, means.limits.lock_wait)?;
     means.gauge.begin("reading rows for");
     means.gauge.table(1, 1, &request.table);
-    let came = session.stage_rows(&merge, request.encoding.as_deref(), feed)?;
+    for order in std::iter::once(&request.columns).chain(&request.others) {
+        session.stage_rows(order, request.encoding.as_deref(), &mut |sink| rows(order, sink)).map_err(kept_apart(request))?;
+    }
+    let came = session.staged_rows()?;
     if request.rows.is_some_and(|expected| expected != came) {
         let words = format!("{came} rows of {} arrived, and the backup holds {}", name(request), request.rows.unwrap_or_default());
         return Err(Failure::new(Cause::Damaged, words).hint("verify the backup, or take another one; the table is as it was"));
@@ -163,8 +175,9 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
     }
     session.as_usual()?;
     means.gauge.begin("merging rows into");
-    let updated = if request.rule == Rule::Update && conflicts.count > 0 { session.update_rows(&merge)? } else { 0 };
-    let inserted = session.insert_rows(&merge)?;
+    let updated =
+        if request.rule == Rule::Update && conflicts.count > 0 { session.update_rows(&merge).map_err(kept_apart(request))? } else { 0 };
+    let inserted = session.insert_rows(&merge).map_err(kept_apart(request))?;
     let missing = came.saturating_sub(conflicts.count);
     if inserted != missing {
         warnings.push(format!("{missing} rows were missing, and {inserted} were inserted: a trigger or rule kept the others away"));
@@ -178,7 +191,7 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
                     warnings.push(format!("sequence {schema}.{name} was moved on to {at}, the largest {column} that came"));
                 }
             }
-            session.commit_merge()?;
+            session.commit_merge().map_err(kept_apart(request))?;
         }
         // A sequence that was moved stays so, whatever becomes of the transaction: here none is.
         End::RollBack => {
@@ -186,7 +199,7 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
             if !names.is_empty() {
                 warnings.push(format!("moved past the largest value that comes, where they stand before it: {}", names.join(", ")));
             }
-            session.roll_back_merge()?;
+            session.roll_back_merge().map_err(kept_apart(request))?;
         }
     }
     Ok(Merged {
@@ -204,11 +217,6 @@ pub fn merge(means: Means<'_>, request: &Request, feed: Feed<'_>) -> Result<Merg
 
 fn name(request: &Request) -> String {
     format!("{}.{}", request.schema, request.table)
-}
-
-fn missing(request: &Request) -> Failure {
-    Failure::new(Cause::NotFound, format!("the database {:?} has no table {}", request.database, name(request)))
-        .hint("without --on-conflict a table is restored with its definition")
 }
 
 /// Whether the rows fit into the table; what is worth knowing otherwise.
@@ -243,6 +251,14 @@ fn check(session: &Session, target: &Target, request: &Request) -> Result<Vec<St
     let filled: Vec<&str> = absent().map(|column| column.name.as_str()).collect();
     if !filled.is_empty() {
         warnings.push(format!("new rows have the default in {}: the backup doesn't know these columns", list(filled)));
+    }
+    let key = key(target, request)?.names();
+    let own: Vec<&str> = request.columns.iter().map(String::as_str).filter(|name| !key.contains(name)).collect();
+    let own = own.into_iter().filter(|name| target.column(name).is_some_and(|column| column.identity == "a"));
+    let own: Vec<&str> = own.filter(|_| request.rule == Rule::Update).collect();
+    if !own.is_empty() {
+        let words = format!("rows that are there keep their {}: only the server gives it (GENERATED ALWAYS AS IDENTITY)", list(own));
+        warnings.push(words);
     }
     if !target.triggers.is_empty() {
         warnings.push(format!("triggers fired as they always do: {}", list(target.triggers.iter().map(String::as_str).collect())));
@@ -345,21 +361,6 @@ fn key<'a>(target: &'a Target, request: &Request) -> Result<&'a Key> {
     }
 }
 
-fn no_key(target: &Target, request: &Request) -> Failure {
-    let table = name(request);
-    let words = if request.key.is_empty() {
-        format!("{table} has no primary key, by which rows could be told apart")
-    } else {
-        format!("{table} has no unique index on just ({})", request.key.join(", "))
-    };
-    let others: Vec<String> = target.keys.iter().map(|key| format!("--key {}", key.names().join(","))).collect();
-    Failure::new(Cause::Refused, words).hint(if others.is_empty() {
-        String::from("make a unique index or a primary key first")
-    } else {
-        format!("it has: {}", others.join("; "))
-    })
-}
-
 /// Rows that can't be told apart by the key.
 fn refuse_unclear(session: &mut Session, merge: &Merge<'_>, request: &Request) -> Result<()> {
     let (without, doubles) = session.unclear_rows(merge)?;
@@ -373,16 +374,4 @@ fn refuse_unclear(session: &mut Session, merge: &Merge<'_>, request: &Request) -
         return Err(Failure::new(Cause::Refused, words).hint("choose another key; the table is as it was"));
     }
     Ok(())
-}
-
-fn in_the_way(request: &Request, merge: &Merge<'_>, count: u64, keys: &[String]) -> Failure {
-    let more = if count > keys.len() as u64 { " and more" } else { "" };
-    let words = format!(
-        "{count} of the backup's rows are in {} already, by {}: {}{more}",
-        name(request),
-        merge.key.names().join(", "),
-        keys.join("; ")
-    );
-    Failure::new(Cause::Refused, words)
-        .hint("nothing was merged; --on-conflict skip leaves those rows as they are, update makes them the backup's")
 }

@@ -5,14 +5,14 @@ use serde_json::Value;
 use crate::cluster::Cluster;
 use crate::rig::{Ended, Rig};
 
-struct Shop {
+pub(crate) struct Shop {
     cluster: Cluster,
     rig: Rig,
 }
 
 impl Shop {
     /// A database with tables of several kinds, backed up once in this shape.
-    fn new(create: &str, shape: &str) -> Self {
+    pub(crate) fn new(create: &str, shape: &str) -> Self {
         let cluster = Cluster::start();
         cluster.psql(&format!("create database shop {create}"));
         cluster.psql_in(
@@ -33,23 +33,23 @@ impl Shop {
         shop
     }
 
-    fn run(&self, code: i32, arguments: &[&str]) -> Ended {
+    pub(crate) fn run(&self, code: i32, arguments: &[&str]) -> Ended {
         let ended = self.rig.run(arguments);
         assert_eq!(ended.code, code, "{arguments:?}: {ended:?}");
         ended
     }
 
-    fn merge(&self, code: i32, table: &str, rule: &str, more: &[&str]) -> Ended {
+    pub(crate) fn merge(&self, code: i32, table: &str, rule: &str, more: &[&str]) -> Ended {
         let words = ["restore", "shop@latest", "--to", "shop", "--table", table, "--on-conflict", rule];
         self.run(code, &[&words[..], more].concat())
     }
 
-    fn counts(&self, table: &str, rule: &str) -> Value {
+    pub(crate) fn counts(&self, table: &str, rule: &str) -> Value {
         let answer = self.merge(0, table, rule, &["--json"]).json();
         serde_json::json!([answer["rows"], answer["inserted"], answer["updated"], answer["skipped"]])
     }
 
-    fn ask(&self, sql: &str) -> String {
+    pub(crate) fn ask(&self, sql: &str) -> String {
         self.cluster.psql_in("shop", sql)
     }
 

@@ -7,6 +7,7 @@ mod cluster;
 #[expect(dead_code, reason = "every test binary uses its own part of it")]
 mod rig;
 
+mod apart;
 mod around;
 mod command;
 mod equal;

@@ -40,7 +40,7 @@ impl Place {
         merge::merge(
             Means { clients: &clients, access: &access, limits: &limits, cancel: &self.cancel, gauge: &Gauge::new() },
             request,
-            feed,
+            &mut |_, sink| feed(sink),
         )
     }
 
@@ -60,6 +60,7 @@ pub(crate) fn request(table: &str, columns: &[&str], rule: Rule) -> Request {
         schema: "public".into(),
         table: table.into(),
         columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+        others: Vec::new(),
         rows: None,
         room: None,
         encoding: None,

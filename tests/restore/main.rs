@@ -15,6 +15,7 @@ mod empty;
 mod encodings;
 mod failing;
 mod forms;
+mod globals;
 mod in_use;
 mod input;
 mod kinds;

@@ -27,6 +27,10 @@ fn an_empty_database_is_filled_and_keeps_what_it_is() {
     scene.restored("empty", &[]);
     assert_eq!(scene.fingerprint("empty"), scene.fingerprint("shop"));
     assert_eq!(scene.cluster.psql("select datconnlimit from pg_database where datname = 'empty'"), "7");
+    let told = scene.restored("empty", &["--jobs", "3", "--in-place", "--no-safety-backup"]).stderr;
+    assert!(told.contains("restored by one connection, not 3, as all of it is one transaction"), "{told}");
+    let told = scene.restored("empty", &["--replace"]).stdout;
+    assert!(told.contains(": drop database \"empty_before_") && told.trim_end().ends_with("\";"), "as psql takes it: {told}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::model::backup::{Manifest, RunId};
 use crate::model::project::Limits;
 use crate::notify::redact::Redactor;
 use crate::ops::merge::{self, End, Means, Merged, Request, Room, Rule};
-use crate::ops::read::{self, Output};
+use crate::ops::read;
 use crate::ops::{World, artifact, space};
 use crate::postgres::archive::name::Wanted;
 use crate::postgres::connection::Access;
@@ -97,6 +97,7 @@ pub(super) fn rows(world: &World, way: Way<'_>, (table, wanted): (&Table, &Wante
         schema,
         table: name,
         columns: header.columns,
+        others: header.others,
         // They are counted where they are read.
         rows: None,
         room: header.bytes.map(|bytes| room(way.manifest, bytes, header.rows)),
@@ -118,9 +119,9 @@ pub(super) fn rows(world: &World, way: Way<'_>, (table, wanted): (&Table, &Wante
         })
     };
     let done = checked.and_then(|()| {
-        merge::merge(means, &request, &mut |sink| {
+        merge::merge(means, &request, &mut |order, sink| {
             let mut counted = Counted { sink, gauge: &gauge };
-            read::cat(way.storage, way.manifest, wanted, Output::Copy, &mut counted).map(drop)
+            read::rows_of(way.storage, way.manifest, wanted, order, &mut counted).map(drop)
         })
     });
     board.take(&run);

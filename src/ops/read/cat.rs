@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{ErrorKind, Read, Write};
 
+use super::lacking::{no_rows, unlike};
 use super::writer::Writer;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, TableEntry};
@@ -87,6 +88,8 @@ pub struct Header {
     pub table: Qualified,
     /// The columns, in the order of the rows.
     pub columns: Vec<String>,
+    /// Other orders in which partitions have them.
+    pub others: Vec<Vec<String>>,
     /// The encoding that the rows are in, as PostgreSQL names it.
     pub encoding: Option<String>,
     /// Whether [`cat`] compares the rows themselves with a checksum.
@@ -100,19 +103,43 @@ pub struct Header {
 /// What [`cat`] would write as [`Output::Copy`], without its rows.
 pub fn header(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Result<Header> {
     let (table, survey) = look(storage, manifest, wanted)?;
+    let mut others: Vec<Vec<String>> = survey.pieces.iter().filter_map(|piece| piece.columns.clone()).collect();
+    others.sort_unstable();
+    others.dedup();
     let columns = survey.pieces.first().and_then(|first| first.columns.clone()).unwrap_or_default();
+    others.retain(|other| *other != columns);
     let of_database = || manifest.database_properties.as_ref().map(|properties| properties.encoding.clone());
     let said = Some(survey.charset.name().to_owned()).filter(|name| !name.is_empty());
     let encoding = said.or_else(of_database);
     let bytes = survey.pieces.iter().map(|piece| piece.entry(manifest).map(|entry| entry.bytes)).sum();
     let rows = survey.pieces.iter().map(|piece| piece.entry(manifest).and_then(|entry| entry.rows)).sum();
-    Ok(Header { table, columns, encoding, summed: survey.is_summed(manifest), bytes, rows })
+    Ok(Header { table, columns, others, encoding, summed: survey.is_summed(manifest), bytes, rows })
 }
 
 /// Writes a table's rows to `sink`, and compares them with their checksum in the manifest. Without one, every frame that they lie in is read to
 /// its end, where it has one itself; without that, nobody vouches for them.
 pub fn cat(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted, output: Output, sink: &mut dyn Write) -> Result<Catted> {
     let (table, survey) = look(storage, manifest, wanted)?;
+    if let Some(other) = survey.pieces.iter().find(|piece| Some(&piece.columns) != survey.pieces.first().map(|first| &first.columns)) {
+        return Err(unlike(&table, other));
+    }
+    written(storage, manifest, (table, survey), output, sink)
+}
+
+/// Writes the rows of those partitions alone that have their columns in this order, as [`Output::Copy`].
+pub fn rows_of(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted, order: &[String], sink: &mut dyn Write) -> Result<Catted> {
+    let (table, mut survey) = look(storage, manifest, wanted)?;
+    survey.pieces.retain(|piece| piece.columns.as_deref() == Some(order));
+    written(storage, manifest, (table, survey), Output::Copy, sink)
+}
+
+fn written(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    (table, survey): (Qualified, Survey),
+    output: Output,
+    sink: &mut dyn Write,
+) -> Result<Catted> {
     let Some(first) = survey.pieces.first() else { return Err(no_rows(manifest, &table, survey.kind.as_deref())) };
     let columns = first.columns.clone().unwrap_or_default();
     let shapes = survey.shapes.get(&first.table).map(Vec::as_slice).unwrap_or_default();
@@ -134,7 +161,7 @@ pub fn cat(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted, output: 
     Ok(Catted { table: shown(&table.0, &table.1), partitions, rows, vouched, closed })
 }
 
-/// The table that is meant, and its rows' places, all with the same columns.
+/// The table that is meant, and its rows' places, all with the same columns, in whatever order.
 fn look(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Result<(Qualified, Survey)> {
     if manifest.content == Content::Globals {
         let words = format!("{} holds roles and tablespaces, no tables", manifest.backup_file);
@@ -143,7 +170,13 @@ fn look(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Result<(
     let (table, leaves) = resolve(storage, manifest, wanted)?;
     let survey = survey(storage, manifest, &table, &leaves)?;
     let Some(first) = survey.pieces.first() else { return Err(no_rows(manifest, &table, survey.kind.as_deref())) };
-    if let Some(other) = survey.pieces.iter().find(|piece| piece.columns.is_none() || piece.columns != first.columns) {
+    let sorted = |piece: &Piece| {
+        let mut columns = piece.columns.clone()?;
+        columns.sort_unstable();
+        Some(columns)
+    };
+    let wanted = sorted(first);
+    if let Some(other) = survey.pieces.iter().find(|piece| piece.columns.is_none() || sorted(piece) != wanted) {
         return Err(unlike(&table, other));
     }
     Ok((table, survey))
@@ -330,6 +363,11 @@ impl Piece {
         shown(&self.table.0, &self.table.1)
     }
 
+    /// Whether its rows are INSERT commands.
+    pub(super) fn has_no_columns(&self) -> bool {
+        self.columns.is_none()
+    }
+
     /// What the manifest says of it.
     pub(super) fn entry<'a>(&self, manifest: &'a Manifest) -> Option<&'a TableEntry> {
         manifest.tables.iter().find(|table| (&table.schema, &table.name) == (&self.table.0, &self.table.1))
@@ -341,37 +379,10 @@ impl Piece {
     }
 }
 
-/// Why there are no rows to be had.
-fn no_rows(manifest: &Manifest, (schema, name): &Qualified, kind: Option<&str>) -> Failure {
-    let table = shown(schema, name);
-    // A script that announces a table's rows and has no COPY of them.
-    let announced = |entry: &&TableEntry| (&entry.schema, &entry.name) == (schema, name) && entry.rows.is_none();
-    if manifest.dump_format == Format::Plain && manifest.tables.iter().any(|entry| announced(&entry)) {
-        let words = format!("the rows of {table} were dumped as INSERT commands, which can't be read as rows");
-        return Failure::new(Cause::NotFound, words).hint("they stand in the script as they are: unpack it and look into it with a pager");
-    }
-    let words = match kind {
-        Some("TABLE") | None => format!("the backup holds no rows of {table} ({})", manifest.selection),
-        Some(kind) => format!("{table} is a {}: the backup holds its definition, no rows", kind.to_lowercase()),
-    };
-    Failure::new(Cause::NotFound, words).hint(format!("pgdumpd show {} --ddl '{}'", manifest.backup_id, table.replace('\'', "'\\''")))
-}
-
 /// A member that `pg_dump` has compressed with zstd.
 fn unpacked<R: Read>(member: R) -> Result<impl Read> {
     let failed = |error: std::io::Error| Failure::new(Cause::System, format!("zstd can't be set up for reading: {error}"));
     let mut decoder = zstd::stream::read::Decoder::new(member).map_err(failed)?;
     decoder.window_log_max(WINDOW).map_err(failed)?;
     Ok(decoder)
-}
-
-/// Why rows can't be written one below another, or not at all.
-fn unlike((schema, name): &Qualified, other: &Piece) -> Failure {
-    let (table, other_name) = (shown(schema, name), other.name());
-    if other.columns.is_none() {
-        let words = format!("the rows of {other_name} were dumped as INSERT commands, which can't be read as rows");
-        return Failure::new(Cause::NotFound, words).hint("pg_restore --data-only --table=TABLE writes them as they are");
-    }
-    let words = format!("the partitions of {table} order their columns in different ways, {other_name} for one");
-    Failure::new(Cause::NotFound, words).hint("read one partition at a time")
 }

@@ -6,11 +6,12 @@ mod cat;
 mod contents;
 mod csv;
 mod json;
+mod lacking;
 mod writer;
 
 use std::io::{self, Write};
 
-pub use cat::{Catted, Header, Output, cat, header};
+pub use cat::{Catted, Header, Output, cat, header, rows_of};
 pub use contents::{Statement, Summary, ddl, toc};
 
 use crate::error::{Cause, Failure};

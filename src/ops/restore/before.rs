@@ -149,6 +149,13 @@ pub(super) fn server(
     Ok(())
 }
 
+/// Refuses while roles and tablespaces are lacking that the backup needs.
+pub(super) fn are_there(session: &mut Session, recipe: &Recipe, wanted: &Wanted) -> Result<()> {
+    let entries = recipe.entries();
+    roles(session, &entries, wanted, None)?;
+    if wanted.no_tablespaces { Ok(()) } else { tablespaces(session, &entries, None) }
+}
+
 fn extensions(session: &mut Session, entries: &[&Entry]) -> Result<()> {
     let names: Vec<&str> = entries.iter().filter(|entry| entry.desc == "EXTENSION").map(|entry| entry.tag.as_str()).collect();
     let missing = session.missing_extensions(&names)?;

@@ -5,14 +5,14 @@ use std::io::Read;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, RunId};
 use crate::model::dump::Content;
-use crate::postgres::archive::Tap;
+use crate::postgres::archive::{Tap, statement};
 use crate::postgres::quote::{ident, unquoted};
 use crate::postgres::restore::{AtError, Form, Restore};
 use crate::postgres::session::Session;
 use crate::stream::Observe;
 
 use super::source::Source;
-use super::{Means, Recipe, feed};
+use super::{Means, Plan, before, feed};
 
 /// A script of roles longer than this is none.
 const LONGEST: u64 = 64 << 20;
@@ -49,11 +49,10 @@ impl Globals {
         tap.observe(&script, &mut Vec::new())?;
         tap.finish()?;
         let script = String::from_utf8_lossy(&script).into_owned();
-        let named = |word: &str| {
-            script.lines().filter_map(|line| line.strip_prefix(word)).filter_map(|rest| unquoted(rest).map(|(name, _)| name)).collect()
-        };
+        let statements = statement::cut(&script);
+        let named = |word: &str| statements.iter().filter_map(|text| Some(unquoted(text.trim_start().strip_prefix(word)?)?.0)).collect();
         let (roles, tablespaces) = (named("CREATE ROLE "), named("CREATE TABLESPACE "));
-        let passwordless = passwordless(&script);
+        let passwordless = passwordless(&statements);
         Ok(Self { backup: manifest.backup_id.clone(), roles, passwordless, tablespaces, script })
     }
 
@@ -69,34 +68,73 @@ impl Globals {
         )))
     }
 
-    /// The script without what would change roles and tablespaces that are there.
-    fn without(&self, present: &[String]) -> String {
-        let about = |line: &str| {
-            ["CREATE ROLE ", "ALTER ROLE ", "CREATE TABLESPACE ", "ALTER TABLESPACE "]
-                .iter()
-                .find_map(|word| unquoted(line.strip_prefix(word)?).map(|(name, _)| name))
-        };
-        let stays = |line: &&str| about(line).is_none_or(|name| !present.contains(&name));
-        self.script.lines().filter(stays).fold(String::new(), |text, line| text + line + "\n")
+    /// The script without what would change roles and tablespaces that are there: only what is about one that is `lacking` stays.
+    fn without(&self, lacking: &[Subject]) -> String {
+        let stays = |text: &&str| subjects(text).is_none_or(|about| about.iter().any(|one| lacking.contains(one)));
+        statement::cut(&self.script).into_iter().filter(stays).collect()
     }
 }
 
+/// What a statement makes or changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Subject {
+    Role(String),
+    Tablespace(String),
+}
+
+/// The roles and tablespaces that a statement of `pg_dumpall` makes or changes; nothing where it is of another kind, such as a setting of the
+/// session. A membership is of two roles, and a right of the role that gets it as well as of what it is a right to.
+fn subjects(text: &str) -> Option<Vec<Subject>> {
+    let text = text.trim_start();
+    let after = |word: &str| text.strip_prefix(word).and_then(unquoted).map(|(name, _)| name);
+    let of = |words: [&str; 3], kind: &str| words.iter().find_map(|word| after(&format!("{word} {kind} ")));
+    let words = ["CREATE", "ALTER", "COMMENT ON"];
+    if let Some(name) = of(words, "ROLE") {
+        return Some(vec![Subject::Role(name)]);
+    }
+    if let Some(name) = of(words, "TABLESPACE") {
+        return Some(vec![Subject::Tablespace(name)]);
+    }
+    let label = |rest: &str| Some(unquoted(unquoted(rest)?.1.strip_prefix(" ON ROLE ")?)?.0);
+    if let Some(name) = text.strip_prefix("SECURITY LABEL FOR ").and_then(label) {
+        return Some(vec![Subject::Role(name)]);
+    }
+    let rest = ["GRANT ", "REVOKE "].iter().find_map(|word| text.strip_prefix(word))?;
+    let taker = |rest: &str| {
+        let rest = [" TO ", " FROM "].iter().find_map(|word| rest.strip_prefix(word))?;
+        Some(Subject::Role(unquoted(rest)?.0))
+    };
+    // A right has words before what it is a right to, a membership nothing but the role.
+    if let Some((_, on)) = rest.split_once(" ON TABLESPACE ").filter(|(rights, _)| !rights.contains('"')) {
+        let (name, rest) = unquoted(on)?;
+        return Some(std::iter::once(Subject::Tablespace(name)).chain(taker(rest)).collect());
+    }
+    if let Some((_, on)) = rest.split_once(" ON PARAMETER ").filter(|(rights, _)| !rights.contains('"')) {
+        let at = on.find(" TO ").or_else(|| on.find(" FROM "))?;
+        return taker(&on[at..]).map(|role| vec![role]);
+    }
+    let (name, rest) = unquoted(rest)?;
+    Some(vec![Subject::Role(name), taker(rest)?])
+}
+
 /// The roles that may log in and come without a password: where the role that backed them up may not read any, or they never had one.
-fn passwordless(script: &str) -> Vec<String> {
-    let of = |line: &str| {
-        let (name, attributes) = unquoted(line.strip_prefix("ALTER ROLE ")?)?;
+fn passwordless(statements: &[&str]) -> Vec<String> {
+    let of = |text: &&str| {
+        let (name, attributes) = unquoted(text.trim_start().strip_prefix("ALTER ROLE ")?)?;
         let attributes = attributes.strip_prefix(" WITH ")?;
         (attributes.contains(" LOGIN") && !attributes.contains(" PASSWORD '")).then_some(name)
     };
-    script.lines().filter_map(of).collect()
+    statements.iter().filter_map(of).collect()
 }
 
-/// Makes the roles and tablespaces that the server lacks; returns what it said against single ones.
-pub(super) fn restore(means: Means<'_>, session: &mut Session, recipe: &Recipe, globals: &Globals) -> Result<Vec<String>> {
+/// Makes the roles and tablespaces that the server lacks; returns what it said against single ones. One that the backup needs and that could
+/// not be made ends it.
+pub(super) fn restore(means: Means<'_>, session: &mut Session, plan: &Plan, globals: &Globals) -> Result<Vec<String>> {
+    let Plan { recipe, wanted, .. } = plan;
     let missing = session.missing_roles(&globals.roles.iter().map(String::as_str).collect::<Vec<_>>())?;
     let lacking = session.missing_tablespaces(&globals.tablespaces.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let present = |names: &[String], missing: &[String]| names.iter().filter(|name| !missing.contains(name)).cloned().collect::<Vec<_>>();
-    let there = [present(&globals.roles, &missing), present(&globals.tablespaces, &lacking)].concat();
+    let missing = missing.into_iter().map(Subject::Role);
+    let lacking: Vec<Subject> = missing.chain(lacking.into_iter().map(Subject::Tablespace)).collect();
     let form = Form { at_error: AtError::GoOn, ..Form::default() };
     let restore = Restore {
         client: &recipe.client,
@@ -106,16 +144,19 @@ pub(super) fn restore(means: Means<'_>, session: &mut Session, recipe: &Recipe, 
         run: means.run,
         form: &form,
     };
-    let said = feed::text(means, &restore.script(), globals.without(&there).as_bytes())?;
+    let said = feed::text(means, &restore.script(), globals.without(&lacking).as_bytes())?;
     if !said.exit.is_success() {
         return Err(Failure::new(Cause::RestoreFailed, format!("psql ended with {} while it restored roles", said.exit)).detail(said.tail));
     }
-    Ok(said.first.iter().filter(|error| !error.contains("42710:")).map(|error| format!("while restoring roles: {error}")).collect())
+    let against = said.first.iter().filter(|error| !error.contains("42710:"));
+    let against: Vec<String> = against.map(|error| format!("while making roles and tablespaces: {error}")).collect();
+    before::are_there(session, recipe, wanted).map_err(|failure| failure.detail(against.join("\n")))?;
+    Ok(against)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::passwordless;
+    use super::*;
 
     #[test]
     fn roles_that_log_in_without_a_password_are_found() {
@@ -123,6 +164,29 @@ mod tests {
                       ALTER ROLE \"a \"\"b\" WITH NOSUPERUSER INHERIT LOGIN CONNECTION LIMIT 5 VALID UNTIL 'infinity';\n\
                       ALTER ROLE boss WITH NOSUPERUSER INHERIT NOLOGIN NOREPLICATION;\n\
                       ALTER ROLE known WITH NOSUPERUSER LOGIN NOBYPASSRLS PASSWORD 'SCRAM-SHA-256$4096:x';\nALTER ROLE app SET x TO ' WITH LOGIN';\n";
-        assert_eq!(passwordless(script), ["app", "a \"b"]);
+        assert_eq!(passwordless(&statement::cut(script)), ["app", "a \"b"]);
+    }
+
+    #[test]
+    fn only_what_is_about_something_that_is_lacking_stays() {
+        let script = "SET client_encoding = 'UTF8';\nCREATE ROLE new;\nCREATE ROLE there;\nALTER ROLE there SET \"a.b\" TO 'x\n;ALTER ROLE new \
+                      SUPERUSER;\nalter role there superuser;\n--';\nALTER ROLE new SET \"a.b\" TO 'two\nlines';\nCOMMENT ON ROLE there IS 'x;\ny';\n\
+                      GRANT there TO new WITH ADMIN OPTION GRANTED BY postgres;\nGRANT \"a TO new\" TO there GRANTED BY postgres;\n\
+                      GRANT pg_read_all_data TO there;\nCREATE TABLESPACE there OWNER there LOCATION '/x';\nCREATE TABLESPACE fast OWNER there \
+                      LOCATION '/y';\nGRANT ALL ON TABLESPACE fast TO there;\nREVOKE ALL ON TABLESPACE there FROM PUBLIC;\nGRANT ALL ON TABLESPACE \
+                      there TO new;\nGRANT SET ON PARAMETER work_mem TO there;\nGRANT SET ON PARAMETER work_mem TO new;\nSECURITY LABEL FOR x ON ROLE \
+                      there IS 'l';\n\\unrestrict k\n";
+        let kept = |lacking: &[Subject]| {
+            let globals =
+                Globals { backup: RunId::random(), roles: vec![], passwordless: vec![], tablespaces: vec![], script: script.to_owned() };
+            globals.without(lacking)
+        };
+        let lacking = [Subject::Role("new".into()), Subject::Tablespace("fast".into())];
+        let stays = "SET client_encoding = 'UTF8';\nCREATE ROLE new;\nALTER ROLE new SET \"a.b\" TO 'two\nlines';\nGRANT there TO new WITH ADMIN OPTION \
+                     GRANTED BY postgres;\nCREATE TABLESPACE fast OWNER there LOCATION '/y';\nGRANT ALL ON TABLESPACE fast TO there;\nGRANT ALL ON \
+                     TABLESPACE there TO new;\nGRANT SET ON PARAMETER work_mem TO new;\n\\unrestrict k\n";
+        assert_eq!(kept(&lacking), stays);
+        assert_eq!(kept(&[]), "SET client_encoding = 'UTF8';\n\\unrestrict k\n");
+        assert_eq!(statement::cut(script).concat(), script);
     }
 }

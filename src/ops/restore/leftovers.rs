@@ -111,11 +111,11 @@ fn swept(place: before::Server<'_>, session: &mut Session, project: &str) -> Res
                         swept.dropped.push(name);
                         continue;
                     }
-                    Err(failure) => format!("{}; by hand: {}", reason(&failure), drop_statement(&name)),
+                    Err(failure) => format!("{}; by hand: {};", reason(&failure), drop_statement(&name)),
                 }
             } else {
                 let first = session.ties(&name)?.first_dropped().map_or_else(String::new, |lines| format!("in it {lines}; then "));
-                format!("it belongs to {}: as that role, {first}{}", left.owner, drop_statement(&name))
+                format!("it belongs to {}: as that role, {first}{};", left.owner, drop_statement(&name))
             };
             tracing::warn!(project, database = name, "what an earlier restore or drill has left behind stays: {why}");
             swept.stay.push(format!("the database {name}, which was left behind earlier, stays: {why}"));
@@ -204,7 +204,7 @@ pub(super) fn give_up(means: Means<'_>, name: &str, failure: Failure) -> Undone 
     let Err(why) = remove(means, name) else { return failure.into() };
     tracing::warn!(run = %means.run, database = name, "the unfinished database could not be dropped: {why}");
     let also = format!(
-        "the unfinished database {name:?} could not be dropped ({why}); the next restore of this project there does so; by hand: {}",
+        "the unfinished database {name:?} could not be dropped ({why}); the next restore of this project there does so; by hand: {};",
         drop_statement(name)
     );
     let hint = failure.hint.as_ref().map_or_else(|| also.clone(), |hint| format!("{hint}\n{also}"));

@@ -31,7 +31,7 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored, Undone> {
     }
     let left = leftovers::sweep(means, &mut session)?;
     let said = match &plan.globals {
-        Some(globals) => globals::restore(means, &mut session, &plan.recipe, globals)?,
+        Some(globals) => globals::restore(means, &mut session, plan, globals)?,
         None => Vec::new(),
     };
     let restored: Result<Restored, Undone> = match &plan.way {

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::model::backup::RunId;
+use crate::model::dump::Format;
 use crate::postgres::restore::Halves;
 
 use super::choose::Chosen;
@@ -86,6 +87,10 @@ pub fn plan(means: Means<'_>, order: &Order, now: DateTime<Utc>) -> Result<Plan>
         if !way::rows_alone(means, order) {
             likeness::grants_of_old(means, &order.database, &mut warnings)?;
         }
+    }
+    let several = matches!(means.manifest.dump_format, Format::Custom | Format::Directory);
+    if is_there && several && order.wanted.jobs > 1 {
+        warnings.push(format!("it is restored by one connection, not {}, as all of it is one transaction", order.wanted.jobs));
     }
     let makes_public = is_there && public::is_lacking(means, &order.database, &recipe)?;
     let tables = recipe.tables(&means.manifest.tables);

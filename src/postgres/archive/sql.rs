@@ -69,6 +69,11 @@ impl Lexer {
         matches!(self.state, State::Top | State::Backslash | State::Comment)
     }
 
+    /// Whether a statement has ended and none has begun since.
+    pub(super) fn is_between_statements(&self) -> bool {
+        self.state == State::Top && self.statement.is_empty()
+    }
+
     /// Reads until something is to be told or the bytes end; returns how many bytes it took, and what.
     pub(super) fn read(&mut self, bytes: &[u8]) -> (usize, Option<Event>) {
         let mut at = 0;

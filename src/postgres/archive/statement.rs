@@ -2,6 +2,8 @@
 //!
 //! Reads what `pg_dump` itself writes, not SQL in general: what looks different is "unknown", never an error. Pure.
 
+use super::sql::{Event, Lexer};
+
 /// Schema and name of a table, unquoted.
 pub type Qualified = (String, String);
 
@@ -18,6 +20,25 @@ pub enum Shape {
 
 /// Types whose text is a JSON number, as `row_to_json` has it.
 const NUMBERS: [&str; 6] = ["smallint", "integer", "bigint", "real", "double precision", "numeric"];
+
+/// A script cut after each statement, comment and command to psql, so that a line break within quotes parts nothing. Together the pieces are
+/// the script.
+#[must_use]
+pub fn cut(script: &str) -> Vec<&str> {
+    let (mut lexer, mut pieces, mut from, mut at) = (Lexer::telling(&[b""]), Vec::new(), 0, 0);
+    while let Some(rest) = script.as_bytes().get(at..).filter(|rest| !rest.is_empty()) {
+        let (used, event) = lexer.read(rest);
+        at += used;
+        // One in the middle of a statement ends nothing.
+        let ends = matches!(event, Some(Event::Copy(_) | Event::Other(_))) || lexer.is_between_statements();
+        if ends && let Some(piece) = script.get(from..at) {
+            pieces.push(piece);
+            from = at;
+        }
+    }
+    pieces.extend(script.get(from..).filter(|rest| !rest.is_empty()));
+    pieces
+}
 
 /// One identifier, unquoted, and what follows it.
 pub(super) fn identifier(text: &str) -> Option<(String, &str)> {

@@ -227,11 +227,15 @@ impl Session {
         Ok(())
     }
 
-    /// Takes the backup's rows; how many came.
-    pub fn stage_rows(&mut self, merge: &Merge<'_>, encoding: Option<&str>, feed: Feed<'_>) -> Result<u64> {
+    /// Takes rows of the backup that have their columns in this order.
+    pub fn stage_rows(&mut self, order: &[String], encoding: Option<&str>, feed: Feed<'_>) -> Result<()> {
         // Names are told in UTF-8, whatever the rows are in.
         let with = encoding.map(|encoding| format!(" (encoding {})", literal(encoding))).unwrap_or_default();
-        self.copy_in(&(merge.copy() + &with), feed)?;
+        self.copy_in(&(Merge::copy(order) + &with), feed)
+    }
+
+    /// How many rows of the backup came.
+    pub fn staged_rows(&mut self) -> Result<u64> {
         self.tell_long("analyze pg_temp.pgdumpd_rows")?;
         self.ask_long(&Merge::came())
     }

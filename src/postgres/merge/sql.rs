@@ -40,9 +40,9 @@ impl Merge<'_> {
         )
     }
 
-    /// Takes the rows.
-    pub(super) fn copy(&self) -> String {
-        format!("copy {ROWS} ({}) from stdin", Self::list(self.columns.iter().map(String::as_str), ""))
+    /// Takes rows that have their columns in this order.
+    pub(super) fn copy(order: &[String]) -> String {
+        format!("copy {ROWS} ({}) from stdin", Self::list(order.iter().map(String::as_str), ""))
     }
 
     /// How many rows came.

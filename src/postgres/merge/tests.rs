@@ -41,7 +41,7 @@ fn hostile_names_stay_names() {
     let all = [
         merge.lock(),
         merge.stage(),
-        merge.copy(),
+        Merge::copy(merge.columns),
         merge.without_key(),
         merge.doubles(5),
         merge.conflicts(5),
@@ -84,7 +84,7 @@ fn only_what_may_be_written_is_written() {
     assert_eq!(merge.settable().map(|column| column.name.as_str()).collect::<Vec<_>>(), ["a"]);
     assert!(merge.insert().contains("(\"a\", \"serial\", \"id\") overriding system value"), "{}", merge.insert());
     assert!(merge.stage().contains("t.\"a\", null::pg_catalog.text as \"sum\", t.\"serial\", t.\"id\""), "{}", merge.stage());
-    assert!(merge.copy().contains("(\"a\", \"sum\", \"serial\", \"id\")"), "in the order of the backup");
+    assert!(Merge::copy(merge.columns).contains("(\"a\", \"sum\", \"serial\", \"id\")"), "in the order of the backup");
     assert!(merge.update().contains("update only \"public\".\"t\""));
     let all = vec!["id".to_owned()];
     assert_eq!(Merge { columns: &all, ..merge }.update(), "select pg_catalog.to_json(0)", "there is nothing but the key");
