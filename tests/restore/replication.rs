@@ -66,8 +66,14 @@ fn after_a_replacement_nothing_writes_into_the_old_database_and_the_new_one_goes
     assert_eq!(scene.cluster.psql("select string_agg(subenabled::text, ' ') from pg_subscription"), "false false");
     wait_until(LONG, || String::from("nobody reads"), || publisher.psql("select active from pg_replication_slots") == "f");
     publisher.psql("insert into orders values (4, 4)");
-    let lines = between(&ended.stderr, "it goes on by, in \"shop\": ", ". What its slot \"su\" has given out");
-    typed(&scene.cluster, "shop", lines);
+    let lines = between(&ended.stderr, "it goes on by, in \"shop\"", ". What its slot \"su\" has given out").split_once(": ").unwrap().1;
+    for line in lines.split("; ") {
+        typed(&scene.cluster, "shop", line);
+        // However slowly they are typed, nothing is passed over.
+        let caught_up = "select coalesce(bool_or(replay_lsn >= pg_current_wal_lsn()), false) from pg_stat_replication";
+        let began = || scene.cluster.log().contains("could not start WAL streaming") || publisher.psql(caught_up) == "t";
+        wait_until(LONG, || format!("{line}: {}", scene.cluster.log()), || !line.ends_with(" enable") || began());
+    }
     arrives(&scene, "shop", 4);
     arrives(&scene, &kept, 3);
     // The old one can be dropped by what is told, and the slot that the new one reads by stays.

@@ -196,19 +196,24 @@ pub(super) fn restored(means: Means<'_>, session: &mut Session, plan: &Plan) -> 
     Ok(said)
 }
 
+/// In the order that loses nothing: a worker that begins before the tables are known passes over their changes, and the server lets only a
+/// subscription that is enabled learn them. So it is enabled with a slot that isn't there.
 fn to_be_revived(means: Means<'_>, plan: &Plan, one: &Subscription) -> String {
-    let name = ident(&one.name);
+    let alter = format!("alter subscription {}", ident(&one.name));
     let (given, slot) = match &one.slot {
-        Some(slot) => (String::new(), format!("its slot {slot:?}")),
-        None => (format!("alter subscription {name} set (slot_name = …); "), String::from("its slot")),
+        Some(slot) => (literal(slot), format!("its slot {slot:?}")),
+        None => (String::from("…"), String::from("its slot")),
     };
     format!(
         "the subscription {} came back disabled and without its tables, as pg_dump writes it; where no other database has it enabled, it goes \
-         on by, in {:?}: {given}alter subscription {name} enable; alter subscription {name} refresh publication with (copy_data = false). \
-         What {slot} has given out since the backup ({}) does not come again: to copy all of it, empty its tables first and leave out the \
-         with (…). Until then the slot keeps WAL at the publisher",
+         on by, in {:?} and in this order, which passes over nothing: {alter} set (slot_name = {NO_SLOT}); {alter} enable; {alter} refresh \
+         publication with (copy_data = false); {alter} set (slot_name = {given}). What {slot} has given out since the backup ({}) does not \
+         come again: to copy all of it, empty its tables first and leave out the with (…). Until then the slot keeps WAL at the publisher",
         one.name,
         plan.database,
         means.manifest.backup_timestamp.format("%Y-%m-%d %H:%M UTC"),
     )
 }
+
+/// The name of no slot.
+const NO_SLOT: &str = "'not_before_it_knows_its_tables'";
