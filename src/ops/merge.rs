@@ -21,7 +21,7 @@ use crate::process::Cancel;
 use crate::stream::gauge::Gauge;
 
 use super::space;
-use words::{in_the_way, kept_apart, missing, no_key};
+use words::{broken_off, held, in_the_way, kept_apart, missing, no_key};
 
 /// What becomes of a row whose key is in the table already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -152,11 +152,15 @@ fn looked(means: Means<'_>, request: &Request) -> Result<Looked> {
 
 /// Merges what `rows` writes; or does all of it but the commit, and undoes it.
 pub fn merge(means: Means<'_>, request: &Request, rows: Rows<'_>) -> Result<Merged> {
+    merged(means, request, rows).map_err(broken_off(request))
+}
+
+fn merged(means: Means<'_>, request: &Request, rows: Rows<'_>) -> Result<Merged> {
     let began = Instant::now();
     let Looked { mut session, target, mut warnings } = looked(means, request)?;
     let key = key(&target, request)?;
     let merge = Merge { target: &target, columns: &request.columns, key };
-    session.begin_merge(&merge, means.limits.lock_wait)?;
+    session.begin_merge(&merge, means.limits.lock_wait).map_err(|failure| held(means, request, || session.holders(&merge), failure))?;
     means.gauge.begin("reading rows for");
     means.gauge.table(1, 1, &request.table);
     for order in std::iter::once(&request.columns).chain(&request.others) {

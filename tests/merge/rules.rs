@@ -234,6 +234,9 @@ fn a_connection_that_is_killed_midway_leaves_the_table_as_it_was() {
         })
         .expect_err("the connection broke");
     assert!(matches!(failure.cause, Cause::ServerShutdown | Cause::ConnectionLost), "{failure:?}");
+    let says_so =
+        |failure: &Failure| failure.hint.as_deref().is_some_and(|hint| hint.starts_with("nothing was merged, the table is as it was"));
+    assert!(says_so(&failure) && failure.message.starts_with("merging into public.items: "), "{failure:?}");
     assert!(lines < 1_999_999, "it was noticed on the way");
     assert_eq!(place.ask("select count(*) || min(name) from items"), "3one");
     place.cancel.cancel(pgdumpd::process::CancelReason::Cancelled);
@@ -252,6 +255,8 @@ fn a_table_in_use_is_waited_for_no_longer_than_said() {
     let began = Instant::now();
     let failure = place.merge(&request("items", &["id", "name", "price"], Rule::Skip), "9\tx\t1\n").expect_err("locked");
     assert_eq!(failure.cause, Cause::LockTimeout, "{failure:?}");
+    assert!(failure.message.starts_with("the merge waited 500ms for public.items, which is held by process "), "{failure:?}");
+    assert!(failure.message.ends_with(" of postgres (psql) on public.items: begin; lock table items; select pg_sleep(30)"), "{failure:?}");
     assert!(began.elapsed() < Duration::from_secs(20));
     holder.kill().expect("killed");
     holder.wait().expect("ended");

@@ -50,13 +50,15 @@ fn f48_rows_that_break_a_foreign_key_leave_every_target_as_it_was() {
 #[test]
 fn errors_are_passed_over_only_where_that_is_asked_for_and_are_counted() {
     let scene = Scene::new(BROKEN);
-    let ended = scene.restore("new", &["--keep-going", "--json"]);
-    assert_eq!(ended.code, 3, "{ended:?}");
-    let answer = ended.json();
-    assert_eq!(answer["success"], false);
-    assert_eq!(answer["restored"]["ignored"], 1);
-    assert!(answer["restored"]["errors"][0].as_str().unwrap().contains("b_a_fkey"), "{answer}");
-    assert_eq!(scene.cluster.psql_in("new", "select count(*) from b"), "2");
+    for (to, jobs) in [("new", "1"), ("newer", "3")] {
+        let ended = scene.restore(to, &["--keep-going", "--json", "--jobs", jobs]);
+        assert_eq!(ended.code, 3, "{ended:?}");
+        let answer = ended.json();
+        assert_eq!(answer["success"], false);
+        assert_eq!(answer["restored"]["ignored"], 1, "{answer}");
+        assert!(answer["restored"]["errors"][0].as_str().unwrap().contains("b_a_fkey"), "{answer}");
+        assert_eq!(scene.cluster.psql_in(to, "select count(*) from b"), "2");
+    }
     assert_eq!(scene.rig.backups()[0]["proof"], "whole");
 }
 

@@ -1,8 +1,10 @@
 //! What a merge says where nothing comes of it. Pure.
 
-use super::{Request, name};
-use crate::error::{Cause, Failure};
+use super::{Means, Request, name};
+use crate::error::{Cause, Failure, Result};
 use crate::postgres::merge::{Merge, Target};
+use crate::postgres::watch::Other;
+use crate::units::show_duration;
 
 pub(super) fn missing(request: &Request) -> Failure {
     Failure::new(Cause::NotFound, format!("the database {:?} has no table {}", request.database, name(request)))
@@ -55,5 +57,32 @@ pub(super) fn kept_apart(request: &Request) -> impl Fn(Failure) -> Failure {
         };
         let hint = format!("nothing was merged, the table is as it was{what}");
         failure.context(format!("merging into {}", name(request))).hint(hint)
+    }
+}
+
+/// Who has the table, where it could not be had.
+pub(super) fn held(means: Means<'_>, request: &Request, by: impl FnOnce() -> Result<Vec<Other>>, failure: Failure) -> Failure {
+    if failure.cause != Cause::LockTimeout {
+        return failure;
+    }
+    let by = by().unwrap_or_default();
+    let who = by.first().map_or_else(|| String::from("another session"), ToString::to_string);
+    let more = if by.len() > 1 { format!(", and by {} more", by.len() - 1) } else { String::new() };
+    let waited = show_duration(means.limits.lock_wait);
+    Failure { message: format!("the merge waited {waited} for {}, which is held by {who}{more}", name(request)), ..failure }.hint(
+        "nothing was merged, the table is as it was; end or wait for that session (a prepared transaction: COMMIT or ROLLBACK PREPARED, see \
+         pg_prepared_xacts), or raise limits.lock_wait",
+    )
+}
+
+/// What ended it from outside. Whether a commit that was under way came through is told where that is asked.
+pub(super) fn broken_off(request: &Request) -> impl Fn(Failure) -> Failure {
+    move |failure| match failure.cause {
+        _ if failure.hint.is_some() => failure,
+        Cause::Interrupted => failure.context("the merge was ended").hint("nothing was merged, the table is as it was"),
+        Cause::ConnectionLost | Cause::ServerShutdown => failure
+            .context(format!("merging into {}", name(request)))
+            .hint("nothing was merged, the table is as it was; merge again when the server answers, and look into its log"),
+        _ => failure,
     }
 }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::quote::{literal, qualified};
 use super::session::Session;
+use super::watch::Other;
 use crate::error::{Cause, Failure, Result};
 
 pub use sql::Merge;
@@ -225,6 +226,12 @@ impl Session {
         self.tell_long(&merge.lock())?;
         self.tell(&merge.stage())?;
         Ok(())
+    }
+
+    /// Who has the table so that it could not be locked: the transaction has failed for it, and is ended.
+    pub fn holders(&mut self, merge: &Merge<'_>) -> Result<Vec<Other>> {
+        self.tell("rollback")?;
+        self.ask(&merge.holders())
     }
 
     /// Takes rows of the backup that have their columns in this order.

@@ -25,6 +25,19 @@ impl Merge<'_> {
         format!("lock table {} in share row exclusive mode", self.table())
     }
 
+    /// The sessions and prepared transactions whose locks don't go with that one.
+    pub(super) fn holders(&self) -> String {
+        let table = literal(&self.table());
+        format!(
+            "select coalesce(json_agg(json_build_object('pid', coalesce(l.pid, 0), 'user', a.usename, 'application_name', a.application_name,
+               'query', left(a.query, 300), 'relation', l.relation::regclass::text, 'seconds', null)), '[]')
+             from pg_locks l left join pg_stat_activity a on a.pid = l.pid
+             where l.granted and l.locktype = 'relation' and l.mode not in ('AccessShareLock', 'RowShareLock')
+               and l.database = (select oid from pg_database where datname = current_database())
+               and l.relation in (select {table}::regclass union select relid from pg_partition_tree({table}::regclass))"
+        )
+    }
+
     /// A table for the backup's rows, with the types of the target's columns and none of its rules.
     pub(super) fn stage(&self) -> String {
         let as_there = |name: &String| match self.target.column(name) {
