@@ -14,6 +14,13 @@ pub fn file(name: &str) -> String {
     unless_all_of(&format!("{here}{name}"), "._-/")
 }
 
+/// Whether a character turns the direction in which what stands around it is shown, or breaks its line, though it is no control character: a name
+/// that holds one passes for another.
+#[must_use]
+pub fn turns(c: char) -> bool {
+    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Quoted, unless every character is a letter, a digit or one of these.
 fn unless_all_of(text: &str, plain: &str) -> String {
     if text.chars().all(|c| c.is_ascii_alphanumeric() || plain.contains(c)) {

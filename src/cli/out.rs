@@ -11,6 +11,7 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::error::{Failure, Result};
+use crate::shell::turns;
 pub(super) use crate::shell::word as shell;
 use crate::units;
 
@@ -76,13 +77,25 @@ pub(super) fn forwarded(common: &Common) -> Option<fn(&str)> {
     (common.verbose > 0).then_some(show)
 }
 
-/// A server's words must not draw on the reader's terminal.
+/// A server's words must not draw on the reader's terminal, nor turn what stands beside them.
 fn printable(text: &str) -> Cow<'_, str> {
-    let drawing = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
-    if is_plain(text.as_bytes()) || !text.contains(drawing) {
+    without(text, |c| draws(c) || turns(c))
+}
+
+/// The same for programs, to which a name is what it is.
+fn printable_to_programs(text: &str) -> Cow<'_, str> {
+    without(text, draws)
+}
+
+fn without(text: &str, hurts: fn(char) -> bool) -> Cow<'_, str> {
+    if is_plain(text.as_bytes()) || !text.contains(hurts) {
         return Cow::Borrowed(text);
     }
-    text.chars().map(|c| if drawing(c) { '?' } else { c }).collect()
+    text.chars().map(|c| if hurts(c) { '?' } else { c }).collect()
+}
+
+fn draws(c: char) -> bool {
+    c.is_control() && !matches!(c, '\n' | '\t')
 }
 
 /// Whether it is ASCII that draws nothing. Most of what is printed is, and the processor looks at many bytes at once where no branch ends the loop.
@@ -104,7 +117,7 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
     }
 }
 
-/// Lets through what [`printable`] leaves of each piece.
+/// Lets through what [`printable_to_programs`] leaves of each piece.
 struct Printable<W> {
     out: W,
     /// The beginning of a character whose end comes with the next piece.
@@ -121,7 +134,7 @@ impl<W: Write> Write for Printable<W> {
         let whole = std::str::from_utf8(&self.cut).map_or_else(|error| error.valid_up_to(), str::len);
         let rest = self.cut.split_off(whole);
         let text = std::mem::replace(&mut self.cut, rest);
-        self.out.write_all(printable(&String::from_utf8_lossy(&text)).as_bytes())?;
+        self.out.write_all(printable_to_programs(&String::from_utf8_lossy(&text)).as_bytes())?;
         Ok(piece.len())
     }
 
@@ -227,6 +240,8 @@ mod tests {
         let text = "tab\tline\nbell \u{7}, \u{9b}31m, ü, 漢, 🐘\u{85}";
         let expected = "tab\tline\nbell ?, ?31m, ü, 漢, 🐘?";
         assert_eq!(printable(text), expected);
+        assert_eq!(printable("evil\u{202e}gpj.exe, \u{2067}שלום\u{2069}"), "evil?gpj.exe, ?שלום?");
+        assert_eq!(printable_to_programs("evil\u{202e}gpj"), "evil\u{202e}gpj");
         for length in 1..=text.len() {
             let mut out = Printable { out: Vec::new(), cut: Vec::new() };
             for piece in text.as_bytes().chunks(length) {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Failure;
+use crate::shell::turns;
 
 pub mod email;
 pub mod group;
@@ -122,13 +123,11 @@ impl Undelivered {
     }
 }
 
-/// Text on one line: each run of line breaks, control characters and blanks becomes one space, so that no name can begin a header.
+/// Text on one line: each run of line breaks, control characters, marks of direction and blanks becomes one space, so that no name can begin
+/// a header, nor turn what stands beside it.
 #[must_use]
 pub fn single_line(text: &str) -> String {
-    text.split(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'))
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+    text.split(|c: char| c.is_whitespace() || c.is_control() || turns(c)).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -138,5 +137,6 @@ mod tests {
     #[test]
     fn a_name_cannot_break_a_line() {
         assert_eq!(single_line("shop\r\nBcc: thief@example.org\u{0}\u{2028}x "), "shop Bcc: thief@example.org x");
+        assert_eq!(single_line("FAILED evil\u{202e}gpj: \u{2067}no"), "FAILED evil gpj: no");
     }
 }

@@ -100,8 +100,8 @@ impl Lost {
             };
         }
         page.prose(
-            "Something else removes files below that folder: a clean-up job that goes by age, a copy that deletes what its source lacks, a \
-             hand. Keep it out; what the retention no longer keeps, pgdumpd removes itself. If there is a copy of the storage, put the files \
+            "Something else removes files below that folder: a clean-up job that goes by age, a copy that deletes what its source lacks, \
+             another pgdumpd that keeps and prunes its backups of the same project there, a hand. Keep it out; what the retention no longer keeps, pgdumpd removes itself. If there is a copy of the storage, put the files \
              back: they count again within an hour.",
         );
         page.commands(&[

@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 
 use super::{About, Hands, LastGood, Next};
 use crate::model::backup::ProofLevel;
+use crate::shell::turns;
 use crate::units;
 
 /// Prose is wrapped at this many characters; commands and paths never are.
@@ -91,9 +92,9 @@ impl Page {
     }
 }
 
-/// Control characters other than a tab would let a server draw on the reader's terminal.
+/// Control characters other than a tab would let a server draw on the reader's terminal, others turn what stands beside them.
 fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect()
+    line.chars().map(|c| if c.is_control() && c != '\t' || turns(c) { '?' } else { c }).collect()
 }
 
 /// Words in lines of at most `width` characters; a longer word stands alone on its line.
@@ -273,6 +274,7 @@ mod tests {
         let at = Utc.with_ymd_and_hms(2026, 11, 20, 23, 15, 0).unwrap();
         assert_eq!(time(at, Tz::Europe__Berlin).replace(JOINT, " "), "2026-11-21 00:15 CET (2026-11-20 23:15 UTC)");
         assert_eq!(time(at, Tz::UTC).replace(JOINT, " "), "2026-11-20 23:15 UTC");
+        assert_eq!(printable("database evil\u{202e}gpj\tof \u{1b}[1mx"), "database evil?gpj\tof ?[1mx");
         let mut page = Page::default();
         page.prose(&format!("{} {}", "x".repeat(WIDTH - 2), span(Duration::from_secs(7200))));
         assert!(page.finish().ends_with("\n2 h\n"));
