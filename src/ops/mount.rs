@@ -17,18 +17,30 @@ pub(super) const ID: &str = "storage-id:";
 
 /// Makes sure that `storage` is the one the catalog remembers; marks it where neither knows of the other.
 pub fn ensure(world: &World, storage: &dyn Storage) -> Result<()> {
-    let name = storage.name();
-    let remembered = remembered(world, name)?;
-    match (storage.id()?, remembered) {
-        (Some(found), Some(known)) if found == known => Ok(()),
-        (Some(found), Some(known)) => Err(another(world, name, &found, &known)?),
-        (Some(found), None) => unless_renamed(world, storage, &found),
-        (None, Some(_)) => Err(Failure::new(Cause::NotMounted, format!("storage {name:?} has no marker file: not mounted?"))
-            .hint(format!("mount it; if the disk was replaced by an empty one on purpose, run `pgdumpd doctor --accept-storage {name}`"))),
+    let (found, remembered) = (storage.id()?, remembered(world, storage.name())?);
+    match (&found, &remembered) {
+        (_, Some(_)) => same(world, storage, found.as_deref(), remembered.as_deref()),
+        (Some(found), None) => unless_renamed(world, storage, found),
         (None, None) => {
             let id = storage.initialize()?;
             remember(world, storage, &id)
         }
+    }
+}
+
+/// The same for who only reads: nothing is marked or remembered.
+pub fn is_there(world: &World, storage: &dyn Storage) -> Result<()> {
+    same(world, storage, storage.id()?.as_deref(), remembered(world, storage.name())?.as_deref())
+}
+
+/// Refuses where the id that was found is not the one that is remembered, if any is.
+fn same(world: &World, storage: &dyn Storage, found: Option<&str>, remembered: Option<&str>) -> Result<()> {
+    let name = storage.name();
+    match (found, remembered) {
+        (Some(found), Some(known)) if found != known => Err(another(world, name, found, known)?),
+        (None, Some(_)) => Err(Failure::new(Cause::NotMounted, format!("storage {name:?} has no marker file: not mounted?"))
+            .hint(format!("mount it; if the disk was replaced by an empty one on purpose, run `pgdumpd doctor --accept-storage {name}`"))),
+        _ => Ok(()),
     }
 }
 
