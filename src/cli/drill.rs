@@ -102,6 +102,9 @@ pub(super) fn all(common: &Common, settings: &Settings, world: &World, rows: &[B
     }
     let interrupted = signals.exit();
     drop(signals);
+    if !common.json {
+        summary(&drilled, rows.len());
+    }
     if common.json {
         let good = drilled.len() == rows.len() && exit(&drilled) == Exit::Done;
         out::json(&json!({ "success": good, "backups": drilled }))?;
@@ -180,6 +183,7 @@ fn print(drilled: &Drilled) {
     drilled.warnings.iter().for_each(|warning| out::note(format!("  warning: {warning}")));
     match &drilled.failure {
         None => out::say("  it came back as it was backed up"),
+        Some(failure) if failure.cause == Cause::Interrupted => out::say(format!("{name}: not proven: {failure}")),
         Some(failure) => {
             out::say(format!("{name}: drill FAILED"));
             out::tell(failure);
@@ -191,6 +195,21 @@ fn print(drilled: &Drilled) {
     if let Some(kept) = &drilled.kept {
         out::say(format!("  kept as database {kept}"));
     }
+}
+
+fn summary(drilled: &[Drilled], asked: usize) {
+    if asked < 2 {
+        return;
+    }
+    let good = drilled.iter().filter(|one| one.failure.is_none()).count();
+    let failed = drilled.iter().filter(|one| one.failure.as_ref().is_some_and(|failure| failure.cause != Cause::Interrupted)).count();
+    let mut words = format!("{good} of {asked} backups came back as they were backed up");
+    for (number, what) in [(failed, "failed"), (asked - good - failed, "not tried to the end")] {
+        if number > 0 {
+            words.push_str(&format!(", {number} {what}"));
+        }
+    }
+    out::say(words);
 }
 
 fn exit(drilled: &[Drilled]) -> Exit {

@@ -132,6 +132,14 @@ enum Verb {
     Generate(generate::Args),
 }
 
+impl Verb {
+    /// Whether all that it does is to answer, so that nothing is done where the answer is lost.
+    fn is_answer(&self) -> bool {
+        use Verb::{Audit, Cat, Check, Diff, Doctor, Generate, List, Plan, Show, Status};
+        matches!(self, Audit(_) | Cat(_) | Check(_) | Diff(_) | Doctor(_) | Generate(_) | List(_) | Plan(_) | Show(_) | Status(_))
+    }
+}
+
 /// An empty variable counts as unset, as everywhere.
 fn named_or_usual(config: clap::Arg) -> clap::Arg {
     if std::env::var_os("PGDUMPD_CONFIG").is_some_and(|file| file.is_empty()) { config.env(None::<&str>) } else { config }
@@ -188,6 +196,7 @@ pub fn main() -> ExitCode {
         };
     }
     let common = &cli.common;
+    let answers = cli.verb.is_answer();
     let exit = match cli.verb {
         Verb::Serve(args) => serve::run(common, &args),
         Verb::Backup(args) => backup::run(common, &args),
@@ -213,5 +222,7 @@ pub fn main() -> ExitCode {
         Verb::Notify(args) => notify::run(common, &args),
         Verb::Generate(args) => generate::run(&args),
     };
-    exit.unwrap_or_else(|failure| out::failure(common, &failure)).into()
+    let exit = exit.unwrap_or_else(|failure| out::failure(common, &failure));
+    let lost = !out::went_out();
+    if lost && answers && exit == Exit::Done { Exit::Failed.into() } else { exit.into() }
 }

@@ -26,15 +26,36 @@ pub(super) fn name_config(file: &Path, verbs: Vec<String>) {
     drop(NAMED.set((format!("--config {}", shell(&file.display().to_string())), verbs)));
 }
 
+/// Why a part of the answer could not be written, the first time.
+static UNWRITTEN: OnceLock<String> = OnceLock::new();
+
 /// One line of the answer.
 pub(super) fn say(line: impl std::fmt::Display) {
-    // `pgdumpd list | head` closes the pipe; that is no failure of ours.
-    drop(writeln!(std::io::stdout(), "{}", printable(&typed(line.to_string()))));
+    written(writeln!(std::io::stdout(), "{}", printable(&typed(line.to_string()))));
 }
 
 /// The answer as bytes that another program reads.
 pub(super) fn bytes(text: &[u8]) {
-    drop(std::io::stdout().write_all(text));
+    written(std::io::stdout().write_all(text));
+}
+
+/// Notes what went wrong. `pgdumpd list | head` closes the pipe; that is no failure of ours.
+fn written(result: std::io::Result<()>) {
+    if let Err(error) = result
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        drop(UNWRITTEN.set(error.to_string()));
+    }
+}
+
+/// Whether all of the answer went out, as far as somebody took it; says so where it didn't.
+pub(super) fn went_out() -> bool {
+    written(std::io::stdout().flush());
+    let lost = UNWRITTEN.get();
+    if let Some(why) = lost {
+        note(format!("pgdumpd: not all of the answer could be written to standard output: {why}"));
+    }
+    lost.is_none()
 }
 
 /// One line beside the answer.
@@ -110,8 +131,8 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
         Err(error) if !error.is_io() => {
             Err(Failure::new(crate::error::Cause::System, format!("the answer can't be written as JSON: {error}")))
         }
-        _ => {
-            drop(writeln!(out).and_then(|()| out.flush()));
+        done => {
+            written(done.map_err(std::io::Error::from).and_then(|()| writeln!(out)).and_then(|()| out.flush()));
             Ok(())
         }
     }

@@ -14,10 +14,10 @@ use crate::model::backup::{BackupRow, Manifest};
 use crate::model::dump::Selection;
 use crate::model::project::Project;
 use crate::model::settings::Settings;
-use crate::ops::{World, origin, there};
-use crate::storage::Storage;
+use crate::ops::{World, mount, origin, there};
+use crate::storage::{Key, Storage};
 
-use super::{Common, moment, out, world};
+use super::{Common, moment, out, told, world};
 
 /// As many candidates as are named where a name is ambiguous.
 const AMBIGUOUS: u32 = 5;
@@ -255,14 +255,42 @@ pub(super) fn opened(common: &Common, name: &str) -> Result<(Arc<dyn Storage>, M
     if let Some(why) = &row.damaged {
         out::note(format!("warning: the backup {} counts as damaged: {why}", row.id));
     }
-    of_row(&world, &row)
+    let (storage, manifest) = of_row(&world, &row)?;
+    let manifest = of_what_is_left(storage.as_ref(), manifest)?;
+    Ok((storage, manifest))
 }
 
 /// The storage and the manifest of a backup.
 pub(super) fn of_row(world: &World, row: &BackupRow) -> Result<(Arc<dyn Storage>, Manifest)> {
     let storage = world.storage_of(row)?;
-    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file))?;
+    let key = Key { project: row.project.clone(), file: row.file.clone() };
+    let manifest = manifest::read(storage.as_ref(), &manifest::key(&row.project, &row.file)).map_err(|failure| {
+        // Where the storage isn't there, that is why.
+        mount::look(world, storage.as_ref()).err().unwrap_or_else(|| without_manifest(storage.as_ref(), &key, failure))
+    })?;
     Ok((Arc::clone(storage), manifest))
+}
+
+/// The manifest for reading what is left of an artifact that was cut: all rows have checksums, so those that come are right.
+pub(super) fn of_what_is_left(storage: &dyn Storage, mut manifest: Manifest) -> Result<Manifest> {
+    let (file, written) = (&manifest.backup_file, manifest.backup_size_bytes);
+    let found = storage.size(&Key { project: manifest.project.clone(), file: file.clone() })?;
+    if let Some(found) = found.filter(|found| *found < written) {
+        out::note(format!("warning: {file} was cut: {found} of {written} bytes are there, and what lay beyond them is lost"));
+        manifest.backup_size_bytes = found;
+    }
+    Ok(manifest)
+}
+
+/// A backup whose manifest can't be used is a dump file all the same, where that is there.
+fn without_manifest(storage: &dyn Storage, key: &Key, failure: Failure) -> Failure {
+    let (root, there) = (storage.place(), storage.size(key).is_ok_and(|size| size.is_some()));
+    if failure.cause == Cause::NotMounted || !there || !root.starts_with('/') {
+        return failure;
+    }
+    let path = out::shell(&told::file(Some(&root), &key.project, &key.file));
+    let first = failure.hint.clone().unwrap_or_else(|| String::from("put it back from a copy of the storage"));
+    failure.hint(format!("{first}; meanwhile the dump itself can be read by its path: `pgdumpd show {path}`, `pgdumpd cat {path} TABLE`"))
 }
 
 /// Why a backup that lies in a storage is not among the known ones: its manifest can't be used.

@@ -10,12 +10,13 @@ use serde_json::json;
 use crate::error::{Cause, Result};
 use crate::model::backup::{BackupRow, Manifest, ProofLevel, RunId, Trigger};
 use crate::model::database::DatabaseProperties;
-use crate::model::dump::{Content, restore_command};
+use crate::model::dump::{Content, Format, is_script, restore_command};
 use crate::model::run::{Run, RunStatus};
 use crate::model::settings::Settings;
 use crate::ops::World;
 use crate::ops::read::{self, Statement, Summary};
-use crate::postgres::archive::name::Wanted;
+use crate::postgres::archive::name::{Wanted, shown};
+use crate::storage::Storage;
 use crate::units::{show_age, show_duration, show_size};
 
 use super::exit::Exit;
@@ -63,12 +64,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         Err(failure) => return Err(failure),
     };
     let (storage, manifest) = pick::of_row(&world, &row)?;
-    if args.toc {
-        return toc(common, &read::toc(storage.as_ref(), &manifest)?);
-    }
-    if let Some(wanted) = &wanted {
-        let (table, statements) = read::ddl(storage.as_ref(), &manifest, wanted)?;
-        return ddl(common, &table, &statements);
+    if args.toc || wanted.is_some() {
+        return inside(common, storage.as_ref(), &pick::of_what_is_left(storage.as_ref(), manifest)?, wanted.as_ref());
     }
     if common.json {
         out::json(&manifest)?;
@@ -79,6 +76,13 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         tables(&manifest);
     }
     Ok(Exit::Done)
+}
+
+/// What the archive itself says: a table's statements, or everything it lists.
+fn inside(common: &Common, storage: &dyn Storage, manifest: &Manifest, wanted: Option<&Wanted>) -> Result<Exit> {
+    let Some(wanted) = wanted else { return toc(common, &read::toc(storage, manifest)?) };
+    let (table, statements) = read::ddl(storage, manifest, wanted)?;
+    ddl(common, &table, &statements)
 }
 
 fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifest) {
@@ -107,10 +111,10 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
     out::say(format!("server     {host}:{port}, PostgreSQL {version}{identifier}"));
     out::say(format!("client     pg_dump {}", manifest.pg_dump_version));
     let pinned = if row.pinned { "; pinned" } else { "" };
-    out::say(format!("proof      {}, {}{pinned}", proof(row.proof), out::moment(row.proven_at, zone)));
+    out::say(format!("proof      {}, {}{pinned}", proof(row.proof, is_script(&row.file)), out::moment(row.proven_at, zone)));
     let looks = world.storages.get(&row.storage).map(|storage| crate::manifest::read_proof(storage.as_ref(), &row.project, &row.file));
     for look in looks.and_then(Result::ok).flatten().map(|proof| proof.looks).unwrap_or_default() {
-        let what = proof(look.level).split(':').next().unwrap_or_default();
+        let what = proof(look.level, false).split(':').next().unwrap_or_default();
         let took = show_duration(Duration::from_millis(look.took_ms));
         let verdict = look.failed.map_or_else(|| String::from("good"), |why| format!("FAILED: {why}"));
         out::say(format!("looked     {what}, {}, in {took}: {verdict}", out::moment(look.at, zone)));
@@ -146,11 +150,16 @@ fn print(world: &World, settings: &Settings, row: &BackupRow, manifest: &Manifes
 fn holds(manifest: &Manifest) -> String {
     let tables = out::count(manifest.tables.len() as u64, "table");
     let rows = manifest.total_rows.map_or_else(|| String::from("rows not counted"), |rows| out::count(rows, "row"));
+    // In a script they are calls of functions, which nobody counts.
+    if manifest.dump_format == Format::Plain {
+        return format!("{tables}, {rows}");
+    }
     format!("{tables}, {rows}, {}", out::count(manifest.large_objects, "large object"))
 }
 
-fn proof(level: ProofLevel) -> &'static str {
+fn proof(level: ProofLevel, is_script: bool) -> &'static str {
     match level {
+        ProofLevel::Read if is_script => "read: it was read to its closing lines",
         ProofLevel::Whole => "whole: complete when it was written",
         ProofLevel::Checksum => "checksum: its stored bytes were read back",
         ProofLevel::Read => "read: pg_restore read it to its end",
@@ -234,7 +243,7 @@ fn tables(manifest: &Manifest) {
     let mut table = out::table(&["TABLE", "ROWS", "BYTES"]);
     for entry in &manifest.tables {
         let rows = entry.rows.map_or_else(|| String::from("?"), |rows| rows.to_string());
-        table.add_row(vec![format!("{}.{}", entry.schema, entry.name), rows, entry.bytes.to_string()]);
+        table.add_row(vec![shown(&entry.schema, &entry.name), rows, entry.bytes.to_string()]);
     }
     out::say("");
     out::show(&table);

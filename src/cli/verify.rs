@@ -198,12 +198,13 @@ fn summary(looked: &[Looked], asked: usize) {
     if asked < 2 {
         return;
     }
+    let left = asked - looked.len();
     let number = |wanted: fn(&Verdict) -> bool| looked.iter().filter(|one| wanted(&one.verdict)).count();
     let good = number(|verdict| matches!(verdict, Verdict::Good));
     let damaged = number(|verdict| matches!(verdict, Verdict::Damaged(_)));
     let unread = number(|verdict| matches!(verdict, Verdict::Unread(_)));
     let mut words = format!("{good} of {asked} backups are good");
-    for (number, what) in [(damaged, "damaged"), (unread, "not looked at")] {
+    for (number, what) in [(damaged, "damaged"), (unread, "not looked at"), (left, "not reached")] {
         if number > 0 {
             words.push_str(&format!(", {number} {what}"));
         }

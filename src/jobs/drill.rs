@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{BackupRow, Look, ProofLevel, RunId};
+use crate::model::dump::Format;
 use crate::model::project::{Check, Connection, Limits, Project};
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
@@ -249,6 +250,11 @@ fn restored(
     } else {
         drilled.warnings.extend(restore::sweep(means, &mut session)?.warnings());
         let missing = restore::missing_roles(means, &wanted)?;
+        if !missing.is_empty() && means.manifest.dump_format == Format::Plain {
+            let words =
+                format!("the server lacks roles that the script names: {}; nothing can be left out of a script", missing.join(", "));
+            return Err(Failure::new(Cause::Refused, words).hint("make them there, or drill in a throwaway cluster, without a server"));
+        }
         if !missing.is_empty() {
             (wanted.no_owner, wanted.no_privileges) = (true, true);
             drilled.warnings.push(format!("owners and privileges were left out, as the server lacks roles: {}", missing.join(", ")));

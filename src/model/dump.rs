@@ -278,6 +278,12 @@ pub fn restore_command(file: &str, content: Content, own: Option<&str>) -> Strin
     }
 }
 
+/// Whether a stored file is a script, by its name: `pg_restore` reads archives alone.
+#[must_use]
+pub fn is_script(file: &str) -> bool {
+    file.rsplit('.').take(2).any(|ending| ending == "sql")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

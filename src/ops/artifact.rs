@@ -66,6 +66,10 @@ pub fn open_at(storage: &dyn Storage, manifest: &Manifest, archive_offset: u64) 
     }
     let frame = manifest.frames.iter().rev().find(|frame| frame.archive <= archive_offset);
     let frame = frame.copied().unwrap_or(Frame { stored: 0, archive: 0 });
+    if frame.stored > manifest.backup_size_bytes {
+        let words = format!("byte {archive_offset} of {} lies beyond what is left of it", manifest.backup_file);
+        return Err(damaged(manifest, words));
+    }
     let stored = stored(storage, manifest, frame.stored..manifest.backup_size_bytes)?;
     let inner = stream::decompress(manifest.compression, stored)?;
     let mut archive = Archive { inner, at: frame.archive, length, file: manifest.backup_file.clone(), project: manifest.project.clone() };

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::entries::entries;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, TableEntry};
-use crate::model::dump::{Content, Format};
+use crate::model::dump::{Compression, Content, Format};
 use crate::postgres::archive::toc::Entry;
 use crate::postgres::archive::{self, is_schema};
 use crate::storage::Storage;
@@ -114,7 +114,13 @@ fn rows(before: Side<'_>, after: Side<'_>, difference: &mut Difference) {
     }
     let packed = |side: Side<'_>| side.manifest.tables.iter().any(|table| table.rows.is_none());
     let given = [before, after].iter().any(|side| side.manifest.is_of_given_file());
-    if given && (packed(before) || packed(after)) {
+    let native = of_other_lengths(before, after);
+    if let Some(native) = native {
+        difference.notes.push(format!(
+            "some tables' rows are not compared: {} was compressed by pg_dump itself (native), and its rows were not counted",
+            native.manifest.backup_id
+        ));
+    } else if given && (packed(before) || packed(after)) {
         difference
             .notes
             .push(String::from("some tables' rows could not be compared: no manifest beside the file, and nobody has counted them"));
@@ -122,15 +128,23 @@ fn rows(before: Side<'_>, after: Side<'_>, difference: &mut Difference) {
         difference.notes.push(String::from("some tables' rows were not counted; theirs are compared by their bytes"));
     }
     // What pg_dump has compressed has another length than the same rows elsewhere: it says nothing.
+    let unlike = given || native.is_some();
     let (before, after) = (amounts(before.manifest), amounts(after.manifest));
     let names: BTreeSet<_> = before.keys().chain(after.keys()).collect();
     for name in names {
         let (one, other) = (before.get(name).copied(), after.get(name).copied());
-        let unknown = given && one.zip(other).is_some_and(|(one, other)| one.rows.is_none() || other.rows.is_none());
+        let unknown = unlike && one.zip(other).is_some_and(|(one, other)| one.rows.is_none() || other.rows.is_none());
         if one != other && !unknown {
             difference.tables.push(Moved { schema: name.0.to_owned(), name: name.1.to_owned(), before: one, after: other });
         }
     }
+}
+
+/// The side whose tables have other lengths than the same rows have on the other side, where there is one.
+fn of_other_lengths<'a>(before: Side<'a>, after: Side<'a>) -> Option<Side<'a>> {
+    let kind = |side: Side<'_>| (side.manifest.compression == Compression::Native, side.manifest.dump_format);
+    let packed = |side: &Side<'_>| kind(*side).0 && side.manifest.tables.iter().any(|table| table.rows.is_none());
+    [before, after].into_iter().find(packed).filter(|_| kind(before) != kind(after))
 }
 
 fn amounts(manifest: &Manifest) -> BTreeMap<(&str, &str), Amount> {

@@ -99,6 +99,10 @@ pub fn plan(world: &World, project: &Project) -> Result<PrunePlan> {
     indexed.retain(|row| row.storage == project.storage);
     // What was never used holds nothing, and is not made for the asking.
     let unused = indexed.is_empty() && mount::is_new(world, storage.as_ref())?;
+    if !unused {
+        // Of an empty mount point everything would look gone.
+        mount::look(world, storage.as_ref())?;
+    }
     let there = if unused { HashSet::default() } else { storage.names(&project.name)? };
     let (backups, absent): (Vec<_>, Vec<_>) =
         indexed.into_iter().partition(|row| there.contains(&row.file) && there.contains(&names::manifest_file(&row.file)));

@@ -273,3 +273,24 @@ fn f29a_a_storage_that_vanishes_while_nothing_runs_is_told() {
     std::fs::remove_dir_all(bench.rig.path().join("two")).expect("removed");
     bench.run(0, &["status"]);
 }
+
+#[test]
+fn a_storage_that_is_not_mounted_is_told_by_whoever_reads_from_it() {
+    let bench = Bench::new();
+    configure(&bench, &[("main", "backups")], &project(&bench, "shop", "shop", "main"));
+    bench.run(0, &["backup", "shop"]);
+    std::fs::rename(bench.rig.storage(), bench.rig.path().join("elsewhere")).expect("moved");
+    std::fs::create_dir(bench.rig.storage()).expect("an empty mount point");
+    let commands: [&[&str]; 5] = [
+        &["show", "shop@latest"],
+        &["show", "shop@latest", "--toc"],
+        &["cat", "shop@latest", "t"],
+        &["diff", "shop@latest", "shop@latest"],
+        &["prune", "shop", "--dry-run"],
+    ];
+    for words in commands {
+        let told = bench.run(1, words);
+        assert!(told.stderr.contains("not mounted?") && !told.stderr.contains("gone"), "{words:?}: {told:?}");
+    }
+    assert_eq!(std::fs::read_dir(bench.rig.storage()).expect("listed").count(), 0, "nothing is made there");
+}

@@ -20,6 +20,7 @@ mod ended;
 mod keeping;
 mod room;
 mod rounds;
+mod scripts;
 mod several;
 mod small;
 mod unwritten;

@@ -268,15 +268,18 @@ fn what_is_pruned_meanwhile_leaves_no_stray_proof() {
 #[test]
 fn a_verification_ends_when_told_and_leaves_no_pg_restore() {
     let stage = Stage::new("");
-    let id = stage.backup();
+    stage.backup();
+    stage.backup();
     let at = stage.rig.path().display();
     let script = format!("#!/bin/sh\necho $$ >{at}/pid.new; mv {at}/pid.new {at}/pid\nexec sleep 1000\n");
     stage.configure(&format!("pg_bin_dir = {:?}", stage.rig.clients(&[("pg_restore", &script)])));
-    let mut child =
-        stage.rig.command().args(["verify", &id, "--level", "read"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let child =
+        stage.rig.command().args(["verify", "shop", "--level", "read"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     wait_until(LONG, || String::from("pg_restore"), || stage.rig.path().join("pid").exists());
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(143));
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(143));
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), "0 of 2 backups are good, 2 not reached\n");
     let pid = std::fs::read_to_string(stage.rig.path().join("pid")).unwrap();
     wait_until(LONG, || String::from("the end of pg_restore"), || !std::path::Path::new("/proc").join(pid.trim()).exists());
 }

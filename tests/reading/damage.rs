@@ -29,7 +29,7 @@ fn a_cut_altered_or_missing_artifact_is_told() {
         let whole = fs::read(&artifact).unwrap();
         fs::write(&artifact, &whole[..whole.len() / 2]).unwrap();
         let told = says(&stage, project, "a");
-        assert!(told.contains(&format!("has {} bytes instead of {}", whole.len() / 2, whole.len())), "{told}");
+        assert!(told.contains(&format!("was cut: {} of {} bytes are there", whole.len() / 2, whole.len())), "{told}");
         fs::remove_file(&artifact).unwrap();
         assert!(says(&stage, project, "a").contains("is missing"));
         let mut altered = whole.clone();
@@ -52,6 +52,52 @@ fn a_cut_altered_or_missing_artifact_is_told() {
             manifest["frames"] = json!([]);
         });
         says(&stage, project, "a");
+    }
+}
+
+/// A disk that was full when the file was copied leaves its beginning: what lies there is all that there is.
+#[test]
+fn what_lies_before_a_cut_is_read_and_the_rest_is_told() {
+    let stage = Stage::new(
+        "create table a_first as select g id from generate_series(1, 1000) g;
+         create table b_large as select g id, repeat(md5(g::text), 10) t from generate_series(1, 20000) g;
+         create table c_last as select g id from generate_series(1, 1000) g;",
+    );
+    stage.backup("zstd");
+    let (artifact, expected) = (stage.artifact("zstd"), stage.server("copy a_first to stdout"));
+    let whole = fs::read(&artifact).unwrap();
+    fs::write(&artifact, &whole[..whole.len() / 2]).unwrap();
+    stage.run(1, &["verify", "zstd"]);
+    let id = stage.rig.backups()[0]["id"].as_str().unwrap().to_owned();
+    let told = stage.run(0, &["cat", &id, "a_first", "--format", "copy"]);
+    assert_eq!(told.stdout.as_bytes(), expected);
+    assert!(told.stderr.contains("counts as damaged") && told.stderr.contains(&format!("of {} bytes are there", whole.len())), "{told:?}");
+    assert!(stage.run(0, &["show", &id, "--ddl", "c_last"]).stdout.contains("CREATE TABLE public.c_last"));
+    for lost in ["b_large", "c_last"] {
+        let told = stage.run(1, &["cat", &id, lost]).stderr;
+        assert!(told.contains("is damaged") || told.contains("lies beyond what is left"), "{told}");
+    }
+    assert!(stage.run(0, &["show", &id]).stdout.contains("22000 rows"), "what was written stands in the manifest");
+    assert!(stage.run(1, &["restore", &id, "--to", "elsewhere"]).stderr.contains("counts as damaged"), "nothing is restored from it");
+}
+
+#[test]
+fn a_dump_without_its_manifest_is_read_by_the_path_that_is_told() {
+    let stage = Stage::new("create table t as select 7 as id");
+    stage.backup("zstd");
+    let artifact = stage.artifact("zstd");
+    let (path, id) = (artifact.display().to_string(), stage.rig.backups()[0]["id"].as_str().unwrap().to_owned());
+    let manifest = format!("{path}.json");
+    for text in [None, Some("{"), Some("{}")] {
+        match text {
+            None => fs::remove_file(&manifest).unwrap(),
+            Some(text) => fs::write(&manifest, text).unwrap(),
+        }
+        for words in [vec!["cat", &id, "t"], vec!["show", &id], vec!["diff", &id, &id]] {
+            let told = stage.run(1, &words).stderr;
+            assert!(told.contains(&format!("can be read by its path: `pgdumpd show {path}`, `pgdumpd cat {path} TABLE`")), "{told}");
+        }
+        assert_eq!(stage.run(0, &["cat", &path, "t"]).stdout, "id\n7\n");
     }
 }
 

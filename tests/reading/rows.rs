@@ -161,6 +161,36 @@ fn a_reader_that_goes_away_is_no_failure() {
     }
 }
 
+/// A file of statements on a full disk, and exit code 0: the next command in the script would go on with half of them.
+#[test]
+fn an_answer_that_can_not_be_written_is_a_failure() {
+    let stage = Stage::new("create table t as select 7 as id");
+    stage.backup("zstd");
+    stage.backup("none");
+    let (one, other) = ("zstd@latest", "none@latest");
+    let answers: [&[&str]; 9] = [
+        &["cat", one, "t"],
+        &["show", one],
+        &["show", one, "--json"],
+        &["show", one, "--tables"],
+        &["show", one, "--toc"],
+        &["show", one, "--ddl", "t"],
+        &["diff", one, other],
+        &["diff", one, other, "--json"],
+        &["list"],
+    ];
+    for words in answers {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = stage.rig.command().args(words).stdin(Stdio::null()).stdout(full).output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.code() == Some(1) && told.contains("No space left on device"), "{words:?}: {:?} {told}", ended.status);
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = stage.rig.command().args(words).stdin(Stdio::null()).stdout(writer).output().unwrap();
+        assert_eq!((ended.status.code(), ended.stderr.as_slice()), (Some(0), &b""[..]), "{words:?}: a reader that goes away is no failure");
+    }
+}
+
 #[test]
 fn what_holds_no_rows_says_so() {
     let stage = Stage::new("create table t as select 1 as id; create table skipped as select 2 as id");

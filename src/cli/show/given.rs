@@ -9,22 +9,18 @@ use crate::error::Result;
 use crate::model::backup::Manifest;
 use crate::model::dump::Compression;
 use crate::ops::given::Dump;
-use crate::ops::read;
 use crate::postgres::archive::name::Wanted;
 use crate::process::Cancel;
 use crate::units::show_size;
 
 use super::super::exit::Exit;
 use super::super::{Common, given, out};
-use super::{Args, ddl, tables, toc};
+use super::{Args, inside, tables};
 
 pub(super) fn show(common: &Common, args: &Args, wanted: Option<&Wanted>, path: &Path) -> Result<Exit> {
     if args.toc || wanted.is_some() {
         let dump = given::contents(path)?;
-        let (storage, manifest) = (dump.storage.as_ref(), &dump.manifest);
-        let Some(wanted) = wanted else { return toc(common, &read::toc(storage, manifest)?) };
-        let (table, statements) = read::ddl(storage, manifest, wanted)?;
-        return ddl(common, &table, &statements);
+        return inside(common, dump.storage.as_ref(), &dump.manifest, wanted);
     }
     let dump = if args.tables { given::whole(path, &Cancel::new())? } else { given::contents(path)? };
     if common.json {

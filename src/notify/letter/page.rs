@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 
 use super::{About, Hands, LastGood, Next};
 use crate::model::backup::ProofLevel;
+use crate::model::dump::is_script;
 use crate::shell::turns;
 use crate::units;
 
@@ -174,8 +175,9 @@ fn joined(text: &str) -> String {
 }
 
 /// A level of proof, for someone who never heard of levels.
-pub(super) fn proof(level: ProofLevel) -> &'static str {
+fn proof(level: ProofLevel, file: &str) -> &'static str {
     match level {
+        ProofLevel::Read if is_script(file) => "it was read to its closing lines",
         ProofLevel::Whole => "complete when it was written; not read back since",
         ProofLevel::Checksum => "its stored bytes were read back and are intact",
         ProofLevel::Read => "pg_restore read it from beginning to end",
@@ -188,7 +190,7 @@ pub(super) fn fallback(backup: &LastGood, about: &About) -> Vec<(&'static str, S
     let mut rows = vec![
         ("taken", format!("{}, {} ago", time(backup.taken_at, about.zone), age(backup.taken_at, about.now))),
         ("size", size(backup.size)),
-        ("proof", format!("{} ({})", proof(backup.proof), time(backup.proven_at, about.zone))),
+        ("proof", format!("{} ({})", proof(backup.proof, &backup.file), time(backup.proven_at, about.zone))),
         ("file", backup.file.clone()),
     ];
     rows.extend(backup.server.as_ref().map(|server| ("from", server.clone())));

@@ -194,7 +194,7 @@ fn resolve(storage: &dyn Storage, manifest: &Manifest, wanted: &Wanted) -> Resul
     manifest.tables.iter().for_each(|table| finder.see(&table.schema, &table.name));
     if manifest.dump_format == Format::Plain {
         let mut script = Script::new(open(storage, manifest, 0)?);
-        while let Some(script::Statement::Table(statement)) = script.next_statement().map_err(|failure| named(manifest, failure))? {
+        while let Some(script::Statement::Told(statement)) = script.next_statement().map_err(|failure| named(manifest, failure))? {
             attach(&statement);
             if let Some(((schema, name), _)) = statement::created(&statement) {
                 finder.see(&schema, &name);
@@ -262,7 +262,7 @@ impl Survey {
 
     fn see_statement(&mut self, statement: &script::Statement, leaves: &BTreeSet<Qualified>) {
         match statement {
-            script::Statement::Table(text) => {
+            script::Statement::Told(text) => {
                 if let Some((name, shapes)) = statement::created(text).filter(|(name, _)| leaves.contains(name)) {
                     self.shapes.insert(name, shapes);
                 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use crate::error::{Cause, Failure, Result};
 use crate::model::dump::Format;
 use crate::model::project::Limits;
+use crate::postgres::archive::roles::{concerned, grantees};
 use crate::postgres::archive::toc::Entry;
 use crate::postgres::connection::Access;
 use crate::postgres::content::Holds;
@@ -221,44 +222,6 @@ fn of_database(entry: &Entry) -> bool {
     entry.desc.starts_with("DATABASE") || (entry.namespace.is_none() && entry.tag.starts_with("DATABASE "))
 }
 
-/// The roles in GRANT and REVOKE statements as `pg_dump` writes them.
-fn grantees(defn: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    for statement in defn.split(";\n") {
-        let words = statement.trim_end().trim_end_matches(';').trim_end_matches(" WITH GRANT OPTION");
-        // The last one of them: names before it stand in quotes, and a role's own can't hold what would look like another.
-        let after = [" TO ", " FROM "].iter().filter_map(|word| words.rfind(word).map(|at| at + word.len())).max();
-        let Some(name) = after.and_then(|at| words.get(at..)) else { continue };
-        match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-            Some(quoted) => found.push(quoted.replace("\"\"", "\"")),
-            None if name == "PUBLIC" || name.contains(['"', ' ']) => {}
-            None => found.push(name.to_owned()),
-        }
-    }
-    found
-}
-
-/// The roles in a CREATE POLICY statement as `pg_dump` writes it: `… TO app, "x y" USING (…) WITH CHECK (…);`
-fn concerned(defn: &str) -> Vec<String> {
-    let end = [" USING (", " WITH CHECK (", ";\n"].iter().filter_map(|word| defn.find(word)).min().unwrap_or(defn.len());
-    let Some(at) = defn[..end].rfind(" TO ") else { return Vec::new() };
-    let mut found = vec![String::new()];
-    let mut is_quoted = false;
-    for letter in defn[at + 4..end].chars() {
-        is_quoted ^= letter == '"';
-        match letter {
-            ',' if !is_quoted => found.push(String::new()),
-            ' ' if !is_quoted => {}
-            letter => found.iter_mut().last().into_iter().for_each(|name| name.push(letter)),
-        }
-    }
-    let plain = |name: String| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => name,
-    };
-    found.into_iter().map(plain).filter(|name| name != "PUBLIC" && !name.is_empty()).collect()
-}
-
 fn tablespaces(session: &mut Session, entries: &[&Entry], globals: Option<&Globals>) -> Result<()> {
     let mut names: Vec<&str> = entries.iter().filter_map(|entry| entry.tablespace.as_deref()).filter(|name| !name.is_empty()).collect();
     names.sort_unstable();
@@ -281,24 +244,4 @@ fn connections(session: &mut Session, wanted: &Wanted) -> Result<()> {
     }
     let words = format!("the server {} has {spare} connections to spare, and the restore needs {needed}", session.server().reached);
     Err(Failure::new(Cause::Refused, words).hint("end some sessions, raise the role's or the server's limit, or restore with fewer --jobs"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{concerned, grantees};
-
-    #[test]
-    fn roles_are_found_in_policies() {
-        let defn = "CREATE POLICY \"a TO b\" ON app.t AS RESTRICTIVE FOR SELECT TO app, \"x, \"\"y\" USING ((who = 'm TO n'::text));\n";
-        assert_eq!(concerned(defn), ["app", "x, \"y"]);
-        assert!(concerned("CREATE POLICY mine ON app.t USING (true);\n").is_empty());
-        assert_eq!(concerned("CREATE POLICY mine ON app.t FOR INSERT TO writer WITH CHECK (true);\n"), ["writer"]);
-    }
-
-    #[test]
-    fn roles_are_found_in_what_pg_dump_writes() {
-        let defn = "REVOKE ALL ON TABLE public.t FROM owner;\nGRANT SELECT ON TABLE public.t TO reader;\n\
-                    GRANT ALL ON TABLE public.\" TO x\" TO \"we\"\"ird role\" WITH GRANT OPTION;\nGRANT USAGE ON SCHEMA s TO PUBLIC;\n";
-        assert_eq!(grantees(defn), ["owner", "reader", "we\"ird role"]);
-    }
 }

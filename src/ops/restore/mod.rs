@@ -26,6 +26,7 @@ mod tables;
 mod ties;
 mod way;
 
+use std::io::BufReader;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,7 @@ use serde::Serialize;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Manifest, RunId};
 use crate::model::project::Limits;
+use crate::postgres::archive::roles;
 use crate::postgres::connection::Access;
 use crate::postgres::database::Work;
 pub use crate::postgres::restore::{AtError, Halves};
@@ -42,6 +44,7 @@ use crate::process::Cancel;
 use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
+use super::artifact;
 use super::compare::{Compared, Comparison};
 
 pub use globals::Globals;
@@ -214,6 +217,9 @@ pub fn missing_roles(means: Means<'_>, wanted: &Wanted) -> Result<Vec<String>> {
     let mut session = before::maintenance(means, "")?;
     let recipe = recipe::recipe(means, wanted, &session.server().clone())?;
     let mut names = before::named_roles(&recipe.entries(), wanted);
+    if recipe.is_script() {
+        names.extend(roles::of_script(BufReader::new(artifact::open(means.storage.as_ref(), means.manifest)?))?);
+    }
     names.extend(means.manifest.database_properties.iter().map(|like| like.owner.clone()));
     names.sort_unstable();
     names.dedup();

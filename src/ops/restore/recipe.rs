@@ -65,6 +65,11 @@ impl Recipe {
         }
     }
 
+    /// Whether it is a script, of which nothing can be left out.
+    pub(super) fn is_script(&self) -> bool {
+        self.toc.is_none()
+    }
+
     /// Schema and name of what is made or filled, where that is a part: the planner knows the rest.
     pub(super) fn analyzed(&self) -> Option<Vec<(&str, &str)>> {
         self.chosen.as_ref().filter(|_| self.unread.is_none())?;

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::error::{Failure, Result};
 use crate::manifest;
 use crate::model::backup::{BackupRow, Look, ProofLevel};
-use crate::model::dump::Content;
+use crate::model::dump::is_script;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
 use crate::storage::Storage;
@@ -123,16 +123,11 @@ pub fn verify(world: &World, means: Means<'_>, row: &BackupRow, level: ProofLeve
     })
 }
 
-fn is_script(file: &str) -> bool {
-    let names = file.rsplit('.').take(2);
-    names.into_iter().any(|ending| ending == "sql")
-}
-
 /// What a level proves of a backup, for people. A script is read as pgdumpd reads it: `pg_restore` takes archives alone.
 #[must_use]
 pub fn proves(level: ProofLevel, row: &BackupRow) -> &'static str {
     match level {
-        ProofLevel::Read if row.content == Content::Globals || is_script(&row.file) => {
+        ProofLevel::Read if is_script(&row.file) => {
             "its stored bytes are the ones that were written, and they are a whole script, read to its closing lines"
         }
         ProofLevel::Whole => "it was complete when it was written",

@@ -15,6 +15,7 @@ pub mod members;
 pub mod name;
 pub mod packed;
 mod plain;
+pub mod roles;
 pub mod script;
 mod section;
 mod sql;

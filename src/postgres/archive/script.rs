@@ -1,6 +1,6 @@
 //! A plain dump read statement by statement, and the rows behind a COPY.
 //!
-//! Forward only; keeps one statement. Only the statements that say what tables there are come to light.
+//! Forward only; keeps one statement. Only the statements that are asked for come to light, mostly those that say what tables there are.
 
 use std::io::{self, BufRead, Read};
 
@@ -14,13 +14,13 @@ use crate::error::Result;
 /// What statements about tables begin with.
 const TABLES: &[&[u8]] = &[b"CREATE TABLE ", b"CREATE UNLOGGED TABLE ", b"ALTER TABLE ONLY "];
 
-/// A statement about tables, without its semicolon.
+/// A statement, without its semicolon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Statement {
     /// Rows follow; reading the script reads them, their end mark included.
     Copy(String),
-    /// `CREATE TABLE …` or `ALTER TABLE ONLY …`; what its strings hold is left out.
-    Table(String),
+    /// One of those that are asked for; what its strings hold is left out.
+    Told(String),
 }
 
 /// So much of what stands behind a statement in its line is kept.
@@ -40,9 +40,14 @@ pub struct Script<R> {
 }
 
 impl<R: BufRead> Script<R> {
-    /// A script that begins where the source stands.
+    /// A script that begins where the source stands; it tells `CREATE TABLE …` and `ALTER TABLE ONLY …`.
     pub fn new(source: R) -> Self {
-        Self { source, lexer: Lexer::telling(TABLES), head: Vec::new(), charset: None, data: None, is_dos: false }
+        Self::telling(source, TABLES)
+    }
+
+    /// The same, which tells the statements that begin so.
+    pub fn telling(source: R, told: &'static [&'static [u8]]) -> Self {
+        Self { source, lexer: Lexer::telling(told), head: Vec::new(), charset: None, data: None, is_dos: false }
     }
 
     /// What it is read from.
@@ -74,7 +79,7 @@ impl<R: BufRead> Script<R> {
                     self.begin_rows().map_err(unread)?;
                     return Ok(Some(Statement::Copy(self.charset().text(&statement))));
                 }
-                Some(Event::Other(statement)) => return Ok(Some(Statement::Table(self.charset().text(&statement)))),
+                Some(Event::Other(statement)) => return Ok(Some(Statement::Told(self.charset().text(&statement)))),
                 _ => {}
             }
         }
@@ -165,8 +170,8 @@ mod tests {
             let mut script = Script::new(BufReader::with_capacity(size, SCRIPT.as_bytes()));
             let mut next = || script.next_statement().unwrap();
             let table = "CREATE TABLE public.t (\n    a integer DEFAULT ''::text\n)";
-            assert_eq!(next(), Some(Statement::Table(table.into())), "pieces of {size}");
-            assert_eq!(next(), Some(Statement::Table("ALTER TABLE ONLY public.p ATTACH PARTITION public.t DEFAULT".into())));
+            assert_eq!(next(), Some(Statement::Told(table.into())), "pieces of {size}");
+            assert_eq!(next(), Some(Statement::Told("ALTER TABLE ONLY public.p ATTACH PARTITION public.t DEFAULT".into())));
             assert_eq!(next(), Some(Statement::Copy("COPY public.t (a) FROM stdin".into())));
             let mut rows = String::new();
             script.read_to_string(&mut rows).unwrap();
