@@ -38,10 +38,8 @@ pub(super) fn run(common: &Common, _args: &Args) -> Result<Exit> {
                 out::json(&json!({ "success": false, "errors": problems }))?;
             } else {
                 problems.iter().for_each(out::note);
-                out::note(format!(
-                    "{} to mend; until then the daemon does not start, or keeps to the file it has read",
-                    out::count(problems.len() as u64, "problem")
-                ));
+                let or = if config::is_ambient(&common.config) { "" } else { ", or keeps to the file it has read" };
+                out::note(format!("{} to mend; until then the daemon does not start{or}", out::count(problems.len() as u64, "problem")));
             }
             Ok(Exit::Usage)
         }

@@ -27,6 +27,8 @@ const TURNED_AWAY: [&str; 8] = [
     "is not currently accepting connections",
 ];
 
+const IT_ANSWERS: &str = "the server answers: check role, password, database name, TLS settings, pg_hba.conf and its connection limits";
+
 /// What libpq says of its own files before it asks a server for anything, and what to do; each is wrong until a person mends it.
 const FILES: [(&[&str], &str); 3] = [
     (
@@ -81,10 +83,9 @@ pub(super) fn advise(failure: Failure, client: &Client, access: &Access, databas
         );
     }
     let (is_refused, hint) = match answers(client, access, database, &program) {
-        Some(Exit::Code(0)) => (
-            says(&TURNED_AWAY) || says(&TLS),
-            "the server answers: check role, password, database name, TLS settings, pg_hba.conf and its connection limits",
-        ),
+        Some(Exit::Code(0)) => (says(&TURNED_AWAY) || says(&TLS), IT_ANSWERS),
+        // Where that program isn't installed, what only a server says tells as much.
+        None if says(&["FATAL: "]) && says(&TURNED_AWAY) => (true, IT_ANSWERS),
         Some(Exit::Code(1)) => (false, "the server answers but takes no connections now: it is starting, stopping or recovering"),
         // pg_isready fails where TLS does; libpq's words tell the two apart.
         Some(Exit::Code(2)) if says(&TLS) => {

@@ -31,8 +31,10 @@ pub struct Subscription {
     pub slot: Option<String>,
     /// The role it belongs to.
     pub owner: String,
-    /// Whether the role may do with it what its owner may.
+    /// Whether the role may change it: its owner may, and superusers.
     pub ours: bool,
+    /// Whether superusers alone may, as it asks for no password.
+    pub superusers: bool,
 }
 
 /// A logical replication slot.
@@ -88,15 +90,17 @@ impl Prepared {
 impl Session {
     /// What ties the database of this name to others; nothing where there is none of that name.
     pub fn ties(&mut self, database: &str) -> Result<Ties> {
-        let version = self.server().version_num;
+        let (version, superuser) = (self.server().version_num, self.server().superuser);
         let name = literal(database);
+        let superusers = if version < 160_000 { "false" } else { "not s.subpasswordrequired" };
         // Release 10 brought subscriptions, and slots for a session.
         let subscriptions = if version < 100_000 {
             String::from("'[]'::json")
         } else {
             format!(
                 "(select coalesce(json_agg(json_build_object('name', s.subname, 'enabled', s.subenabled, 'slot', s.subslotname,
-                   'owner', pg_get_userbyid(s.subowner), 'ours', pg_has_role(s.subowner, 'USAGE')) order by s.subname), '[]')
+                   'owner', pg_get_userbyid(s.subowner), 'superusers', {superusers},
+                   'ours', pg_has_role(s.subowner, 'USAGE') and (not ({superusers}) or {superuser})) order by s.subname), '[]')
                  from pg_subscription s where s.subdbid = (select d.oid from pg_database d where d.datname = {name}))"
             )
         };

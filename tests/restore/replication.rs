@@ -182,3 +182,23 @@ fn a_prepared_transaction_is_named_before_a_byte_is_written() {
     scene.cluster.psql_in("shop", "rollback prepared E'it''s one'");
     scene.restored("shop", &["--replace", "--drop-old"]);
 }
+
+#[test]
+fn who_owns_a_subscription_that_asks_for_no_password_may_not_change_it() {
+    let publisher = publisher();
+    let scene = Scene::new(TABLES);
+    let version: u32 = scene.cluster.psql("show server_version_num").parse().unwrap();
+    if version < 160_000 {
+        return; // such an option isn't there
+    }
+    subscribe(&scene, &publisher);
+    scene.cluster.psql("create role clerk login createdb; grant pg_create_subscription to clerk; alter database shop owner to clerk");
+    scene
+        .cluster
+        .psql_in("shop", "alter subscription \"su b\" set (password_required = false); alter subscription \"su b\" owner to clerk");
+    for (more, words) in [(&[][..], "may not disable"), (&["--drop-old"], "may not drop")] {
+        let ended = scene.restore("shop", &[&["--replace", "--user", "clerk", "--no-owner", "--dry-run"], more].concat());
+        assert!(ended.code == 1 && ended.stderr.contains(&format!("the subscription su b, which the role clerk {words}")), "{ended:?}");
+        assert!(ended.stderr.contains("restore as a superuser with --user; or type"), "{ended:?}");
+    }
+}

@@ -291,6 +291,36 @@ fn what_is_wrong_for_good_is_not_tried_again_by_hand() {
     }
 }
 
+/// Also where what asks whether a server answers isn't installed.
+#[test]
+fn a_server_that_turns_away_is_told_from_one_that_is_not_there() {
+    const TEST: &str = "a_server_that_turns_away_is_told_from_one_that_is_not_there";
+    if configured(TEST) {
+        return;
+    }
+    let cluster = Cluster::start();
+    let mut port = String::new();
+    let mut rig = rig(&beside(&cluster, &mut port));
+    let programs = rig.path().join("programs");
+    std::fs::create_dir(&programs).unwrap();
+    for program in ["pg_dump", "pg_dumpall", "pg_restore", "psql"] {
+        std::fs::copy(cluster::bin().join(program), programs.join(program)).unwrap();
+    }
+    rig.env.retain(|(name, _)| name != "POSTGRES_DB");
+    rig.env.push((String::from("POSTGRES_DB"), String::from("nobody")));
+    rig.env.push((String::from("PGDUMPD_LIMITS_RETRIES"), String::from("1s")));
+    for dir in [cluster::bin(), programs] {
+        let dir = dir.display().to_string();
+        rig.env.push((String::from("PGDUMPD_PG_BIN_DIR"), dir.clone()));
+        for verb in ["backup", "serve"] {
+            let ended = rig.run(&[verb]);
+            let told = ended.stderr.contains("\"nobody\" does not exist") && ended.stderr.contains("the server answers: check role");
+            assert!(ended.code == 1 && told, "{verb} with {dir}: {ended:?}");
+        }
+        rig.env.pop();
+    }
+}
+
 /// Two sidecars that are both called `main`, on one database: the second one waits within its slot, and both have their backup.
 #[test]
 fn two_of_one_name_take_turns() {

@@ -239,8 +239,8 @@ impl Gathered {
                 if !value.is_empty() && truth(value) != Some(false) {
                     self.trouble(name, Trouble::new(*why).hint(*hint));
                 }
-            } else if let Some((_, hint)) = WITHOUT_EFFECT.iter().find(|useless| useless.0 == plain) {
-                if !value.is_empty() && truth(value) != Some(false) {
+            } else if let Some((_, what, hint)) = WITHOUT_EFFECT.iter().find(|useless| useless.0 == plain) {
+                if !value.is_empty() && truth(value) != Some(*what) {
                     self.doubts.push((name.clone(), Trouble::new("has no effect here").hint(*hint)));
                 }
             } else if WATCHED.iter().any(|beginning| name.starts_with(beginning)) {

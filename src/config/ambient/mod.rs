@@ -78,12 +78,22 @@ pub(super) fn load(variables: &Variables) -> Result<Settings, Vec<Problem>> {
     Ok(settings)
 }
 
+/// How a file is told to write an interval.
+const IN_A_FILE: &str = "is written every = \"15 min\" instead of cron = …";
+
 /// What a file's words say in variables.
 fn in_variables(mut problem: Problem) -> Problem {
     let smtp = problem.key.as_deref() == Some("smtp");
     if let Some(missing) = problem.message.strip_suffix(" is missing").filter(|_| smtp) {
         problem.key = Some(format!("PGDUMPD_SMTP_{}", missing.to_uppercase()));
-        problem.message = String::from("is not set, but others of PGDUMPD_SMTP_ are");
+        problem.message = String::from("is not set, but other variables for mail are");
+    } else if smtp && problem.message == "a password without a username" {
+        problem.hint = Some(String::from("set PGDUMPD_SMTP_USERNAME, or unset the password"));
+    } else if problem.message == "has no effect without databases = \"all\"" {
+        problem.message = String::from("has no effect without POSTGRES_DB=all");
+    } else if problem.message.ends_with(IN_A_FILE) {
+        problem.message = problem.message.replace(IN_A_FILE, "is no crontab line");
+        problem.hint = Some(String::from("write the interval alone, 6h, or @every 6h"));
     } else if problem.hint.as_deref() == Some("add cron = \"@weekly\"") {
         problem.message = String::from("has no effect, as nothing says when there is a drill");
         problem.hint = Some(String::from("set PGDUMPD_DRILL, to @weekly for example"));

@@ -133,15 +133,15 @@ pub(super) const REFUSED: &[(&str, &str, &str)] = &[
     ("POSTGRES_PASSFILE_STORE", "libpq has its own name for this", "name the file in PGPASSFILE instead"),
 ];
 
-/// As [`REFUSED`], but nothing is lost by it.
-pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("BACKUP_ON_START", "type `pgdumpd backup` for one more at once"),
-    ("BACKUP_SUFFIX", "backups have names of their own, see `pgdumpd list`"),
-    ("BACKUP_LATEST_TYPE", "`latest` names the newest backup in every command"),
-    ("HEALTHCHECK_PORT", "the image's own check asks `pgdumpd status`"),
-    ("VALIDATE_ON_START", "the database is always waited for"),
-    ("WEBHOOK_URL", "failures are mailed: set PGDUMPD_SMTP_HOST"),
-    ("S3_BUCKET", "backups go to BACKUP_DIR; nothing is stored in S3 yet"),
+/// As [`REFUSED`], but nothing is lost by it; with the value that asks for what is done anyway.
+pub(super) const WITHOUT_EFFECT: &[(&str, bool, &str)] = &[
+    ("BACKUP_ON_START", false, "type `pgdumpd backup` for one more at once"),
+    ("BACKUP_SUFFIX", false, "backups have names of their own, see `pgdumpd list`"),
+    ("BACKUP_LATEST_TYPE", false, "`latest` names the newest backup in every command"),
+    ("HEALTHCHECK_PORT", false, "the image's own check asks `pgdumpd status`"),
+    ("VALIDATE_ON_START", true, "the database is always waited for"),
+    ("WEBHOOK_URL", false, "failures are mailed: set PGDUMPD_SMTP_HOST"),
+    ("S3_BUCKET", false, "backups go to BACKUP_DIR; nothing is stored in S3 yet"),
 ];
 
 /// Every variable that is read, ours first.
@@ -238,7 +238,7 @@ pub(in super::super) fn reference() -> String {
     ));
     text.push_str("\n`PG_DUMP_PATH` and `PSQL_PATH` name the programs to use, also with a file.\n\nNot read, and refused: ");
     let refused: Vec<String> = REFUSED.iter().map(|(name, why, _)| format!("`{name}` ({why})")).collect();
-    let useless: Vec<String> = WITHOUT_EFFECT.iter().map(|(name, why)| format!("`{name}` ({why})")).collect();
+    let useless: Vec<String> = WITHOUT_EFFECT.iter().map(|(name, _, why)| format!("`{name}` ({why})")).collect();
     text.push_str(&format!("{}. Without effect, and told: {}.\n", refused.join(", "), useless.join(", ")));
     text
 }

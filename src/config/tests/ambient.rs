@@ -226,8 +226,8 @@ fn wrong_values_and_unknown_names_are_told_by_the_variable() {
         environment: PGDUMPD_SHEDULE: unknown variable; did you mean PGDUMPD_SCHEDULE?
         environment: TZ: unknown time zone "Europe/Berln"; expected a time zone such as "Europe/Berlin"; did you mean Europe/Berlin?
         environment: BACKUP_NOTIFICATION_EMAIL: "nobody" is not a mail address; expected a mail address such as "oncall@example.org"
-        environment: PGDUMPD_SMTP_HOST: is not set, but others of PGDUMPD_SMTP_ are
-        environment: PGDUMPD_SMTP_FROM: is not set, but others of PGDUMPD_SMTP_ are
+        environment: PGDUMPD_SMTP_HOST: is not set, but other variables for mail are
+        environment: PGDUMPD_SMTP_FROM: is not set, but other variables for mail are
         environment: POSTGRES_PORT: the port is not a number from 1 to 65535
         environment: PGDUMPD_GLOBALS: wrong value; expected true or false
         environment: BACKUP_RETENTION_DAYS: `a month` is not a duration: write a number and a unit, such as `15 min` or `26h`
@@ -237,6 +237,20 @@ fn wrong_values_and_unknown_names_are_told_by_the_variable() {
         environment: POSTGRES_EXTRA_OPTS: the pg_dump option "--file=/etc/passwd" can't be used: pgdumpd itself stores what pg_dump writes
         environment: SCHEDULE: minute `61`: 61 is outside 0 to 59
         "#);
+}
+
+#[test]
+fn what_a_file_would_say_otherwise_is_told_in_variables() {
+    let mail = [("PGDUMPD_SMTP_HOST", "mail"), ("PGDUMPD_SMTP_FROM", "a@example.org"), ("PGDUMPD_SMTP_TO", "b@example.org")];
+    let more = [("PGDUMPD_SMTP_PASSWORD", "secret"), ("PGDUMPD_EXCLUDE_DATABASES", "test*"), ("SCHEDULE", "@every_6h")];
+    insta::assert_snapshot!(told_beside(&[&mail[..], &more].concat()), @r#"
+        environment: smtp: a password without a username; set PGDUMPD_SMTP_USERNAME, or unset the password
+        environment: SCHEDULE: `@every_6h` is no crontab line; write the interval alone, 6h, or @every 6h
+        environment: PGDUMPD_EXCLUDE_DATABASES: has no effect without POSTGRES_DB=all
+        "#);
+    let doubts =
+        |value: &str| settings_beside(&[("VALIDATE_ON_START", value)]).warnings.iter().any(|one| one.to_string().contains("VALIDATE"));
+    assert_eq!(("TRUE", doubts("TRUE"), "FALSE", doubts("FALSE")), ("TRUE", false, "FALSE", true));
 }
 
 #[test]

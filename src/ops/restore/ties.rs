@@ -2,6 +2,8 @@
 //! replication slots and prepared transactions. What can't be done with them is refused before a byte is written. Nothing here touches what
 //! a publisher keeps: slots there are its people's to drop.
 
+use std::collections::BTreeSet;
+
 use crate::error::{Cause, Failure, Result};
 use crate::postgres::archive::toc::Entry;
 use crate::postgres::dump::beside;
@@ -51,9 +53,14 @@ pub(super) fn replaceable(session: &Session, database: &str, ties: &Ties, drop_o
         );
         let lines = if drop_old { other.dropped().join("; ") } else { other.disabled() };
         return Err(Failure::new(Cause::Refused, words)
-            .hint(format!("restore as {} or a superuser with --user; or type as that role in {database:?}: {lines}", other.owner)));
+            .hint(format!("restore as {} with --user; or type as that role in {database:?}: {lines}", keeper(other))));
     }
     Ok(())
+}
+
+/// Who may change it.
+fn keeper(one: &Subscription) -> String {
+    if one.superusers { String::from("a superuser") } else { format!("{} or a superuser", one.owner) }
 }
 
 /// Refuses while transactions are prepared in the database, whose locks nobody else's end lets go.
@@ -142,8 +149,9 @@ pub(super) fn release(server: before::Server<'_>, session: &mut Session, databas
     let done = Session::open(clients.newest(), access, Some(database), name, limits, cancel)
         .and_then(|mut inside| inside.carry_out_together(&statements));
     done.map_err(|failure| {
-        let owners: Vec<&str> = subscriptions.iter().map(|one| one.owner.as_str()).collect();
-        let hint = format!("as {} or a superuser, type in psql in {database:?}: {}", owners.join(", "), statements.join("; "));
+        let keepers: BTreeSet<String> = subscriptions.iter().map(keeper).collect();
+        let keepers = keepers.into_iter().collect::<Vec<_>>().join(", ");
+        let hint = format!("as {keepers}, type in psql in {database:?}: {}", statements.join("; "));
         failure.context(format!("dropping the subscriptions in {database:?}")).hint(hint)
     })
 }
