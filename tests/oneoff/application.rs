@@ -101,7 +101,7 @@ fn metadata_without_its_dump_is_told() {
 #[test]
 fn twice_the_size_must_be_free() {
     if !crate::cluster::is_root() {
-        return crate::skip::skip("twice_the_size_must_be_free", "only root can mount a small disk");
+        return crate::skip::skip("twice_the_size_must_be_free", "mounting needs root");
     }
     let scene = scene();
     let folder = scene.work().join("backups");

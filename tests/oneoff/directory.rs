@@ -215,7 +215,7 @@ fn a_directory_dump_that_is_interrupted_leaves_nothing() {
 #[test]
 fn a_directory_dump_needs_room_for_its_scratch() {
     if !crate::cluster::is_root() {
-        return crate::skip::skip("a_directory_dump_needs_room_for_its_scratch", "only root can mount a small disk");
+        return crate::skip::skip("a_directory_dump_needs_room_for_its_scratch", "mounting needs root");
     }
     let scene = Scene::new();
     let storage = scene.rig.storage();
