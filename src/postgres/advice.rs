@@ -55,6 +55,12 @@ const PARAMETERS: [&str; 6] = [
     "unrecognized configuration parameter",
 ];
 
+/// What a server says of a name that it doesn't have, and what to do.
+const UNKNOWN: [(&str, &str); 2] = [
+    ("database \"", "the server answers, and has no database of that name: `psql -l` lists those that it has, and capitals count"),
+    ("role \"", "the server answers, and has no role of that name: `\\du` in psql lists those that it has, and capitals count"),
+];
+
 /// What libpq says where each server was reached and none is of the kind that is asked for.
 const WRONG_KIND: [&str; 4] =
     ["session is not read-only", "session is read-only", "server is not in hot standby mode", "server is in hot standby mode"];
@@ -81,10 +87,11 @@ pub(super) fn advise(failure: Failure, client: &Client, access: &Access, databas
         );
     }
     let (is_refused, hint) = match answers(client, access, database, &program) {
-        Some(Exit::Code(0)) => (
-            says(&TURNED_AWAY) || says(&TLS),
-            "the server answers: check role, password, database name, TLS settings, pg_hba.conf and its connection limits",
-        ),
+        Some(Exit::Code(0)) => {
+            let unknown = UNKNOWN.iter().find(|(what, _)| says(&["does not exist"]) && says(&[*what]));
+            let general = "the server answers: check role, password, database name, TLS settings, pg_hba.conf and its connection limits";
+            (says(&TURNED_AWAY) || says(&TLS), unknown.map_or(general, |(_, hint)| *hint))
+        }
         Some(Exit::Code(1)) => (false, "the server answers but takes no connections now: it is starting, stopping or recovering"),
         // pg_isready fails where TLS does; libpq's words tell the two apart.
         Some(Exit::Code(2)) if says(&TLS) => {

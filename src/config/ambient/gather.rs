@@ -12,7 +12,7 @@ use super::super::report::{Trouble, nearest};
 use super::super::secret;
 use super::Variables;
 use super::values::{quoted, toml, truth, when};
-use super::variables::{APART, Form, Part, REFUSED, Variable, WATCHED, WITHOUT_EFFECT, all, check};
+use super::variables::{ALWAYS, APART, Form, Part, REFUSED, Variable, WATCHED, WITHOUT_EFFECT, all, check};
 use crate::error::{Cause, Failure, Result};
 
 /// Where backups go unless `BACKUP_DIR` says otherwise.
@@ -241,6 +241,10 @@ impl Gathered {
                 }
             } else if let Some((_, hint)) = WITHOUT_EFFECT.iter().find(|useless| useless.0 == plain) {
                 if !value.is_empty() && truth(value) != Some(false) {
+                    self.doubts.push((name.clone(), Trouble::new("has no effect here").hint(*hint)));
+                }
+            } else if let Some((_, hint)) = ALWAYS.iter().find(|always| always.0 == plain) {
+                if truth(value) == Some(false) {
                     self.doubts.push((name.clone(), Trouble::new("has no effect here").hint(*hint)));
                 }
             } else if WATCHED.iter().any(|beginning| name.starts_with(beginning)) {

@@ -97,8 +97,24 @@ fn in_variables(mut problem: Problem) -> Problem {
         problem.key = Some(String::from("POSTGRES_DB"));
         problem.message = String::from("no database is named");
         problem.hint = Some(String::from("set POSTGRES_DB: one, several with commas between, or all"));
+    } else if problem.key.as_deref().is_some_and(takes_intervals) {
+        for (key, words) in INTERVALS {
+            problem.message = problem.message.replace(key, words);
+        }
     }
     problem
+}
+
+/// What is said of a schedule in a file that should be an interval, and how a variable has it.
+const INTERVALS: [(&str, &str); 2] = [
+    ("is written every = \"15 min\" instead of cron = …", "is no schedule: an interval is written 6h, or @every 6h"),
+    ("use every = \"…\"", "write 6h, or @every 6h"),
+];
+
+/// Whether the variable says when.
+fn takes_intervals(name: &str) -> bool {
+    let name = name.strip_suffix("_FILE").unwrap_or(name);
+    variables::all().iter().any(|variable| variable.form == variables::Form::When && variable.name == name)
 }
 
 /// Beyond this a missing backup is told: half as long again as the longest wait between two, at least two hours more.

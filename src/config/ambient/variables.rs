@@ -139,10 +139,12 @@ pub(super) const WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("BACKUP_SUFFIX", "backups have names of their own, see `pgdumpd list`"),
     ("BACKUP_LATEST_TYPE", "`latest` names the newest backup in every command"),
     ("HEALTHCHECK_PORT", "the image's own check asks `pgdumpd status`"),
-    ("VALIDATE_ON_START", "the database is always waited for"),
     ("WEBHOOK_URL", "failures are mailed: set PGDUMPD_SMTP_HOST"),
     ("S3_BUCKET", "backups go to BACKUP_DIR; nothing is stored in S3 yet"),
 ];
+
+/// As [`WITHOUT_EFFECT`], but what it says no to is what is done.
+pub(super) const ALWAYS: &[(&str, &str)] = &[("VALIDATE_ON_START", "the variables are always checked, and the database is waited for")];
 
 /// Every variable that is read, ours first.
 pub(super) fn all() -> Vec<Variable> {
@@ -238,7 +240,8 @@ pub(in super::super) fn reference() -> String {
     ));
     text.push_str("\n`PG_DUMP_PATH` and `PSQL_PATH` name the programs to use, also with a file.\n\nNot read, and refused: ");
     let refused: Vec<String> = REFUSED.iter().map(|(name, why, _)| format!("`{name}` ({why})")).collect();
-    let useless: Vec<String> = WITHOUT_EFFECT.iter().map(|(name, why)| format!("`{name}` ({why})")).collect();
+    let useless = WITHOUT_EFFECT.iter().map(|(name, why)| format!("`{name}` ({why})"));
+    let useless: Vec<String> = useless.chain(ALWAYS.iter().map(|(name, why)| format!("`{name}=false` ({why})"))).collect();
     text.push_str(&format!("{}. Without effect, and told: {}.\n", refused.join(", "), useless.join(", ")));
     text
 }

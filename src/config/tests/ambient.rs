@@ -350,6 +350,23 @@ fn what_has_a_variable_of_its_own_is_refused_as_an_option_with_its_name() {
 }
 
 #[test]
+fn an_interval_that_is_mistyped_is_told_as_a_variable_has_it() {
+    for name in ["SCHEDULE", "PGDUMPD_SCHEDULE"] {
+        let told = told_beside(&[(name, "@every_6h")]);
+        assert!(told.contains("is no schedule: an interval is written 6h, or @every 6h") && !told.contains("cron ="), "{told}");
+    }
+    let told = told_beside(&[("SCHEDULE", "*/90 * * * *")]);
+    assert!(told.contains("for intervals write 6h, or @every 6h"), "{told}");
+}
+
+#[test]
+fn what_is_always_done_is_told_to_whoever_says_no_to_it() {
+    let warned =
+        |value: &str| settings_beside(&[("VALIDATE_ON_START", value)]).warnings.iter().any(|one| one.to_string().contains("VALIDATE"));
+    assert_eq!(["FALSE", "TRUE", ""].map(warned), [true, false, false]);
+}
+
+#[test]
 fn libpqs_own_variable_is_looked_at() {
     let told = told_beside(&[("PGSSLMODE", "requires")]);
     assert!(told.contains("PGSSLMODE: unknown sslmode") && told.contains("did you mean require?"), "{told}");
