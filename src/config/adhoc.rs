@@ -1,6 +1,7 @@
 //! A project that is written nowhere: what the command line and the environment say, read by the rules of the configuration file.
 
 use super::env::Lookup;
+use super::kind::Kind;
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::{Databases, Project};
 
@@ -41,7 +42,7 @@ pub fn project(said: &Said) -> Result<Project> {
     let settings = super::parse(&text, "the command line", nothing).map_err(|problems| {
         let words: Vec<String> = problems.iter().map(told).collect();
         let failure = Failure::new(Cause::Configuration, words.join("\n"));
-        problems.iter().find_map(|problem| problem.hint.clone()).map_or(failure.clone(), |hint| failure.hint(hint))
+        problems.iter().find_map(|problem| problem.hint.as_deref().map(in_options)).map_or(failure.clone(), |hint| failure.hint(hint))
     })?;
     let unread = || Failure::new(Cause::Configuration, "the command line describes no backup");
     let project = settings.projects.first().ok_or_else(unread)?;
@@ -57,14 +58,27 @@ fn told(problem: &super::Problem) -> String {
         Some(key) => format!("--{}", key.replace('_', "-")),
         None => String::from("the command line"),
     };
-    let expected = match problem.key.as_deref() {
+    let expected = match problem.expected.as_deref() {
         // A table is a way to write it in a file.
-        Some("connection") if problem.expected.is_some() => Some("postgresql://user@host/database, or host=… dbname=…, or service=…"),
-        _ => problem.expected.as_deref(),
+        Some(forms) if forms == Kind::Connection.expected() => Some("postgresql://user@host/database, or host=… dbname=…, or service=…"),
+        other => other,
     };
     let expected = expected.map(|expected| format!("; expected {expected}")).unwrap_or_default();
     let near = problem.suggestion.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    format!("{option}: {}{expected}{near}", problem.message)
+    format!("{option}: {}{expected}{near}", in_options(&problem.message))
+}
+
+/// What a file's words say of keys, said of options.
+fn in_options(words: &str) -> String {
+    const SAID: [(&str, &str); 6] = [
+        ("set format = \"directory\", or leave jobs out", "add --format directory, or leave --jobs out"),
+        ("use the key format", "use --format"),
+        ("use the key compression", "use --compress"),
+        ("use the key jobs with the directory format", "use --jobs with --format directory"),
+        ("use the key password", "put it into PGPASSWORD or ~/.pgpass"),
+        ("use the keys for included and excluded tables and schemas", "use --tables, --schemas, --exclude-tables and --exclude-schemas"),
+    ];
+    SAID.iter().fold(words.to_owned(), |words, (key, option)| words.replace(key, option))
 }
 
 #[cfg(test)]
@@ -99,11 +113,33 @@ mod tests {
             (Said { jobs: Some(4), ..said(&[]) }, "--jobs: more than one job needs the directory format"),
             (Said { connection: String::from("postgresql://me:ge%heim@db"), ..Said::default() }, "the connection: a % is not followed"),
             (Said { lists: vec![("options", vec![String::from("--file=/etc/x")])], ..said(&[]) }, "after --: the pg_dump option"),
+            (
+                Said { connection: String::from("postgresql://me:geheim@db/shop?sslmode=requre"), ..Said::default() },
+                "the connection: unknown sslmode; expected disable, allow, prefer, require, verify-ca, verify-full; did you mean require?",
+            ),
         ] {
             let failure = project(&words).unwrap_err();
             assert_eq!(failure.cause, Cause::Configuration);
             assert!(failure.message.starts_with(expected), "{}", failure.message);
             assert!(!format!("{failure:?}").contains("heim"), "{failure:?}");
+        }
+    }
+
+    /// Nobody who types options has seen the file's keys.
+    #[test]
+    fn what_is_to_be_done_is_told_by_the_option() {
+        let lists = |option: &str| Said { lists: vec![("options", vec![option.to_owned()])], ..said(&[]) };
+        for (words, expected) in [
+            (Said { jobs: Some(4), ..said(&[]) }, "add --format directory, or leave --jobs out"),
+            (lists("-Z9"), "use --compress"),
+            (lists("--format=c"), "use --format"),
+            (lists("--jobs=2"), "use --jobs with --format directory"),
+            (lists("--schema=public"), "use --tables, --schemas"),
+            (lists("--password"), "put it into PGPASSWORD"),
+        ] {
+            let failure = project(&words).unwrap_err();
+            let told = format!("{}\n{}", failure.message, failure.hint.unwrap_or_default());
+            assert!(told.contains(expected) && !told.contains("key ") && !told.contains(" = "), "{told}");
         }
     }
 }

@@ -221,11 +221,15 @@ struct Job<'a> {
 
 impl Job<'_> {
     fn backups(&self, report: &mut Report) -> Result<()> {
-        let Covered { databases, closed } = self.databases()?;
+        let Covered { databases, closed, unreadable } = self.databases()?;
         for name in &closed {
             tracing::warn!(project = self.order.project.name, database = name, "left out: it lets nobody connect");
         }
         report.closed = closed;
+        for database in &unreadable {
+            let ended = self.refused(database, &targets::unreadable(database), &mut report.unrecorded);
+            report.runs.push(ended);
+        }
         for database in &databases {
             if self.setting.cancel.reason().is_some() {
                 report.cut_short = true;
@@ -255,21 +259,31 @@ impl Job<'_> {
 
     /// The databases to dump; asks the server only where the configuration doesn't say.
     fn databases(&self) -> Result<Covered> {
-        let these = |databases: Vec<String>| Ok(Covered { databases, closed: Vec::new() });
         if !self.order.only.is_empty() {
-            return these(self.order.only.clone());
+            return Ok(Covered::these(self.order.only.clone()));
         }
         if let Databases::Named(names) = &self.order.project.databases {
-            return these(names.clone());
+            return Ok(Covered::these(names.clone()));
         }
         if let (Databases::FromConnection, Some(named)) = (&self.order.project.databases, self.access.database()) {
-            return these(vec![named]);
+            return Ok(Covered::these(vec![named]));
         }
         let project = &self.order.project;
         self.retrying(None, |_| {
             let mut session = there::ask(self.world, project, self.clients, self.access, self.setting.cancel)?;
             targets::databases(project, &mut session, |found| there::remember(self.world, &project.name, found))
         })
+    }
+
+    /// The run of a database that can't be dumped.
+    fn refused(&self, database: &str, failure: &Failure, unrecorded: &mut Vec<Run>) -> (Run, Option<Manifest>) {
+        let mut run = new_run(self.world, self.order, &self.order.shape, database);
+        let begun = self.world.catalog.write(|writer| writer.start_run(&run));
+        unrecorded.extend(finish(self.world, &mut run, Err(begun.as_ref().err().unwrap_or(failure))));
+        if let Some(ended) = self.setting.ended {
+            ended(&run, None);
+        }
+        (run, None)
     }
 
     /// One run, in the first of these databases that lets the role in.

@@ -37,6 +37,9 @@ pub fn check(world: &World, project: &Project, only: &[String], cancel: &Cancel)
                 let words = format!("the database {closed:?} lets nobody connect, so it can't be backed up");
                 return Err(Failure::new(Cause::Configuration, words).hint(hint));
             }
+            if let Some(name) = only.iter().find(|name| found.unreadable.contains(name)) {
+                return Err(targets::unreadable(name));
+            }
             among(project, &found.databases, only)
         }
         Err(failure) if matches!(failure.cause, Cause::Connection | Cause::Login) => {

@@ -8,7 +8,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::project::{Databases, Project, Standby};
 use crate::postgres::connection::Access;
 use crate::postgres::quote::ident;
-use crate::postgres::session::{Server, Session};
+use crate::postgres::session::{Names, Server, Session};
 
 /// The database to meet a project's server in before its databases are known; `None` leaves it to the connection.
 ///
@@ -29,6 +29,24 @@ pub struct Covered {
     pub databases: Vec<String>,
     /// Left out because they let nobody in, where all of the server's databases are wanted.
     pub closed: Vec<String>,
+    /// Those whose names are no UTF-8, as they are shown, where all of the server's databases are wanted: they can't be dumped.
+    pub unreadable: Vec<String>,
+}
+
+impl Covered {
+    /// These and no others.
+    #[must_use]
+    pub fn these(databases: Vec<String>) -> Self {
+        Self { databases, ..Self::default() }
+    }
+}
+
+/// Why a database can't be dumped whose name is no UTF-8.
+#[must_use]
+pub fn unreadable(name: &str) -> Failure {
+    let words = format!("the database {name:?} can't be backed up: its name isn't in UTF-8 (% and two digits stand for a byte of it)");
+    Failure::new(Cause::Refused, words)
+        .hint(format!("give it another name (ALTER DATABASE … RENAME TO …), or write {name:?} into exclude_databases"))
 }
 
 /// How a database that lets nobody in is told, and what to do about it.
@@ -46,17 +64,19 @@ pub fn closed(name: &str) -> (String, String) {
 ///
 /// A named database that the server lacks is not left out: its dump is tried, fails, and is told.
 pub fn databases(project: &Project, session: &mut Session, seen: impl Fn(&Covered)) -> Result<Covered> {
-    let these = |databases: Vec<String>| Ok(Covered { databases, closed: Vec::new() });
     match &project.databases {
-        Databases::FromConnection => these(vec![session.server().database.clone()]),
-        Databases::Named(names) => these(names.clone()),
+        Databases::FromConnection => Ok(Covered::these(vec![session.server().database.clone()])),
+        Databases::Named(names) => Ok(Covered::these(names.clone())),
         Databases::All { exclude } => {
             let globs = excluded(exclude)?;
-            let mut found = Covered { databases: session.databases()?, closed: session.closed_databases()? };
+            let Names { readable, unreadable } = session.databases()?;
+            let closed = session.closed_databases()?;
+            let mut found = Covered { databases: readable, closed: [closed.readable, closed.unreadable].concat(), unreadable };
             seen(&found);
-            found.databases.retain(|name| !globs.is_match(name));
-            found.closed.retain(|name| !globs.is_match(name));
-            if found.databases.is_empty() {
+            for names in [&mut found.databases, &mut found.closed, &mut found.unreadable] {
+                names.retain(|name| !globs.is_match(name));
+            }
+            if found.databases.is_empty() && found.unreadable.is_empty() {
                 return Err(Failure::new(Cause::NotFound, format!("project {:?} matches no database on the server", project.name))
                     .hint("check exclude_databases, and that the role may connect"));
             }

@@ -65,7 +65,7 @@ pub fn ask(world: &World, project: &Project, clients: &Clients, access: &Access,
 /// Keeps what the server has; a catalog that can't be written costs only this.
 pub fn remember(world: &World, project: &str, found: &Covered) {
     let kept = world.catalog.read(|reader| recall(reader, project)).and_then(|known| {
-        let now: BTreeSet<String> = found.databases.iter().cloned().collect();
+        let now: BTreeSet<String> = found.databases.iter().chain(&found.unreadable).cloned().collect();
         let before = known.clone().unwrap_or_default();
         let vanished = before.names.union(&before.vanished).filter(|name| !now.contains(*name)).cloned().collect();
         let there = There { names: now, closed: found.closed.iter().cloned().collect(), vanished };

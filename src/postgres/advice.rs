@@ -57,6 +57,12 @@ const PARAMETERS: [&str; 6] = [
     "unrecognized configuration parameter",
 ];
 
+/// What a server says of a name that it doesn't have, and what to do.
+const UNKNOWN: [(&str, &str); 2] = [
+    ("database \"", "the server answers, and has no database of that name: `psql -l` lists those that it has, and capitals count"),
+    ("role \"", "the server answers, and has no role of that name: `\\du` in psql lists those that it has, and capitals count"),
+];
+
 /// What libpq says where each server was reached and none is of the kind that is asked for.
 const WRONG_KIND: [&str; 4] =
     ["session is not read-only", "session is read-only", "server is not in hot standby mode", "server is in hot standby mode"];
@@ -82,10 +88,11 @@ pub(super) fn advise(failure: Failure, client: &Client, access: &Access, databas
              read-only or standby), or change target_session_attrs; after a failover it passes by itself once one is promoted",
         );
     }
+    let unknown = UNKNOWN.iter().find(|(what, _)| says(&["does not exist"]) && says(&[*what])).map(|(_, hint)| *hint);
     let (is_refused, hint) = match answers(client, access, database, &program) {
-        Some(Exit::Code(0)) => (says(&TURNED_AWAY) || says(&TLS), IT_ANSWERS),
+        Some(Exit::Code(0)) => (says(&TURNED_AWAY) || says(&TLS), unknown.unwrap_or(IT_ANSWERS)),
         // Where that program isn't installed, what only a server says tells as much.
-        None if says(&["FATAL: "]) && says(&TURNED_AWAY) => (true, IT_ANSWERS),
+        None if says(&["FATAL: "]) && says(&TURNED_AWAY) => (true, unknown.unwrap_or(IT_ANSWERS)),
         Some(Exit::Code(1)) => (false, "the server answers but takes no connections now: it is starting, stopping or recovering"),
         // pg_isready fails where TLS does; libpq's words tell the two apart.
         Some(Exit::Code(2)) if says(&TLS) => {

@@ -75,6 +75,15 @@ struct Hello {
     superuser: bool,
 }
 
+/// Names of databases. The server keeps them as bytes, in whatever encoding they were given.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Those that are UTF-8.
+    pub readable: Vec<String>,
+    /// The others, as they are shown: `caf%E9`. Nothing finds a database by such a word.
+    pub unreadable: Vec<String>,
+}
+
 /// An open session. Dropping it ends it, and releases the server lock with it.
 #[derive(Debug)]
 pub struct Session {
@@ -140,21 +149,33 @@ impl Session {
 
     /// The databases that allow connections and aren't templates, by name; without those that a failed DROP DATABASE left behind, and
     /// those that a restore or a drill is still filling.
-    pub fn databases(&mut self) -> Result<Vec<String>> {
-        self.ask(
-            "select coalesce(json_agg(datname order by datname), '[]') from pg_database
-             where datallowconn and not datistemplate and datconnlimit <> -2
+    pub fn databases(&mut self) -> Result<Names> {
+        self.names(
+            "datallowconn and not datistemplate and datconnlimit <> -2
                and not (datname like 'pgdumpd\\_restore\\_%' and coalesce(shobj_description(oid, 'pg_database'), '') like 'pgdumpd restore %')
                and not (datname like 'pgdumpd\\_drill\\_%' and coalesce(shobj_description(oid, 'pg_database'), '') like 'pgdumpd drill %')",
         )
     }
 
     /// The databases that let nobody connect (`ALLOW_CONNECTIONS false`) and aren't templates, by name.
-    pub fn closed_databases(&mut self) -> Result<Vec<String>> {
-        self.ask(
-            "select coalesce(json_agg(datname order by datname), '[]') from pg_database
-             where not datallowconn and not datistemplate and datconnlimit <> -2",
-        )
+    pub fn closed_databases(&mut self) -> Result<Names> {
+        self.names("not datallowconn and not datistemplate and datconnlimit <> -2")
+    }
+
+    /// The names of those databases, by their bytes: psql leaves out what is no UTF-8 in a text, and the name would be another's.
+    fn names(&mut self, those: &str) -> Result<Names> {
+        let all: Vec<String> = self.ask(&format!(
+            "select coalesce(json_agg(encode(replace(datname::text, E'\\\\', E'\\\\\\\\')::bytea, 'hex') order by datname), '[]')
+             from pg_database where {those}"
+        ))?;
+        let mut names = Names::default();
+        for bytes in all.iter().map(|digits| bytes(digits)) {
+            match String::from_utf8(bytes) {
+                Ok(name) => names.readable.push(name),
+                Err(other) => names.unreadable.push(shown(other.as_bytes())),
+            }
+        }
+        Ok(names)
     }
 
     /// How many more connections the server would give this role in this database, as far as it can be asked. Of a superuser only the
@@ -272,4 +293,20 @@ impl Session {
 fn decode<T: DeserializeOwned>(answer: &str) -> Result<T> {
     serde_json::from_str(answer)
         .map_err(|error| Failure::new(Cause::Query, format!("the server's answer can't be understood: {error}")).detail(answer))
+}
+
+/// The bytes behind hexadecimal digits.
+fn bytes(digits: &str) -> Vec<u8> {
+    let pair = |at: usize| digits.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    (0..digits.len()).step_by(2).filter_map(pair).collect()
+}
+
+/// Bytes as text, with `%` and two digits for what is no UTF-8.
+fn shown(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        chunk.invalid().iter().for_each(|byte| text.push_str(&format!("%{byte:02X}")));
+    }
+    text
 }

@@ -200,8 +200,8 @@ fn failures_are_told_and_leave_nothing() {
     let run = |variables: &[(&str, &str)], url: &str| scene.alone(variables, &["backup", "--url", url, "-o", "x.dump", "--json"]);
     for (url, code, words) in [
         ("postgresql://postgres@127.0.0.1:1/shop", 75, "refused"),
-        (scene.cluster.url("nobody").as_str(), 1, "does not exist"),
-        (scene.cluster.url_as("nobody", "shop").as_str(), 1, "does not exist"),
+        (scene.cluster.url("nobody").as_str(), 1, "has no database of that name"),
+        (scene.cluster.url_as("nobody", "shop").as_str(), 1, "has no role of that name"),
         (format!("{}?sslmode=require", scene.cluster.url("shop")).as_str(), 1, "does not support SSL"),
         ("service=nobody", 1, "nobody"),
         (format!("{}?schema=public", scene.cluster.url("shop")).as_str(), 2, "no keyword schema"),
@@ -215,7 +215,8 @@ fn failures_are_told_and_leave_nothing() {
         let answer = ended.json();
         assert_eq!(ended.code, code, "{url}: {ended:?}");
         assert_eq!(answer["success"], false);
-        assert!(answer["error"].as_str().unwrap().contains(words), "{url}: {answer:#}");
+        let told = format!("{}\n{}", answer["error"].as_str().unwrap(), answer["hint"].as_str().unwrap_or_default());
+        assert!(told.contains(words), "{url}: {answer:#}");
         assert!(!format!("{ended:?}").contains("geheim"));
     }
     // Too many connections pass by themselves.

@@ -31,7 +31,7 @@ fn a_session_tells_the_server_and_a_dump_follows_it() {
     assert_eq!(server.reached.address.as_deref(), Some("127.0.0.1"));
     assert_eq!(server.system_identifier.unwrap(), cluster.psql("select system_identifier from pg_control_system()"));
     assert_eq!(server.version_num.to_string(), cluster.psql("show server_version_num"));
-    assert_eq!(session.databases().unwrap(), ["postgres", "shop"]);
+    assert_eq!(session.databases().unwrap().readable, ["postgres", "shop"]);
     assert!(session.database_size().unwrap() > 1_000_000);
     let properties = session.properties().unwrap();
     assert_eq!((properties.owner.as_str(), properties.encoding.as_str(), properties.collate.as_str()), ("postgres", "UTF8", "C"));
@@ -123,7 +123,7 @@ fn hostile_database_names_are_names() {
     let port = cluster.port.to_string();
     let by_keywords = keywords(&[("host", "127.0.0.1"), ("port", &port), ("user", "postgres"), ("dbname", "postgres")]);
     let access_by_keywords = Access::new(&by_keywords, None, limits().connect, &bare_env).unwrap();
-    let found = open(&access_by_url, None).unwrap().databases().unwrap();
+    let found = open(&access_by_url, None).unwrap().databases().unwrap().readable;
     for name in names {
         assert!(found.iter().any(|other| other == name), "{name:?} is not among {found:?}");
         for access in [&access_by_url, &access_by_keywords] {
@@ -134,7 +134,7 @@ fn hostile_database_names_are_names() {
         }
     }
     cluster.psql("create database newcomer");
-    assert!(open(&access_by_url, None).unwrap().databases().unwrap().contains(&"newcomer".to_owned()));
+    assert!(open(&access_by_url, None).unwrap().databases().unwrap().readable.contains(&"newcomer".to_owned()));
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn f13_a_role_with_short_time_outs_is_dumped_and_watched() {
     let finished = dump(&access, &session, &DumpShape::default());
     assert!(finished.exit.is_success(), "{}", finished.stderr);
     assert!(started.elapsed() > Duration::from_millis(150), "too fast to prove anything");
-    assert_eq!(session.databases().unwrap(), ["postgres"]);
+    assert_eq!(session.databases().unwrap().readable, ["postgres"]);
 }
 
 #[test]

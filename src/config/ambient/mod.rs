@@ -107,8 +107,19 @@ fn in_variables(mut problem: Problem) -> Problem {
         problem.key = Some(String::from("POSTGRES_DB"));
         problem.message = String::from("no database is named");
         problem.hint = Some(String::from("set POSTGRES_DB: one, several with commas between, or all"));
+    } else if problem.key.as_deref().is_some_and(takes_intervals) {
+        problem.message = problem.message.replace(INTERVAL[0], INTERVAL[1]);
     }
     problem
+}
+
+/// What a file is told to use for an interval, and a variable.
+const INTERVAL: [&str; 2] = ["use every = \"…\"", "write 6h, or @every 6h"];
+
+/// Whether the variable says when.
+fn takes_intervals(name: &str) -> bool {
+    let name = name.strip_suffix("_FILE").unwrap_or(name);
+    variables::all().iter().any(|variable| variable.form == variables::Form::When && variable.name == name)
 }
 
 /// Beyond this a missing backup is told: half as long again as the longest wait between two, at least two hours more.

@@ -139,7 +139,7 @@ pub(super) const WITHOUT_EFFECT: &[(&str, bool, &str)] = &[
     ("BACKUP_SUFFIX", false, "backups have names of their own, see `pgdumpd list`"),
     ("BACKUP_LATEST_TYPE", false, "`latest` names the newest backup in every command"),
     ("HEALTHCHECK_PORT", false, "the image's own check asks `pgdumpd status`"),
-    ("VALIDATE_ON_START", true, "the database is always waited for"),
+    ("VALIDATE_ON_START", true, "the variables are always checked, and the database is waited for"),
     ("WEBHOOK_URL", false, "failures are mailed: set PGDUMPD_SMTP_HOST"),
     ("S3_BUCKET", false, "backups go to BACKUP_DIR; nothing is stored in S3 yet"),
 ];

@@ -364,6 +364,16 @@ fn what_has_a_variable_of_its_own_is_refused_as_an_option_with_its_name() {
 }
 
 #[test]
+fn an_interval_that_is_mistyped_is_told_as_a_variable_has_it() {
+    for name in ["SCHEDULE", "PGDUMPD_SCHEDULE"] {
+        let told = told_beside(&[(name, "@every_6h")]);
+        assert!(told.contains("is no crontab line; write the interval alone, 6h, or @every 6h") && !told.contains("cron ="), "{told}");
+    }
+    let told = told_beside(&[("SCHEDULE", "*/90 * * * *")]);
+    assert!(told.contains("for intervals write 6h, or @every 6h"), "{told}");
+}
+
+#[test]
 fn libpqs_own_variable_is_looked_at() {
     let told = told_beside(&[("PGSSLMODE", "requires")]);
     assert!(told.contains("PGSSLMODE: unknown sslmode") && told.contains("did you mean require?"), "{told}");

@@ -69,6 +69,7 @@ fn examine(world: &World, project: &Project, about: &str, findings: &mut Vec<Fin
         let (words, hint) = targets::closed(name);
         findings.push(Finding::warning(about, words, hint));
     }
+    findings.extend(covered.unreadable.iter().map(|name| Finding::problem(about, &targets::unreadable(name))));
     let (mut answered, mut others) = (Vec::new(), Vec::new());
     for database in &covered.databases {
         let about = format!("{about}, database {database:?}");
