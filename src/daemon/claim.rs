@@ -123,11 +123,16 @@ impl Owner {
     }
 }
 
-/// The same order by these settings; `None` where they have no such schedule at work.
+/// The same order by these settings; `None` where they have nothing of the kind at work. A schedule that is gone may have got another name: a
+/// backup too many costs less than one that is missing.
 fn of_now(order: &Order, settings: &Settings) -> Option<Order> {
     let project = settings.projects.iter().find(|project| project.name == order.project.name).filter(|project| project.enabled)?;
-    let plan = project.plans().find(|plan| Some(&plan.name) == order.schedule.as_ref()).filter(|plan| plan.enabled)?;
-    Some(Order { project: Arc::clone(project), shape: plan.shape.clone(), ..order.clone() })
+    let shape = match project.plans().find(|plan| Some(&plan.name) == order.schedule.as_ref()) {
+        Some(plan) if plan.enabled => plan.shape.clone(),
+        None if !queue::is_drill(order) => order.shape.clone(),
+        _ => return None,
+    };
+    Some(Order { project: Arc::clone(project), shape, ..order.clone() })
 }
 
 /// The slot that an order serves.

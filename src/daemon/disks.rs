@@ -44,7 +44,7 @@ impl Disks {
             tracing::warn!(storage = name, "no backup can be made: {failure}; {hint}");
         }
         for name in self.absent.keys().filter(|name| !found.contains_key(*name)) {
-            tracing::info!(storage = name, "the storage is there again");
+            tracing::info!(storage = name, "the storage is no longer missed");
         }
         let changed = !self.absent.keys().eq(found.keys());
         self.absent = found;

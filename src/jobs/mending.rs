@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{Cause, Result};
+use crate::error::Result;
 use crate::model::project::Project;
 use crate::ops::{World, mount, removal, repair};
 use crate::storage::Storage;
@@ -26,32 +26,6 @@ pub(super) fn held(world: &World, project: &str, storage: &dyn Storage) -> Resul
     removal::resume(world, project, Some(storage)).map(drop)
 }
 
-/// What cut-off runs left in the other storages, where the project was moved since. A storage that isn't there, or can't be worked in, keeps
-/// it until the next job of the project. To be called before the repair in the project's own storage, which ends those runs.
-pub(super) fn elsewhere(world: &World, project: &Project, own: &str) {
-    for storage in world.storages.values().filter(|storage| storage.name() != own) {
-        match behind(world, &project.name, storage) {
-            Ok(()) => {}
-            Err(failure) if failure.cause == Cause::NotMounted => tracing::debug!(storage = storage.name(), "{failure}"),
-            Err(failure) => {
-                tracing::warn!(project = project.name, storage = storage.name(), "what a cut-off run has left there stays: {failure}");
-            }
-        }
-    }
-}
-
-fn behind(world: &World, project: &str, storage: &Arc<dyn Storage>) -> Result<()> {
-    if !repair::is_behind(world, project, storage.as_ref())? {
-        return Ok(());
-    }
-    mount::look(world, storage.as_ref())?;
-    if let Hold::Lock(lock) = hold::by_name(world, project, storage)? {
-        told(project, repair::behind(world, project, storage.as_ref())?);
-        drop(lock);
-    }
-    Ok(())
-}
-
 /// The same where a run of the project has nobody at work on it any more, for a job that doesn't depend on it: what can't be mended now is
 /// left to the next backup.
 pub(super) fn where_cut_off(world: &World, of: &Project) {
@@ -69,4 +43,32 @@ pub(super) fn told(project: &str, mended: Vec<repair::Mended>) {
     for mended in mended {
         tracing::warn!(run = %mended.run.id, project, rolled_forward = mended.rolled_forward, "mended a run that was cut off");
     }
+}
+
+/// What cut-off runs left in the other storages, where the project was moved since. To be called before the repair in the project's own storage,
+/// which ends those runs. Without such runs no other storage is touched: one that hangs is to keep no backup from its own.
+pub(super) fn elsewhere(world: &World, project: &Project, own: &str) {
+    // A catalog that can't be read is told by the repair that follows.
+    let cut_off = world.catalog.read(|reader| reader.unfinished_runs()).unwrap_or_default();
+    if !cut_off.iter().any(|unfinished| unfinished.run.project == project.name) {
+        return;
+    }
+    for storage in world.storages.values().filter(|storage| storage.name() != own) {
+        if let Err(failure) = behind(world, &project.name, storage) {
+            let (project, storage) = (&project.name, storage.name());
+            tracing::warn!(project, storage, "a cut-off run may have left a file .pgdumpd-tmp-… there, which stays: {failure}");
+        }
+    }
+}
+
+fn behind(world: &World, project: &str, storage: &Arc<dyn Storage>) -> Result<()> {
+    if !repair::is_behind(world, project, storage.as_ref())? {
+        return Ok(());
+    }
+    mount::look(world, storage.as_ref())?;
+    if let Hold::Lock(lock) = hold::by_name(world, project, storage)? {
+        told(project, repair::behind(world, project, storage.as_ref())?);
+        drop(lock);
+    }
+    Ok(())
 }

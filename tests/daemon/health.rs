@@ -12,7 +12,7 @@ fn f42_a_wedged_daemon_turns_the_health_check_red() {
     rig.configure("");
     assert_eq!(rig.run(&["status", "--alive"]).code, 1, "nobody serves yet");
     let serving = rig.serve();
-    until(&serving, "the first heartbeat", || rig.run(&["status", "--alive"]).code == 0);
+    until(&serving, "the first heartbeat", || rig.run(&["status", "--alive"]).stdout.contains("serving"));
     assert_eq!(rig.run(&["status"]).code, 0);
 
     serving.signal("STOP");

@@ -144,16 +144,19 @@ fn f43_what_waits_for_a_place_goes_by_the_new_configuration() {
     let project =
         |name: &str, more: &str| place.project(name, &format!("{clients}\n{more}\n[[project.schedule]]\nname = \"s\"\nevery = \"1h\"\n"));
     let zipped = "compression = \"gzip\"";
-    place.rig.configure(&["first", "shop", "goes", "off"].map(|name| project(name, zipped)).concat());
+    place.rig.configure(&["first", "shop", "goes", "off", "other"].map(|name| project(name, zipped)).concat());
     place.hold();
     let serving = place.rig.serve();
     until(&serving, "the first runs", || place.rig.path().join("dumps").exists());
-    until(&serving, "the others wait", || ["shop", "goes", "off"].iter().all(|name| ended(&place.rig, name, "claimed") == 1));
-    place.rig.configure(&[project("first", zipped), project("shop", "compression = \"none\""), project("off", "enabled = false")].concat());
+    until(&serving, "the others wait", || ["shop", "goes", "off", "other"].iter().all(|name| ended(&place.rig, name, "claimed") == 1));
+    let other = project("other", zipped).replace("name = \"s\"\nevery = \"1h\"", "name = \"t\"\ncron = \"0 0 1 1 *\"");
+    place.rig.configure(
+        &[project("first", zipped), project("shop", "compression = \"none\""), project("off", "enabled = false"), other].concat(),
+    );
     serving.signal("HUP");
     serving.wait_for_log("project \"off\" changed", LONG);
     place.release();
-    until(&serving, "what is left of them ends", || ended(&place.rig, "shop", "ok") == 1);
+    until(&serving, "what is left of them ends", || ["shop", "other"].iter().all(|name| ended(&place.rig, name, "ok") == 1));
     let stored = place.rig.stored();
     let of_shop: Vec<&String> = stored.iter().filter(|name| name.starts_with("shop/")).collect();
     assert!(!of_shop.is_empty() && !of_shop.iter().any(|name| name.contains(".gz")), "{stored:?}");

@@ -104,7 +104,7 @@ fn f29a_a_daemon_that_idles_tells_of_a_storage_that_vanished() {
     assert_eq!(std::fs::read_dir(place.rig.storage()).expect("the mount point").count(), 0);
     std::fs::remove_dir(place.rig.storage()).expect("removed");
     std::fs::rename(&elsewhere, place.rig.storage()).expect("mounted");
-    serving.wait_for_log("the storage is there again", LONG);
+    serving.wait_for_log("the storage is no longer missed", LONG);
     assert_eq!(serving.log().matches("no backup can be made").count(), 1, "{}", serving.log());
     serving.signal("TERM");
     assert_eq!(serving.wait(LONG), 0);
