@@ -149,12 +149,13 @@ impl Session {
         )
     }
 
-    /// Empties the largest tables of the connected database, as far as the role may: what they take on the disk is free at once.
+    /// Drops the largest tables of the connected database, as far as the role may: what they take on the disk is free at once. On a disk without
+    /// a byte left they can't be emptied, which takes a block of a new index for their long values.
     pub fn empty_the_largest(&mut self) -> Result<()> {
         self.carry_out(&format!(
             "do $$ declare r regclass; begin
                for r in select oid from pg_class where relkind = 'r' and oid >= {FIRST_MADE} order by pg_table_size(oid) desc limit 20 loop
-                 begin execute format('truncate table %s cascade', r); exception when others then null; end;
+                 begin execute format('drop table if exists %s cascade', r); exception when others then null; end;
                end loop; end $$"
         ))
     }

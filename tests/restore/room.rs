@@ -3,6 +3,12 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use pgdumpd::model::project::{Limits, Target};
+use pgdumpd::postgres::connection::Access;
+use pgdumpd::postgres::session::Session;
+use pgdumpd::postgres::version::Clients;
+use pgdumpd::process::Cancel;
+
 use crate::cluster::{Cluster, Setup, is_root};
 use crate::rig::wait_until;
 use crate::scene::{LONG, SHOP, Scene};
@@ -118,6 +124,25 @@ fn what_has_filled_a_disk_is_dropped_all_the_same() {
     assert!(ended.code == 1 && ended.stderr.contains("No space left on device"), "{ended:?}");
     assert!(!ended.stderr.contains("could not be dropped"), "{ended:?}");
     assert_eq!(scene.databases(), ["shop", "tight"]);
+}
+
+#[test]
+fn what_has_filled_a_disk_to_its_last_byte_goes_all_the_same() {
+    let test = "what_has_filled_a_disk_to_its_last_byte_goes_all_the_same";
+    let cluster = Cluster::start();
+    let Some(disk) = Small::tablespace(test, &cluster, 24) else { return };
+    cluster.psql("create database tight tablespace fast");
+    cluster.psql_in("tight", "create table parent as select n as id, repeat(md5(n::text), 30) as item from generate_series(1, 4000) n");
+    cluster.psql_in("tight", "create table kid () inherits (parent); create view v as select * from parent");
+    let full = std::fs::write(disk.at.join("rest"), vec![0; 24 << 20]).expect_err("more than there is room for");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+    let limits = Limits::default();
+    let access = Access::new(&Target::Url(cluster.url("tight")), None, limits.connect, &|_| None).unwrap();
+    let clients = Clients::find(None, &|name| std::env::var(name).ok()).unwrap();
+    let mut session = Session::open(clients.newest(), &access, Some("tight"), "pgdumpd", &limits, &Cancel::new()).unwrap();
+    session.empty_the_largest().unwrap();
+    std::fs::write(disk.at.join("more"), vec![0; 1 << 20]).expect("there is room again");
+    assert_eq!(cluster.psql_in("tight", "select count(*) from pg_class where relname in ('parent', 'kid', 'v')"), "0");
 }
 
 #[test]
