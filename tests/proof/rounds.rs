@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::cluster::bin;
 use crate::rig::wait_until;
 use crate::stage::{LONG, Stage};
 
@@ -81,7 +82,8 @@ fn held(stage: &Stage, program: &str, only: &str) -> String {
     let at = stage.rig.path().display();
     let script = format!(
         "#!/bin/sh\ncase \" $* \" in *'{only}'*) : >{at}/began; while [ ! -e {at}/go ]; do sleep 0.1; done ;; esac\n\
-         exec /usr/lib/postgresql/15/bin/{program} \"$@\"\n"
+         exec {}/{program} \"$@\"\n",
+        bin().display()
     );
     format!("pg_bin_dir = {:?}", stage.rig.clients(&[(program, &script)]))
 }
@@ -111,7 +113,8 @@ fn a_drill_that_reaches_no_server_is_tried_again_before_anybody_is_told() {
     let script = format!(
         "#!/bin/sh\ncase \" $* \" in *' --version '*) ;; *) if [ ! -e {at}/once ]; then : >{at}/once; \
          echo 'psql: error: connection to server failed: Connection refused' >&2; exit 2; fi ;; esac\n\
-         exec /usr/lib/postgresql/15/bin/psql \"$@\"\n"
+         exec {}/psql \"$@\"\n",
+        bin().display()
     );
     let clients = format!("pg_bin_dir = {:?}", stage.rig.clients(&[("psql", &script)]));
     stage.configure_with("", "[\"1s\"]", &format!("{clients}\ndrill = \"*/2 * * * * *\""));

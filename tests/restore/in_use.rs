@@ -2,15 +2,17 @@
 
 use std::process::Stdio;
 
+use crate::cluster::bin;
 use crate::rig::{Ended, wait_until};
 use crate::scene::{LONG, Running, SHOP, Scene};
 
 /// A `pg_restore` that says that it was started, and goes on when it is told to.
 fn waiting(scene: &Scene) -> String {
-    let path = scene.rig.path().display();
+    let (path, programs) = (scene.rig.path().display(), bin());
     let script = format!(
         "#!/bin/sh\ncase \" $* \" in *--no-password*) touch {path}/started; while [ ! -e {path}/go ]; do sleep 0.1; done ;; esac\n\
-         exec /usr/lib/postgresql/15/bin/pg_restore \"$@\"\n"
+         exec {}/pg_restore \"$@\"\n",
+        programs.display()
     );
     format!("pg_bin_dir = {:?}", scene.rig.clients(&[("pg_restore", &script)]))
 }

@@ -27,8 +27,9 @@ fn drawn(scene: &Scene, words: &str) -> String {
 #[test]
 fn a_terminal_shows_the_table_and_what_is_done() {
     let scene = Scene::new(SHOP);
-    let slow = "#!/bin/sh\n/usr/lib/postgresql/15/bin/pg_restore \"$@\"\ncode=$?\nsleep 1\nexit $code\n";
-    scene.configure(&format!("pg_bin_dir = {:?}", scene.rig.clients(&[("pg_restore", slow)])));
+    let real = bin().join("pg_restore").display().to_string();
+    let slow = format!("#!/bin/sh\n{real} \"$@\"\ncode=$?\nsleep 1\nexit $code\n");
+    scene.configure(&format!("pg_bin_dir = {:?}", scene.rig.clients(&[("pg_restore", &slow)])));
     let piped = drawn(&scene, "restore shop@latest --to piped");
     assert!(piped.contains("making the indexes and constraints of shop/piped"), "{piped}");
     // Both tables are begun before either is finished, and it takes its time at each.
@@ -36,7 +37,7 @@ fn a_terminal_shows_the_table_and_what_is_done() {
         *'processing data for table'*) n=$((n+1)); printf '%s\\n' \"$line\"; [ $n = 2 ] && sleep 2 && printf '%s' \"$held\";; \
         *finished*'TABLE DATA'*) if [ $n -lt 2 ]; then held=\"$held$line\"$'\\n'; else printf '%s\\n' \"$line\"; sleep 2; fi;; \
         *) printf '%s\\n' \"$line\";; esac; done; } >&2";
-    let slow = format!("#!/bin/bash\n{}/pg_restore \"$@\" 2>&1 | {relay}\nexit ${{PIPESTATUS[0]}}\n", bin().display());
+    let slow = format!("#!/bin/bash\n{real} \"$@\" 2>&1 | {relay}\nexit ${{PIPESTATUS[0]}}\n");
     scene.configure(&format!("pg_bin_dir = {:?}", scene.rig.clients(&[("pg_restore", &slow)])));
     let parallel = drawn(&scene, "restore shop@latest --to parallel --jobs 2");
     assert!(parallel.contains("restoring shop/parallel") && parallel.contains(" of 2 tables ("), "{parallel}");
@@ -44,8 +45,8 @@ fn a_terminal_shows_the_table_and_what_is_done() {
     assert!(!parallel.contains("· 0 s left"), "{parallel}");
     assert!(parallel.contains("restoring shop/parallel · 2 of 2 tables"), "nothing is done yet when both are begun: {parallel}");
     // Its chatter is nobody's last words.
-    let lies = "#!/bin/sh\n/usr/lib/postgresql/15/bin/pg_restore \"$@\"\necho 'pg_restore: error: no luck today' >&2\nexit 1\n";
-    scene.configure(&format!("pg_bin_dir = {:?}", scene.rig.clients(&[("pg_restore", lies)])));
+    let lies = format!("#!/bin/sh\n{real} \"$@\"\necho 'pg_restore: error: no luck today' >&2\nexit 1\n");
+    scene.configure(&format!("pg_bin_dir = {:?}", scene.rig.clients(&[("pg_restore", &lies)])));
     let ended = scene.restore("third", &["--jobs", "2"]);
     assert!(ended.code == 1 && ended.stderr.contains("no luck today"), "{ended:?}");
     assert!(!ended.stderr.contains("processing data") && !ended.stderr.contains("creating TABLE"), "{ended:?}");
