@@ -3,7 +3,6 @@
 use crate::error::Result;
 use crate::model::project::Project;
 use crate::ops::{World, mount, removal, repair};
-use crate::storage::Storage;
 
 use super::hold;
 
@@ -12,15 +11,10 @@ pub(super) fn project(world: &World, project: &Project) -> Result<()> {
     let storage = world.storage(project)?;
     mount::ensure(world, storage.as_ref())?;
     let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
-    let mended = held(world, &project.name, storage.as_ref());
+    told(&project.name, repair::repair(world, &project.name, storage.as_ref())?);
+    removal::resume(world, &project.name, Some(storage.as_ref()))?;
     drop(lock);
-    mended
-}
-
-/// The same for whoever holds the project's lock.
-pub(super) fn held(world: &World, project: &str, storage: &dyn Storage) -> Result<()> {
-    told(project, repair::repair(world, project, storage)?);
-    removal::resume(world, project, Some(storage)).map(drop)
+    Ok(())
 }
 
 /// The same where a run of the project has nobody at work on it any more, for a job that doesn't depend on it: what can't be mended now is

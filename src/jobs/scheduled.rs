@@ -21,7 +21,7 @@ use crate::ops::backup::{self, Means, Request};
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::targets::{self, Covered};
 use crate::ops::verify::{Looked, Verdict};
-use crate::ops::{World, accepted, mount, there};
+use crate::ops::{World, accepted, mount, removal, repair, there};
 use crate::postgres::connection::Access;
 use crate::postgres::version::Clients;
 use crate::process::Cancel;
@@ -30,9 +30,10 @@ use crate::storage::Storage;
 use crate::stream::gauge::Gauge;
 
 use super::hold::{self, Hold};
+use super::looking;
 use super::record::{fail_before, finish, new_run, outcome};
 use super::retry::Patience;
-use super::{Board, Current, Gate, looking, mending};
+use super::{Board, Current, Gate};
 
 /// The database name under which a server's roles and tablespaces are kept.
 pub const GLOBALS: &str = "globals";
@@ -155,7 +156,10 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
         Hold::Lock(lock) => lock,
         Hold::Held(holder) => return Ok(Some(Refused::Held(holder).failure(&project.name))),
     };
-    mending::held(world, &project.name, storage.as_ref())?;
+    for mended in repair::repair(world, &project.name, storage.as_ref())? {
+        tracing::warn!(run = %mended.run.id, project = project.name, rolled_forward = mended.rolled_forward, "mended a run that was cut off");
+    }
+    removal::resume(world, &project.name, Some(storage.as_ref()))?;
     let clients = world.clients(project)?;
     let access = world.access(project)?;
     let redactor = Redactor::new(access.secret());

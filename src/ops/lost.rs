@@ -78,6 +78,12 @@ impl<'a> Files<'a> {
     }
 }
 
+/// The same for a single one.
+#[must_use]
+pub fn lacks(world: &World, row: &BackupRow) -> Option<String> {
+    Files::of(world).lacks(row)
+}
+
 /// Adds to the note.
 pub fn note(writer: &Writer, rows: Vec<BackupRow>) -> Result<()> {
     if rows.is_empty() {

@@ -24,9 +24,8 @@ use crate::schedule;
 use crate::shell;
 
 use super::elsewhere::{self, Elsewhere};
-use super::lost::Files;
 use super::there::{self, There};
-use super::{World, held, origin, untold};
+use super::{World, held, lost, origin, untold};
 
 pub use daemon::{ByHand, DaemonStanding, LAG, SERVE_LOCK, by_hand, daemon, has_served, served_by};
 pub(super) use mail::unmended;
@@ -163,10 +162,9 @@ impl Standing {
 /// Looks whether the files of the backups that the answer calls good are there: between two looks of the daemon, or without one, only this
 /// tells. What lacks a file is no good backup, and needs a person.
 pub fn with_files(world: &World, standing: &mut Standing) {
-    let mut files = Files::of(world);
     for project in &mut standing.projects {
         let lacking: Vec<(usize, String)> =
-            project.last_good.iter().enumerate().filter_map(|(at, row)| Some((at, files.lacks(row)?))).collect();
+            project.last_good.iter().enumerate().filter_map(|(at, row)| Some((at, lost::lacks(world, row)?))).collect();
         for (at, why) in lacking {
             let row = &mut project.last_good[at];
             standing.problems.push(format!(
