@@ -48,7 +48,8 @@ fn a_tablespace_that_can_not_be_made_is_told_with_the_servers_words_before_anyth
         assert!(ended.stderr.contains(words), "{words}: {ended:?}");
     }
     assert_eq!(other.psql("select count(*) from pg_database where datname ~ 'shop|pgdumpd'"), "0");
-    scene.restored(&other.url("shop"), &["--globals", "--no-tablespaces"]);
+    let ended = scene.restored(&other.url("shop"), &["--globals", "--no-tablespaces"]);
+    assert_eq!(ended.stderr, "", "nobody wants it");
     scene.cluster.psql("create role clerk login createdb");
     let ended = scene.restore("copy", &["--user", "clerk", "--no-owner"]);
     assert!(ended.code == 1 && ended.stderr.contains("GRANT CREATE ON TABLESPACE … to the role that restores"), "{ended:?}");

@@ -132,7 +132,8 @@ fn passwordless(statements: &[&str]) -> Vec<String> {
 pub(super) fn restore(means: Means<'_>, session: &mut Session, plan: &Plan, globals: &Globals) -> Result<Vec<String>> {
     let Plan { recipe, wanted, .. } = plan;
     let missing = session.missing_roles(&globals.roles.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let lacking = session.missing_tablespaces(&globals.tablespaces.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let tablespaces = globals.tablespaces.iter().map(String::as_str).filter(|_| !wanted.no_tablespaces);
+    let lacking = session.missing_tablespaces(&tablespaces.collect::<Vec<_>>())?;
     let missing = missing.into_iter().map(Subject::Role);
     let lacking: Vec<Subject> = missing.chain(lacking.into_iter().map(Subject::Tablespace)).collect();
     let form = Form { at_error: AtError::GoOn, ..Form::default() };
