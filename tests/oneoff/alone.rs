@@ -136,6 +136,8 @@ fn selections_and_options_reach_pg_dump_by_the_same_rules() {
     assert!(text().contains("COPY public.item") && text().contains("COPY public.\"Größe; x\"") && !text().contains("VIEW"));
     assert_eq!(backup(&["--exclude-tables", "item,dear", "--schema-only"]).code, 0);
     assert!(!text().contains("COPY") && !text().contains("public.item") && text().contains("CREATE TABLE"));
+    assert_eq!(backup(&["--exclude-table-data", "item,\"Größe; x\""]).code, 0);
+    assert!(!text().contains("COPY") && text().contains("CREATE TABLE public.item") && text().contains("VIEW"));
     assert_eq!(backup(&["--data-only", "--schemas", "public", "--", "--inserts", "--no-comments"]).code, 0);
     assert!(text().contains("INSERT INTO public.item") && !text().contains("CREATE TABLE"));
     for (more, code, words) in [
