@@ -209,7 +209,11 @@ fn failures_are_told_and_leave_nothing() {
         (format!("{}?schema=public", scene.cluster.url("shop")).as_str(), 2, "no keyword schema"),
         ("\"postgresql://me@db/shop\"", 2, "it stands in quotes"),
         ("postgresql://me@db/shop\n", 2, "a line break"),
-        (scene.cluster.url_as("plain", "shop").as_str(), 1, "can't read"),
+        (
+            scene.cluster.url_as("plain", "shop").as_str(),
+            1,
+            "and so on, or all schemas and tables at once: GRANT pg_read_all_data TO \"plain\";",
+        ),
         ("postgresql://me:geheim@127.0.0.1:x/", 2, "not a port"),
         ("mysql://x", 2, "neither a URL nor"),
     ] {
