@@ -70,13 +70,14 @@ fn told(problem: &super::Problem) -> String {
 
 /// What a file's words say of keys, said of options.
 fn in_options(words: &str) -> String {
-    const SAID: [(&str, &str); 6] = [
+    const SAID: [(&str, &str); 7] = [
         ("set format = \"directory\", or leave jobs out", "add --format directory, or leave --jobs out"),
         ("use the key format", "use --format"),
         ("use the key compression", "use --compress"),
         ("use the key jobs with the directory format", "use --jobs with --format directory"),
         ("use the key password", "put it into PGPASSWORD or ~/.pgpass"),
-        ("use the keys for included and excluded tables and schemas", "use --tables, --schemas, --exclude-tables and --exclude-schemas"),
+        ("use the keys for included and excluded tables and schemas", "use --tables, --schemas and --exclude-…"),
+        ("use content = \"full\", \"schema\" or \"data\"", "use --schema-only or --data-only, or neither"),
     ];
     SAID.iter().fold(words.to_owned(), |words, (key, option)| words.replace(key, option))
 }
@@ -134,7 +135,8 @@ mod tests {
             (lists("-Z9"), "use --compress"),
             (lists("--format=c"), "use --format"),
             (lists("--jobs=2"), "use --jobs with --format directory"),
-            (lists("--schema=public"), "use --tables, --schemas"),
+            (lists("--schema=public"), "use --tables, --schemas and --exclude-…"),
+            (lists("--schema-only"), "use --schema-only or --data-only, or neither"),
             (lists("--password"), "put it into PGPASSWORD"),
         ] {
             let failure = project(&words).unwrap_err();

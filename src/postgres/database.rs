@@ -157,13 +157,13 @@ impl Session {
             "select coalesce(json_agg(json_build_object('name', d.datname, 'owner', pg_get_userbyid(d.datdba), 'ours', d.ours,
                  'busy', exists (select 1 from pg_stat_activity a where a.application_name = 'pgdumpd/' || d.run || ' beside'))
                order by d.datname), '[]')
-             from (select d.datname, d.datdba, substr(d.datname, {after}) as run, shobj_description(d.oid, 'pg_database') as said,
+             from (select d.datname, d.datdba, case when {ours} then substr(d.datname, {after}) end as run, shobj_description(d.oid, 'pg_database') as said,
                  pg_has_role(d.datdba, 'USAGE') as ours
-               from pg_database d where left(d.datname, {length}) = {prefix}) d
+               from pg_database d where {ours}) d
              where coalesce(d.said, case when d.ours then {mark} || d.run || ' ' || {project} end) = {mark} || d.run || ' ' || {project}",
+            // By bytes: another's name may be no text in this database's encoding, and a function that counts letters would fail.
+            ours = format!("starts_with(d.datname::text, {})", literal(prefix)),
             after = prefix.len() + 1,
-            length = prefix.len(),
-            prefix = literal(prefix),
             mark = literal(work.mark()),
             project = literal(project),
         ))

@@ -55,6 +55,9 @@ fn a_database_whose_name_is_no_utf8_is_told_and_never_taken_for_another() {
         assert_eq!(bad.iter().map(|run| database(run)).collect::<Vec<_>>(), ["caf%E9"], "{contact}");
         assert!(bad[0].to_string().contains("its name isn't in UTF-8"), "{}", bad[0]);
     }
+    // Nor does it keep anything else from being restored.
+    bench.run(0, &["restore", "all/caf@latest", "--to", "fresh"]);
+    bench.cluster.psql("drop database fresh");
     let told = bench.run(1, &["doctor"]).stdout;
     assert!(told.contains("the database \"caf%E9\" can't be backed up") && told.contains("1 problem"), "{told}");
     assert!(bench.run(1, &["status"]).stdout.contains("all/caf%E9: FAILING"));

@@ -136,6 +136,8 @@ fn selections_and_options_reach_pg_dump_by_the_same_rules() {
     assert!(text().contains("COPY public.item") && text().contains("COPY public.\"Größe; x\"") && !text().contains("VIEW"));
     assert_eq!(backup(&["--exclude-tables", "item,dear", "--schema-only"]).code, 0);
     assert!(!text().contains("COPY") && !text().contains("public.item") && text().contains("CREATE TABLE"));
+    assert_eq!(backup(&["--exclude-table-data", "item,\"Größe; x\""]).code, 0);
+    assert!(!text().contains("COPY") && text().contains("CREATE TABLE public.item") && text().contains("VIEW"));
     assert_eq!(backup(&["--data-only", "--schemas", "public", "--", "--inserts", "--no-comments"]).code, 0);
     assert!(text().contains("INSERT INTO public.item") && !text().contains("CREATE TABLE"));
     for (more, code, words) in [
@@ -207,7 +209,11 @@ fn failures_are_told_and_leave_nothing() {
         (format!("{}?schema=public", scene.cluster.url("shop")).as_str(), 2, "no keyword schema"),
         ("\"postgresql://me@db/shop\"", 2, "it stands in quotes"),
         ("postgresql://me@db/shop\n", 2, "a line break"),
-        (scene.cluster.url_as("plain", "shop").as_str(), 1, "can't read"),
+        (
+            scene.cluster.url_as("plain", "shop").as_str(),
+            1,
+            "and so on, or all schemas and tables at once: GRANT pg_read_all_data TO \"plain\";",
+        ),
         ("postgresql://me:geheim@127.0.0.1:x/", 2, "not a port"),
         ("mysql://x", 2, "neither a URL nor"),
     ] {

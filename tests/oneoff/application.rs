@@ -60,6 +60,20 @@ fn an_environments_backup_has_its_name_and_metadata() {
     assert_eq!(scene.contents("again"), scene.contents("shop"));
 }
 
+#[test]
+fn a_question_about_an_environment_leaves_no_folder() {
+    let scene = scene();
+    let dry = |folder: &str| scene.alone(&[], &["backup", "--env", "dev", "--dry-run", "--json", "--output-dir", folder]);
+    let ended = dry("deep/er");
+    assert!(ended.code == 0 && ended.json()["freeSpace"].is_u64(), "{ended:?}");
+    assert!(ended.json()["outputPath"].as_str().unwrap().contains("/deep/er/shop_dev_"), "{ended:?}");
+    assert!(!scene.work().join("deep").exists());
+    // One that is there stays.
+    std::fs::create_dir(scene.work().join("deep")).unwrap();
+    assert_eq!(dry("deep/er").code, 0);
+    assert!(scene.work().join("deep").exists() && !scene.work().join("deep/er").exists());
+}
+
 /// Every digit as a zero.
 fn regexless(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect()

@@ -66,6 +66,7 @@ fn an_option_with_nothing_in_it_is_refused() {
         ("--schemas", ""),
         ("--exclude-tables", ""),
         ("--exclude-schemas", ""),
+        ("--exclude-table-data", ""),
     ] {
         let output = if matches!(option, "--output" | "--output-dir" | "--verify") { &[][..] } else { &["-o", "prod.dump"] };
         let ended = scene.alone(&by_host, &[&["backup", option, value], output].concat());

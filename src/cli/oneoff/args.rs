@@ -40,6 +40,9 @@ pub(in crate::cli) struct Args {
     /// Not these schemas
     #[arg(long, value_name = "A,B", help_heading = HEADING)]
     exclude_schemas: Vec<String>,
+    /// These tables without their rows
+    #[arg(long, value_name = "A,B", help_heading = HEADING)]
+    exclude_table_data: Vec<String>,
     /// Rows only
     #[arg(long, conflicts_with = "schema_only", help_heading = HEADING)]
     data_only: bool,
@@ -98,7 +101,7 @@ impl Args {
     /// Whether any of these options is there.
     pub(in crate::cli) fn are_given(&self) -> bool {
         let words = [&self.url, &self.output, &self.compress].iter().any(|word| word.is_some());
-        let lists = [&self.tables, &self.schemas, &self.exclude_tables, &self.exclude_schemas, &self.options];
+        let lists = [&self.tables, &self.schemas, &self.exclude_tables, &self.exclude_schemas, &self.exclude_table_data, &self.options];
         let flags = self.data_only || self.schema_only || self.dry_run || self.list;
         let others = self.output_dir.is_some() || self.verify.is_some() || self.env.is_some();
         words || flags || others || self.format.is_some() || self.jobs.is_some() || lists.iter().any(|list| !list.is_empty())
@@ -117,6 +120,7 @@ impl Args {
             ("--schemas", &self.schemas),
             ("--exclude-tables", &self.exclude_tables),
             ("--exclude-schemas", &self.exclude_schemas),
+            ("--exclude-table-data", &self.exclude_table_data),
         ];
         let blank = |text: &str| text.trim().is_empty();
         let word = words.into_iter().find(|(_, word)| word.as_deref().is_some_and(blank)).map(|(name, _)| name);
@@ -137,6 +141,7 @@ impl Args {
             ("schemas", split(&self.schemas)),
             ("exclude_tables", split(&self.exclude_tables)),
             ("exclude_schemas", split(&self.exclude_schemas)),
+            ("exclude_table_data", split(&self.exclude_table_data)),
             ("options", self.options.clone()),
         ];
         Said {

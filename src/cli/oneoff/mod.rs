@@ -96,6 +96,29 @@ struct Plan {
     said: adhoc::Said,
     place: Place,
     environment: Option<Environment>,
+    /// What was made for a question alone.
+    passing: Passing,
+}
+
+/// Folders that were made to be looked at: they go with the question.
+#[derive(Default)]
+struct Passing(Vec<PathBuf>);
+
+impl Passing {
+    /// The folder and those above it, as far as they are missing.
+    fn of(folder: &Path) -> Self {
+        let is_missing = |part: &&Path| !part.as_os_str().is_empty() && part.symlink_metadata().is_err();
+        Self(folder.ancestors().take_while(is_missing).map(Path::to_path_buf).collect())
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            // One that holds something by now is somebody's.
+            let _stays = std::fs::remove_dir(folder);
+        }
+    }
 }
 
 fn plan(args: &Args, database: Option<&str>, answer: Answer) -> Result<Plan> {
@@ -107,6 +130,7 @@ fn plan(args: &Args, database: Option<&str>, answer: Answer) -> Result<Plan> {
         unheard(database, &is_set)?;
     }
     let mut said = args.said(connection.unwrap_or_default());
+    let passing = if args.dry_run && environment.is_some() { Passing::of(&usual_folder(args)) } else { Passing::default() };
     let place = if environment.is_some() {
         Place::Folder(made(&usual_folder(args))?)
     } else {
@@ -143,7 +167,7 @@ fn plan(args: &Args, database: Option<&str>, answer: Answer) -> Result<Plan> {
         place::is_kept_by(name, named, &compression)?;
     }
     said.words.push(("compression", compression));
-    Ok(Plan { said, place, environment })
+    Ok(Plan { said, place, environment, passing })
 }
 
 /// Fails where variables that describe a project name the server or the database, and nothing that is used here does: the dump would
@@ -203,7 +227,8 @@ fn made(folder: &Path) -> Result<PathBuf> {
 }
 
 fn back_up(common: &Common, args: &Args, database: Option<&str>, cancel: &Cancel) -> Result<Exit> {
-    let Plan { said, place, environment } = plan(args, database, if common.json { Answer::Json } else { Answer::Words })?;
+    let Plan { said, place, environment, passing: _passing } =
+        plan(args, database, if common.json { Answer::Json } else { Answer::Words })?;
     for warning in environment.iter().flat_map(|environment| &environment.warnings) {
         out::note(format!("pgdumpd: warning: {warning}"));
     }

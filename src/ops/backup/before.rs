@@ -11,8 +11,9 @@ use crate::model::options;
 use crate::model::project::Standby;
 use crate::postgres::archive::charset::Charset;
 use crate::postgres::dump::application_name;
+use crate::postgres::quote::ident;
 use crate::postgres::replay::ReplayPause;
-use crate::postgres::rights::without_passwords;
+use crate::postgres::rights::{Unreadable, without_passwords};
 use crate::postgres::session::{Server, Session};
 use crate::postgres::version::Client;
 use crate::postgres::watch::ServerLock;
@@ -274,9 +275,19 @@ fn rights(session: &mut Session, request: &Request) -> Result<()> {
             Cause::Permission,
             format!("the role {:?} can't read {first}{}", session.server().role, and_more(unreadable.len())),
         )
-        .hint(first.grant.clone()));
+        .hint(granting(session.server(), &unreadable)));
     }
     Ok(())
+}
+
+/// The statement that lets the role read the one object; of several the first, and what covers them all.
+fn granting(server: &Server, unreadable: &[Unreadable]) -> String {
+    let first = unreadable.first().map(|one| one.grant.clone()).unwrap_or_default();
+    let covered = unreadable.iter().filter(|one| one.kind != "large object").count();
+    if server.version_num < 140_000 || covered < 2 {
+        return first;
+    }
+    format!("{first} and so on, or all schemas and tables at once: GRANT pg_read_all_data TO {};", ident(&server.role))
 }
 
 fn and_more(count: usize) -> String {
