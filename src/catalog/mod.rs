@@ -6,7 +6,7 @@
 mod sqlite;
 mod words;
 
-pub use sqlite::{Catalog, Reader, Writer};
+pub use sqlite::{Catalog, FILE, Reader, Writer};
 pub use words::{
     AuditEntry, Awaited, BEGUN, BackupFilter, CheckAge, Heartbeat, KnownProject, Letter, LetterState, Page, Pause, ProjectTotals, REBUILT,
     RestoredBackup, RunCounts, RunFilter, SeenSchedule, SlotFilter, SlotKey, Sort, Stage, Take, UnfinishedRun, Wait,

@@ -89,7 +89,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     if orders.is_empty() {
         out::note("pgdumpd: no project is enabled, so there is nothing to back up");
     }
-    let world = world::open(common, &settings)?;
+    let (world, unread) = world::open_to_write(common, &settings)?;
     let cancel = Cancel::new();
     let signals = interrupt::listen(&cancel)?;
     for order in &orders {
@@ -132,6 +132,10 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         }
     }
     mail(&world, &desk, &settings)?;
+    if told::together(&exits) == Exit::Done {
+        // Of a storage that nothing went to.
+        unread.iter().for_each(|problem| out::note(format!("pgdumpd: {problem}")));
+    }
     Ok(interrupted.unwrap_or_else(|| told::together(&exits)))
 }
 

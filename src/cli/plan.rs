@@ -8,7 +8,7 @@ use chrono::{DateTime, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 use serde::Serialize;
 
-use crate::catalog::Pause;
+use crate::catalog::{self, Pause};
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::{Project, Schedule};
 use crate::model::settings::Settings;
@@ -128,7 +128,7 @@ struct Known {
 /// Asks the catalog; without one nothing was ever due or paused, and none is made for the asking. Only schedules that count from the last
 /// slot can't be told without it.
 fn known(common: &Common, settings: &Settings) -> Result<Known> {
-    if !settings.daemon.state_dir.join("catalog.db").is_file() {
+    if !settings.daemon.state_dir.join(catalog::FILE).is_file() {
         return Ok(Known::default());
     }
     let asked = world::open(common, settings).and_then(|world| {

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 
 use crate::alert::{Alert, Status};
-use crate::catalog::Wait;
+use crate::catalog::{self, Wait};
 use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::Project;
@@ -98,7 +98,7 @@ fn settings(common: &Common) -> Result<(Settings, Option<Failure>)> {
         Ok(settings) => return Ok((settings, None)),
         Err(wrong) => wrong,
     };
-    let read = config::as_far_as_read(&common.config).filter(|settings| settings.daemon.state_dir.join("catalog.db").is_file());
+    let read = config::as_far_as_read(&common.config).filter(|settings| settings.daemon.state_dir.join(catalog::FILE).is_file());
     read.map(|settings| (settings, Some(wrong.clone()))).ok_or(wrong)
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::fs::Access;
 
-use crate::catalog::Catalog;
+use crate::catalog::{self, Catalog};
 use crate::clock::Clock;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
@@ -67,21 +67,26 @@ fn not_ours(common: &Common) -> Option<Failure> {
     })
 }
 
-/// Opens the catalog as the user it belongs to, and indexes the storages where it is new.
+/// Opens the catalog as the user it belongs to, and indexes the storages where it is new. What of them can't be read is told.
 pub(super) fn open(common: &Common, settings: &Settings) -> Result<World> {
+    let (world, unread) = open_to_write(common, settings)?;
+    for problem in unread {
+        out::note(format!("pgdumpd: {problem}"));
+    }
+    Ok(world)
+}
+
+/// The same for whoever meets by its own work what is wrong with a storage; what could not be read is returned.
+pub(super) fn open_to_write(common: &Common, settings: &Settings) -> Result<(World, Vec<Failure>)> {
     right_user(common, settings)?;
     let world = World::open(settings, Clock::system())?;
     renaming::follow(&world, When::Start)?;
     let desk = Desk::by_hand(&world, settings, config::unusual(&common.config));
-    if let Some(Rebuilt { why, found }) = rebuild::if_needed(&world, &desk)? {
-        if found.backups > 0 {
-            out::note(format!("pgdumpd: {why}; rebuilt the index from {} manifests, the diary before is lost", found.backups));
-        }
-        for problem in &found.problems {
-            out::note(format!("pgdumpd: {problem}"));
-        }
+    let Some(Rebuilt { why, found }) = rebuild::if_needed(&world, &desk)? else { return Ok((world, Vec::new())) };
+    if found.backups > 0 {
+        out::note(format!("pgdumpd: {why}; rebuilt the index from {} manifests, the diary before is lost", found.backups));
     }
-    Ok(world)
+    Ok((world, found.problems))
 }
 
 /// The same for a question. Where variables name a database and nothing is kept, it makes neither a state folder nor a storage.
@@ -118,7 +123,7 @@ pub(super) fn keeps_state(common: &Common, settings: &Settings) -> bool {
 pub(super) fn usual() -> Result<Option<World>> {
     let folder = std::env::var_os("PGDUMPD_DAEMON_STATE_DIR").map_or_else(|| PathBuf::from(USUAL_STATE), PathBuf::from);
     let ours = std::fs::metadata(&folder).is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw());
-    if !ours || !folder.join("catalog.db").exists() {
+    if !ours || !folder.join(catalog::FILE).exists() {
         return Ok(None);
     }
     let clock = Clock::system();

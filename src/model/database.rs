@@ -16,6 +16,9 @@ pub struct DatabaseProperties {
     /// ICU locale, where the provider is ICU.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub icu_locale: Option<String>,
+    /// ICU's collation rules of the database's own, beyond its locale; since release 16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub icu_rules: Option<String>,
     /// Locale provider letter (`c`, `i`, `b`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub locale_provider: Option<String>,

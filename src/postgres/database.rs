@@ -201,6 +201,7 @@ pub fn create(name: &str, like: Option<&DatabaseProperties>, tablespace: Option<
 fn provider(name: &str, like: &DatabaseProperties, server: u32) -> Result<String> {
     let locale = like.icu_locale.as_deref().unwrap_or_default();
     let needs = match like.locale_provider.as_deref() {
+        Some("i") if like.icu_rules.is_some() => 160_000,
         Some("i") => 150_000,
         Some("b") => 170_000,
         // Said, because from release 15 on the template's own provider would be taken over.
@@ -214,7 +215,10 @@ fn provider(name: &str, like: &DatabaseProperties, server: u32) -> Result<String
             .hint("make the database by hand with a locale of your choice, leave it empty, and restore into it"));
     }
     Ok(match like.locale_provider.as_deref() {
-        Some("i") => format!(" locale_provider icu icu_locale {}", literal(locale)),
+        Some("i") => {
+            let rules = like.icu_rules.as_deref().map_or_else(String::new, |rules| format!(" icu_rules {}", literal(rules)));
+            format!(" locale_provider icu icu_locale {}{rules}", literal(locale))
+        }
         _ => format!(" locale_provider builtin builtin_locale {}", literal(locale)),
     })
 }
@@ -274,6 +278,7 @@ mod tests {
             collate: "C".into(),
             ctype: "C".into(),
             icu_locale: Some("de".into()),
+            icu_rules: None,
             locale_provider: Some("i".into()),
             comment: None,
             connection_limit: None,
@@ -286,5 +291,8 @@ mod tests {
             "create database \"x\"\"y\" template template0 encoding E'UTF8' lc_collate E'C' lc_ctype E'C' locale_provider icu icu_locale E'de'"
         );
         assert_eq!(create("x", Some(&like), None, 140_000).unwrap_err().cause, Cause::Refused);
+        let ruled = DatabaseProperties { icu_rules: Some("&a < g".into()), ..like };
+        assert!(create("x", Some(&ruled), None, 160_000).unwrap().ends_with(" locale_provider icu icu_locale E'de' icu_rules E'&a < g'"));
+        assert!(create("x", Some(&ruled), None, 150_018).unwrap_err().message.ends_with("needs PostgreSQL 16"));
     }
 }

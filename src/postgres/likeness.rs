@@ -44,10 +44,11 @@ impl Session {
             150_000.. => ("d.datlocprovider", "d.daticulocale"),
             _ => ("null", "null"),
         };
+        let rules = if self.server().version_num >= 160_000 { "d.daticurules" } else { "null" };
         self.ask(&format!(
             "select json_build_object('owner', pg_get_userbyid(d.datdba), 'encoding', pg_encoding_to_char(d.encoding),
-               'collate', d.datcollate, 'ctype', d.datctype, 'icu_locale', {locale}, 'locale_provider', {provider},
-               'connection_limit', case when d.datconnlimit >= 0 then d.datconnlimit end, {LIKENESS})
+               'collate', d.datcollate, 'ctype', d.datctype, 'icu_locale', {locale}, 'icu_rules', {rules},
+               'locale_provider', {provider}, 'connection_limit', case when d.datconnlimit >= 0 then d.datconnlimit end, {LIKENESS})
              from pg_database d where d.datname = {}",
             literal(name)
         ))

@@ -31,6 +31,27 @@ fn f42_a_wedged_daemon_turns_the_health_check_red() {
     until(&serving, "it turns again", || rig.run(&["status", "--alive"]).code == 0);
 }
 
+/// On a storage that hangs, say: nobody can know of its first sign of life when none comes.
+#[test]
+fn f42_a_daemon_that_hangs_before_its_first_sign_of_life_turns_the_health_check_red() {
+    let rig = Rig::new();
+    rig.configure("");
+    let serving = rig.serve();
+    until(&serving, "the first heartbeat", || rig.run(&["status", "--alive"]).stdout.contains("serving"));
+    serving.signal("STOP");
+    for name in ["catalog.db", "catalog.db-wal", "catalog.db-shm"] {
+        let _ = std::fs::remove_file(rig.state().join(name));
+    }
+    let alive = rig.run(&["status", "--alive"]);
+    assert!(alive.code == 0 && alive.stdout.contains("starting"), "{alive:?}");
+    for (later, code, words) in [("+50m", 0, "starting"), ("+2h", 1, "SILENT")] {
+        let ended = WallClock::new(&rig, later).command(&rig).args(["status", "--alive"]).output().expect("pgdumpd runs");
+        assert!(ended.status.code() == Some(code) && String::from_utf8_lossy(&ended.stdout).contains(words), "{later}: {ended:?}");
+    }
+    serving.signal("CONT");
+    until(&serving, "it turns again", || rig.run(&["status", "--alive"]).stdout.contains("serving"));
+}
+
 #[test]
 fn a_daemon_that_said_good_bye_is_stopped_and_not_silent() {
     let rig = Rig::new();

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::cluster::Cluster;
 use crate::rig::wait_until;
+use crate::skip::skip;
 use crate::{LONG, beside, configured, rig};
 
 /// Where only a part is backed up, its age is what counts, and an empty variable is none.
@@ -29,6 +30,38 @@ fn a_part_is_a_backup_and_an_empty_variable_is_unset() {
     rig.env.pop();
     let named = rig.run(&["check", "--config="]);
     assert_eq!(named.code, 2, "a file that is asked for has a name: {named:?}");
+}
+
+/// What is wrong with a volume is told once, with what to do.
+#[test]
+fn a_volume_that_takes_nothing_is_told_in_one_sentence() {
+    const TEST: &str = "a_volume_that_takes_nothing_is_told_in_one_sentence";
+    if configured(TEST) {
+        return;
+    }
+    let cluster = Cluster::start();
+    let mut port = String::new();
+    let mut rig = rig(&beside(&cluster, &mut port));
+    let volume = rig.path().join("volume");
+    std::fs::create_dir(&volume).unwrap();
+    for there in [true, false] {
+        let folder = if there { volume.clone() } else { volume.join("backups") };
+        rig.env.push((String::from("BACKUP_DIR"), folder.display().to_string()));
+        let mount = format!("mount --bind '{0}' '{0}' && mount -o remount,bind,ro '{0}' && exec \"$0\" backup", volume.display());
+        let mut command = Command::new("unshare");
+        command.env_clear().envs(rig.env.iter().map(|(name, value)| (name, value)));
+        let ended = command.args(["--mount", "sh", "-c", &mount, env!("CARGO_BIN_EXE_pgdumpd")]).output().unwrap();
+        let told = String::from_utf8_lossy(&ended.stderr);
+        if told.contains("unshare: unshare failed") {
+            return skip(TEST, "mounting needs root");
+        }
+        assert_eq!(ended.status.code(), Some(1), "{told}");
+        assert_eq!(
+            (told.matches("Read-only file system").count(), told.matches("the file system is mounted read-only").count()),
+            (1, 1),
+            "{told}"
+        );
+    }
 }
 
 /// USR1 asks the daemon for its state; a command that it reaches by mistake goes on.

@@ -54,11 +54,14 @@ enum Mode {
     Write,
 }
 
+/// Its name in the state folder.
+pub const FILE: &str = "catalog.db";
+
 impl Catalog {
     /// Opens the catalog of a state folder; folder and file are made if missing, for their owner only.
     pub fn open(state_dir: &Path, clock: &Clock) -> Result<Self> {
         open::make_folder(state_dir)?;
-        let path = state_dir.join("catalog.db");
+        let path = state_dir.join(FILE);
         Self::at(path, clock, false)
     }
 

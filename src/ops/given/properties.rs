@@ -21,6 +21,7 @@ pub(super) fn of_database(defn: &str, owner: &str) -> Option<DatabaseProperties>
         collate: part("LC_COLLATE")?,
         ctype: part("LC_CTYPE")?,
         icu_locale: value("ICU_LOCALE").or_else(|| value("BUILTIN_LOCALE")),
+        icu_rules: value("ICU_RULES"),
         locale_provider: provider.map(str::to_owned),
         comment: None,
         connection_limit: None,
@@ -117,12 +118,13 @@ mod tests {
         let tricky = "CREATE DATABASE \"a ENCODING = 'x' \"\"b\" WITH TEMPLATE = template0 ENCODING = 'LATIN1' LOCALE_PROVIDER = libc LOCALE = 'C';\n";
         let new = of(tricky).unwrap();
         assert_eq!((new.encoding.as_str(), new.collate.as_str(), new.locale_provider.as_deref()), ("LATIN1", "C", Some("c")));
-        let icu = "CREATE DATABASE x WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = icu LOCALE = 'C.UTF-8' ICU_LOCALE = 'de-u-co-phonebk';";
+        let icu = "CREATE DATABASE x WITH TEMPLATE = template0 ENCODING = 'UTF8' LOCALE_PROVIDER = icu LOCALE = 'C.UTF-8' ICU_LOCALE = 'de-u-co-phonebk' ICU_RULES = '&a < g';";
         let icu = of(icu).unwrap();
         assert_eq!(
             (icu.ctype.as_str(), icu.icu_locale.as_deref(), icu.locale_provider.as_deref()),
             ("C.UTF-8", Some("de-u-co-phonebk"), Some("i"))
         );
+        assert_eq!(icu.icu_rules.as_deref(), Some("&a < g"));
         assert_eq!(of("CREATE DATABASE x;"), None);
     }
 

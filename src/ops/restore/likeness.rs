@@ -86,7 +86,10 @@ fn locale(like: &DatabaseProperties) -> String {
     let plain = |name: &str| name.replace(".utf8", ".UTF-8");
     let (collate, ctype) = (plain(&like.collate), plain(&like.ctype));
     match (like.locale_provider.as_deref(), &like.icu_locale) {
-        (Some("i"), Some(locale)) => format!("{locale} of ICU"),
+        (Some("i"), Some(locale)) => match &like.icu_rules {
+            Some(rules) => format!("{locale} of ICU with the rules {rules:?}"),
+            None => format!("{locale} of ICU"),
+        },
         (Some("b"), Some(locale)) => format!("{locale} of PostgreSQL"),
         _ if collate == ctype => collate,
         _ => format!("{collate} (letters by {ctype})"),

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use super::super::World;
-use crate::catalog::{Awaited, Heartbeat, Page, Reader, RunFilter};
+use crate::catalog::{Awaited, FILE, Heartbeat, Page, Reader, RunFilter};
 use crate::error::Result;
 use crate::model::backup::Trigger;
 use crate::model::settings::Settings;
@@ -21,6 +21,9 @@ const BEATS_MISSED: i32 = 4;
 
 /// And no younger one, however short the interval: beats ride on the daemon's own turns.
 const SILENCE: TimeDelta = TimeDelta::seconds(60);
+
+/// A daemon that has given no sign of life this long after its start hangs: making a lost index anew takes minutes.
+const STARTS: TimeDelta = TimeDelta::hours(1);
 
 /// A job that has waited this long for a place is told of.
 pub const LAG: TimeDelta = TimeDelta::minutes(5);
@@ -126,6 +129,14 @@ pub fn served_by(state_dir: &Path) -> Option<Option<u32>> {
     Some(text.trim().strip_prefix("process ").and_then(|pid| pid.parse().ok()))
 }
 
+/// When the daemon that serves here started, or lost its catalog since; `None` where none serves.
+fn started(settings: &Settings) -> Option<DateTime<Utc>> {
+    served_by(&settings.daemon.state_dir)?;
+    let start = std::fs::metadata(serve_lock(settings)).and_then(|found| found.modified()).ok()?;
+    let catalog = std::fs::metadata(settings.daemon.state_dir.join(FILE)).and_then(|found| found.created());
+    Some(catalog.map_or(start, |made| made.max(start)).into())
+}
+
 /// Whether the daemon turns.
 pub fn daemon(world: &World, settings: &Settings) -> Result<DaemonStanding> {
     let heartbeat = world.catalog.read(|reader| reader.heartbeat())?;
@@ -134,8 +145,11 @@ pub fn daemon(world: &World, settings: &Settings) -> Result<DaemonStanding> {
 
 pub(super) fn turning(settings: &Settings, last: Option<&Heartbeat>, now: DateTime<Utc>) -> DaemonStanding {
     let Some(last) = last else {
-        let is_there = served_by(&settings.daemon.state_dir).is_some();
-        return if is_there { DaemonStanding::Starting } else { DaemonStanding::Stopped };
+        return match started(settings) {
+            Some(at) if (now - at).abs() > STARTS => DaemonStanding::Silent { heartbeat: at },
+            Some(_) => DaemonStanding::Starting,
+            None => DaemonStanding::Stopped,
+        };
     };
     let interval = TimeDelta::from_std(settings.daemon.heartbeat).unwrap_or(TimeDelta::seconds(30));
     let heartbeat = last.at;

@@ -272,7 +272,7 @@ fn unopened(path: &Path, error: Errno) -> Failure {
 }
 
 /// What to do about the usual refusals.
-fn explained(failure: Failure, error: Errno) -> Failure {
+pub(super) fn explained(failure: Failure, error: Errno) -> Failure {
     match error {
         Errno::ACCESS | Errno::PERM => {
             failure.hint("the user that runs pgdumpd must own the storage; run it as that user, or chown the folder")

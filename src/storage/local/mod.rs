@@ -14,6 +14,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 pub use self::given::Given;
@@ -157,7 +158,10 @@ impl Storage for Local {
         let path: PathBuf = self.path.components().collect();
         if std::fs::symlink_metadata(&path).is_err() {
             let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&path);
-            made.map_err(|error| Failure::storage(format!("making the folder {}", path.display()), &error))?;
+            made.map_err(|error| {
+                let failure = Failure::storage(format!("making the folder {}", path.display()), &error);
+                Errno::from_io_error(&error).map_or(failure.clone(), |errno| folder::explained(failure, errno))
+            })?;
         }
         let root = Folder::root(&path)?.ok_or_else(|| self.not_mounted(format!("the folder {} has vanished", path.display())))?;
         self.empty(&root)?;
