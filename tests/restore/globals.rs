@@ -37,14 +37,19 @@ fn a_tablespace_that_can_not_be_made_is_told_with_the_servers_words_before_anyth
     let folder = cluster.dir().join("fast").display().to_string();
     cluster.psql(&format!("copy (select) to program 'mkdir {folder}'"));
     cluster.psql(&format!("create tablespace fast location '{folder}'"));
-    let scene = Scene::bare(cluster, "create table t (i int) tablespace fast");
+    let scene = Scene::bare(cluster, "create role keeper; create table t (i int) tablespace fast");
     scene.configure("globals = true");
     scene.backup();
     // On the same machine the folder is another server's.
     let other = Cluster::start();
     let ended = scene.restore(&other.url("shop"), &["--globals"]);
     assert_eq!(ended.code, 1, "{ended:?}");
-    for words in ["lacks tablespaces that the backup names: fast", "--no-tablespaces", "already in use as a tablespace"] {
+    for words in [
+        "lacks tablespaces that the backup names: fast",
+        "--no-tablespaces",
+        "already in use as a tablespace",
+        "made for it stay: \"keeper\"\n",
+    ] {
         assert!(ended.stderr.contains(words), "{words}: {ended:?}");
     }
     assert_eq!(other.psql("select count(*) from pg_database where datname ~ 'shop|pgdumpd'"), "0");

@@ -127,15 +127,49 @@ fn passwordless(statements: &[&str]) -> Vec<String> {
     statements.iter().filter_map(of).collect()
 }
 
-/// Makes the roles and tablespaces that the server lacks; returns what it said against single ones. One that the backup needs and that could
-/// not be made ends it.
-pub(super) fn restore(means: Means<'_>, session: &mut Session, plan: &Plan, globals: &Globals) -> Result<Vec<String>> {
+/// What became of the roles and tablespaces that the server lacked.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    /// What it said against single ones.
+    pub(super) said: Vec<String>,
+    roles: Vec<String>,
+    tablespaces: Vec<String>,
+}
+
+impl Made {
+    /// They stay, whatever becomes of the restore: that is told beside why it failed.
+    pub(super) fn beside(&self, session: &mut Session, failure: Failure) -> Failure {
+        let Ok((roles, tablespaces)) = lacking(session, &self.roles, &self.tablespaces) else { return failure };
+        let made = self
+            .roles
+            .iter()
+            .filter(|name| !roles.contains(name))
+            .chain(self.tablespaces.iter().filter(|name| !tablespaces.contains(name)));
+        let made: Vec<String> = made.map(|name| ident(name)).collect();
+        if made.is_empty() {
+            return failure;
+        }
+        let words = format!("the roles and tablespaces that were made for it stay: {}", made.join(", "));
+        let hint = failure.hint.as_ref().map_or_else(|| words.clone(), |hint| format!("{hint}; {words}"));
+        failure.hint(hint)
+    }
+}
+
+/// Which of them the server lacks.
+fn lacking(session: &mut Session, roles: &[String], tablespaces: &[String]) -> Result<(Vec<String>, Vec<String>)> {
+    fn names(all: &[String]) -> Vec<&str> {
+        all.iter().map(String::as_str).collect()
+    }
+    Ok((session.missing_roles(&names(roles))?, session.missing_tablespaces(&names(tablespaces))?))
+}
+
+/// Makes the roles and tablespaces that the server lacks. One that the backup needs and that could not be made ends it.
+pub(super) fn restore(means: Means<'_>, session: &mut Session, plan: &Plan, globals: &Globals) -> Result<Made> {
     let Plan { recipe, wanted, .. } = plan;
-    let missing = session.missing_roles(&globals.roles.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let tablespaces = globals.tablespaces.iter().map(String::as_str).filter(|_| !wanted.no_tablespaces);
-    let lacking = session.missing_tablespaces(&tablespaces.collect::<Vec<_>>())?;
-    let missing = missing.into_iter().map(Subject::Role);
-    let lacking: Vec<Subject> = missing.chain(lacking.into_iter().map(Subject::Tablespace)).collect();
+    let tablespaces = if wanted.no_tablespaces { &[][..] } else { &globals.tablespaces };
+    let (roles, tablespaces) = lacking(session, &globals.roles, tablespaces)?;
+    let missing = roles.iter().cloned().map(Subject::Role);
+    let lacking: Vec<Subject> = missing.chain(tablespaces.iter().cloned().map(Subject::Tablespace)).collect();
     let form = Form { at_error: AtError::GoOn, ..Form::default() };
     let restore = Restore {
         client: &recipe.client,
@@ -151,8 +185,11 @@ pub(super) fn restore(means: Means<'_>, session: &mut Session, plan: &Plan, glob
     }
     let against = said.first.iter().filter(|error| !error.contains("42710:"));
     let against: Vec<String> = against.map(|error| format!("while making roles and tablespaces: {error}")).collect();
-    before::are_there(session, recipe, wanted).map_err(|failure| failure.detail(against.join("\n")))?;
-    Ok(against)
+    let made = Made { said: against, roles, tablespaces };
+    match before::are_there(session, recipe, wanted) {
+        Ok(()) => Ok(made),
+        Err(failure) => Err(made.beside(session, failure.detail(made.said.join("\n")))),
+    }
 }
 
 #[cfg(test)]

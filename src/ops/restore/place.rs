@@ -30,9 +30,9 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored, Undone> {
         settle::keeps_rows(means, &plan.database, &plan.recipe, &plan.wanted)?;
     }
     let left = leftovers::sweep(means, &mut session)?;
-    let said = match &plan.globals {
+    let made = match &plan.globals {
         Some(globals) => globals::restore(means, &mut session, plan, globals)?,
-        None => Vec::new(),
+        None => globals::Made::default(),
     };
     let restored: Result<Restored, Undone> = match &plan.way {
         Way::Fill | Way::InPlace => {
@@ -61,9 +61,9 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored, Undone> {
             Ok(if *drop_old { without_old(means, plan, keep_as, restored) } else { restored })
         }
     };
-    let mut restored = restored?.timed(began);
+    let mut restored = restored.map_err(|undone| Undone { failure: made.beside(&mut session, undone.failure), ..undone })?.timed(began);
     let late = std::mem::take(&mut restored.warnings).into_iter().filter(|words| !plan.warnings.contains(words));
-    restored.warnings = plan.warnings.iter().cloned().chain(said).chain(late).collect();
+    restored.warnings = plan.warnings.iter().cloned().chain(made.said).chain(late).collect();
     restored.warnings.extend(left.warnings());
     // What can't be asked any more undoes nothing.
     restored.warnings.extend(steady(means, &plan.database, |session| ties::restored(means, session, plan)).unwrap_or_default());
