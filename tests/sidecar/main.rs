@@ -314,7 +314,8 @@ fn a_server_that_turns_away_is_told_from_one_that_is_not_there() {
         rig.env.push((String::from("PGDUMPD_PG_BIN_DIR"), dir.clone()));
         for verb in ["backup", "serve"] {
             let ended = rig.run(&[verb]);
-            let told = ended.stderr.contains("\"nobody\" does not exist") && ended.stderr.contains("the server answers: check role");
+            let told = ended.stderr.contains("\"nobody\" does not exist")
+                && ended.stderr.contains("the server answers, and has no database of that name");
             assert!(ended.code == 1 && told, "{verb} with {dir}: {ended:?}");
         }
         rig.env.pop();
