@@ -21,8 +21,8 @@ const CHUNK: usize = 128 * 1024;
 /// Buffers between reading and decompressing: 2 MiB.
 const CHUNKS: usize = 16;
 
-/// Bytes looked at and handed on at once: few enough that whoever takes them finds them in the processor's cache still.
-const PIECE: usize = 32 * 1024;
+/// Bytes looked at and handed on at once: many, as each piece wakes whoever takes them.
+const PIECE: usize = 512 * 1024;
 
 /// What is wanted of the bytes' inside.
 pub struct Inside<'a> {

@@ -161,8 +161,17 @@ fn resemble(means: Means<'_>, plan: &Plan, temporary: &str, owner: Option<&str>,
 /// The finished database gets its name, and its comment in place of the mark of an unfinished one.
 fn name(means: Means<'_>, plan: &Plan, temporary: &str, comment: Option<&str>) -> Result<()> {
     let statements = [database::comment(temporary, comment), database::rename(temporary, &plan.database)];
-    steady(means, &plan.database, |session| session.carry_out_together(&statements))
-        .map_err(|failure| failure.context(format!("giving the restored database its name {:?}", plan.database)))
+    let mut ours = None;
+    let done = steady(means, &plan.database, |session| {
+        ours = session.find_database(temporary)?.map(|found| found.oid);
+        session.carry_out_together(&statements)
+    });
+    // As with a swap: a connection that breaks at the very commit leaves its outcome open, and the names tell.
+    let named = |session: &mut Session| session.find_database(&plan.database).map(|found| found.map(|found| found.oid));
+    if done.is_err() && ours.is_some() && steady(means, &plan.database, named).is_ok_and(|found| found == ours) {
+        return Ok(());
+    }
+    done.map_err(|failure| failure.context(format!("giving the restored database its name {:?}", plan.database)))
 }
 
 /// The finished database takes the place of the old one: everything that makes it the same to its applications, and both names, at once.
