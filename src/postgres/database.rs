@@ -161,8 +161,8 @@ impl Session {
                  pg_has_role(d.datdba, 'USAGE') as ours
                from pg_database d where {ours}) d
              where coalesce(d.said, case when d.ours then {mark} || d.run || ' ' || {project} end) = {mark} || d.run || ' ' || {project}",
-            // By bytes: another's name may be no text in this database's encoding, and a function that counts letters would fail.
-            ours = format!("starts_with(d.datname::text, {})", literal(prefix)),
+            // Another's name may be no text in this database's encoding, and a function that counts letters would fail.
+            ours = format!("d.datname like {}", literal(&(prefix.replace('_', "\\_") + "%"))),
             after = prefix.len() + 1,
             mark = literal(work.mark()),
             project = literal(project),
