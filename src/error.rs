@@ -152,6 +152,13 @@ impl Failure {
         self
     }
 
+    /// Adds more behind what there is to do about it.
+    #[must_use]
+    pub fn also(self, more: &str) -> Self {
+        let hint = self.hint.as_ref().map_or_else(|| more.to_owned(), |hint| format!("{hint}; {more}"));
+        self.hint(hint)
+    }
+
     /// Adds the child's last words, unless they are blank.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {

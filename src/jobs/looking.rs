@@ -56,8 +56,7 @@ pub(super) fn suspect(world: &World, row: &BackupRow, cancel: &Cancel, failure: 
         Ok(Verdict::Gone | Verdict::Unread(_)) => return failure,
         Err(why) => format!("it could not be marked as damaged: {why}"),
     };
-    let hint = failure.hint.as_ref().map_or_else(|| more.clone(), |hint| format!("{hint}; {more}"));
-    failure.hint(hint)
+    failure.also(&more)
 }
 
 /// Looks at each new backup again, before it lets older ones go, where the project wants that.

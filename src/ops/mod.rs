@@ -90,6 +90,14 @@ impl World {
         Ok(Self { catalog: Catalog::in_memory(&clock)?, clock, storages: Arc::default(), smtp: None, grace: GRACE })
     }
 
+    /// A world alone with these storages, for tests.
+    #[cfg(test)]
+    pub(crate) fn over(storages: &[&storage::Memory]) -> Self {
+        let named = |one: &&storage::Memory| (one.name().to_owned(), Arc::new((*one).clone()) as Arc<dyn Storage>);
+        let alone = Self::alone(Clock::system()).expect("a catalog in memory");
+        Self { storages: Arc::new(storages.iter().map(named).collect()), ..alone }
+    }
+
     /// The same over a catalog that is already open; used when the configuration is read again.
     #[must_use]
     pub fn around(settings: &Settings, clock: Clock, catalog: Catalog) -> Self {

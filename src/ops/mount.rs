@@ -19,13 +19,9 @@ pub(super) const ID: &str = "storage-id:";
 
 /// Makes sure that `storage` is the one the catalog remembers; marks it where neither knows of the other.
 pub fn ensure(world: &World, storage: &dyn Storage) -> Result<()> {
-    let name = storage.name();
-    let remembered = remembered(world, name)?;
-    match (storage.id()?, remembered) {
-        (Some(found), Some(known)) if found == known => Ok(()),
-        (Some(found), Some(known)) => Err(another(world, name, &found, &known)?),
+    match (storage.id()?, remembered(world, storage.name())?) {
+        (found, Some(known)) => same(world, storage.name(), found.as_deref(), &known),
         (Some(found), None) => unless_renamed(world, storage, &found),
-        (None, Some(_)) => Err(no_marker(name)),
         (None, None) => {
             let id = storage.initialize()?;
             remember(world, storage, &id)
@@ -35,11 +31,17 @@ pub fn ensure(world: &World, storage: &dyn Storage) -> Result<()> {
 
 /// The same question for whoever is about to write nothing: is what lies there what the catalog remembers, if it remembers anything?
 pub fn look(world: &World, storage: &dyn Storage) -> Result<()> {
-    let name = storage.name();
-    match (storage.id()?, remembered(world, name)?) {
-        (Some(found), Some(known)) if found != known => Err(another(world, name, &found, &known)?),
-        (None, Some(_)) => Err(no_marker(name)),
-        _ => Ok(()),
+    let found = storage.id()?;
+    remembered(world, storage.name())?.map_or(Ok(()), |known| same(world, storage.name(), found.as_deref(), &known))
+}
+
+/// Refuses where the marker that was found is not the one that is known.
+fn same(world: &World, name: &str, found: Option<&str>, known: &str) -> Result<()> {
+    match found {
+        Some(found) if found == known => Ok(()),
+        Some(found) => Err(another(world, name, found, known)?),
+        None => Err(Failure::new(Cause::NotMounted, format!("storage {name:?} has no marker file: not mounted?"))
+            .hint(format!("mount it; if the disk was replaced by an empty one on purpose, run `pgdumpd doctor --accept-storage {name}`"))),
     }
 }
 
@@ -48,11 +50,6 @@ pub fn absent<'a>(world: &World, projects: impl Iterator<Item = &'a Project>) ->
     let used: BTreeSet<&str> = projects.filter(|project| project.enabled).map(|project| project.storage.as_str()).collect();
     let storages = used.into_iter().filter_map(|name| world.storages.get(name));
     storages.filter_map(|storage| Some((storage.name().to_owned(), look(world, storage.as_ref()).err()?))).collect()
-}
-
-fn no_marker(name: &str) -> Failure {
-    Failure::new(Cause::NotMounted, format!("storage {name:?} has no marker file: not mounted?"))
-        .hint(format!("mount it; if the disk was replaced by an empty one on purpose, run `pgdumpd doctor --accept-storage {name}`"))
 }
 
 /// A storage that the catalog doesn't know by this name, but perhaps by another.

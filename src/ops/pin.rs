@@ -30,10 +30,7 @@ pub fn pin(world: &World, row: &BackupRow, pinned: bool) -> Result<BackupRow> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::clock::Clock;
     use crate::manifest::tests::manifest;
     use crate::model::backup::Marks;
     use crate::ops::removal::{self, Removal};
@@ -42,8 +39,7 @@ mod tests {
     /// A world with one backup, and its row.
     fn with_backup() -> (World, Memory, BackupRow) {
         let storage = Memory::new("main");
-        let mut world = World::alone(Clock::system()).unwrap();
-        world.storages = Arc::new([(String::from("main"), Arc::new(storage.clone()) as Arc<dyn Storage>)].into());
+        let world = World::over(&[&storage]);
         mount::ensure(&world, &storage).unwrap();
         let manifest = manifest();
         storage.put(&Key { project: manifest.project.clone(), file: manifest.backup_file.clone() }, b"rows").unwrap();

@@ -136,18 +136,14 @@ fn served(row: &BackupRow) -> Option<SlotRow> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::clock::Clock;
     use crate::manifest::tests::manifest;
     use crate::storage::{Key, Memory};
 
     #[test]
     fn a_manifest_that_can_not_be_read_by_this_pgdumpd_is_not_told_as_lost() {
         let storage = Memory::new("main");
-        let mut world = World::alone(Clock::system()).unwrap();
-        world.storages = Arc::new([(String::from("main"), Arc::new(storage.clone()) as Arc<dyn Storage>)].into());
+        let world = World::over(&[&storage]);
         mount::ensure(&world, &storage).unwrap();
         let manifest = manifest();
         let (project, artifact) = (manifest.project.clone(), manifest.backup_file.clone());

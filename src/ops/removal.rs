@@ -89,10 +89,7 @@ fn artifact(row: &BackupRow) -> Key {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::clock::Clock;
     use crate::manifest::tests::manifest;
     use crate::model::backup::Marks;
     use crate::storage::Memory;
@@ -100,12 +97,8 @@ mod tests {
     #[test]
     fn what_is_to_be_removed_in_a_storage_that_is_away_holds_nothing_up() {
         let (main, old) = (Memory::new("main"), Memory::new("old"));
-        let with = |old: &Memory| {
-            let storages = [("main", &main), ("old", old)].map(|(name, one)| (name.to_owned(), Arc::new(one.clone()) as Arc<dyn Storage>));
-            Arc::new(storages.into())
-        };
-        let mut world = World::alone(Clock::system()).unwrap();
-        world.storages = with(&old);
+        let with = |old: &Memory| World::over(&[&main, old]).storages;
+        let mut world = World::over(&[&main, &old]);
         [&main, &old].iter().for_each(|storage| mount::ensure(&world, *storage).unwrap());
         let row = BackupRow::from_manifest("old", &manifest(), None, Marks::default());
         storage_with(&old, &row);

@@ -31,7 +31,7 @@ pub use daemon::{ByHand, DaemonStanding, LAG, SERVE_LOCK, by_hand, daemon, has_s
 pub use files::with_files;
 pub(super) use mail::unmended;
 pub use mail::{Waiting, mail_accepted};
-pub use unread::{UNREAD_SECRETS, as_far_as_read, known_to_daemon_only, unread_secrets};
+pub use unread::{UNREAD_SECRETS, as_far_as_read, known_to_daemon_only, lacked_by_daemon, unread_secrets};
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]

@@ -43,6 +43,7 @@ fn begins_only_when_made(storage: &dyn Storage) {
         storage.mark(&a, Use::Reading).map(drop),
         storage.scratch("shop", "run1").map(drop),
         storage.sweep("shop", None).map(drop),
+        storage.unfinished("shop").map(drop),
         storage.lock_file("shop").map(drop),
     ];
     for (number, refusal) in refusals.into_iter().enumerate() {
@@ -92,9 +93,11 @@ fn unfinished_files_go_away(storage: &dyn Storage) {
     assert!(storage.sweep("debris", None).unwrap().is_empty());
     let one = storage.begin(&a, "run1").unwrap();
     let other = storage.begin(&a, "run12").unwrap();
+    assert_eq!((storage.unfinished("debris").unwrap().len(), storage.unfinished("other").unwrap()), (2, vec![]));
     assert_eq!(storage.sweep("debris", Some("run1")).unwrap().len(), 1, "of run1, not of run12");
     assert!(one.commit().is_err(), "what was swept can't be committed");
     other.commit().unwrap();
+    assert_eq!(storage.unfinished("debris").unwrap(), Vec::<String>::new());
     assert_eq!(files(storage, "debris"), ["a.dump"]);
     for run in ["../x", "", "a-b", "a/b"] {
         assert_eq!(storage.begin(&a, run).err().unwrap().cause, Cause::UnsafePath);

@@ -211,6 +211,10 @@ impl Storage for Memory {
         Ok(Scratch::new(folder))
     }
 
+    fn unfinished(&self, project: &str) -> Result<Vec<String>> {
+        self.with(|contents| Ok(contents.unfinished.keys().filter(|(of, _)| of == project).map(|(_, name)| name.clone()).collect()))
+    }
+
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>> {
         let prefix = super::unfinished_prefix(run)?;
         let scratches = self.lock_file(project)?.with_extension("scratch");

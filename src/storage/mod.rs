@@ -104,9 +104,7 @@ pub trait Storage: Send + Sync + Debug {
     /// An empty folder with the space of this storage, for the parts of a run's artifact; it counts as one of the run's unfinished files.
     fn scratch(&self, project: &str, run: &str) -> Result<Scratch>;
     /// The names of a project's unfinished files, also of those that somebody is writing.
-    fn unfinished(&self, _project: &str) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
+    fn unfinished(&self, project: &str) -> Result<Vec<String>>;
     /// Removes a project's unfinished files, of one run or of all, and scratch that nobody works in; returns their names. Call it only while
     /// holding the project's lock.
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>>;

@@ -90,11 +90,16 @@ fn f21_no_second_dump_beside_a_stopped_orphan() {
 /// Killed together with its dump, as the out-of-memory killer and systemd do it: the backend alone is left, and keeps its locks.
 #[test]
 fn f21_a_backend_without_its_dump_is_ended() {
+    a_backend_without_its_dump_is_ended(|_| {});
+}
+
+fn a_backend_without_its_dump_is_ended(meanwhile: impl FnOnce(&Bench)) {
     let bench = Bench::new("schedule = [{ name = \"often\", every = \"1h\" }]");
     let _blocker = Blocker::new(&bench);
     let orphan = orphan(&bench);
     kill("KILL", orphan);
     bench.cluster.wait_until(WAITING);
+    meanwhile(&bench);
     let serving = bench.start();
     bench.cluster.wait_until("count(*) = 0 from pg_stat_activity where application_name like 'pgdumpd/%'");
     drop(serving);
@@ -103,15 +108,7 @@ fn f21_a_backend_without_its_dump_is_ended() {
 /// The server tells of all its backends in any of its databases.
 #[test]
 fn f21_a_backend_in_a_database_that_lets_nobody_in_any_more_is_ended() {
-    let bench = Bench::new("schedule = [{ name = \"often\", every = \"1h\" }]");
-    let _blocker = Blocker::new(&bench);
-    let orphan = orphan(&bench);
-    kill("KILL", orphan);
-    bench.cluster.wait_until(WAITING);
-    bench.cluster.psql("alter database shop allow_connections false");
-    let serving = bench.start();
-    bench.cluster.wait_until("count(*) = 0 from pg_stat_activity where application_name like 'pgdumpd/%'");
-    drop(serving);
+    a_backend_without_its_dump_is_ended(|bench| drop(bench.cluster.psql("alter database shop allow_connections false")));
 }
 
 /// The project was taken out of the configuration meanwhile.

@@ -3,20 +3,14 @@
 
 use std::process::{Command, Stdio};
 
-use crate::cluster::Cluster;
 use crate::rig::wait_until;
 use crate::skip::skip;
-use crate::{LONG, beside, configured, rig};
+use crate::{LONG, sidecar};
 
 /// Where only a part is backed up, its age is what counts, and an empty variable is none.
 #[test]
 fn a_part_is_a_backup_and_an_empty_variable_is_unset() {
-    if configured("a_part_is_a_backup_and_an_empty_variable_is_unset") {
-        return;
-    }
-    let cluster = Cluster::start();
-    let mut port = String::new();
-    let mut rig = rig(&beside(&cluster, &mut port));
+    let Some((_cluster, mut rig)) = sidecar("a_part_is_a_backup_and_an_empty_variable_is_unset") else { return };
     rig.env.extend([("PGDUMPD_SCHEMAS", "public"), ("PGDUMPD_CONFIG", "")].map(|(name, value)| (name.to_owned(), value.to_owned())));
     let before = rig.run(&["status"]);
     assert!(before.code == 0 && before.stdout.contains("no backup yet"), "{before:?}");
@@ -36,12 +30,7 @@ fn a_part_is_a_backup_and_an_empty_variable_is_unset() {
 #[test]
 fn a_volume_that_takes_nothing_is_told_in_one_sentence() {
     const TEST: &str = "a_volume_that_takes_nothing_is_told_in_one_sentence";
-    if configured(TEST) {
-        return;
-    }
-    let cluster = Cluster::start();
-    let mut port = String::new();
-    let mut rig = rig(&beside(&cluster, &mut port));
+    let Some((_cluster, mut rig)) = sidecar(TEST) else { return };
     let volume = rig.path().join("volume");
     std::fs::create_dir(&volume).unwrap();
     for there in [true, false] {
@@ -67,12 +56,7 @@ fn a_volume_that_takes_nothing_is_told_in_one_sentence() {
 /// USR1 asks the daemon for its state; a command that it reaches by mistake goes on.
 #[test]
 fn a_question_to_the_daemon_ends_no_command() {
-    if configured("a_question_to_the_daemon_ends_no_command") {
-        return;
-    }
-    let cluster = Cluster::start();
-    let mut port = String::new();
-    let rig = rig(&beside(&cluster, &mut port));
+    let Some((cluster, rig)) = sidecar("a_question_to_the_daemon_ends_no_command") else { return };
     let mut locked =
         cluster.psql_command("shop").args(["-c", "begin", "-c", "lock table orders", "-c", "select pg_sleep(600)"]).spawn().unwrap();
     cluster.wait_until("exists (select from pg_locks where locktype = 'relation' and mode = 'AccessExclusiveLock' and granted)");

@@ -59,14 +59,20 @@ fn beside<'a>(cluster: &Cluster, port: &'a mut String) -> [(&'static str, &'a st
     [("POSTGRES_HOST", "127.0.0.1"), ("POSTGRES_PORT", port.as_str()), ("POSTGRES_USER", "postgres"), ("POSTGRES_DB", "shop")]
 }
 
-#[test]
-fn one_backup_from_variables_alone() {
-    if configured("one_backup_from_variables_alone") {
-        return;
+/// A server with the database `shop`, and a sidecar for it; `None` where this machine has a configuration of its own.
+fn sidecar(test: &str) -> Option<(Cluster, Rig)> {
+    if configured(test) {
+        return None;
     }
     let cluster = Cluster::start();
     let mut port = String::new();
     let rig = rig(&beside(&cluster, &mut port));
+    Some((cluster, rig))
+}
+
+#[test]
+fn one_backup_from_variables_alone() {
+    let Some((_cluster, rig)) = sidecar("one_backup_from_variables_alone") else { return };
     let done = rig.run(&["backup"]);
     assert_eq!(done.code, 0, "{done:?}");
     let backups = rig.backups();
@@ -98,12 +104,7 @@ fn one_backup_has_the_designs_exit_codes() {
 
 #[test]
 fn serving_from_variables_alone() {
-    if configured("serving_from_variables_alone") {
-        return;
-    }
-    let cluster = Cluster::start();
-    let mut port = String::new();
-    let mut rig = rig(&beside(&cluster, &mut port));
+    let Some((_cluster, mut rig)) = sidecar("serving_from_variables_alone") else { return };
     let more = [("SCHEDULE", "* * * * * *"), ("BACKUP_KEEP_MINS", "60"), ("POSTGRES_SERVICE_HOST", "10.0.0.7")];
     rig.env.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let mut serving = rig.serve();
@@ -121,12 +122,7 @@ fn serving_from_variables_alone() {
 /// The whole of what a file says about proofs, by variables: looked at after each backup, drilled on schedule, asked, and told.
 #[test]
 fn backups_are_proven_from_variables_alone() {
-    if configured("backups_are_proven_from_variables_alone") {
-        return;
-    }
-    let cluster = Cluster::start();
-    let mut port = String::new();
-    let mut rig = rig(&beside(&cluster, &mut port));
+    let Some((cluster, mut rig)) = sidecar("backups_are_proven_from_variables_alone") else { return };
     let url = format!("postgresql://postgres@127.0.0.1:{}/postgres", cluster.port);
     let query = rig.path().join("orders.sql");
     std::fs::write(&query, "select count(*) = 1000\n  from orders\n").unwrap();
@@ -162,12 +158,7 @@ fn backups_are_proven_from_variables_alone() {
 
 #[test]
 fn a_database_that_comes_late_is_waited_for() {
-    if configured("a_database_that_comes_late_is_waited_for") {
-        return;
-    }
-    let cluster = Cluster::start();
-    let mut port = String::new();
-    let rig = rig(&beside(&cluster, &mut port));
+    let Some((cluster, rig)) = sidecar("a_database_that_comes_late_is_waited_for") else { return };
     cluster.stop_immediate();
     let mut serving = rig.serve();
     serving.wait_for_log("waiting for the database, at most 6min", LONG);
@@ -202,12 +193,7 @@ fn a_database_that_never_comes_ends_the_wait() {
 
 #[test]
 fn a_server_that_no_client_can_dump_is_refused_at_the_start() {
-    if configured("a_server_that_no_client_can_dump_is_refused_at_the_start") {
-        return;
-    }
-    let cluster = Cluster::start();
-    let mut port = String::new();
-    let mut rig = rig(&beside(&cluster, &mut port));
+    let Some((_cluster, mut rig)) = sidecar("a_server_that_no_client_can_dump_is_refused_at_the_start") else { return };
     let old = rig.clients(&[("pg_dump", "#!/bin/sh\necho 'pg_dump (PostgreSQL) 9.6.24'\n")]);
     rig.env.push((String::from("PGDUMPD_PG_BIN_DIR"), old.display().to_string()));
     let refused = rig.run(&["serve"]);
@@ -257,12 +243,7 @@ fn a_volume_of_somebody_else_is_refused_at_the_start() {
 #[test]
 fn what_is_wrong_for_good_is_not_tried_again_by_hand() {
     const TEST: &str = "what_is_wrong_for_good_is_not_tried_again_by_hand";
-    if configured(TEST) {
-        return;
-    }
-    let cluster = Cluster::start();
-    let mut port = String::new();
-    let mut rig = rig(&beside(&cluster, &mut port));
+    let Some((cluster, mut rig)) = sidecar(TEST) else { return };
     let (others, set): (Vec<_>, Vec<_>) = rig.env.clone().into_iter().partition(|(name, _)| name != "POSTGRES_DB");
     assert_eq!(set.len(), 1);
     rig.env = others;
@@ -295,12 +276,7 @@ fn what_is_wrong_for_good_is_not_tried_again_by_hand() {
 #[test]
 fn a_server_that_turns_away_is_told_from_one_that_is_not_there() {
     const TEST: &str = "a_server_that_turns_away_is_told_from_one_that_is_not_there";
-    if configured(TEST) {
-        return;
-    }
-    let cluster = Cluster::start();
-    let mut port = String::new();
-    let mut rig = rig(&beside(&cluster, &mut port));
+    let Some((_cluster, mut rig)) = sidecar(TEST) else { return };
     let programs = rig.path().join("programs");
     std::fs::create_dir(&programs).unwrap();
     for program in ["pg_dump", "pg_dumpall", "pg_restore", "psql"] {
@@ -376,12 +352,7 @@ fn a_folder_that_holds_strange_files_is_refused_at_the_start() {
 /// Health is about backups, also about those that were never made.
 #[test]
 fn a_sidecar_that_never_made_a_backup_becomes_unhealthy() {
-    if configured("a_sidecar_that_never_made_a_backup_becomes_unhealthy") {
-        return;
-    }
-    let cluster = Cluster::start();
-    let mut port = String::new();
-    let mut rig = rig(&beside(&cluster, &mut port));
+    let Some((_cluster, mut rig)) = sidecar("a_sidecar_that_never_made_a_backup_becomes_unhealthy") else { return };
     let more = [("SCHEDULE", "0 0 29 2 *"), ("PGDUMPD_MAX_BACKUP_AGE", "5s")];
     rig.env.extend(more.map(|(name, value)| (name.to_owned(), value.to_owned())));
     let mut serving = rig.serve();

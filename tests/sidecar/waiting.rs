@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use crate::cluster::Cluster;
 use crate::rig::{Rig, wait_until};
 use crate::smtp::{Script, Server};
-use crate::{LONG, beside, configured, rig};
+use crate::{LONG, beside, configured, rig, sidecar};
 
 /// A mail server, and a rig that mails to it.
 fn mailing(pairs: &[(&str, &str)]) -> (Server, Rig) {
@@ -94,12 +94,7 @@ fn a_single_run_promises_no_next_one() {
 /// A `CronJob` that took the place of a daemon: what counts then is how old its backups are.
 #[test]
 fn backups_by_hand_take_the_place_of_a_daemon() {
-    if configured("backups_by_hand_take_the_place_of_a_daemon") {
-        return;
-    }
-    let cluster = Cluster::start();
-    let mut port = String::new();
-    let mut rig = rig(&beside(&cluster, &mut port));
+    let Some((_cluster, mut rig)) = sidecar("backups_by_hand_take_the_place_of_a_daemon") else { return };
     let missed = |rig: &Rig, word: &str| {
         let standing = rig.run(&["status"]);
         assert!(standing.code == 1 && standing.stdout.contains(word), "{standing:?}");

@@ -76,6 +76,10 @@ impl<T: Twist> Storage for Around<T> {
     fn scratch(&self, project: &str, run: &str) -> Result<Scratch> {
         self.real.scratch(project, run)
     }
+    fn unfinished(&self, project: &str) -> Result<Vec<String>> {
+        self.real.unfinished(project)
+    }
+
     fn sweep(&self, project: &str, run: Option<&str>) -> Result<Vec<String>> {
         self.real.sweep(project, run)
     }

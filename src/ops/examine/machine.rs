@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::Access;
 
-use crate::error::{Cause, Failure};
+use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
 use crate::model::settings::{Problem, Settings, Smtp, StorageSettings};
 use crate::notify::probe;
@@ -28,7 +28,10 @@ const UNIT_PATHS: [&str; 2] = ["/var/lib/pgdumpd", "/var/backups/pgdumpd"];
 pub(super) fn look(world: &World, settings: &Settings, home: Home) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         settings.warnings.iter().map(|warning| Finding::warning("configuration", warning.to_string(), String::new())).collect();
-    findings.extend(settings.unread.iter().map(|problem| unread(world, settings, problem)));
+    if !settings.unread.is_empty() {
+        let lacked = standing::daemon(world, settings).and_then(|daemon| standing::lacked_by_daemon(world, &daemon));
+        findings.extend(settings.unread.iter().map(|problem| unread(&lacked, problem)));
+    }
     let folder = &settings.daemon.state_dir;
     findings.push(if folder.exists() { state(folder) } else { to_be_made("state directory", folder) });
     findings.push(daemon(world, settings, home));
@@ -44,17 +47,16 @@ pub(super) fn look(world: &World, settings: &Settings, home: Home) -> Vec<Findin
 }
 
 /// A secret that can't be read here, which is a problem unless the daemon has it.
-fn unread(world: &World, settings: &Settings, problem: &Problem) -> Finding {
+fn unread(lacked: &Result<Option<Vec<String>>>, problem: &Problem) -> Finding {
     let about = "configuration";
-    let known = standing::daemon(world, settings).and_then(|daemon| standing::known_to_daemon_only(world, &daemon, problem));
-    match known {
+    match lacked.as_ref().map(|lacked| standing::known_to_daemon_only(lacked.as_deref(), problem)) {
         Ok(Some(words)) => {
             let hint =
                 "what needs it could not be tried from here; doctor tries it where it is run with the daemon's variables and credentials";
             Finding::warning(about, words, hint)
         }
         Ok(None) => Finding::problem(about, &Failure::new(Cause::Secret, problem.to_string())),
-        Err(failure) => Finding::problem(about, &failure),
+        Err(failure) => Finding::problem(about, failure),
     }
 }
 

@@ -149,9 +149,7 @@ impl Made {
         if made.is_empty() {
             return failure;
         }
-        let words = format!("the roles and tablespaces that were made for it stay: {}", made.join(", "));
-        let hint = failure.hint.as_ref().map_or_else(|| words.clone(), |hint| format!("{hint}; {words}"));
-        failure.hint(hint)
+        failure.also(&format!("the roles and tablespaces that were made for it stay: {}", made.join(", ")))
     }
 }
 

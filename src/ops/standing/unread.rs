@@ -40,8 +40,9 @@ pub const UNREAD_SECRETS: &str = "unread-secrets";
 /// Secrets that can't be read here. What the environment alone lacks is the daemon's business where one serves and could read it: who asks
 /// in a shell has neither its variables nor its credentials.
 pub fn unread_secrets(world: &World, standing: &mut Standing, unread: &[Problem]) -> Result<()> {
+    let lacked = lacked_by_daemon(world, &standing.daemon)?;
     for problem in unread {
-        if let Some(words) = known_to_daemon_only(world, &standing.daemon, problem)? {
+        if let Some(words) = known_to_daemon_only(lacked.as_deref(), problem) {
             standing.notes.push(words);
         } else {
             standing.problems.push(problem.to_string());
@@ -51,15 +52,20 @@ pub fn unread_secrets(world: &World, standing: &mut Standing, unread: &[Problem]
     Ok(())
 }
 
-/// In words, where it is so.
-pub fn known_to_daemon_only(world: &World, daemon: &DaemonStanding, problem: &Problem) -> Result<Option<String>> {
-    if !problem.here || !matches!(daemon, DaemonStanding::Serving { .. }) {
+/// The places of the secrets that a daemon that serves lacks itself; `None` where none serves, or it has noted nothing.
+pub fn lacked_by_daemon(world: &World, daemon: &DaemonStanding) -> Result<Option<Vec<String>>> {
+    if !matches!(daemon, DaemonStanding::Serving { .. }) {
         return Ok(None);
     }
     let kept = world.catalog.read(|reader| reader.meta(UNREAD_SECRETS))?;
-    let lacking: Option<Vec<String>> = kept.and_then(|text| serde_json::from_str(&text).ok());
-    let has = lacking.is_some_and(|places| !places.contains(&problem.place()));
-    Ok(has.then(|| format!("{}: this secret is known to the daemon only, which serves with it: {}", problem.place(), problem.message)))
+    Ok(kept.and_then(|text| serde_json::from_str(&text).ok()))
+}
+
+/// What is said of a secret that can't be read here, where only this shell lacks it and the daemon, which lacks those, has it.
+#[must_use]
+pub fn known_to_daemon_only(lacked: Option<&[String]>, problem: &Problem) -> Option<String> {
+    let has = problem.here && lacked.is_some_and(|places| !places.contains(&problem.place()));
+    has.then(|| format!("{}: this secret is known to the daemon only, which serves with it: {}", problem.place(), problem.message))
 }
 
 fn of_unread(name: &str, parts: Parts<'_>, seen: &Seen, now: DateTime<Utc>) -> ProjectStanding {

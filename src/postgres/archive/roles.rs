@@ -5,6 +5,7 @@ use std::io::BufRead;
 
 use super::script::{Script, Statement};
 use crate::error::Result;
+use crate::postgres::quote::unquoted;
 
 /// What the statements begin with that name roles.
 const NAMING: &[&[u8]] = &[b"ALTER ", b"CREATE POLICY ", b"GRANT ", b"REVOKE "];
@@ -17,7 +18,7 @@ pub fn of_script(script: impl BufRead) -> Result<BTreeSet<String>> {
             Statement::Copy(_) => {}
             Statement::Told(policy) if policy.starts_with("CREATE POLICY ") => found.extend(concerned(&policy)),
             Statement::Told(change) if change.starts_with("ALTER ") && !change.starts_with("ALTER DEFAULT PRIVILEGES ") => {
-                found.extend(change.rfind(" OWNER TO ").map(|at| unquoted(&change[at + " OWNER TO ".len()..])));
+                found.extend(change.rfind(" OWNER TO ").and_then(|at| named(&change[at + " OWNER TO ".len()..])));
             }
             Statement::Told(grant) => {
                 found.extend(giver(&grant));
@@ -34,11 +35,12 @@ pub fn of_script(script: impl BufRead) -> Result<BTreeSet<String>> {
 fn giver(grant: &str) -> Option<String> {
     let rest = grant.strip_prefix("ALTER DEFAULT PRIVILEGES FOR ROLE ")?;
     let end = [" IN SCHEMA ", " GRANT ", " REVOKE "].iter().filter_map(|word| rest.find(word)).min()?;
-    Some(unquoted(&rest[..end]))
+    named(&rest[..end])
 }
 
-fn unquoted(name: &str) -> String {
-    name.strip_prefix('"').and_then(|name| name.strip_suffix('"')).map_or_else(|| name.to_owned(), |quoted| quoted.replace("\"\"", "\""))
+/// The name that a text consists of.
+fn named(text: &str) -> Option<String> {
+    unquoted(text).filter(|(_, rest)| rest.is_empty()).map(|(name, _)| name)
 }
 
 /// The roles in GRANT and REVOKE statements as `pg_dump` writes them.
@@ -50,11 +52,7 @@ pub fn grantees(defn: &str) -> Vec<String> {
         // The last one of them: names before it stand in quotes, and a role's own can't hold what would look like another.
         let after = [" TO ", " FROM "].iter().filter_map(|word| words.rfind(word).map(|at| at + word.len())).max();
         let Some(name) = after.and_then(|at| words.get(at..)) else { continue };
-        match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-            Some(quoted) => found.push(quoted.replace("\"\"", "\"")),
-            None if name == "PUBLIC" || name.contains(['"', ' ']) => {}
-            None => found.push(name.to_owned()),
-        }
+        found.extend(named(name).filter(|_| name != "PUBLIC"));
     }
     found
 }
@@ -74,10 +72,7 @@ pub fn concerned(defn: &str) -> Vec<String> {
             letter => found.iter_mut().last().into_iter().for_each(|name| name.push(letter)),
         }
     }
-    let plain = |name: String| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-        Some(quoted) => quoted.replace("\"\"", "\""),
-        None => name,
-    };
+    let plain = |name: String| named(&name).unwrap_or(name);
     found.into_iter().map(plain).filter(|name| name != "PUBLIC" && !name.is_empty()).collect()
 }
 

@@ -176,6 +176,10 @@ impl Storage for Given {
         Ok(Scratch::new(path))
     }
 
+    fn unfinished(&self, _project: &str) -> Result<Vec<String>> {
+        Ok(Vec::new()) // nothing is stored here
+    }
+
     fn sweep(&self, _project: &str, _run: Option<&str>) -> Result<Vec<String>> {
         Ok(sweep(&self.scratch))
     }

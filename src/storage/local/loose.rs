@@ -349,6 +349,11 @@ impl Storage for Loose {
         Ok(Scratch::new(self.folder.join(name)))
     }
 
+    fn unfinished(&self, _project: &str) -> Result<Vec<String>> {
+        let prefix = self.prefix(None)?;
+        Ok(self.root()?.names()?.into_iter().filter(|name| name.starts_with(&prefix)).collect())
+    }
+
     fn sweep(&self, _project: &str, run: Option<&str>) -> Result<Vec<String>> {
         self.root()?.sweep(&self.prefix(run)?)
     }
