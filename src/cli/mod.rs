@@ -43,6 +43,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config;
 use crate::daemon::reaper;
+use crate::process;
 
 use self::exit::Exit;
 
@@ -174,6 +175,7 @@ pub fn main() -> ExitCode {
     drop(rustls::crypto::ring::default_provider().install_default());
     // With a handler, a write beyond the limit on file sizes (ulimit -f, LimitFSIZE=) fails and is told; without one it would end the process.
     drop(signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default()));
+    process::give_way();
     let parsed = Cli::command().mut_arg("config", named_or_usual).try_get_matches();
     let cli = match parsed.and_then(|found| Ok((Cli::from_arg_matches(&found)?, names_config(&found)))) {
         Ok((cli, is_named)) => {

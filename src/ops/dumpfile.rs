@@ -305,7 +305,7 @@ fn feed(archive: Box<dyn Read + Send>, mut input: std::process::ChildStdin) -> R
 fn restored(from: Fed<'_>, client: &Client, cancel: &Cancel) -> Result<(Option<Observed>, Observed)> {
     let mut spec = Spec::new(client.pg_restore());
     spec.args = vec!["-f".into(), "-".into()];
-    spec.stdout = Output::Piped;
+    (spec.stdout, spec.bulk) = (Output::Piped, true);
     match &from {
         Fed::Pipe(_) => spec.stdin = Input::Piped,
         Fed::Folder(path) => spec.args.push((*path).into()),

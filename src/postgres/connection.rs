@@ -19,7 +19,7 @@ use super::target;
 use super::version::Client;
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::Target;
-use crate::process::{Input, Output, Spec};
+use crate::process::Spec;
 
 /// The password file's descriptor in the child; what else a child inherits needs another number.
 pub const PASSFILE_FD: i32 = 9;
@@ -210,12 +210,8 @@ impl Access {
             program: program.to_path_buf(),
             args: vec!["-d".into(), conninfo.into()],
             env: env.collect(),
-            stdin: Input::Null,
-            stdout: Output::Null,
             inherit: self.passfile.iter().map(|fd| (Arc::clone(fd), PASSFILE_FD)).collect(),
-            cwd: None,
-            user: None,
-            guarded: false,
+            ..Spec::default()
         }
     }
 

@@ -54,6 +54,7 @@ impl Dump<'_> {
     #[must_use]
     pub fn command(&self) -> Spec {
         let mut spec = self.base(self.client.pg_dump());
+        spec.bulk = true;
         let mut add = |text: String| spec.args.push(OsString::from(text));
         add(format!("--lock-wait-timeout={}", self.limits.lock_wait.as_millis().max(1)));
         self.form().into_iter().for_each(&mut add);

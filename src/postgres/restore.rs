@@ -123,7 +123,7 @@ impl Restore<'_> {
             add(&format!("--use-list=/proc/self/fd/{LIST_FD}"));
         }
         match archive {
-            Archive::Pipe => spec.stdin = Input::Piped,
+            Archive::Pipe => (spec.stdin, spec.bulk) = (Input::Piped, true),
             // These it reads by itself, so it has to say how far it is.
             Archive::File(file) => {
                 add("--verbose");
@@ -151,7 +151,7 @@ impl Restore<'_> {
             spec.args.push("--single-transaction".into());
         }
         spec.args.extend(["-f", "-"].map(OsString::from));
-        spec.stdin = Input::Piped;
+        (spec.stdin, spec.bulk) = (Input::Piped, true);
         (spec.stdout, spec.guarded) = (Output::Null, true);
         spec
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::error::{Cause, Failure, Result};
-use crate::process::{self, Exit, Input, Output, Spec};
+use crate::process::{self, Exit, Output, Spec};
 
 /// Folders whose children are one folder per major version, and the path from there to the programs.
 const FAMILIES: [(&str, &str, &str); 7] = [
@@ -262,17 +262,8 @@ fn version_line(program: &Path) -> Result<String> {
     for name in ["PATH", "LD_LIBRARY_PATH"] {
         env.extend(std::env::var_os(name).map(|value| (OsString::from(name), value)));
     }
-    let spec = Spec {
-        program: program.to_path_buf(),
-        args: vec![OsString::from("--version")],
-        env,
-        stdin: Input::Null,
-        stdout: Output::Piped,
-        inherit: Vec::new(),
-        cwd: None,
-        user: None,
-        guarded: false,
-    };
+    let spec =
+        Spec { program: program.to_path_buf(), args: vec![OsString::from("--version")], env, stdout: Output::Piped, ..Spec::default() };
     let finished = process::run(&spec, &[], VERSION_LIMIT, 4096)?;
     if finished.exit != Exit::Code(0) {
         return Err(missing(program, &finished.exit.to_string()).detail(finished.stderr));

@@ -2,12 +2,14 @@
 //!
 //! The only place that starts programs. It knows nothing of what they do; whoever starts one decides how long it may take.
 
+mod buffers;
 mod cancel;
 mod child;
 mod exit;
 mod guard;
 mod identity;
 pub mod memory;
+mod priority;
 mod run;
 mod stderr;
 
@@ -24,6 +26,7 @@ pub use cancel::{Cancel, CancelReason, Stalled};
 pub use child::Child;
 pub use exit::Exit;
 pub use identity::{Identity, Signal, identity, own_identity};
+pub use priority::give_way;
 pub use run::{Finished, run, run_fed, run_unless};
 pub use stderr::LineHook;
 
@@ -71,6 +74,8 @@ pub struct Spec {
     /// Whether its group is ended when this process is gone, however that came about: for a program that would not notice by its input or
     /// output. Its own children are ended with it.
     pub guarded: bool,
+    /// Whether much goes through its pipes, so that larger buffers are worth their memory.
+    pub bulk: bool,
 }
 
 impl Spec {
@@ -114,6 +119,9 @@ fn command(spec: &Spec) -> Result<Command> {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that starts children")]
     let mut command = Command::new(&spec.program);
     command.args(&spec.args).env_clear().envs(spec.env.iter().map(|(key, value)| (key, value)));
+    if spec.bulk {
+        command.envs(buffers::variables(spec));
+    }
     command.process_group(0).stderr(Stdio::piped());
     command.stdin(match spec.stdin {
         Input::Null => Stdio::null(),

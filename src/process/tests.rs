@@ -247,3 +247,19 @@ fn what_outlasts_a_cancelled_token_ends_after_its_span() {
     let waited = cancel.outlasted(Duration::from_millis(20), |late| late.wait_timeout(long));
     assert_eq!(waited, Some(CancelReason::Signalled("SIGTERM")));
 }
+
+/// What goes through a pipe by the kernel's 4 KiB otherwise, as seen by whoever traces it.
+#[test]
+fn much_goes_through_pipes_in_large_pieces() {
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let path = trace.path().display();
+    let mut spec = sh(&format!("exec strace -qq -e trace=write -o '{path}' seq 200000"));
+    (spec.stdout, spec.bulk) = (Output::Piped, true);
+    let mut child = spawn(&spec).unwrap();
+    let length = std::io::copy(&mut child.take_stdout().unwrap(), &mut std::io::sink()).unwrap();
+    assert_eq!((child.wait_timeout(10 * SECOND), length), (Some(Exit::Code(0)), 1_288_895));
+    let traced = std::fs::read_to_string(&trace).unwrap();
+    assert!(traced.contains("= 262144"), "{traced}");
+    spec.env.push(("LD_PRELOAD".into(), "".into()));
+    assert!(buffers::variables(&spec).is_empty(), "somebody else's choice stays");
+}

@@ -1,13 +1,14 @@
 //! Reading stored bytes back in one pass: their length and SHA-256, and at the same time what is inside them, decompressed.
 //!
-//! One thread reads and hashes, whatever becomes of the rest; the caller's thread decompresses, shows the bytes to an [`Observe`]r and
+//! One thread reads and hashes, whatever becomes of the rest; one decompresses; the caller's thread shows the bytes to an [`Observe`]r and
 //! hands them to a program. Nothing is kept whole. Verification calls it.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use super::ahead::Ahead;
 use super::compress::decompress;
 use super::gauge::Gauge;
 use super::hash::Sum;
@@ -20,9 +21,6 @@ const CHUNK: usize = 128 * 1024;
 
 /// Buffers between reading and decompressing: 2 MiB.
 const CHUNKS: usize = 16;
-
-/// Bytes looked at and handed on at once: many, as each piece wakes whoever takes them.
-const PIECE: usize = 512 * 1024;
 
 /// What is wanted of the bytes' inside.
 pub struct Inside<'a> {
@@ -107,23 +105,22 @@ fn sum_up(
 
 fn look_inside(chunks: Receiver<Vec<u8>>, inside: Inside<'_>, gauge: &Gauge) -> (u64, Option<Failure>) {
     let Inside { compression, watch, mut sink } = inside;
-    let mut archive = 0;
-    let mut reader = match decompress(compression, Box::new(Passed { chunks, now: Vec::new(), at: 0 })) {
+    let passed = Passed { chunks, now: Vec::new(), at: 0 };
+    let mut reader = match decompress(compression, Box::new(passed)).and_then(Ahead::of) {
         Ok(reader) => reader,
         Err(failure) => return (0, Some(failure)),
     };
-    let (mut buffer, mut cuts) = (vec![0; PIECE], Vec::new());
+    let (mut archive, mut cuts) = (0, Vec::new());
     loop {
-        let got = match reader.read(&mut buffer) {
-            Ok(0) => return (archive, None),
-            Ok(got) => got,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+        let bytes = match reader.fill_buf() {
+            Ok([]) => return (archive, None),
+            Ok(bytes) => bytes,
             Err(error) => {
                 let words = format!("it can't be decompressed beyond byte {archive} of the archive: {error}");
                 return (archive, Some(Failure::new(Cause::Damaged, words)));
             }
         };
-        let bytes = buffer.get(..got).unwrap_or_default();
+        let got = bytes.len();
         archive += got as u64;
         gauge.end_read(got);
         if let Err(failure) = watch.observe(bytes, &mut cuts) {
@@ -133,6 +130,7 @@ fn look_inside(chunks: Receiver<Vec<u8>>, inside: Inside<'_>, gauge: &Gauge) -> 
         if sink.as_mut().is_some_and(|sink| sink.write_all(bytes).is_err()) {
             sink = None;
         }
+        reader.consume(got);
     }
 }
 

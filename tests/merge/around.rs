@@ -61,7 +61,11 @@ fn what_is_set_for_the_role_or_the_database_changes_nothing_of_a_merge() {
     let place = Place::new(
         "create schema evil; create table evil.pgdumpd_rows (x int); create table noted (what text); grant all on schema evil to public;
          create function evil.note() returns trigger language plpgsql as
-           $$ begin insert into public.noted values (current_setting('datestyle') || ' ' || date '2026-11-30'); return new; end $$;
+           $$ begin
+                perform pg_catalog.pg_sleep(0.3);
+                insert into public.noted values (current_setting('datestyle') || ' ' || date '2026-11-30');
+                return new;
+              end $$;
          create table parent (id int primary key); insert into parent values (1);
          create table t (id int primary key, parent int references parent, doc xml, tags text[], at date, path text default 'x\\y');
          create trigger note before insert on t for each row execute function evil.note();
@@ -75,7 +79,8 @@ fn what_is_set_for_the_role_or_the_database_changes_nothing_of_a_merge() {
         "search_path = evil",
         "datestyle = 'SQL, DMY'",
         "standard_conforming_strings = off",
-        "statement_timeout = 1",
+        // Shorter than the trigger takes, and long enough for the statement that overrules it.
+        "statement_timeout = 250",
         "lock_timeout = 1",
         "idle_in_transaction_session_timeout = 1",
         "default_transaction_isolation = serializable",

@@ -43,8 +43,11 @@ pub fn carry_out(means: Means<'_>, plan: &Plan) -> Result<Restored, Undone> {
         Way::New { temporary, owner, like, comment } => {
             make(means, &mut session, &plan.recipe, (Work::Restore, temporary), None)?;
             let finished = |mut restored: Restored| {
-                restored.warnings.extend(resemble(means, plan, temporary, owner.as_deref(), like)?);
-                name(means, plan, temporary, comment.as_deref()).map(|()| restored)
+                steady(means, &plan.database, |session| {
+                    restored.warnings.extend(resemble(session, plan, temporary, owner.as_deref(), like)?);
+                    name(means, session, plan, temporary, comment.as_deref())
+                })?;
+                Ok(restored)
             };
             let done = filled(means, &mut session, &plan.recipe, &plan.wanted, temporary).and_then(finished);
             done.map_err(|failure| leftovers::give_up(means, temporary, failure))
@@ -140,38 +143,38 @@ fn steady<T>(means: Means<'_>, target: &str, work: impl FnOnce(&mut Session) -> 
 }
 
 /// The finished database becomes what the original was to its applications. What this role may not do is told.
-fn resemble(means: Means<'_>, plan: &Plan, temporary: &str, owner: Option<&str>, like: &[String]) -> Result<Vec<String>> {
-    steady(means, &plan.database, |session| {
-        session.carry_out(&database::unhasten(temporary))?;
-        if let Some(owner) = owner {
-            session.carry_out(&database::give(temporary, owner))?;
-        }
-        let refused = like.iter().filter_map(|statement| {
-            let failure = session.carry_out(statement).err()?;
-            let statement = statement.replace(&quote::ident(temporary), &quote::ident(&plan.database));
-            // A setting's value may be a secret.
-            let told = statement.split_once(" to E'").map_or(statement.as_str(), |(told, _)| told);
-            Some(format!("the database is not all that the original was, for want of `{told}`: {failure}"))
-        });
-        Ok(refused.collect())
-    })
-    .map_err(|failure: Failure| failure.context(String::from("making the restored database what the original was")))
+fn resemble(session: &mut Session, plan: &Plan, temporary: &str, owner: Option<&str>, like: &[String]) -> Result<Vec<String>> {
+    let own = [Some(database::unhasten(temporary)), owner.map(|owner| database::give(temporary, owner))];
+    for statement in own.iter().flatten() {
+        let done = session.carry_out(statement);
+        done.map_err(|failure| failure.context(String::from("making the restored database what the original was")))?;
+    }
+    let refused = like.iter().filter_map(|statement| {
+        let failure = session.carry_out(statement).err()?;
+        let statement = statement.replace(&quote::ident(temporary), &quote::ident(&plan.database));
+        // A setting's value may be a secret.
+        let told = statement.split_once(" to E'").map_or(statement.as_str(), |(told, _)| told);
+        Some(format!("the database is not all that the original was, for want of `{told}`: {failure}"))
+    });
+    Ok(refused.collect())
 }
 
 /// The finished database gets its name, and its comment in place of the mark of an unfinished one.
-fn name(means: Means<'_>, plan: &Plan, temporary: &str, comment: Option<&str>) -> Result<()> {
+fn name(means: Means<'_>, session: &mut Session, plan: &Plan, temporary: &str, comment: Option<&str>) -> Result<()> {
     let statements = [database::comment(temporary, comment), database::rename(temporary, &plan.database)];
-    let mut ours = None;
-    let done = steady(means, &plan.database, |session| {
-        ours = session.find_database(temporary)?.map(|found| found.oid);
-        session.carry_out_together(&statements)
-    });
-    // As with a swap: a connection that breaks at the very commit leaves its outcome open, and the names tell.
-    let named = |session: &mut Session| session.find_database(&plan.database).map(|found| found.map(|found| found.oid));
-    if done.is_err() && ours.is_some() && steady(means, &plan.database, named).is_ok_and(|found| found == ours) {
-        return Ok(());
-    }
+    let ours = session.find_database(temporary)?.map(|found| found.oid);
+    let done = session.carry_out_together(&statements);
+    let done = unless_it_came_through(means, plan, done, (&plan.database, ours));
     done.map_err(|failure| failure.context(format!("giving the restored database its name {:?}", plan.database)))
+}
+
+/// A connection that breaks at the very commit leaves its outcome open; the database tells that then has the name, unless it is another one.
+fn unless_it_came_through(means: Means<'_>, plan: &Plan, done: Result<()>, (name, oid): (&str, Option<u64>)) -> Result<()> {
+    let has_it = |session: &mut Session| Ok(session.find_database(name)?.map(|found| found.oid));
+    match done {
+        Err(_) if oid.is_some() && steady(means, &plan.database, has_it).is_ok_and(|found| found == oid) => Ok(()),
+        done => done,
+    }
 }
 
 /// The finished database takes the place of the old one: everything that makes it the same to its applications, and both names, at once.
@@ -190,11 +193,7 @@ fn swap(means: Means<'_>, plan: &Plan, temporary: &str, keep_as: &str, old: &Dat
         over.cancel(CancelReason::Cancelled);
         done
     });
-    // A connection that breaks at the very commit leaves its outcome open; the names tell, unless another database has that name.
-    let kept = |session: &mut Session| session.find_database(keep_as).map(|found| found.is_some_and(|found| found.oid == old.oid));
-    if done.is_err() && steady(means, &plan.database, kept).unwrap_or(false) {
-        return Ok(());
-    }
+    let done = unless_it_came_through(means, plan, done, (keep_as, Some(old.oid)));
     done.map_err(|failure| {
         let failure = failure.context(format!("putting the restored database in the place of {:?}", plan.database));
         if failure.hint.is_some() {

@@ -45,9 +45,11 @@ impl<'a> Source<'a> {
         Ok(Self { manifest, stored, archive, passed: 0 })
     }
 
-    /// Has it read and decompressed on a thread of its own, for whoever is busy with each piece.
+    /// Has it read and summed up on one thread and decompressed on another, for whoever is busy with each piece.
     pub(super) fn ahead(self) -> Result<Self> {
-        Ok(Self { archive: Box::new(Ahead::of(self.archive)?), ..self })
+        let stored = Ahead::of(Box::new(self.stored.clone()))?;
+        let archive = decompress(self.manifest.compression, Box::new(stored))?;
+        Ok(Self { archive: Box::new(Ahead::of(archive)?), ..self })
     }
 
     /// The next bytes of the archive, as many as fit; fewer only at its end.

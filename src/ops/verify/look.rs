@@ -177,7 +177,7 @@ fn reader(means: Means<'_>, manifest: &Manifest) -> Result<Option<Child>> {
         return Ok(None);
     }
     let mut spec = into_nothing(means, manifest)?;
-    spec.stdin = Input::Piped;
+    (spec.stdin, spec.bulk) = (Input::Piped, true);
     process::spawn(&spec).map(Some)
 }
 
