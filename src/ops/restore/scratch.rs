@@ -75,7 +75,7 @@ fn instead(means: Means<'_>) -> &'static str {
 pub(super) fn unpacked(means: Means<'_>) -> Result<Arc<OwnedFd>> {
     means.gauge.begin("unpacking");
     let mut file = nameless(&folders(means))?;
-    let mut source = Source::open(means)?.ahead()?;
+    let mut source = Source::ahead(means)?;
     let mut paced = Paced { inner: &mut source, gauge: means.gauge, cancel: means.cancel };
     let done = match means.manifest.dump_format {
         Format::Custom => unpack(&mut paced, &file).map(drop),
@@ -98,7 +98,7 @@ pub(super) fn unpacked(means: Means<'_>) -> Result<Arc<OwnedFd>> {
 pub(super) fn laid_out(means: Means<'_>) -> Result<Scratch> {
     means.gauge.begin("unpacking");
     let scratch = means.storage.scratch(&means.manifest.project, means.run.as_str())?;
-    let mut source = Source::open(means)?.ahead()?;
+    let mut source = Source::ahead(means)?;
     lay_out(Paced { inner: &mut source, gauge: means.gauge, cancel: means.cancel }, scratch.path())?;
     source.check()?;
     Ok(scratch)

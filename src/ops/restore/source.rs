@@ -26,6 +26,13 @@ pub(super) struct Source<'a> {
 #[derive(Clone)]
 struct Summing(Arc<Mutex<(Box<dyn Read + Send>, Sum)>>);
 
+impl Summing {
+    fn of(means: Means<'_>) -> Result<Self> {
+        let stored = artifact::stored(means.storage.as_ref(), means.manifest, 0..means.manifest.backup_size_bytes)?;
+        Ok(Self(Arc::new(Mutex::new((stored, Sum::default())))))
+    }
+}
+
 impl Read for Summing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut both = self.0.lock();
@@ -38,18 +45,16 @@ impl Read for Summing {
 impl<'a> Source<'a> {
     /// Opens a backup; an artifact that is missing or has another length is refused.
     pub(super) fn open(means: Means<'a>) -> Result<Self> {
-        let manifest = means.manifest;
-        let stored = artifact::stored(means.storage.as_ref(), manifest, 0..manifest.backup_size_bytes)?;
-        let stored = Summing(Arc::new(Mutex::new((stored, Sum::default()))));
-        let archive = decompress(manifest.compression, Box::new(stored.clone()))?;
-        Ok(Self { manifest, stored, archive, passed: 0 })
+        let stored = Summing::of(means)?;
+        let archive = decompress(means.manifest.compression, Box::new(stored.clone()))?;
+        Ok(Self { manifest: means.manifest, stored, archive, passed: 0 })
     }
 
-    /// Has it read and summed up on one thread and decompressed on another, for whoever is busy with each piece.
-    pub(super) fn ahead(self) -> Result<Self> {
-        let stored = Ahead::of(Box::new(self.stored.clone()))?;
-        let archive = decompress(self.manifest.compression, Box::new(stored))?;
-        Ok(Self { archive: Box::new(Ahead::of(archive)?), ..self })
+    /// The same, read and summed up on one thread and decompressed on another, for whoever is busy with each piece.
+    pub(super) fn ahead(means: Means<'a>) -> Result<Self> {
+        let stored = Summing::of(means)?;
+        let archive = decompress(means.manifest.compression, Box::new(Ahead::of(Box::new(stored.clone()))?))?;
+        Ok(Self { manifest: means.manifest, stored, archive: Box::new(Ahead::of(archive)?), passed: 0 })
     }
 
     /// The next bytes of the archive, as many as fit; fewer only at its end.
