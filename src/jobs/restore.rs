@@ -201,7 +201,7 @@ fn planned(world: &World, means: Means<'_>, asked: &restore::Order, dry_run: boo
         if dry_run || failure.cause != Cause::Space {
             return Err(failure);
         }
-        let swept = restore::clear(means.clients, means.access, means.limits, &means.manifest.project)?;
+        let swept = restore::clear(means.clients, means.access, means.limits, &means.manifest.project, means.cancel)?;
         match (swept.dropped.is_empty(), swept.stay.as_slice()) {
             (false, _) => plan(),
             (true, []) => Err(failure),

@@ -82,9 +82,9 @@ impl Swept {
     }
 }
 
-/// Drops what earlier restores and drills of the project have left on that server.
-pub fn clear(clients: &Clients, access: &Access, limits: &Limits, project: &str) -> Result<Swept> {
-    let place = before::Server { clients, access, limits, cancel: &Cancel::new(), name: "pgdumpd" };
+/// Drops what earlier restores and drills of the project have left on that server; `cancel` ends it early.
+pub fn clear(clients: &Clients, access: &Access, limits: &Limits, project: &str, cancel: &Cancel) -> Result<Swept> {
+    let place = before::Server { clients, access, limits, cancel, name: "pgdumpd" };
     swept(place, &mut before::outside(place, "", None)?, project)
 }
 
