@@ -106,7 +106,7 @@ pub fn slot(world: &World, settings: &Settings, project: &Arc<Project>, setting:
     let mut drilled = Vec::new();
     for row in rows.iter().take_while(|_| cancel.reason().is_none()) {
         // One drill may take hours, and the retention goes on meanwhile.
-        if world.catalog.read(|reader| reader.backup(&row.id))?.is_none() {
+        if world.catalog.read(|reader| reader.backup_now(row))?.is_none() {
             tracing::info!(backup = %row.id, project = project.name, "not restored for trial: it was removed before its turn came");
             continue;
         }

@@ -45,7 +45,7 @@ pub fn restorable<'w>(world: &'w World, row: &BackupRow) -> Result<Restorable<'w
     // Marked before anything of it is read: what is there then stays until the end.
     let in_use = storage.mark(&key, Use::Reading)?.ok_or_else(|| removed().hint(list()))?;
     let manifest_key = manifest::key(&row.project, &row.file);
-    if storage.size(&manifest_key)?.is_none() && world.catalog.read(|reader| reader.backup(&row.id))?.is_none() {
+    if storage.size(&manifest_key)?.is_none() && world.catalog.read(|reader| reader.backup_now(row))?.is_none() {
         return Err(removed().hint(list()));
     }
     Ok(Restorable { storage, manifest: manifest::read(storage.as_ref(), &manifest_key)?, _in_use: in_use })

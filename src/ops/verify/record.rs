@@ -32,7 +32,7 @@ pub fn record(world: &World, storage: &dyn Storage, row: &BackupRow, looks: &[Lo
         }
     };
     world.catalog.write(|writer| {
-        let Some(mut now) = writer.backup(&row.id)? else { return Ok(Recorded::Gone) };
+        let Some(mut now) = writer.backup_now(row)? else { return Ok(Recorded::Gone) };
         match &proof {
             Some((manifest, proof)) => {
                 let marks = Marks { pinned: now.pinned, accepted: now.suspicious.is_none() };
@@ -112,6 +112,8 @@ mod tests {
     use chrono::{DateTime, Utc};
 
     use super::*;
+    use crate::ops::mount;
+    use crate::storage::Memory;
 
     fn manifest() -> Manifest {
         crate::manifest::tests::manifest()
@@ -123,6 +125,28 @@ mod tests {
 
     fn look(level: ProofLevel, second: i64, failed: Option<&str>) -> Look {
         Look { level, at: at(second), took_ms: 1, failed: failed.map(str::to_owned) }
+    }
+
+    #[test]
+    fn of_two_copies_the_one_that_was_looked_at_is_written_down() {
+        let (one, two) = (Memory::new("main"), Memory::new("second"));
+        let world = World::over(&[&one, &two]);
+        let manifest = manifest();
+        let rows = [&one, &two].map(|storage| {
+            mount::ensure(&world, storage).unwrap();
+            crate::manifest::commit(storage, &manifest).unwrap();
+            let row = BackupRow::from_manifest(storage.name(), &manifest, None, Marks::default());
+            world.catalog.write(|writer| writer.put_backup(&row)).unwrap();
+            row
+        });
+        for (storage, row) in [&one, &two].iter().zip(&rows) {
+            let Recorded::Row(now, None) = record(&world, *storage, row, &[look(ProofLevel::Read, 1, None)], None).unwrap() else {
+                panic!("nothing was recorded of {}", row.storage)
+            };
+            assert_eq!((&now.storage, now.proof), (&row.storage, ProofLevel::Read));
+        }
+        let known = world.catalog.read(|reader| Ok([reader.backup_now(&rows[0])?, reader.backup_now(&rows[1])?])).unwrap();
+        assert!(known.iter().flatten().all(|row| row.proof == ProofLevel::Read), "{known:?}");
     }
 
     #[test]
