@@ -185,6 +185,22 @@ fn an_archive_that_only_pg_restore_refuses_is_damaged_and_one_it_never_saw_is_no
     assert_eq!(stage.mails("UNREADABLE shop").len(), 1);
 }
 
+/// A stand-in, as Debian's client has every library: its words are those of pg_restore 16 to 18.
+#[test]
+fn a_client_without_the_compression_proves_less_and_damages_nothing() {
+    let stage = Stage::new("compression = \"native\"");
+    let id = stage.backup();
+    let script = "#!/bin/sh\ncat >/dev/null\necho 'pg_restore: error: cannot restore from compressed archive (this build does not support \
+                  compression with LZ4)' >&2\nexit 1\n";
+    let bin = stage.rig.clients(&[("pg_restore", script)]);
+    stage.configure(&format!("compression = \"native\"\npg_bin_dir = {bin:?}"));
+    let ended = stage.run(&["verify", &id, "--level", "read"], 3);
+    assert!(ended.stderr.contains("no more was proven") && ended.stderr.contains("built without its compression"), "{ended:?}");
+    let row = stage.row(&id);
+    assert!(row["damaged"].is_null() && row["proof"] == "checksum", "{row}");
+    assert_eq!(stage.mails("DAMAGED shop").len(), 0);
+}
+
 #[test]
 fn a_directory_dump_is_read_by_pg_restore_or_its_level_says_less() {
     let stage = Stage::new("format = \"directory\"");

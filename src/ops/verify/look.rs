@@ -22,6 +22,9 @@ const ASK: Duration = Duration::from_millis(200);
 /// How long `pg_restore` may take nothing, and how long it may take to end after its input has ended.
 pub(super) const SILENCE: Duration = Duration::from_secs(1800);
 
+/// What `pg_restore` says of an archive that it was built without the library for.
+const NOT_BUILT_FOR_IT: &str = "cannot restore from compressed archive";
+
 /// What one look saw.
 pub(super) enum Seen {
     Good,
@@ -227,8 +230,13 @@ pub(super) fn verdict_of(cancel: &Cancel, mut child: Child, longest: Duration) -
     match exit {
         Exit::Code(0) => Ok(Seen::Good),
         Exit::Code(_) => {
-            let last = tail.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason");
-            Ok(damaged(ProofLevel::Read, format!("pg_restore can't read it to its end: {}", last.trim())))
+            let last = tail.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason").trim();
+            // Built without a library, it can unpack no archive of that kind, be it ever so whole. Only its words tell that (RestoreArchive in
+            // pg_backup_archiver.c); the bytes are known to be those that were written.
+            if last.contains(NOT_BUILT_FOR_IT) {
+                return Ok(Seen::OnlyBytes(format!("pg_restore here is built without its compression ({last})")));
+            }
+            Ok(damaged(ProofLevel::Read, format!("pg_restore can't read it to its end: {last}")))
         }
         Exit::Signal(_) => Err(Failure::new(Cause::System, format!("pg_restore was ended by {exit}, so the backup could not be read"))
             .hint("something on this machine ended it: look for the out-of-memory killer in the kernel's log (`journalctl -k`)")
