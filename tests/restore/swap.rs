@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::scene::{SHOP, Scene};
+use crate::scene::{Running, SHOP, Scene};
 
 /// What `pg_dump` without `--create` doesn't bring, as text.
 const ABOUT: &str = "select json_build_object('owner', pg_get_userbyid(datdba), 'acl', datacl::text, 'limit', datconnlimit,
@@ -76,6 +76,42 @@ fn a_name_that_is_taken_is_no_sign_that_the_old_one_was_kept() {
     assert!(scene.audit()[0].contains("already exists"), "{:?}", scene.audit());
     assert_eq!(oid(), before);
     assert_eq!(scene.databases(), [vec![String::from("shop")], taken].concat());
+}
+
+/// The server has committed the names and can't say so any more: its session waits for a standby that isn't there, and is ended. What came
+/// before in that session goes on, as a wait that is cancelled leaves a transaction committed.
+fn ended_at_the_commit(scene: &Scene, running: &mut Running) -> i32 {
+    scene.cluster.wait_until("count(*) > 0 from pg_stat_activity where datname like 'pgdumpd\\_restore\\_%'");
+    scene.cluster.psql("alter system set synchronous_standby_names = 'nobody'");
+    scene.cluster.psql("alter system set synchronous_commit = on");
+    scene.cluster.psql("select pg_reload_conf()");
+    let last = "query ~ '^commit'";
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let ended = "select count(pg_terminate_backend(pid)) from pg_stat_activity where wait_event = 'SyncRep' and (";
+    while scene.cluster.psql(&format!("{ended}{last})")) == "0" {
+        assert!(std::time::Instant::now() < until, "no session waited to give the names");
+        let passed = "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep' and not (";
+        scene.cluster.psql(&format!("{passed}{last})"));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let code = running.wait();
+    scene.cluster.psql("alter system reset all");
+    scene.cluster.psql("select pg_reload_conf()");
+    code
+}
+
+#[test]
+fn a_connection_that_breaks_when_the_names_are_given_undoes_nothing() {
+    let slow = "create function slow(n int) returns int language plpgsql immutable as 'begin perform pg_sleep(0.01); return n; end';
+                create index on orders (slow(id))";
+    let scene = Scene::new(&format!("{SHOP}; {slow}"));
+    let was = scene.fingerprint("shop");
+    let code = ended_at_the_commit(&scene, &mut scene.start("fresh", &[]));
+    assert_eq!((code, scene.fingerprint("fresh") == was), (0, true), "{:?}", scene.audit());
+    scene.cluster.psql_in("shop", "delete from orders");
+    let code = ended_at_the_commit(&scene, &mut scene.start("shop", &["--replace"]));
+    assert_eq!((code, scene.fingerprint("shop") == was), (0, true), "{:?}", scene.audit());
+    assert_eq!(scene.databases().len(), 3, "{:?}", scene.databases());
 }
 
 #[test]
