@@ -221,6 +221,27 @@ fn a_schedule_counts_from_where_it_was_first_seen_or_changed() {
     assert_eq!(see("0 3 * * * UTC", true), Some(noon() + minutes(60)));
 }
 
+/// A daemon that was first started by a clock a year ahead: once that is right, nights that nobody is there for are missed nights again.
+#[test]
+fn a_schedule_that_a_wrong_clock_saw_first_counts_from_where_the_right_one_did() {
+    let (_folder, clock, catalog) = catalog();
+    let see = || {
+        let seen = SeenSchedule { project: "shop", schedule: "nightly", timing: "30 2 * * * UTC".into(), from_now: true };
+        catalog.write(|tx| tx.see_schedules(std::slice::from_ref(&seen))).unwrap();
+        catalog.read(|tx| tx.last_due_of("shop", "nightly")).unwrap()
+    };
+    let year = 365 * 24 * 60;
+    clock.set(noon() + minutes(year));
+    assert_eq!(see(), Some(noon() + minutes(year)));
+    clock.set(noon());
+    assert_eq!(see(), Some(noon()));
+    clock.set(noon() + minutes(24 * 60));
+    assert_eq!(see(), Some(noon()), "planned anew a day later, nothing came due meanwhile");
+    assert_eq!(catalog.read(Reader::last_due).unwrap().len(), 1);
+    clock.set(noon() - minutes(5));
+    assert_eq!(see(), Some(noon() - minutes(5)), "that clock was ahead as well");
+}
+
 #[test]
 fn backups_are_found_by_prefix_file_filter_and_order() {
     let (_folder, _clock, catalog) = catalog();

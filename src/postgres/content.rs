@@ -3,6 +3,7 @@
 //! Owns [`Holds`] and [`Counted`]. It never decides what a finding means; restores, drills and their comparison do.
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::quote::{literal, qualified, texts};
 use super::session::Session;
@@ -77,6 +78,8 @@ pub struct Counted {
     pub rows: Option<u64>,
     /// Whether an extension brought it: then it has rows that no dump holds.
     pub of_extension: bool,
+    /// Whether row security holds for who asks.
+    pub hidden: bool,
 }
 
 /// An index or a constraint, and what it is of.
@@ -209,7 +212,7 @@ impl Session {
         let names = texts(tables.iter().map(|(_, name)| *name));
         self.ask(&format!(
             "select coalesce(json_agg(json_build_object('schema', w.schema, 'name', w.name,
-               'rows', case when c.oid is not null then 0 end, 'of_extension', exists (select 1 from pg_depend e
+               'rows', case when c.oid is not null then 0 end, 'hidden', coalesce(row_security_active(c.oid), false), 'of_extension', exists (select 1 from pg_depend e
                  where e.classid = 'pg_class'::regclass and e.objid = c.oid and e.deptype = 'e')) order by w.n), '[]')
              from unnest({schemas}, {names}) with ordinality w (schema, name, n)
              left join pg_namespace s on s.nspname = w.schema
@@ -226,11 +229,29 @@ impl Session {
         let one =
             |at: &usize| format!("select {at} as n, count(*) as rows from only {}", qualified(&tables[*at].schema, &tables[*at].name));
         let each: Vec<String> = there.iter().map(one).collect();
-        let rows: Vec<u64> = self.ask_patiently(&format!("select json_agg(rows order by n) from ({}) c", each.join(" union all ")))?;
+        let all = format!("select json_agg(rows order by n) from ({}) c", each.join(" union all "));
+        let hidden: Vec<String> = tables.iter().filter(|table| table.hidden).map(|table| qualified(&table.schema, &table.name)).collect();
+        let rows: Vec<u64> = if hidden.is_empty() { self.ask_patiently(&all)? } else { self.ask_unhidden(&hidden, &all)? };
         for (at, rows) in there.into_iter().zip(rows) {
             tables[at].rows = Some(rows);
         }
         Ok(tables)
+    }
+
+    /// Asks about tables whose policies hold for their owner as well, who may lift that; nothing of it stays.
+    fn ask_unhidden<T: DeserializeOwned>(&mut self, tables: &[String], statement: &str) -> Result<T> {
+        self.tell("begin")?;
+        let lifted = tables.iter().try_for_each(|table| {
+            let lifted = self.tell(&format!("alter table only {table} no force row level security"));
+            lifted.map_err(|failure| {
+                failure
+                    .context(format!("counting the rows of {table}, which row security keeps from this role"))
+                    .hint("restore as the table's owner, a superuser or a role with BYPASSRLS (--user)")
+            })
+        });
+        let asked = lifted.and_then(|()| self.ask_patiently(statement));
+        let ended = self.tell("rollback");
+        asked.and_then(|answer| ended.map(|()| answer))
     }
 
     /// Number of large objects.

@@ -118,3 +118,24 @@ fn difference(one: &str, other: &str) -> String {
     };
     lines("-", one, other) + &lines("+", other, one)
 }
+
+/// Policies that hold for the owner as well keep the rows from whoever restores as the owner: they are counted all the same.
+#[test]
+fn rows_that_policies_keep_from_their_owner_are_counted() {
+    let scene = Scene::new("");
+    scene.cluster.psql("create role clerk login createdb");
+    scene.cluster.psql_in(
+        "shop",
+        "create table kept (id int); alter table kept owner to clerk; insert into kept select generate_series(1, 7);
+         alter table kept enable row level security; alter table kept force row level security",
+    );
+    scene.backup();
+    scene.restored("copy", &["--user", "clerk", "--no-owner"]);
+    let forced = "select relforcerowsecurity from pg_class where relname = 'kept'";
+    assert_eq!(
+        (scene.cluster.psql_in("copy", "select count(*) from kept"), scene.cluster.psql_in("copy", forced)),
+        ("7".into(), "t".into())
+    );
+    let told = scene.restore("copy2", &["--user", "clerk", "--no-owner"]);
+    assert!(told.stdout.contains("7 rows"), "{told:?}");
+}

@@ -140,4 +140,6 @@ CREATE INDEX backups_by_server ON backups (project, system_identifier) WHERE sys
 ALTER TABLE outbox ADD COLUMN lent INTEGER;
 ", "
 CREATE TABLE waits (project TEXT NOT NULL, what TEXT NOT NULL, state TEXT NOT NULL, PRIMARY KEY (project, what)) WITHOUT ROWID;
+", "
+ALTER TABLE last_due ADD COLUMN since INTEGER;
 "];

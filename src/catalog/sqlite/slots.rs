@@ -25,10 +25,11 @@ const RECORD: &str = "INSERT INTO slots (project, schedule, due_at, until, count
 const LAST: &str = "INSERT INTO last_due (project, schedule, due_at) VALUES (?1, ?2, ?3) \
                     ON CONFLICT DO UPDATE SET due_at = max(due_at, excluded.due_at)";
 
-/// What lies ahead of now was recorded by a wrong clock; the diary knows what came before it.
-const LAST_DUE: &str = "SELECT project, schedule, CASE WHEN due_at <= ?1 THEN due_at ELSE (SELECT coalesce(until, slots.due_at) FROM slots \
-                        WHERE slots.project = last_due.project AND slots.schedule = last_due.schedule AND slots.due_at <= ?1 \
-                        AND coalesce(until, slots.due_at) <= ?1 ORDER BY slots.due_at DESC LIMIT 1) END AS due FROM last_due WHERE due IS NOT NULL";
+/// What lies ahead of now was recorded by a wrong clock; the diary knows what came before it, or `since` from when on the right one was seen.
+const LAST_DUE: &str = "SELECT project, schedule, CASE WHEN due_at <= ?1 THEN due_at ELSE coalesce((SELECT coalesce(until, slots.due_at) \
+                        FROM slots WHERE slots.project = last_due.project AND slots.schedule = last_due.schedule AND slots.due_at <= ?1 \
+                        AND coalesce(until, slots.due_at) <= ?1 ORDER BY slots.due_at DESC LIMIT 1), CASE WHEN since <= ?1 THEN since END) \
+                        END AS due FROM last_due WHERE due IS NOT NULL";
 
 impl Reader {
     /// The last slot that was claimed or recorded, or when a crontab line was first seen or changed, for every (project, schedule).
@@ -96,18 +97,24 @@ impl Reader {
 
 impl Writer {
     /// Records which schedules are configured now, each with its timing in words. A crontab line (`from_now`) that is new, and any schedule whose
-    /// timing has changed, has missed nothing before now; an interval that is new has no record until it first runs.
+    /// timing has changed, has missed nothing before now; an interval that is new has no record until it first runs. A crontab line of which all
+    /// that is known lies ahead of now, as the clock was wrong, is known from now on.
     pub fn see_schedules(&self, schedules: &[SeenSchedule<'_>]) -> Result<()> {
         let now = Time(self.now());
         self.ask("recording the schedules", |db| {
-            let mut insert = db.prepare_cached("INSERT OR IGNORE INTO last_due VALUES (?1, ?2, ?3, ?4)")?;
+            let mut insert =
+                db.prepare_cached("INSERT OR IGNORE INTO last_due (project, schedule, due_at, timing) VALUES (?1, ?2, ?3, ?4)")?;
             let mut update = db.prepare_cached(
                 "UPDATE last_due SET timing = ?4, due_at = CASE WHEN timing IS NULL THEN due_at ELSE max(due_at, ?3) END \
                  WHERE project = ?1 AND schedule = ?2 AND timing IS NOT ?4",
             )?;
+            let mut known = db.prepare_cached(
+                "UPDATE last_due SET since = ?3 WHERE project = ?1 AND schedule = ?2 AND due_at > ?3 AND coalesce(since, ?3 + 1) > ?3",
+            )?;
             for seen in schedules {
                 if seen.from_now {
                     insert.execute(params![seen.project, seen.schedule, now, seen.timing])?;
+                    known.execute(params![seen.project, seen.schedule, now])?;
                 }
                 update.execute(params![seen.project, seen.schedule, now, seen.timing])?;
             }
