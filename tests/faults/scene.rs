@@ -289,6 +289,11 @@ impl Running {
         Self { child, out, err }
     }
 
+    /// Its process number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for its end.
     pub(crate) fn finish(mut self, longest: Duration) -> Ended {
         let until = Instant::now() + longest;

@@ -185,7 +185,7 @@ fn an_archive_that_only_pg_restore_refuses_is_damaged_and_one_it_never_saw_is_no
     assert_eq!(stage.mails("UNREADABLE shop").len(), 1);
 }
 
-/// A stand-in, as Debian's client has every library: its words are those of pg_restore 16 to 18.
+/// A stand-in, as Debian's client has every library: its words are those of `pg_restore` 16 to 18.
 #[test]
 fn a_client_without_the_compression_proves_less_and_damages_nothing() {
     let stage = Stage::new("compression = \"native\"");

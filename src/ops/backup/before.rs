@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use crate::error::{Cause, Failure, Result};
+use crate::model::backup::RunId;
 use crate::model::database::DatabaseProperties;
 use crate::model::dump::{Content, Format};
 use crate::model::options;
@@ -88,7 +89,7 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     if request.shape.format == Format::Tar {
         warnings.extend(spool(&mut session)?);
     }
-    let session = beside(means, request, session, &mut warnings)?;
+    let session = beside(world, means, request, session, &mut warnings)?;
     let started_at = world.clock.now();
     Ok(Asked {
         session,
@@ -117,9 +118,9 @@ fn encoding(session: &mut Session, request: &Request, own: &str) -> Result<Optio
 }
 
 /// The session with the project's lock on the server; or none, where it would take the last connection from the dump itself.
-fn beside(means: Means<'_>, request: &Request, mut session: Session, warnings: &mut Vec<String>) -> Result<Option<Session>> {
+fn beside(world: &World, means: Means<'_>, request: &Request, mut session: Session, warnings: &mut Vec<String>) -> Result<Option<Session>> {
     if session.spare_connections()? >= request.shape.connections() {
-        server_lock(means, request, &mut session, warnings)?;
+        server_lock(world, means, request, &mut session, warnings)?;
         return Ok(Some(session));
     }
     drop(session);
@@ -294,11 +295,22 @@ fn and_more(count: usize) -> String {
     if count > 1 { format!(" and {} more", count - 1) } else { String::new() }
 }
 
-fn server_lock(means: Means<'_>, request: &Request, session: &mut Session, warnings: &mut Vec<String>) -> Result<()> {
+fn server_lock(world: &World, means: Means<'_>, request: &Request, session: &mut Session, warnings: &mut Vec<String>) -> Result<()> {
     if !means.project.server_lock {
         return Ok(());
     }
-    match session.try_server_lock(&means.project.name, &request.database)? {
+    let mut lock = session.try_server_lock(&means.project.name, &request.database)?;
+    if let ServerLock::HeldByPgdumpd(other) = &lock {
+        let run = RunId(other.run.clone());
+        // Whoever holds the project's lock is the only one of this diary that dumps it: what else stands in there has ended, and the server has
+        // not heard of it, after a network that was dead say.
+        if run != request.run && world.catalog.read(|reader| reader.run(&run))?.is_some_and(|known| known.project == means.project.name) {
+            let ended = session.terminate(&run)?;
+            tracing::warn!(run = %request.run, "ended {ended} sessions that run {run} had left on the server");
+            lock = session.try_server_lock(&means.project.name, &request.database)?;
+        }
+    }
+    match lock {
         ServerLock::Held => Ok(()),
         ServerLock::HeldByPgdumpd(other) => {
             let from = other.address.map(|address| format!(" from {address}")).unwrap_or_default();
