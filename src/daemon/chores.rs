@@ -124,6 +124,11 @@ impl Chores {
             self.heartbeat = now - TimeDelta::days(1);
         }
         self.look_for_exchange(world, now);
+        let look = due(&mut self.stale, STALE_EVERY, now);
+        if look {
+            // Before the failures are told: what has left the configuration is no part of them.
+            complain("closed alerts can't be looked for", notice::closed(world, desk).map(|_| ()));
+        }
         if now - self.told >= TELL_EVERY || now < self.told {
             match notice::tell(world, desk) {
                 Ok(0) => {}
@@ -131,10 +136,9 @@ impl Chores {
                 Err(failure) => tracing::error!("what happened can't be turned into mail: {failure}"),
             }
         }
-        if due(&mut self.stale, STALE_EVERY, now) {
+        if look {
             process::memory::give_back();
             complain("stale projects can't be looked for", notice::stale(world, desk).map(|_| ()));
-            complain("closed alerts can't be looked for", notice::closed(world, desk).map(|_| ()));
             complain("lost backups can't be told of", notice::lost(world, desk).map(|_| ()));
             complain("damaged backups can't be looked for", notice::damages(world, desk).map(|_| ()));
         }

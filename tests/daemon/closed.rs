@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use crate::rig::Rig;
 use crate::smtp::{Script, Server};
 use crate::support::{LONG, Place, events, outbox, until};
 
@@ -175,4 +176,32 @@ fn no_single_database_has_to_let_the_role_in_where_all_are_wanted() {
     assert!(told.code == 3 && told.stderr.contains("permission denied for database \"postgres\""), "and that one is told: {told:?}");
     let doctor = place.rig.run(&["doctor", "shop"]).stdout;
     assert!(doctor.contains("fine    project \"shop\", database \"billing\""), "{doctor}");
+}
+
+/// The first failure under another database is told by itself: what failed before has been closed, and runs of it end nowhere.
+#[test]
+fn what_fails_after_a_reload_is_told_without_the_database_that_left() {
+    let server = Server::start(Script::default());
+    let rig = Rig::new();
+    let configured = |database: &str| {
+        rig.configure(&format!(
+            "{}[[project]]\nname = \"shop\"\nconnection = \"postgresql://postgres@127.0.0.1:1/{database}\"\nretention = {{ keep_last = 3 }}\n\
+             limits = {{ retries = [] }}\n[[project.schedule]]\nname = \"s\"\ncron = \"*/3 * * * * *\"\n",
+            smtp(&server)
+        ));
+    };
+    configured("billing");
+    let mut serving = rig.serve();
+    until(&serving, "the failure is told", || !arrived(&server, "FAILED shop").is_empty());
+    // Runs of it that nobody is told of before the next minute.
+    std::thread::sleep(std::time::Duration::from_secs(8));
+    configured("nope");
+    serving.signal("HUP");
+    until(&serving, "the database is closed", || !arrived(&server, "CLOSED shop: database billing is no longer configured").is_empty());
+    until(&serving, "the next failure is told", || arrived(&server, "FAILED shop").len() == 2);
+    let failed = &arrived(&server, "FAILED shop")[1];
+    assert!(failed.contains("nope") && !failed.contains("billing"), "{failed}");
+    serving.signal("TERM");
+    assert_eq!(serving.wait(LONG), 0);
+    assert_eq!(arrived(&server, "CLOSED").len(), 1, "{:?}", arrived(&server, "CLOSED"));
 }

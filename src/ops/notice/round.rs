@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::model::project::Project;
 use crate::model::run::{ANY_DATABASE, Run};
 
+use super::super::there::{self, Gone};
 use super::super::untold::{event_of, keys};
 use super::{Change, doubt, known, put};
 
@@ -19,6 +20,10 @@ pub(super) fn changes(tx: &Writer, project: &Project, runs: &[&Run], now: DateTi
     for run in runs {
         let Some(event) = event_of(run) else { continue };
         for key in keys(run, &event) {
+            // It ended before its database left the configuration: nothing could end an alert that it opened.
+            if there::subject(project, None, &key) == Some(Gone::NotConfigured) {
+                continue;
+            }
             let of_all = key.database == ANY_DATABASE && run.database != ANY_DATABASE;
             let before = match known(tx, &key)? {
                 None if of_all => continue,
