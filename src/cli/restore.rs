@@ -59,7 +59,7 @@ pub(super) struct Args {
     #[arg(long)]
     replace: bool,
     /// Drop the old database instead of keeping it
-    #[arg(long, requires = "replace")]
+    #[arg(long, requires = "replace", conflicts_with = "in_place")]
     drop_old: bool,
     /// Drop and make each object in the database that is there, in one transaction
     #[arg(long, visible_alias = "clean", conflicts_with = "replace")]

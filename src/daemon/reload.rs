@@ -25,7 +25,8 @@ pub(super) fn reload(owner: &mut Owner) {
             for problem in &problems {
                 tracing::error!("{problem}");
             }
-            tracing::error!("the configuration was not changed: the file has {} problems", problems.len());
+            let (count, plural) = (problems.len(), if problems.len() == 1 { "" } else { "s" });
+            tracing::error!("the configuration was not changed: the file has {count} problem{plural}");
             remember(&owner.world, &words);
         }
     }

@@ -5,6 +5,9 @@
 //! together with the mount must not make an empty mount point look like a storage that was never used.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Cause, Failure, Result};
@@ -155,10 +158,16 @@ pub(super) fn remove_note(world: &World, name: &str) {
 
 pub(super) fn put_note(world: &World, name: &str, id: &str) {
     if let Some(path) = note(world, name)
-        && let Err(error) = std::fs::write(&path, format!("{id}\n"))
+        && let Err(error) = written(&path, &format!("{id}\n"))
     {
         tracing::warn!("{} can't be written, so only the catalog knows the storage {name:?}: {error}", path.display());
     }
+}
+
+fn written(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    file.write_all(text.as_bytes())
 }
 
 /// The note beside the catalog; `None` for a name that no file can have, and where the catalog is no file.

@@ -79,7 +79,9 @@ fn a_storage_that_is_renamed_keeps_its_backups_pins_and_proofs() {
     assert_eq!(renamings(&bench), ["main is disk now"], "told once");
     assert_eq!(bench.run(0, &["status"]).stdout.matches("storage").count(), 0, "nothing is left elsewhere");
     let state = |name: &str| bench.rig.state().join(format!("storage-{name}.id"));
-    assert!(!state("main").exists() && state("disk").exists());
+    assert!(!state("main").exists());
+    let bits = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(state("disk")).expect("a note").permissions());
+    assert_eq!(bits & 0o777, 0o600);
 
     // The old name is free for another folder.
     let both = format!("{}{}", project(&bench, "shop", "shop", "disk"), project(&bench, "billing", "billing", "main"));

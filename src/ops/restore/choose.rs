@@ -212,7 +212,8 @@ impl<'a> Graph<'a> {
         let failure = Failure::new(Cause::NotFound, format!("the backup holds no {what} {pattern:?}"));
         match near.filter(|(likeness, _)| *likeness > 0.8) {
             Some((_, entry)) => {
-                failure.hint(format!("did you mean {:?}?", self.name(entry.dump_id).rsplit(' ').next().unwrap_or_default()))
+                let schema = entry.namespace.as_deref().map(|schema| format!("{schema}.")).unwrap_or_default();
+                failure.hint(format!("did you mean {schema}{}?", entry.tag))
             }
             None => failure.hint("look at the tables with `pgdumpd show BACKUP --tables`; names are given as psql takes them"),
         }
