@@ -213,7 +213,19 @@ fn named(world: &World, settings: &Settings, name: &str) -> Result<Vec<BackupRow
     if found.is_empty() {
         return Err(newest.none(world, name)?.unwrap_or_else(|| unknown(name)));
     }
+    found.iter().try_for_each(|row| passed_over(world, row, &newest))?;
     Ok(found)
+}
+
+/// Says so where a newer one counts as damaged: whoever asks for the newest may think that it is.
+fn passed_over(world: &World, row: &BackupRow, asked: &Newest<'_>) -> Result<()> {
+    let (project, database, selection) = (Some(row.project.clone()), Some(row.database.clone()), Some(row.selection.clone()));
+    let all = BackupFilter { project, database, selection, until: asked.until, ..BackupFilter::default() };
+    let newest = world.catalog.read(|reader| reader.latest_backup(&all))?.filter(|newest| newest.started_at > row.started_at);
+    if let Some((newest, why)) = newest.and_then(|newest| Some((newest.id, newest.damaged?))) {
+        out::note(format!("note: {newest} is newer than {}, and is passed over as it counts as damaged ({why})", row.id));
+    }
+    Ok(())
 }
 
 fn unknown(name: &str) -> Failure {

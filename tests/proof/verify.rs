@@ -327,3 +327,21 @@ fn a_backup_of_a_later_pgdumpd_is_said_to_be_one() {
     let ended = stage.rig.run(&["show", "zzzzzzzzzz"]);
     assert!(ended.stderr.contains("there is no backup"), "{ended:?}");
 }
+
+#[test]
+fn a_damaged_newest_backup_is_not_passed_over_in_silence() {
+    let stage = Stage::new("");
+    let older = stage.backup();
+    let newest = stage.backup();
+    let quiet = stage.run(&["show", "shop@latest"], 0);
+    assert!(quiet.stdout.contains(&newest) && quiet.stderr.is_empty(), "{quiet:?}");
+    let file = stage.rig.storage().join("shop").join(stage.row(&newest)["file"].as_str().unwrap());
+    let mut bytes = std::fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    stage.run(&["verify", &newest], 1);
+    let told = stage.run(&["show", "shop@latest"], 0);
+    assert!(told.stdout.contains(&older), "{told:?}");
+    assert!(told.stderr.contains(&format!("{newest} is newer than {older}, and is passed over as it counts as damaged")), "{told:?}");
+}
