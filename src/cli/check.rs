@@ -38,8 +38,14 @@ pub(super) fn run(common: &Common, _args: &Args) -> Result<Exit> {
                 out::json(&json!({ "success": false, "errors": problems }))?;
             } else {
                 problems.iter().for_each(out::note);
-                let or = if config::is_ambient(&common.config) { "" } else { ", or keeps to the file it has read" };
-                out::note(format!("{} to mend; until then the daemon does not start{or}", out::count(problems.len() as u64, "problem")));
+                let then = match (config::is_ambient(&common.config), config::at_hand(&common.config)) {
+                    (true, _) => "the daemon does not start",
+                    (false, Err(_)) => "the daemon does not start, or keeps to the file it has read",
+                    (false, Ok(_)) => {
+                        "a daemon that starts goes on without what can't be read, and one that runs keeps to the file it has read"
+                    }
+                };
+                out::note(format!("{} to mend; until then {then}", out::count(problems.len() as u64, "problem")));
             }
             Ok(Exit::Usage)
         }

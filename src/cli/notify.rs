@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use crate::clock::Clock;
+use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
 use crate::model::settings::Settings;
@@ -35,8 +36,13 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
     let settings = world::settings(common)?;
     let project = project.as_ref().map(|name| world::project(&settings, name)).transpose()?;
     let smtp = settings.smtp.as_ref().ok_or_else(|| {
-        Failure::new(Cause::Configuration, "there is no [smtp] in the configuration, so nothing is ever mailed")
-            .hint("add [smtp] with host, from and to")
+        Failure::new(Cause::Configuration, "there is no [smtp] in the configuration, so nothing is ever mailed").hint(
+            if config::is_ambient(&common.config) {
+                "set PGDUMPD_SMTP_HOST, PGDUMPD_SMTP_FROM and PGDUMPD_SMTP_TO"
+            } else {
+                "add [smtp] with host, from and to"
+            },
+        )
     })?;
     let password = secret(&smtp.password)?;
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();

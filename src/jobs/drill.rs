@@ -299,7 +299,8 @@ fn compared(means: Means<'_>, database: &str, wanted: &Wanted, checks: &[Check],
 }
 
 /// What to do where the server for drills has no room.
-const NO_ROOM: &str = "free some space there, or drill on another server: drill = { on = \"postgresql://…\" }, or --on URL";
+const NO_ROOM: &str =
+    "free some space there, or drill on another server: drill = { cron = \"@weekly\", on = \"postgresql://…\" }, or --on URL";
 
 fn maintenance(means: Means<'_>, throwaway: bool) -> Result<Session> {
     let database = if throwaway { Some("postgres") } else { None };

@@ -63,8 +63,7 @@ const LONGEST_SOCKET: usize = 107 - 15;
 const EMPTY: u64 = 64 << 20;
 
 /// What to do where there is no room for one.
-pub const NO_ROOM: &str =
-    "free some space there, name a folder with more room in TMPDIR, or drill on a server: drill = { on = \"postgresql://…\" }, or --on URL";
+pub const NO_ROOM: &str = "free some space there, name a folder with more room in TMPDIR, or drill on a server: drill = { cron = \"@weekly\", on = \"postgresql://…\" }, or --on URL";
 
 /// A running cluster; dropping it stops it and removes its folder.
 #[derive(Debug)]
@@ -172,7 +171,7 @@ impl Throwaway {
                 _ => {
                     self.watcher.wait_timeout(STOP);
                     return Err(Failure::new(Cause::System, "a throwaway PostgreSQL could not be started")
-                        .hint("look at what it said; or name a server to drill on: drill = { on = \"postgresql://…\" }, or --on URL")
+                        .hint("look at what it said; or name a server to drill on: drill = { cron = \"@weekly\", on = \"postgresql://…\" }, or --on URL")
                         .detail(self.watcher.stderr_tail()));
                 }
             }
@@ -246,7 +245,7 @@ fn user() -> Result<Option<(u32, u32)>> {
     });
     found.map(Some).ok_or_else(|| {
         Failure::new(Cause::System, "PostgreSQL doesn't run as root, and there is no user postgres to run it as")
-            .hint("run pgdumpd as its own user, or name a server to drill on: drill = { on = \"postgresql://…\" }, or --on URL")
+            .hint("run pgdumpd as its own user, or name a server to drill on: drill = { cron = \"@weekly\", on = \"postgresql://…\" }, or --on URL")
     })
 }
 

@@ -73,6 +73,8 @@ fn sidecar(test: &str) -> Option<(Cluster, Rig)> {
 #[test]
 fn one_backup_from_variables_alone() {
     let Some((_cluster, rig)) = sidecar("one_backup_from_variables_alone") else { return };
+    let untold = rig.run(&["notify", "test"]);
+    assert!(untold.code == 2 && untold.stderr.contains("set PGDUMPD_SMTP_HOST"), "{untold:?}");
     let done = rig.run(&["backup"]);
     assert_eq!(done.code, 0, "{done:?}");
     let backups = rig.backups();

@@ -190,7 +190,7 @@ fn judged(mut said: Said, form: &Form, means: Means<'_>) -> Result<Said> {
         }
         Exit::Code(_) if form.clean && message.contains("other objects depend on it") => {
             "the target is as it was; what was made since the backup depends on what it would drop: drop that first, or restore with --replace, \
-             which needs no room for it"
+             which drops nothing in the database that is there"
         }
         Exit::Code(_) => {
             "the target is as it was; mend what the error names, or see the whole of it with `pgdumpd restore --keep-going` into a new database"
