@@ -302,9 +302,9 @@ fn server_lock(world: &World, means: Means<'_>, request: &Request, session: &mut
     let mut lock = session.try_server_lock(&means.project.name, &request.database)?;
     if let ServerLock::HeldByPgdumpd(other) = &lock {
         let run = RunId(other.run.clone());
-        // Whoever holds the project's lock is the only one of this diary that dumps it: what else stands in there has ended, and the server has
-        // not heard of it, after a network that was dead say.
-        if run != request.run && world.catalog.read(|reader| reader.run(&run))?.is_some_and(|known| known.project == means.project.name) {
+        // One of this diary that has ended, and the server has not heard of it, after a network that was dead say.
+        let known = world.catalog.read(|reader| reader.run(&run))?;
+        if known.is_some_and(|known| known.project == means.project.name && known.finished_at.is_some()) {
             let ended = session.terminate(&run)?;
             tracing::warn!(run = %request.run, "ended {ended} sessions that run {run} had left on the server");
             lock = session.try_server_lock(&means.project.name, &request.database)?;
