@@ -19,6 +19,13 @@ case $prefix in /*) ;; *) die "PREFIX must begin with /: $prefix" ;; esac
 [ -x "$binary" ] || die "there is no $binary: build it first with cargo build --locked --release"
 [ -f config/pgdumpd.toml ] || die "there is no config/pgdumpd.toml in this tree"
 
+if [ -z "$root" ]; then # Before anything is copied.
+  [ "$(id -u)" = 0 ] || die "making the user pgdumpd needs root; DESTDIR=… fills a folder without"
+  for tool in systemd-sysusers systemd-tmpfiles; do
+    command -v "$tool" >/dev/null || die "$tool is missing, and this installs a service of systemd; without one the binary alone will do: $binary"
+  done
+fi
+
 put() { install -D -m "$1" "$2" "$root$3" || die "could not write $root$3"; }
 
 work=$(mktemp -d)
@@ -43,7 +50,6 @@ sed "s|^ExecStart=/usr/bin/|ExecStart=$prefix/bin/|" systemd/pgdumpd.service >"$
 put 0644 "$work/unit" "$prefix/lib/systemd/system/pgdumpd.service"
 
 if [ -z "$root" ]; then
-  [ "$(id -u)" = 0 ] || die "making the user pgdumpd needs root"
   systemd-sysusers "$prefix/lib/sysusers.d/pgdumpd.conf"
   systemd-tmpfiles --create "$prefix/lib/tmpfiles.d/pgdumpd.conf"
 fi
