@@ -33,6 +33,13 @@ pub fn estimate(world: &World, project: &str, database: &str, shape: &DumpShape)
     Ok(last.map(|backup| ((backup.size + unpacked(backup.uncompressed_size)) as f64 * SPACE_FACTOR) as u64))
 }
 
+/// What a directory dump needs of which no earlier one tells how large it is: it lies there uncompressed before it is packed, as large as the
+/// tables. `None` for other formats, and for parts.
+pub fn of_tables(session: &mut Session, shape: &DumpShape) -> Result<Option<u64>> {
+    let is_one = shape.format == Format::Directory && shape.selection().is_full();
+    is_one.then(|| session.tables_size()).transpose()
+}
+
 /// What some of a backup's rows take on a server with their indexes, as far as it tells: their share of the database's size, by their bytes
 /// among all.
 #[must_use]

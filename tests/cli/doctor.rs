@@ -153,6 +153,26 @@ fn a_full_disk_is_named() {
     assert!(told.stdout.contains("nothing free beyond its reserve"), "{told:?}");
 }
 
+/// Its files lie there before they are packed, and no earlier backup says how large they are.
+#[test]
+fn a_disk_too_small_for_the_first_directory_dump_is_named() {
+    if !crate::cluster::is_root() {
+        return crate::skip::skip("a_disk_too_small_for_the_first_directory_dump_is_named", "needs root and mount");
+    }
+    let bench = Bench::new();
+    bench.cluster.psql_in("shop", "create table big as select i, md5(i::text) from generate_series(1, 100000) i");
+    let storage = bench.rig.storage();
+    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&storage).status().expect("mount");
+    assert!(mount.success());
+    bench.rig.configure(&bench.project("shop", "shop", "format = \"directory\""));
+    let told = bench.rig.run(&["doctor"]);
+    let backup = bench.rig.run(&["backup", "shop"]);
+    let unmount = std::process::Command::new("umount").arg(&storage).status().expect("umount");
+    assert!(unmount.success());
+    assert_eq!((told.code, backup.code), (1, 1), "{told:?} {backup:?}");
+    assert!(told.stdout.contains("the next backup needs about") && told.stdout.contains("MiB are free"), "{told:?}");
+}
+
 #[test]
 fn a_full_state_folder_is_a_problem() {
     if !crate::cluster::is_root() {

@@ -80,10 +80,8 @@ pub(super) fn ask(world: &World, means: Means<'_>, request: &Request) -> Result<
     let properties = session.properties()?;
     let encoding = encoding(&mut session, request, &properties.encoding)?;
     let properties = Some(properties);
-    if estimate.is_none() && request.shape.format == Format::Directory {
-        scratch_room(means, request, &mut session)?;
-    }
     if estimate.is_none() {
+        scratch_room(means, request, &mut session)?;
         warnings.extend(unsure_of_space(means, database_size)?);
     }
     if request.shape.format == Format::Tar {
@@ -143,12 +141,9 @@ fn room(world: &World, means: Means<'_>, request: &Request) -> Result<Option<u64
     }
 }
 
-/// A directory dump lies on the disk uncompressed before it is packed. Where no earlier one tells how large that is, the tables do.
+/// The first directory dump needs more than its own size.
 fn scratch_room(means: Means<'_>, request: &Request, session: &mut Session) -> Result<()> {
-    if !request.shape.selection().is_full() {
-        return Ok(());
-    }
-    let needed = session.tables_size()?;
+    let Some(needed) = space::of_tables(session, &request.shape)? else { return Ok(()) };
     match means.storage.free_space()? {
         Some(free) if free < needed => Err(no_space(means, request, free, needed)),
         _ => Ok(()),

@@ -172,7 +172,10 @@ fn room(world: &World, project: &Project, session: &mut Session, database: &str,
         Ok(false) => storage.free_space().ok().flatten(),
         Ok(true) | Err(_) => None,
     };
-    let needed = space::estimate(world, &project.name, database, shape)?;
+    let needed = match space::estimate(world, &project.name, database, shape)? {
+        None => space::of_tables(session, shape)?,
+        known => known,
+    };
     Ok(match (free, needed) {
         (Some(free), Some(needed)) if free < needed => Finding::problem(
             "",
