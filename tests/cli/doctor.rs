@@ -153,6 +153,17 @@ fn a_full_disk_is_named() {
     assert!(told.stdout.contains("nothing free beyond its reserve"), "{told:?}");
 }
 
+#[test]
+fn a_disk_with_less_than_its_reserve_is_told_as_such() {
+    let bench = Bench::new();
+    bench.rig.configure(&bench.project("shop", "shop", ""));
+    let config = bench.rig.path().join("pgdumpd.toml");
+    let text = std::fs::read_to_string(&config).expect("the configuration");
+    std::fs::write(&config, text.replace("reserve = \"0\"", "reserve = \"1000TB\"")).expect("written");
+    let told = bench.run(1, &["backup", "shop"]).stderr;
+    assert!(told.contains("nothing free beyond its reserve") && told.contains("lower its reserve"), "{told}");
+}
+
 /// Its files lie there before they are packed, and no earlier backup says how large they are.
 #[test]
 fn a_disk_too_small_for_the_first_directory_dump_is_named() {

@@ -135,8 +135,12 @@ fn beside(world: &World, means: Means<'_>, request: &Request, mut session: Sessi
 /// Refuses where the next backup won't fit; returns what it is expected to need.
 fn room(world: &World, means: Means<'_>, request: &Request) -> Result<Option<u64>> {
     let needed = space::estimate(world, &means.project.name, &request.database, &request.shape)?;
-    match means.storage.free_space()? {
-        Some(free) if free < needed.unwrap_or(1) => Err(no_space(means, request, free, needed.unwrap_or(1))),
+    match (means.storage.free_space()?, needed) {
+        (Some(0), None) => {
+            let words = format!("storage {:?} has nothing free beyond its reserve", means.storage.name());
+            Err(Failure::new(Cause::Space, words).hint("free some space, move the storage to a larger disk, or lower its reserve"))
+        }
+        (Some(free), Some(needed)) if free < needed => Err(no_space(means, request, free, needed)),
         _ => Ok(needed),
     }
 }
