@@ -13,8 +13,8 @@ use super::{Common, out};
 pub(super) struct Args {}
 
 pub(super) fn run(common: &Common, _args: &Args) -> Result<Exit> {
-    match config::here(&common.config) {
-        Ok(settings) => {
+    let (problems, starts) = match config::at_hand(&common.config) {
+        Ok(settings) if settings.unread.is_empty() => {
             if common.json {
                 out::json(&json!({ "success": true, "projects": settings.projects.len(), "warnings": settings.warnings }))?;
                 return Ok(Exit::Done);
@@ -31,23 +31,22 @@ pub(super) fn run(common: &Common, _args: &Args) -> Result<Exit> {
             let place =
                 if config::is_ambient(&common.config) { String::from("the environment") } else { common.config.display().to_string() };
             out::say(format!("{place}: {projects}, {schedules}: fine{but}"));
-            Ok(Exit::Done)
+            return Ok(Exit::Done);
         }
-        Err(problems) => {
-            if common.json {
-                out::json(&json!({ "success": false, "errors": problems }))?;
-            } else {
-                problems.iter().for_each(out::note);
-                let then = match (config::is_ambient(&common.config), config::at_hand(&common.config)) {
-                    (true, _) => "the daemon does not start",
-                    (false, Err(_)) => "the daemon does not start, or keeps to the file it has read",
-                    (false, Ok(_)) => {
-                        "a daemon that starts goes on without what can't be read, and one that runs keeps to the file it has read"
-                    }
-                };
-                out::note(format!("{} to mend; until then {then}", out::count(problems.len() as u64, "problem")));
-            }
-            Ok(Exit::Usage)
-        }
+        // Without a secret a daemon starts, and a container doesn't.
+        Ok(settings) => (settings.unread, !config::is_ambient(&common.config)),
+        Err(problems) => (problems, false),
+    };
+    if common.json {
+        out::json(&json!({ "success": false, "errors": problems }))?;
+        return Ok(Exit::Usage);
     }
+    problems.iter().for_each(out::note);
+    let then = match (starts, config::is_ambient(&common.config)) {
+        (true, _) => "a daemon that starts goes on without what can't be read, and one that runs keeps to the file it has read",
+        (false, true) => "the daemon does not start",
+        (false, false) => "the daemon does not start, or keeps to the file it has read",
+    };
+    out::note(format!("{} to mend; until then {then}", out::count(problems.len() as u64, "problem")));
+    Ok(Exit::Usage)
 }

@@ -166,15 +166,7 @@ pub(super) fn of_one_database(world: &World, settings: &Settings, name: &str, li
         rows.pop().unwrap_or(found)
     };
     let Some(project) = settings.project(&found.project) else { return Ok(found) };
-    let these = BackupFilter {
-        project: Some(found.project.clone()),
-        database: Some(found.database.clone()),
-        selection: Some(found.selection.clone()),
-        until,
-        undamaged: true,
-        ..BackupFilter::default()
-    };
-    let each = origin::newest_of_each(world, project, &these)?;
+    let each = origin::newest_of_each(world, project, &like(&found, until))?;
     if each.is_empty() { Ok(found) } else { Err(of_several_servers(name, project, &each, line)) }
 }
 
@@ -217,10 +209,21 @@ fn named(world: &World, settings: &Settings, name: &str) -> Result<Vec<BackupRow
     Ok(found)
 }
 
+/// The undamaged ones of the same database that hold the same, up to then.
+fn like(row: &BackupRow, until: Option<DateTime<Utc>>) -> BackupFilter {
+    BackupFilter {
+        project: Some(row.project.clone()),
+        database: Some(row.database.clone()),
+        selection: Some(row.selection.clone()),
+        until,
+        undamaged: true,
+        ..BackupFilter::default()
+    }
+}
+
 /// Says so where a newer one counts as damaged: whoever asks for the newest may think that it is.
 fn passed_over(world: &World, row: &BackupRow, asked: &Newest<'_>) -> Result<()> {
-    let (project, database, selection) = (Some(row.project.clone()), Some(row.database.clone()), Some(row.selection.clone()));
-    let all = BackupFilter { project, database, selection, until: asked.until, ..BackupFilter::default() };
+    let all = BackupFilter { undamaged: false, ..like(row, asked.until) };
     let newest = world.catalog.read(|reader| reader.latest_backup(&all))?.filter(|newest| newest.started_at > row.started_at);
     if let Some((newest, why)) = newest.and_then(|newest| Some((newest.id, newest.damaged?))) {
         out::note(format!("note: {newest} is newer than {}, and is passed over as it counts as damaged ({why})", row.id));

@@ -3,18 +3,15 @@
 //! It listens on a socket in a folder that only its user can enter, and nowhere else. A small shell watches over it: when pgdumpd ends,
 //! however it ends, the pipe between them closes, and the shell stops the server and removes the folder. Drills call it.
 
-use std::fs::{DirBuilder, File};
+use std::fs::DirBuilder;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{DirBuilderExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock};
-use rustix::io::Errno;
-
 use crate::error::{Cause, Failure, Result};
 use crate::model::project::Target;
-use crate::process::{self, Cancel, Child, Identity, Input, Output, Signal, Spec};
+use crate::process::{self, Cancel, Child, Identity, InUse, Input, Output, Signal, Spec, Use};
 use crate::units::show_size;
 
 use super::connection::Access;
@@ -71,7 +68,7 @@ pub struct Throwaway {
     watcher: Child,
     folder: PathBuf,
     /// Tells whoever can't see this process that its folder is in use.
-    _held: Option<File>,
+    _mark: Option<InUse>,
     /// The major version of its server.
     pub major: u32,
 }
@@ -137,14 +134,14 @@ impl Throwaway {
         let user = user()?;
         places.iter().for_each(|place| sweep(place));
         let folder = folder(&with_room(places, holds)?, user)?;
-        let held = held(&folder, FlockOperation::NonBlockingLockShared).ok();
+        let mark = InUse::of_folder(&folder, Use::Reading);
         let mut spec = Spec::new("/bin/sh");
         spec.args = vec!["-c".into(), WATCHER.into(), "pgdumpd-drill".into(), folder.clone().into(), bin.into()];
         spec.env = vec![("PATH".into(), "/usr/local/bin:/usr/bin:/bin".into()), ("LC_ALL".into(), "C".into())];
         spec.env.extend(std::env::var_os("LD_LIBRARY_PATH").map(|path| ("LD_LIBRARY_PATH".into(), path)));
         (spec.stdin, spec.stdout, spec.cwd, spec.user) = (Input::Piped, Output::Piped, Some(PathBuf::from("/")), user);
         let watcher = process::spawn(&spec).inspect_err(|_| drop(std::fs::remove_dir(&folder)))?;
-        let mut cluster = Self { watcher, folder, _held: held, major };
+        let mut cluster = Self { watcher, folder, _mark: mark, major };
         cluster.wait_until_ready(cancel)?;
         Ok(cluster)
     }
@@ -267,13 +264,6 @@ fn folder(places: &[&Path], user: Option<(u32, u32)>) -> Result<PathBuf> {
     Err(last.unwrap_or_else(|| Failure::new(Cause::System, "there is no place for a throwaway PostgreSQL")))
 }
 
-/// A folder with a lock on it, as long as what is returned lives.
-fn held(folder: &Path, lock: FlockOperation) -> Result<File, Errno> {
-    let open = rustix::fs::open(folder, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    flock(&open, lock)?;
-    Ok(open.into())
-}
-
 /// Removes the folders in `place` whose makers are gone, and ends servers that still run in them. In a container beside this one a maker is
 /// not to be seen, and holds its folder all the same.
 pub fn sweep(place: &Path) {
@@ -284,8 +274,8 @@ pub fn sweep(place: &Path) {
         let (Some(Ok(pid)), Some(Ok(start_ticks))) = (parts.next(), parts.next()) else { continue };
         let Ok(pid) = u32::try_from(pid) else { continue };
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let gone = || held(&entry.path(), FlockOperation::NonBlockingLockExclusive).err() != Some(Errno::WOULDBLOCK);
-        if is_folder && !(Identity { pid, start_ticks }).is_alive() && gone() {
+        let is_left = || InUse::of_folder(&entry.path(), Use::Removing).is_some();
+        if is_folder && !(Identity { pid, start_ticks }).is_alive() && is_left() {
             tracing::info!(folder = %entry.path().display(), "removing what a cut-off drill left behind");
             remove(&entry.path());
         }
@@ -330,7 +320,7 @@ mod tests {
         for name in [alive.as_str(), gone.as_str(), unseen.as_str(), "pgdumpd-drill-x", "other"] {
             std::fs::create_dir_all(place.path().join(name).join("data")).unwrap();
         }
-        let holding = held(&place.path().join(&unseen), FlockOperation::NonBlockingLockShared).unwrap();
+        let holding = InUse::of_folder(&place.path().join(&unseen), Use::Reading).unwrap();
         sweep(place.path());
         let left = |name: &str| place.path().join(name).exists();
         assert_eq!([left(&alive), left(&gone), left(&unseen), left("pgdumpd-drill-x"), left("other")], [true, false, true, true, true]);

@@ -6,7 +6,6 @@ pub mod names;
 
 #[cfg(test)]
 mod conformance;
-mod in_use;
 mod local;
 mod memory;
 mod scratch;
@@ -18,7 +17,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use in_use::{InUse, Use};
+pub use crate::process::{InUse, Use};
 pub use local::{Given, Local, Loose, SCOPE, is_held_proof};
 pub use memory::Memory;
 pub use scratch::Scratch;

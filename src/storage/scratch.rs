@@ -5,9 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
-
-use super::in_use::{InUse, Use};
+use crate::process::{InUse, Use};
 
 /// An empty folder for its owner alone, removed with its contents when dropped.
 #[derive(Debug)]
@@ -20,7 +18,7 @@ pub struct Scratch {
 impl Scratch {
     /// Takes charge of a folder that was just made.
     pub(super) fn new(path: PathBuf) -> Self {
-        let mark = mark(&path, Use::Reading);
+        let mark = InUse::of_folder(&path, Use::Reading);
         Self { path, _mark: mark }
     }
 
@@ -40,10 +38,5 @@ impl Drop for Scratch {
 
 /// Whether nobody works in such a folder any more.
 pub(super) fn is_left(path: &Path) -> bool {
-    mark(path, Use::Removing).is_some()
-}
-
-fn mark(path: &Path, wanted: Use) -> Option<InUse> {
-    let folder = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    InUse::mark(folder, wanted).ok().flatten()
+    InUse::of_folder(path, Use::Removing).is_some()
 }

@@ -133,6 +133,25 @@ fn a_vanished_disk_and_unreachable_mail_are_named() {
     assert!(!found(&bench, 1).contains("not mounted?"));
 }
 
+/// A small disk at a folder, as root.
+struct Disk(std::path::PathBuf);
+
+impl Disk {
+    fn new(size: &str, at: &std::path::Path) -> Self {
+        let option = format!("size={size}");
+        let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", &option, "tmpfs"]).arg(at).status().expect("mount");
+        assert!(mount.success());
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let unmount = std::process::Command::new("umount").arg(&self.0).status().expect("umount");
+        assert!(unmount.success() || std::thread::panicking());
+    }
+}
+
 #[test]
 fn a_full_disk_is_named() {
     if !crate::cluster::is_root() {
@@ -140,15 +159,14 @@ fn a_full_disk_is_named() {
     }
     let bench = Bench::new();
     let storage = bench.rig.storage();
-    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&storage).status().expect("mount");
-    assert!(mount.success());
+    let disk = Disk::new("64k", &storage);
     bench.rig.configure(&bench.project("shop", "shop", ""));
     let first = bench.rig.run(&["doctor"]);
     let filled = std::fs::write(storage.join("filler"), vec![0; 128 * 1024]);
     let told = bench.rig.run(&["doctor", "--json"]);
     let backup = bench.rig.run(&["backup", "shop"]);
-    let unmount = std::process::Command::new("umount").arg(&storage).status().expect("umount");
-    assert!(unmount.success() && filled.is_err(), "the filler filled it");
+    drop(disk);
+    assert!(filled.is_err(), "the filler filled it");
     assert_eq!((first.code, told.code, backup.code), (0, 1, 1), "{first:?} {told:?} {backup:?}");
     assert!(told.stdout.contains("nothing free beyond its reserve"), "{told:?}");
 }
@@ -173,13 +191,11 @@ fn a_disk_too_small_for_the_first_directory_dump_is_named() {
     let bench = Bench::new();
     bench.cluster.psql_in("shop", "create table big as select i, md5(i::text) from generate_series(1, 100000) i");
     let storage = bench.rig.storage();
-    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&storage).status().expect("mount");
-    assert!(mount.success());
+    let disk = Disk::new("4m", &storage);
     bench.rig.configure(&bench.project("shop", "shop", "format = \"directory\""));
     let told = bench.rig.run(&["doctor"]);
     let backup = bench.rig.run(&["backup", "shop"]);
-    let unmount = std::process::Command::new("umount").arg(&storage).status().expect("umount");
-    assert!(unmount.success());
+    drop(disk);
     assert_eq!((told.code, backup.code), (1, 1), "{told:?} {backup:?}");
     assert!(told.stdout.contains("the next backup needs about") && told.stdout.contains("MiB are free"), "{told:?}");
 }
@@ -191,15 +207,14 @@ fn a_full_state_folder_is_a_problem() {
     }
     let bench = Bench::new();
     let state = bench.rig.state();
-    let mount = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"]).arg(&state).status().expect("mount");
-    assert!(mount.success());
+    let disk = Disk::new("2m", &state);
     bench.rig.configure(&bench.project("shop", "shop", ""));
     let first = bench.rig.run(&["doctor"]);
     let filled = std::fs::write(state.join("filler"), vec![0; 4 * 1024 * 1024]);
     let told = bench.rig.run(&["doctor", "--json"]);
     let left = std::fs::read_dir(&state).expect("state").flatten().any(|entry| entry.file_name().to_string_lossy().contains("doctor"));
-    let unmount = std::process::Command::new("umount").arg(&state).status().expect("umount");
-    assert!(unmount.success() && filled.is_err(), "the filler filled it");
+    drop(disk);
+    assert!(filled.is_err(), "the filler filled it");
     assert_eq!((first.code, told.code, left), (0, 1, false), "{first:?} {told:?}");
     assert!(told.stdout.contains("can't be written: No space left on device"), "{told:?}");
 }

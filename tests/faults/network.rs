@@ -96,9 +96,7 @@ fn f07_what_a_dead_network_left_on_the_server_keeps_no_next_run_away() {
     scene.connect(&format!("postgresql://postgres@127.0.0.1:{}/shop", way.port));
     scene.configure(5);
     let running = scene.start(&[]);
-    scene
-        .cluster
-        .wait_until("exists (select from pg_stat_activity where application_name like 'pgdumpd/%' and query like 'COPY public.big%')");
+    scene.wait_at_the_server();
     way.cut.store(true, Ordering::SeqCst);
     signal(running.pid(), Signal::TERM);
     let ended = running.finish(LONG);

@@ -239,9 +239,14 @@ impl Scene {
 
     /// Waits until a `pg_dump` of pgdumpd sends rows of the big table; its process number.
     pub(crate) fn wait_for_copy(&self) -> u32 {
+        self.wait_at_the_server();
+        self.pg_dump()
+    }
+
+    /// The same for one that reaches the server by another port.
+    pub(crate) fn wait_at_the_server(&self) {
         self.cluster
             .wait_until("exists (select from pg_stat_activity where application_name like 'pgdumpd/%' and query like 'COPY public.big%')");
-        self.pg_dump()
     }
 
     /// The process number of the `pg_dump` that runs.

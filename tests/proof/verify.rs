@@ -335,11 +335,7 @@ fn a_damaged_newest_backup_is_not_passed_over_in_silence() {
     let newest = stage.backup();
     let quiet = stage.run(&["show", "shop@latest"], 0);
     assert!(quiet.stdout.contains(&newest) && quiet.stderr.is_empty(), "{quiet:?}");
-    let file = stage.rig.storage().join("shop").join(stage.row(&newest)["file"].as_str().unwrap());
-    let mut bytes = std::fs::read(&file).unwrap();
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&file, bytes).unwrap();
+    stage.flip(&newest);
     stage.run(&["verify", &newest], 1);
     let told = stage.run(&["show", "shop@latest"], 0);
     assert!(told.stdout.contains(&older), "{told:?}");

@@ -142,10 +142,7 @@ impl<'a> Graph<'a> {
     }
 
     fn name(&self, id: i32) -> String {
-        self.entry(id).map_or_else(String::new, |entry| {
-            let schema = entry.namespace.as_deref().map(|schema| format!("{schema}.")).unwrap_or_default();
-            format!("{} {schema}{}", entry.desc.to_lowercase(), entry.tag)
-        })
+        self.entry(id).map_or_else(String::new, |entry| format!("{} {}", entry.desc.to_lowercase(), entry.qualified()))
     }
 
     /// What the patterns name; without any, everything.
@@ -211,10 +208,7 @@ impl<'a> Graph<'a> {
         let near = known.map(|entry| (strsim::jaro_winkler(&entry.tag, wanted), entry)).max_by(|one, two| one.0.total_cmp(&two.0));
         let failure = Failure::new(Cause::NotFound, format!("the backup holds no {what} {pattern:?}"));
         match near.filter(|(likeness, _)| *likeness > 0.8) {
-            Some((_, entry)) => {
-                let schema = entry.namespace.as_deref().map(|schema| format!("{schema}.")).unwrap_or_default();
-                failure.hint(format!("did you mean {schema}{}?", entry.tag))
-            }
+            Some((_, entry)) => failure.hint(format!("did you mean {}?", entry.qualified())),
             None => failure.hint("look at the tables with `pgdumpd show BACKUP --tables`; names are given as psql takes them"),
         }
     }
@@ -314,7 +308,7 @@ impl<'a> Graph<'a> {
             users.filter(|user| matches!(user.desc.as_str(), "TABLE DATA" | "MATERIALIZED VIEW DATA")).any(|user| self.owns(**id, user))
         };
         let tables = needed.iter().filter(has_rows).filter_map(|id| self.entry(*id));
-        tables.map(|entry| (entry.dump_id, format!("{}.{}", entry.namespace.as_deref().unwrap_or_default(), entry.tag))).collect()
+        tables.map(|entry| (entry.dump_id, entry.qualified())).collect()
     }
 
     /// What belongs to no table and no schema, and so doesn't come with any.

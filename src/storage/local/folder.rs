@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
-use super::super::in_use::{InUse, Use};
 use crate::error::{Cause, Failure, Result};
+use crate::process::{InUse, Use};
 
 /// A folder below which nothing is followed.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use crate::error::{Cause, Failure, Result};
 use crate::model::backup::RunId;
 use crate::process::{self, Identity};
-use crate::storage::{Entry, InUse, Key, Pending, Scratch, Storage, Use, names};
+use crate::storage::{Entry, InUse, Key, Pending, Scratch, Storage, Use, names, scratch};
 use crate::stream::Tar;
 use crate::stream::gauge::Gauge;
 
@@ -216,7 +216,7 @@ fn sweep(folder: &Path) -> Vec<String> {
         let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
         let Some(owner) = name.strip_prefix(&prefix).and_then(owner) else { continue };
         let ours = entry.path().symlink_metadata().is_ok_and(|facts| facts.is_dir() && facts.uid() == me);
-        if ours && !owner.is_alive() && std::fs::remove_dir_all(entry.path()).is_ok() {
+        if ours && !owner.is_alive() && scratch::is_left(&entry.path()) && std::fs::remove_dir_all(entry.path()).is_ok() {
             gone.push(name);
         }
     }
@@ -246,6 +246,12 @@ mod tests {
         let living = given.scratch("", "run").unwrap();
         assert_eq!(given.sweep("", None).unwrap(), Vec::<String>::new(), "the making of one has swept");
         assert!(!dead.exists() && other.exists() && living.path().exists());
+        // One whose process can't be seen from here, in another container, works in its folder.
+        std::fs::create_dir(&dead).unwrap();
+        let working = InUse::of_folder(&dead, Use::Reading).unwrap();
+        assert_eq!(given.sweep("", None).unwrap().len(), 0);
+        drop(working);
+        assert_eq!(given.sweep("", None).unwrap().len(), 1);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 //! across processes, and ends with whoever set it, however that ends.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-/// What somebody is about to do with a stored file.
+/// What somebody is about to do with a file or folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Use {
     /// Read it, and others may as well.
@@ -24,12 +25,16 @@ pub struct InUse {
 
 impl InUse {
     /// The mark of what isn't there.
-    pub(super) fn nothing() -> Self {
+    #[must_use]
+    pub fn nothing() -> Self {
         Self { _file: None }
     }
 
     /// Marks an open file or folder; `None` where somebody else's use forbids it.
-    pub(super) fn mark(file: OwnedFd, wanted: Use) -> Result<Option<Self>, Errno> {
+    ///
+    /// # Errors
+    /// Where the file system knows no such marks.
+    pub fn mark(file: OwnedFd, wanted: Use) -> Result<Option<Self>, Errno> {
         let how = match wanted {
             Use::Reading => FlockOperation::NonBlockingLockShared,
             Use::Removing => FlockOperation::NonBlockingLockExclusive,
@@ -42,5 +47,12 @@ impl InUse {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Marks a folder that somebody works in, or takes it for removal; `None` also where it can't be opened, or its file system knows no marks.
+    #[must_use]
+    pub fn of_folder(path: &Path, wanted: Use) -> Option<Self> {
+        let folder = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        Self::mark(folder, wanted).ok().flatten()
     }
 }
