@@ -126,6 +126,11 @@ struct Graph<'a> {
     users: BTreeMap<i32, Vec<i32>>,
 }
 
+/// Schema and name as people write them, without quotes; the name alone where it is in no schema.
+pub(super) fn qualified(entry: &Entry) -> String {
+    entry.namespace.as_ref().map_or_else(|| entry.tag.clone(), |schema| format!("{schema}.{}", entry.tag))
+}
+
 impl<'a> Graph<'a> {
     fn new(entries: &'a [Entry]) -> Self {
         let mut users: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
@@ -142,7 +147,7 @@ impl<'a> Graph<'a> {
     }
 
     fn name(&self, id: i32) -> String {
-        self.entry(id).map_or_else(String::new, |entry| format!("{} {}", entry.desc.to_lowercase(), entry.qualified()))
+        self.entry(id).map_or_else(String::new, |entry| format!("{} {}", entry.desc.to_lowercase(), qualified(entry)))
     }
 
     /// What the patterns name; without any, everything.
@@ -208,7 +213,7 @@ impl<'a> Graph<'a> {
         let near = known.map(|entry| (strsim::jaro_winkler(&entry.tag, wanted), entry)).max_by(|one, two| one.0.total_cmp(&two.0));
         let failure = Failure::new(Cause::NotFound, format!("the backup holds no {what} {pattern:?}"));
         match near.filter(|(likeness, _)| *likeness > 0.8) {
-            Some((_, entry)) => failure.hint(format!("did you mean {}?", entry.qualified())),
+            Some((_, entry)) => failure.hint(format!("did you mean {}?", qualified(entry))),
             None => failure.hint("look at the tables with `pgdumpd show BACKUP --tables`; names are given as psql takes them"),
         }
     }
@@ -308,7 +313,7 @@ impl<'a> Graph<'a> {
             users.filter(|user| matches!(user.desc.as_str(), "TABLE DATA" | "MATERIALIZED VIEW DATA")).any(|user| self.owns(**id, user))
         };
         let tables = needed.iter().filter(has_rows).filter_map(|id| self.entry(*id));
-        tables.map(|entry| (entry.dump_id, entry.qualified())).collect()
+        tables.map(|entry| (entry.dump_id, qualified(entry))).collect()
     }
 
     /// What belongs to no table and no schema, and so doesn't come with any.

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::postgres::database;
 use crate::postgres::ties::Subscription;
 
-use super::choose::RELATIONS;
+use super::choose::{RELATIONS, qualified};
 use super::settle::Fate;
 use super::{Means, Plan, Way};
 
@@ -55,7 +55,7 @@ fn of_part(plan: &Plan) -> Option<String> {
     let chosen = plan.recipe.chosen.as_ref()?;
     let entries = plan.recipe.entries();
     let own = entries.iter().filter(|entry| RELATIONS.contains(&entry.desc.as_str()) && !chosen.needed.contains(&entry.dump_id));
-    let names: Vec<String> = own.map(|entry| entry.qualified()).collect();
+    let names: Vec<String> = own.map(|entry| qualified(entry)).collect();
     let done = if *fate == Fate::Remade { "dropped and made again" } else { "made" };
     Some(format!("{done}, with what belongs to each and in one transaction: {}; what else is there stays as it is", names.join(", ")))
 }

@@ -133,14 +133,6 @@ pub struct Entry {
     pub end: u64,
 }
 
-impl Entry {
-    /// Schema and name as people write them, without quotes; the name alone where it is in no schema.
-    #[must_use]
-    pub fn qualified(&self) -> String {
-        self.namespace.as_ref().map_or_else(|| self.tag.clone(), |schema| format!("{schema}.{}", self.tag))
-    }
-}
-
 /// A header and all its entries.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toc {
