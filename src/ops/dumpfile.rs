@@ -17,6 +17,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::backup::{Structure, TableEntry};
 use crate::model::dump::{Compression, Format};
 use crate::postgres::archive::{Observed, Tap, is_known};
+use crate::postgres::restore::lacks_library;
 use crate::postgres::version::Client;
 use crate::process::{self, Cancel, CancelReason, Exit, Input, Output, Signal, Spec};
 use crate::storage::{Given, Storage};
@@ -111,6 +112,9 @@ pub fn read_whole(path: &Path, given: &Given, client: Option<&Client>, cancel: &
             (None, counted) => counted,
         }),
     };
+    if client.is_some() && observed.as_ref().is_err_and(|failure| failure.cause == Cause::ClientMissing) {
+        return read_whole(path, given, None, cancel);
+    }
     let observed = observed.map_err(|failure| {
         if form.format == Format::Custom && !is_known(&form.head) && failure.cause != Cause::Interrupted {
             return unknown(path, &form.head, client, failure);
@@ -345,7 +349,9 @@ fn restored(from: Fed<'_>, client: &Client, cancel: &Cancel) -> Result<(Option<O
     }
     let seen = fed?;
     if exit != Exit::Code(0) {
-        return Err(Failure::new(Cause::Damaged, format!("pg_restore could not read it to its end ({exit})")).detail(child.stderr_tail()));
+        let said = child.stderr_tail();
+        let cause = if lacks_library(&said).is_some() { Cause::ClientMissing } else { Cause::Damaged };
+        return Err(Failure::new(cause, format!("pg_restore could not read it to its end ({exit})")).detail(said));
     }
     observed.map(|counted| (seen, counted))
 }

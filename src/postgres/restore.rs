@@ -17,6 +17,8 @@ use crate::process::{Input, Output, Spec};
 const ARCHIVE_FD: i32 = 6;
 /// The number of the list's descriptor in `pg_restore`.
 const LIST_FD: i32 = 7;
+/// What `pg_restore` says of an archive whose compression it was built without (`RestoreArchive` in `pg_backup_archiver.c`).
+const NOT_BUILT_FOR_IT: &str = "cannot restore from compressed archive";
 const _: () = assert!(ARCHIVE_FD != PASSFILE_FD && LIST_FD != PASSFILE_FD, "all are open in pg_restore");
 
 /// Which halves of an archive are restored.
@@ -92,6 +94,13 @@ pub struct Restore<'a> {
     pub run: &'a RunId,
     /// How.
     pub form: &'a Form,
+}
+
+/// Where `pg_restore` ended because it was built without the library for the archive's compression, be that ever so whole: its words, by which
+/// alone that can be told. Debian's has them all.
+#[must_use]
+pub fn lacks_library(said: &str) -> Option<&str> {
+    said.lines().find(|line| line.contains(NOT_BUILT_FOR_IT)).map(str::trim)
 }
 
 impl Restore<'_> {

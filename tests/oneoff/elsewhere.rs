@@ -366,3 +366,21 @@ fn rows_that_pg_dump_compressed_with_lz4_are_read() {
     let ended = scene.alone(&[], &["show", "./script.lz4"]);
     assert!(ended.code == 1 && ended.stderr.contains("compressed with LZ4 from outside"), "no word of damage: {ended:?}");
 }
+
+/// A client that was built without the library says so, and is no judge of the file: it is unpacked here. A stand-in, with the words of 16 to 18.
+#[test]
+fn a_file_whose_compression_the_client_lacks_is_read_without_it() {
+    let scene = Scene::new();
+    let made = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/oneoff/made/lz4.dump");
+    std::fs::copy(made, scene.work().join("lz4.dump")).unwrap();
+    let lacking = "#!/bin/sh\ncat >/dev/null\necho 'pg_restore: error: cannot restore from compressed archive (this build does not support \
+                   compression with lz4)' >&2\nexit 1\n";
+    let scripts = [("pg_dump", "#!/bin/sh\necho 'pg_dump (PostgreSQL) 17.10'\n"), ("pg_restore", lacking)];
+    let pg_dump = scene.rig.clients(&scripts).join("pg_dump");
+    let env = [("PG_DUMP_PATH", pg_dump.to_str().unwrap())];
+    let told = scene.alone(&env, &["verify", "./lz4.dump"]);
+    assert!(told.code == 0 && told.stdout.contains("rows") && told.stdout.contains("lz4.dump: good"), "{told:?}");
+    let url = scene.cluster.url("fresh");
+    let ended = scene.alone(&env, &["restore", "./lz4.dump", "--to", &url, "--keep-going"]);
+    assert!(ended.code == 1 && ended.stderr.contains("client that is built with that library"), "{ended:?}");
+}

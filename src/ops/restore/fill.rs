@@ -7,7 +7,7 @@ use crate::error::{Cause, Failure, Result};
 use crate::model::dump::{Content, Format};
 use crate::postgres::archive::Tap;
 use crate::postgres::dump::beside;
-use crate::postgres::restore::{Archive, AtError, Form, Halves, Restore};
+use crate::postgres::restore::{Archive, AtError, Form, Halves, Restore, lacks_library};
 use crate::postgres::session::Session;
 use crate::process::Exit;
 
@@ -180,6 +180,9 @@ fn judged(mut said: Said, form: &Form, means: Means<'_>) -> Result<Said> {
     let hint = match said.exit {
         Exit::Code(_) if gone(&said.tail) => {
             "the target is as it was: the server or the way to it went away; look into the server's log, and restore again when it answers"
+        }
+        Exit::Code(_) if lacks_library(&said.tail).is_some() => {
+            "the target is as it was; install a PostgreSQL client that is built with that library, as Debian's is, or point pg_bin_dir or PG_DUMP_PATH at one"
         }
         Exit::Code(_) if owners => {
             "the target is as it was; add --no-owner, so that all of it belongs to the role that restores, or restore as another with --user"

@@ -9,6 +9,7 @@ use crate::manifest;
 use crate::model::backup::{BackupRow, Manifest, ProofLevel};
 use crate::model::dump::{Content, Format};
 use crate::postgres::archive::{Observed, Tap};
+use crate::postgres::restore::lacks_library;
 use crate::postgres::version;
 use crate::process::{self, Cancel, CancelReason, Child, Exit, Input, Signal, Spec};
 use crate::storage::Key;
@@ -21,9 +22,6 @@ const ASK: Duration = Duration::from_millis(200);
 
 /// How long `pg_restore` may take nothing, and how long it may take to end after its input has ended.
 pub(super) const SILENCE: Duration = Duration::from_secs(1800);
-
-/// What `pg_restore` says of an archive that it was built without the library for.
-const NOT_BUILT_FOR_IT: &str = "cannot restore from compressed archive";
 
 /// What one look saw.
 pub(super) enum Seen {
@@ -231,10 +229,9 @@ pub(super) fn verdict_of(cancel: &Cancel, mut child: Child, longest: Duration) -
         Exit::Code(0) => Ok(Seen::Good),
         Exit::Code(_) => {
             let last = tail.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it gave no reason").trim();
-            // Built without a library, it can unpack no archive of that kind, be it ever so whole. Only its words tell that (RestoreArchive in
-            // pg_backup_archiver.c); the bytes are known to be those that were written.
-            if last.contains(NOT_BUILT_FOR_IT) {
-                return Ok(Seen::OnlyBytes(format!("pg_restore here is built without its compression ({last})")));
+            // The bytes are known to be those that were written.
+            if let Some(lacking) = lacks_library(&tail) {
+                return Ok(Seen::OnlyBytes(format!("pg_restore here is built without its compression ({lacking})")));
             }
             Ok(damaged(ProofLevel::Read, format!("pg_restore can't read it to its end: {last}")))
         }
