@@ -1,6 +1,5 @@
 //! What the bell paces: heartbeat, mail, staleness, upkeep, the weekly summary. Slow ones run beside the owner, one of each at a time.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,8 +10,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::catalog::Heartbeat;
 use crate::error::Result;
 use crate::jobs::{Board, rebuild};
-use crate::model::project::Project;
-use crate::model::run::Run;
 use crate::model::settings::Settings;
 use crate::ops::notice::{self, Desk, Hands};
 use crate::ops::{World, again, deliver, reindex};
@@ -57,8 +54,6 @@ pub(super) struct Chores {
     mail: Option<JoinHandle<()>>,
     keeping: Option<JoinHandle<()>>,
     summing: Option<JoinHandle<()>>,
-    direct: Option<JoinHandle<()>>,
-    told_directly: HashMap<String, DateTime<Utc>>,
     stopping: bool,
 }
 
@@ -83,8 +78,6 @@ impl Chores {
             mail: None,
             keeping: None,
             summing: None,
-            direct: None,
-            told_directly: HashMap::new(),
             stopping: false,
         }
     }
@@ -94,24 +87,6 @@ impl Chores {
         if free(&mut self.mail) {
             let world = world.clone();
             self.mail = Some(std::thread::spawn(move || complain("mail can't be delivered", deliver::deliver(&world).map(|_| ()))));
-        }
-    }
-
-    /// Tells of failed runs that the catalog could not take, once per project and reminder: without it nothing else would.
-    pub(super) fn tell_directly(&mut self, world: &World, desk: &Desk<'_>, project: &Project, runs: &[Run]) {
-        let now = world.clock.now();
-        let reminder = TimeDelta::from_std(project.notify.reminder).unwrap_or(TimeDelta::hours(24));
-        let last = self.told_directly.get(&project.name);
-        if last.is_some_and(|last| now - *last < reminder && now >= *last) || !free(&mut self.direct) {
-            return;
-        }
-        self.told_directly.insert(project.name.clone(), now);
-        match notice::unrecorded(world, desk, runs) {
-            Ok(messages) => {
-                let world = world.clone();
-                self.direct = Some(std::thread::spawn(move || complain("mail can't be sent", deliver::directly(&world, &messages))));
-            }
-            Err(failure) => tracing::error!(project = project.name, "a failed run can't be turned into mail: {failure}"),
         }
     }
 
@@ -232,7 +207,7 @@ impl Chores {
 
     /// Before the end: what waits in the outbox gets one more chance; what fails waits for the next start.
     pub(super) fn last_words(&mut self, world: &World, desk: &Desk<'_>) {
-        for thread in [self.mail.take(), self.keeping.take(), self.summing.take(), self.direct.take()].into_iter().flatten() {
+        for thread in [self.mail.take(), self.keeping.take(), self.summing.take()].into_iter().flatten() {
             drop(thread.join());
         }
         complain("what happened can't be turned into mail", notice::tell(world, desk).map(|_| ()));

@@ -187,7 +187,7 @@ impl Owner {
                 Err(failure) => tracing::error!("the last slots can't be read: {failure}"),
             }
         }
-        self.unrecorded.tell(&self.world);
+        self.unrecorded.tell(&self.world, &desk(&self.settings, &self.config_file));
         let due = self.agenda.due(now);
         if !due.is_empty() {
             self.take_on(due, now);
@@ -224,7 +224,10 @@ impl Owner {
         self.lag.look(&self.queue, self.world.clock.now());
         self.pulse();
         let settings = Arc::clone(&self.settings);
-        self.chores.tick(&self.world, &settings, &desk(&settings, &self.config_file));
+        let desk = desk(&settings, &self.config_file);
+        self.unrecorded.tell(&self.world, &desk);
+        self.chores.tick(&self.world, &settings, &desk);
+        self.unrecorded.mail(&self.world, &desk);
         self.rounds.tick(&self.world, &settings, &self.config_file, &self.board);
         if self.disks.tick(&self.world, &settings) {
             systemd::status(&self.summary());
@@ -241,7 +244,9 @@ impl Owner {
 
     pub(super) fn last_words(&mut self) {
         let settings = Arc::clone(&self.settings);
-        self.chores.last_words(&self.world, &desk(&settings, &self.config_file));
+        let desk = desk(&settings, &self.config_file);
+        self.unrecorded.last_words(&self.world, &desk);
+        self.chores.last_words(&self.world, &desk);
     }
 
     fn until_next(&self) -> Duration {
@@ -318,10 +323,7 @@ impl Owner {
                 rounds::tell_untold(world, &desk(&self.settings, &self.config_file), name);
             }
         }
-        if !report.unrecorded.is_empty() {
-            let settings = Arc::clone(&self.settings);
-            self.chores.tell_directly(&self.world, &desk(&settings, &self.config_file), &order.project, &report.unrecorded);
-        }
+        self.unrecorded.add_runs(&report.unrecorded);
         if let (Some(held), Some(slot)) = (&report.held_by, slot_key(order))
             && let Err(failure) = notice::locked_out(&self.world, &desk(&self.settings, &self.config_file), &slot, held)
         {

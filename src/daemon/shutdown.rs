@@ -36,10 +36,7 @@ impl Owner {
             running.cancel.cancel(CancelReason::Interrupted);
         }
         self.wait_for_jobs(None).await;
-        block_in_place(|| {
-            self.unrecorded.tell(&self.world);
-            self.last_words();
-        });
+        block_in_place(|| self.last_words());
         tracing::info!("stopped");
     }
 

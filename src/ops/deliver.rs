@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::catalog::{Letter, Take};
+use crate::catalog::{Letter, Take, Writer};
 use crate::error::Result;
 use crate::notify::{Delivered as Accepted, Message, Refusal, Undelivered, email};
 
@@ -55,21 +55,58 @@ fn is_due(at: DateTime<Utc>, now: DateTime<Utc>) -> bool {
     at <= now || at > now + TimeDelta::days(1)
 }
 
-/// Sends messages that the outbox could not take, once; what fails is lost but for the log.
-pub fn directly(world: &World, messages: &[Message]) -> Result<()> {
-    let Some(smtp) = &world.smtp else { return Ok(()) };
-    let password = secret(&smtp.password)?;
+/// A mail that the outbox can't take.
+#[derive(Debug)]
+pub struct Direct {
+    /// The mail.
+    pub message: Message,
+    /// The server's answer, where it was refused for good: then it only waits to be shown.
+    pub refused: Option<String>,
+}
+
+/// Sends mails past the outbox; returns what could not be sent, or not to everybody.
+#[must_use]
+pub fn directly(world: &World, letters: Vec<Direct>) -> Vec<Direct> {
+    let Some(smtp) = &world.smtp else { return letters };
+    let password = secret(&smtp.password);
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    for message in messages {
+    let mut left = Vec::new();
+    for Direct { message, .. } in letters {
         let (to, subject) = (message.to.join(", "), &message.subject);
-        match email::deliver(smtp, password.as_ref(), &hostname, message) {
-            Ok(_) => tracing::info!(to, subject, "mail sent past the outbox"),
-            Err(Undelivered::Later(failure) | Undelivered::Refused(failure)) => {
-                tracing::error!(to, subject, "mail could be neither queued nor sent: {failure}");
+        let answer = match &password {
+            Ok(password) => email::deliver(smtp, password.as_ref(), &hostname, &message),
+            Err(failure) => Err(Undelivered::Later(failure.clone())),
+        };
+        match answer {
+            Ok(accepted) => {
+                tracing::info!(to = message.for_accepted(&accepted).to.join(", "), subject, "mail sent past the outbox");
+                complain(&accepted);
+                left.extend(message.for_deferred(&accepted).map(|message| Direct { message, refused: None }));
+                left.extend(message.for_refused(&accepted).map(|message| Direct { message, refused: Some(refused(&accepted.refused)) }));
+            }
+            Err(Undelivered::Later(failure)) => {
+                tracing::warn!(to, subject, "mail not sent yet, nor can it be queued: {failure}");
+                left.push(Direct { message, refused: None });
+            }
+            Err(Undelivered::Refused(failure)) => {
+                tracing::error!(to, subject, "mail refused for good: {failure}");
+                left.push(Direct { message, refused: Some(failure.message) });
             }
         }
     }
-    Ok(())
+    left
+}
+
+/// Puts such a mail into the outbox, once that can be.
+pub fn queue(writer: &Writer, letter: &Direct) -> Result<()> {
+    let id = writer.enqueue(&letter.message)?;
+    letter.refused.as_ref().map_or(Ok(()), |answer| writer.refuse_letter(id, answer))
+}
+
+fn complain(accepted: &Accepted) {
+    for refusal in accepted.refused.iter().chain(&accepted.deferred) {
+        tracing::error!(address = refusal.address, "a recipient was not accepted: {}", refusal.answer);
+    }
 }
 
 fn settle(world: &World, letter: &Letter<Message>, answer: Result<Accepted, Undelivered>, done: &mut Delivered) -> Result<()> {
@@ -78,9 +115,7 @@ fn settle(world: &World, letter: &Letter<Message>, answer: Result<Accepted, Unde
         Ok(accepted) => {
             let had = letter.message.for_accepted(&accepted);
             tracing::info!(to = had.to.join(", "), subject, "mail sent");
-            for refusal in accepted.refused.iter().chain(&accepted.deferred) {
-                tracing::error!(address = refusal.address, "a recipient was not accepted: {}", refusal.answer);
-            }
+            complain(&accepted);
             done.sent += 1;
             done.refused += usize::from(!accepted.refused.is_empty());
             world.catalog.write(|writer| {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::bench::{Bench, PATIENCE, must};
-use crate::rig::wait_until;
+use crate::rig::{Serving, wait_until};
 use crate::skip::skip;
 use crate::smtp::{Script, Server};
 
@@ -165,6 +165,84 @@ fn f15_a_full_state_directory_is_told_and_loses_nothing() {
     assert_eq!(serving.wait(PATIENCE), 0, "{}", serving.log());
     bench.mend();
     bench.assert_sound("a full state directory");
+}
+
+/// Two projects that fail at the same moment: each is told, and so is each one's recovery.
+#[test]
+fn f15_whoever_fails_while_the_state_directory_is_full_is_told_and_found_in_the_catalog_afterwards() {
+    let bench = Bench::new("");
+    let test = "f15_whoever_fails_while_the_state_directory_is_full_is_told_and_found_in_the_catalog_afterwards";
+    let Some(_disk) = Disk::mount(test, &bench.rig.state(), "size=2m,mode=0700") else { return };
+    let sink = Server::start(Script::default());
+    configure_two(&bench, &format!("port = {}", sink.address.port()));
+    let (mut serving, fill) = fail_both(&bench);
+    let mails = || sink.look(|seen| seen.mails.iter().map(|(_, mail)| mail.clone()).collect::<Vec<_>>());
+    let told = |what: &str, of: &str| mails().iter().filter(|mail| mail.contains(&format!("[pgdumpd] {what}")) && about(mail, of)).count();
+    let state = || format!("{:#?}\n{}", mails(), serving.log());
+    wait_until(PATIENCE, state, || told("FAILED", "shop") > 0 && told("FAILED", "till") > 0);
+    assert!(serving.log().contains("mail sent past the outbox"), "{}", state());
+    std::fs::remove_file(fill).unwrap();
+    let failed = || bench.catalog("select project || ' ' || json_extract(failure, '$.cause') from runs where status = 'failed' order by 1");
+    wait_until(PATIENCE, state, || failed() == ["shop space", "till space"]);
+    wait_until(Duration::from_secs(90), state, || told("OK", "shop") > 0 && told("OK", "till") > 0);
+    assert_eq!((told("FAILED", "shop"), told("FAILED", "till")), (1, 1), "{}", state());
+    assert!(mails().iter().filter(|mail| mail.contains("[pgdumpd] OK")).all(|mail| mail.contains("after 1 failure")), "{}", state());
+    let id = &bench.catalog("select id from runs where status = 'failed' and project = 'till'")[0];
+    let shown = bench.rig.run(&["show", id]);
+    assert_eq!(shown.code, 0, "what the mail says to type: {shown:?}");
+    serving.signal("TERM");
+    assert_eq!(serving.wait(PATIENCE), 0, "{}", serving.log());
+}
+
+/// No mail server either: what could neither be queued nor sent is queued as soon as it can be.
+#[test]
+fn f15_what_no_mail_server_took_while_the_state_directory_was_full_waits_in_the_outbox_afterwards() {
+    let bench = Bench::new("");
+    let test = "f15_what_no_mail_server_took_while_the_state_directory_was_full_waits_in_the_outbox_afterwards";
+    let Some(_disk) = Disk::mount(test, &bench.rig.state(), "size=2m,mode=0700") else { return };
+    configure_two(&bench, "");
+    let (mut serving, fill) = fail_both(&bench);
+    serving.wait_for_log("mail not sent yet, nor can it be queued", PATIENCE);
+    std::fs::remove_file(fill).unwrap();
+    let waiting = || bench.catalog("select message from outbox where state = 'queued' order by id");
+    wait_until(
+        PATIENCE,
+        || format!("{:#?}\n{}", waiting(), serving.log()),
+        || ["shop", "till"].iter().all(|project| waiting().iter().any(|mail| mail.contains("FAILED") && mail.contains(*project))),
+    );
+    assert_eq!(bench.catalog("select count(*) from runs where status = 'failed'"), ["2"]);
+    serving.signal("TERM");
+    assert_eq!(serving.wait(PATIENCE), 0, "{}", serving.log());
+}
+
+/// The project `shop` and one more of the same database, both with a schedule every fifteen seconds.
+fn configure_two(bench: &Bench, smtp: &str) {
+    let keys = format!(
+        "pg_bin_dir = {:?}\nschedule = [{{ name = \"often\", every = \"15s\" }}]\nlimits = {{ connect = \"10s\", retries = [] }}\n",
+        bench.holding_clients()
+    );
+    let other = format!("[[project]]\nname = \"till\"\nconnection = \"{}\"\nretention = {{ keep_last = 1 }}\n", bench.cluster.url("shop"));
+    bench.configure("max_parallel_per_server = 2", smtp, &format!("{keys}{other}{keys}"));
+}
+
+/// Serves until both dumps are in their middle, and lets them find the state directory full at their end; returns what fills it.
+fn fail_both(bench: &Bench) -> (Serving, PathBuf) {
+    bench.hold();
+    let serving = bench.start();
+    let running = || bench.catalog("select count(*) from runs where status = 'running'");
+    wait_until(PATIENCE, || format!("two dumps:\n{}", serving.log()), || running() == ["2"]);
+    bench.wait_midway(|| serving.log());
+    let fill = bench.rig.state().join("fill");
+    drop(std::fs::write(&fill, vec![0_u8; 4 << 20]));
+    bench.let_go();
+    let failed = || serving.log().matches("the catalog could not be told how the run ended").count();
+    wait_until(PATIENCE, || format!("two failures:\n{}", serving.log()), || failed() == 2);
+    (serving, fill)
+}
+
+/// Whether a mail is about the project, by the header for mail filters.
+fn about(mail: &str, project: &str) -> bool {
+    mail.lines().any(|line| line.strip_prefix("X-Pgdumpd-Project").is_some_and(|rest| rest.contains(project)))
 }
 
 #[test]

@@ -13,13 +13,13 @@ mod overrun;
 mod proofs;
 mod recovered;
 mod round;
+mod unrecorded;
 mod unwritten;
 mod weekly;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -39,7 +39,6 @@ use crate::postgres::connection::named_by;
 use super::held::told_key;
 use super::prune::PrunePlan;
 use super::there::{self, There};
-use super::untold::event_of;
 use super::{World, origin};
 use origin::Newest;
 
@@ -49,6 +48,7 @@ pub use drills::drilled;
 pub use lost::lost;
 pub use overrun::{locked_out, overruns};
 pub use proofs::{damages, looked};
+pub use unrecorded::{record_told, unrecorded};
 pub use weekly::weekly;
 
 pub use crate::notify::letter::Hands;
@@ -257,33 +257,6 @@ pub fn rebuilt(world: &World, desk: &Desk<'_>, why: &str, backups: usize, projec
     })
 }
 
-/// Failed runs that the catalog could not take: the mails about them, to be sent directly. Nothing is remembered of them.
-pub fn unrecorded(world: &World, desk: &Desk<'_>, runs: &[Run]) -> Result<Vec<Message>> {
-    let now = world.clock.now();
-    let mut messages = Vec::new();
-    for (name, runs) in by_project(runs) {
-        let Some(project) = desk.settings.project(name) else { continue };
-        let changes: Vec<Change> = runs.iter().filter_map(|run| unrecorded_change(run, now)).collect();
-        let letters = world.catalog.read(|reader| facts::letters(world, reader, desk, project, &changes, &runs, now))?;
-        messages.extend(
-            group::gather(letters, now)
-                .0
-                .into_iter()
-                .filter(|ready| !ready.to.is_empty())
-                .map(|ready| message(ready, message_id(RunId::random().as_str(), &facts::machine()), now)),
-        );
-    }
-    Ok(messages)
-}
-
-fn unrecorded_change(run: &Run, now: DateTime<Utc>) -> Option<Change> {
-    let Some(Event::Failed(failure)) = event_of(run) else { return None };
-    let key = AlertKey { project: run.project.clone(), database: run.database.clone(), selection: run.selection.clone() };
-    let before = Alert::new(key, now);
-    let (after, kind) = alert::decide(&before, &Event::Failed(failure), Duration::ZERO, now);
-    kind.map(|kind| Change { before, after, kind, run: Some(run.clone()) })
-}
-
 fn waiting(desk: &Desk<'_>, project: &Project, due: facts::Due, now: DateTime<Utc>) -> Waiting {
     addressed(desk, Some(project), due, now)
 }
@@ -306,19 +279,33 @@ fn message(ready: Ready, own_id: String, now: DateTime<Utc>) -> Message {
     ready.letter.message(&Redactor::default(), envelope)
 }
 
+/// The finished mails to somebody, each with the alerts that it begins.
+fn ready(ready: Vec<Ready>, now: DateTime<Utc>) -> Vec<(Message, Vec<AlertKey>)> {
+    let own_id = || message_id(RunId::random().as_str(), &facts::machine());
+    let addressed = ready.into_iter().filter(|ready| !ready.to.is_empty());
+    addressed
+        .map(|mut ready| {
+            let begins = std::mem::take(&mut ready.begins);
+            (message(ready, own_id(), now), begins)
+        })
+        .collect()
+}
+
+/// An alert with the mail that its incident's later ones answer.
+fn take_thread(alert: Alert, message_id: &str) -> Alert {
+    Alert { thread: Some(message_id.trim_matches(['<', '>']).to_owned()), ..alert }
+}
+
 /// Puts letters into the outbox, those to the same people as one mail. The first mail of an incident is what its later ones answer.
 fn queue(tx: &Writer, waiting: Vec<Waiting>, now: DateTime<Utc>) -> Result<usize> {
-    let (ready, _) = group::gather(waiting, now);
-    let count = ready.len();
-    for ready in ready.into_iter().filter(|ready| !ready.to.is_empty()) {
-        let own_id = message_id(RunId::random().as_str(), &facts::machine());
-        for key in &ready.begins {
-            if let Some(mut alert) = known(tx, key)? {
-                alert.thread = Some(own_id.trim_matches(['<', '>']).to_owned());
-                put(tx, &alert)?;
+    let ready = ready(group::gather(waiting, now).0, now);
+    for (message, begins) in &ready {
+        for key in begins {
+            if let Some(alert) = known(tx, key)? {
+                put(tx, &take_thread(alert, &message.message_id))?;
             }
         }
-        tx.enqueue(&message(ready, own_id, now))?;
+        tx.enqueue(message)?;
     }
-    Ok(count)
+    Ok(ready.len())
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::alert::{self, Alert, AlertKey, NoticeKind, Status};
-use crate::catalog::Writer;
+use crate::catalog::{Reader, Writer};
 use crate::error::Result;
 use crate::model::project::Project;
 use crate::model::run::{ANY_DATABASE, Run};
@@ -18,26 +18,68 @@ use super::{Change, doubt, known, put};
 pub(super) fn changes(tx: &Writer, project: &Project, runs: &[&Run], now: DateTime<Utc>) -> Result<Vec<Change>> {
     let mut changes = Changes::default();
     for run in runs {
-        let Some(event) = event_of(run) else { continue };
-        for key in keys(run, &event) {
-            // It ended before its database left the configuration: nothing could end an alert that it opened.
-            if there::subject(project, None, &key) == Some(Gone::NotConfigured) {
-                continue;
-            }
-            let of_all = key.database == ANY_DATABASE && run.database != ANY_DATABASE;
-            let before = match known(tx, &key)? {
-                None if of_all => continue,
-                before => before.unwrap_or_else(|| Alert::new(key, now)),
-            };
-            let at = if of_all { now } else { run.finished_at.unwrap_or(now) };
-            let (after, kind) = alert::decide(&before, &event, project.notify.reminder, at);
+        for (before, after, kind) in steps(project, run, now, &|key| known(tx, key))? {
             put(tx, &after)?;
             changes.add(before, after, kind, run);
         }
     }
-    let mut changes: Vec<Change> = changes.0.into_values().filter_map(together).collect();
+    let mut changes = changes.together();
     changes.extend(doubt::changes(tx, project, runs, now)?);
     Ok(changes)
+}
+
+/// The same where nothing can be recorded: `earlier` runs can't be either, and have been told.
+pub(super) fn beside(reader: &Reader, project: &Project, earlier: &[&Run], runs: &[&Run], now: DateTime<Utc>) -> Result<Vec<Change>> {
+    let (mut alerts, mut changes) = (BTreeMap::<AlertKey, Alert>::new(), Changes::default());
+    for (index, run) in earlier.iter().chain(runs).enumerate() {
+        for (before, after, kind) in
+            steps(project, run, now, &|key| alerts.get(key).cloned().map_or_else(|| known(reader, key), |at| Ok(Some(at))))?
+        {
+            alerts.insert(after.key.clone(), after.clone());
+            if index >= earlier.len() {
+                changes.add(before, after, kind, run);
+            }
+        }
+    }
+    Ok(changes.together())
+}
+
+/// Brings the alerts to where a run has brought them that was told already.
+pub(super) fn follow(tx: &Writer, project: &Project, run: &Run) -> Result<()> {
+    let at = run.finished_at.unwrap_or(run.started_at);
+    for (before, after, _) in steps(project, run, at, &|key| known(tx, key))? {
+        // A backup that another process made since says more.
+        if before.last_good_at.is_none_or(|good| good <= at) {
+            put(tx, &after)?;
+        }
+    }
+    Ok(())
+}
+
+/// What one run does to the alerts it is about: each before and after, and what is to be told.
+fn steps(
+    project: &Project,
+    run: &Run,
+    now: DateTime<Utc>,
+    known: &dyn Fn(&AlertKey) -> Result<Option<Alert>>,
+) -> Result<Vec<(Alert, Alert, Option<NoticeKind>)>> {
+    let mut steps = Vec::new();
+    let Some(event) = event_of(run) else { return Ok(steps) };
+    for key in keys(run, &event) {
+        // It ended before its database left the configuration: nothing could end an alert that it opened.
+        if there::subject(project, None, &key) == Some(Gone::NotConfigured) {
+            continue;
+        }
+        let of_all = key.database == ANY_DATABASE && run.database != ANY_DATABASE;
+        let before = match known(&key)? {
+            None if of_all => continue,
+            before => before.unwrap_or_else(|| Alert::new(key, now)),
+        };
+        let at = if of_all { now } else { run.finished_at.unwrap_or(now) };
+        let (after, kind) = alert::decide(&before, &event, project.notify.reminder, at);
+        steps.push((before, after, kind));
+    }
+    Ok(steps)
 }
 
 /// By alert, what would have been told had each run been told by itself.
@@ -60,6 +102,10 @@ impl Changes {
                 }
             }
         }
+    }
+
+    fn together(self) -> Vec<Change> {
+        self.0.into_values().filter_map(together).collect()
     }
 }
 
