@@ -161,8 +161,9 @@ fn coming(
     let never_ran = last.is_none() && matches!(plan.timing, Timing::Every(_));
     let (from, last) = if never_ran { (from.max(now), Some(begin(&plan.timing, now))) } else { (from, last) };
     let delay = TimeDelta::from_std(schedule::spread(&format!("{}/{}", project.name, plan.name), plan.spread)).unwrap_or_default();
-    // A slot before `from` whose delay ends after it is one of those to come.
-    let slots = slots(plan, from - delay, last, to.map(|to| to - delay), if to.is_some() { MOST } else { args.count });
+    // A slot before `from` whose delay ends after it is one of those to come; one at the moment that was typed is, too.
+    let begins = if args.from.is_some() { from - TimeDelta::microseconds(1) } else { from };
+    let slots = slots(plan, begins - delay, last, to.map(|to| to - delay), if to.is_some() { MOST } else { args.count });
     let purpose = if project.is_drill(&plan.name) { For::Drill } else { For::Backup };
     let kept = args.days.filter(|_| purpose == For::Backup).map(|days| kept(project, plan, (from, last), days));
     Ok(Coming {

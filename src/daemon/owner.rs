@@ -228,6 +228,7 @@ impl Owner {
         self.unrecorded.tell(&self.world, &desk);
         self.chores.tick(&self.world, &settings, &desk);
         self.unrecorded.mail(&self.world, &desk);
+        self.rounds.tell_kept(&self.world, &desk);
         self.rounds.tick(&self.world, &settings, &self.config_file, &self.board);
         if self.disks.tick(&self.world, &settings) {
             systemd::status(&self.summary());
@@ -246,6 +247,7 @@ impl Owner {
         let settings = Arc::clone(&self.settings);
         let desk = desk(&settings, &self.config_file);
         self.unrecorded.last_words(&self.world, &desk);
+        self.rounds.tell_kept(&self.world, &desk);
         self.chores.last_words(&self.world, &desk);
     }
 
@@ -319,6 +321,8 @@ impl Owner {
             let (world, name) = (&self.world, &order.project.name);
             if is_due_again {
                 begun::forget(world, name);
+            } else if !report.untold.is_empty() {
+                self.rounds.keep(name, report.untold.clone());
             } else {
                 rounds::tell_untold(world, &desk(&self.settings, &self.config_file), name);
             }

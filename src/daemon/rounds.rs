@@ -19,6 +19,7 @@ use crate::jobs::verify::{self, Setting, Turn};
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
+use crate::ops::drill::Drilled;
 use crate::ops::notice::{self, Desk, Hands};
 use crate::ops::verify::Verdict;
 use crate::process::{Cancel, CancelReason};
@@ -33,18 +34,30 @@ const NICE: i32 = 15;
 pub(super) fn drill(world: &World, desk: &Desk<'_>, order: &Order, setting: &drill::Setting<'_>) -> Report {
     let done = catch_unwind(AssertUnwindSafe(|| {
         let (drilled, outcome) = drill::slot(world, desk.settings, &order.project, setting)?;
-        notice::drilled(world, desk, &order.project.name, &drilled)?;
-        begun::told(world, &order.project.name);
-        Ok(outcome)
+        let untold = if tell(world, desk, &order.project.name, &drilled) { Vec::new() } else { drilled };
+        Ok(Report { untold, ..Report::nothing(outcome) })
     }));
     let broken = |_| Err(Failure::new(Cause::System, "it broke off by an error in pgdumpd itself"));
-    let outcome: Result<SlotOutcome> = done.unwrap_or_else(broken);
-    let outcome = outcome.unwrap_or_else(|failure| {
+    let report: Result<Report> = done.unwrap_or_else(broken);
+    report.unwrap_or_else(|failure| {
         tracing::error!(project = order.project.name, "the drill could not be carried out: {failure}");
         tell_untold(world, desk, &order.project.name);
-        SlotOutcome::Failed
-    });
-    Report::nothing(outcome)
+        Report::nothing(SlotOutcome::Failed)
+    })
+}
+
+/// Tells of drills that have ended; `false` where that can't be recorded.
+fn tell(world: &World, desk: &Desk<'_>, project: &str, drilled: &[Drilled]) -> bool {
+    match notice::drilled(world, desk, project, drilled) {
+        Ok(_) => {
+            begun::told(world, project);
+            true
+        }
+        Err(failure) => {
+            tracing::error!(project, "a drill can't be turned into mail yet: {failure}");
+            false
+        }
+    }
 }
 
 /// Tells of what a drill has begun and nobody has heard of.
@@ -62,9 +75,28 @@ pub(super) struct Rounds {
     next: Option<DateTime<Utc>>,
     cancel: Cancel,
     held: Arc<AtomicBool>,
+    /// Drills of each project that ended, and could not be told of.
+    untold: Vec<(String, Vec<Drilled>)>,
 }
 
 impl Rounds {
+    /// Keeps what is to be told of a project's drill as soon as the catalog can be written again.
+    pub(super) fn keep(&mut self, project: &str, drilled: Vec<Drilled>) {
+        self.untold.push((project.to_owned(), drilled));
+    }
+
+    /// Tells of what was kept.
+    pub(super) fn tell_kept(&mut self, world: &World, desk: &Desk<'_>) {
+        self.untold.retain(|(project, drilled)| {
+            let told = notice::drilled(world, desk, project, drilled).is_ok();
+            if told {
+                drilled.iter().for_each(|one| begun::end(world, one));
+                begun::told(world, project);
+            }
+            !told
+        });
+    }
+
     /// Says whether a dump runs or waits: the rounds stand still as long as that is so.
     pub(super) fn give_way(&self, held: bool) {
         self.held.store(held, Ordering::Relaxed);

@@ -18,6 +18,7 @@ use crate::model::project::{Databases, Project};
 use crate::model::run::{Run, SlotOutcome};
 use crate::notify::redact::Redactor;
 use crate::ops::backup::{self, Means, Request};
+use crate::ops::drill::Drilled;
 use crate::ops::prune::{self, PrunePlan, Pruned};
 use crate::ops::targets::{self, Covered};
 use crate::ops::verify::{Looked, Verdict};
@@ -92,6 +93,8 @@ pub struct Report {
     pub held_by: Option<Failure>,
     /// Runs whose end the catalog could not take: nobody will be told of them from there.
     pub unrecorded: Vec<Run>,
+    /// Drills whose end could not be turned into mail: nobody has been told of them.
+    pub untold: Vec<Drilled>,
     /// Whether the job was ended before every database had its turn.
     pub cut_short: bool,
     /// What the slot's row says.
@@ -112,6 +115,7 @@ impl Report {
             divided: None,
             held_by: None,
             unrecorded: Vec::new(),
+            untold: Vec::new(),
             cut_short: false,
             outcome,
         }

@@ -97,7 +97,7 @@ const REFUSED: [(&str, &str, &str); 42] = [
 ];
 
 /// Options that write rows as INSERT, where lines are not rows.
-const UNCOUNTED: [&str; 5] = ["inserts", "column-inserts", "attribute-inserts", "rows-per-insert", "on-conflict-do-nothing"];
+const INSERTS: [&str; 4] = ["inserts", "column-inserts", "attribute-inserts", "rows-per-insert"];
 
 /// Options without which a dump holds more rows, large objects or objects.
 const LEAVE_OUT: [&str; 4] = ["no-blobs", "no-large-objects", "section", "no-unlogged-table-data"];
@@ -126,6 +126,13 @@ pub fn vet_together(options: &[String]) -> Result<()> {
     if given("if-exists") && !given("clean") {
         let refused = "the pg_dump option \"--if-exists\" can't be used: it says how --clean drops, and that isn't there";
         return Err(Failure::new(Cause::Configuration, refused).hint("add --clean, or leave it out"));
+    }
+    if given("on-conflict-do-nothing") && !INSERTS.iter().any(|name| given(name)) {
+        let refused =
+            "the pg_dump option \"--on-conflict-do-nothing\" can't be used: it belongs to rows written as INSERT, and these aren't";
+        return Err(
+            Failure::new(Cause::Configuration, refused).hint("add --inserts, --column-inserts or --rows-per-insert=N, or leave it out")
+        );
     }
     Ok(())
 }
@@ -205,7 +212,7 @@ pub fn names(options: &[String]) -> impl Iterator<Item = &str> {
 /// Whether the options make a table's rows uncountable, so that they are unknown instead of wrong.
 #[must_use]
 pub fn breaks_row_counting(options: &[String]) -> bool {
-    names(options).any(|name| UNCOUNTED.contains(&name))
+    names(options).any(|name| INSERTS.contains(&name))
 }
 
 /// Whether large objects are dumped: with their rows, unless a selection or an option leaves them out (manual: `pg_dump`, `-b`).
@@ -270,11 +277,13 @@ mod tests {
     }
 
     #[test]
-    fn how_to_drop_needs_something_that_drops() {
+    fn an_option_that_says_how_needs_the_one_that_says_what() {
         let together = |options: &[&str]| vet_together(&options.iter().map(ToString::to_string).collect::<Vec<_>>());
         assert!(together(&["--if-exists"]).unwrap_err().message.contains("--clean"));
         together(&["--if-exists", "--clean"]).unwrap();
         together(&["--clean"]).unwrap();
+        assert!(together(&["--on-conflict-do-nothing"]).unwrap_err().hint.unwrap().contains("--inserts"));
+        together(&["--on-conflict-do-nothing", "--rows-per-insert=100"]).unwrap();
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) fn begin(world: &World, row: &BackupRow, on: Option<&Connection>, aud
 }
 
 /// Notes how it ended. One that was ended on purpose has not finished either.
-pub(super) fn end(world: &World, drilled: &Drilled) {
+pub fn end(world: &World, drilled: &Drilled) {
     change(world, &drilled.backup.project, |all| {
         let Some(begun) = all.iter_mut().rfind(|begun| begun.backup == drilled.backup.id) else { return };
         begun.cut_off = drilled.failure.as_ref().is_some_and(|failure| failure.cause == Cause::Interrupted);

@@ -222,8 +222,9 @@ fn failed(means: Means<'_>, request: &Request, asked: &mut Asked, seen: &Seen, e
         }
         Failure::new(Cause::DumpFailed, format!("pg_dump ended with {exit}"))
     } else {
-        Failure::new(Cause::ConnectionLost, format!("the server ended the connection during the dump (pg_dump ended with {exit})"))
-            .hint("look into the server's log for a restart, a crash or an ended session")
+        Failure::new(Cause::ConnectionLost, format!("the connection to the server ended during the dump (pg_dump ended with {exit})")).hint(
+            "look into the server's log for a restart, a crash or an ended session; where it says nothing, the network between was cut",
+        )
     }
 }
 
