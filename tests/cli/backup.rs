@@ -156,7 +156,7 @@ fn plans_name_slots_and_what_would_be_kept() {
     insta::assert_snapshot!("plan", plan);
     let plan = bench.run(0, &["plan", "--from", "2026-03-28", "--count", "1", "--json"]).stdout;
     insta::assert_snapshot!("plan_json", plan);
-    let from_a_slot = bench.run(0, &["plan", "--from", "2026-03-28T02:30", "--count", "1", "--json"]).json();
+    let from_a_slot = bench.run(0, &["plan", "--from", "2026-03-28 02:30", "--count", "1", "--json"]).json();
     assert!(from_a_slot[0]["slots"][0].as_str().unwrap().starts_with("2026-03-28T01:30:00"), "{from_a_slot}");
     snapshot!("plan_nonsense", bench.told(2, &["plan", "--from", "soon"]));
 }
