@@ -37,8 +37,8 @@ fn f07_network_drops_everything_during_the_dump() {
         scene.cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'pgdumpd/%'");
         scene.shrink();
     });
-    // 60 s for the keepalives; the rest is what a slow machine may add.
-    assert!(took < Duration::from_secs(90), "{took:?}: {told:?}");
+    // 60 s for the keepalives; the rest is what a slow machine may add. Left to itself TCP takes a quarter of an hour, or for ever.
+    assert!(took < Duration::from_secs(150), "{took:?}: {told:?}");
 }
 
 /// A way to the server. While it is cut, what was under way is lost without a word to either side, and nobody comes through.
