@@ -104,6 +104,23 @@ impl AlertKey {
 /// Nor so.
 const PROOFS: &str = "proofs";
 
+impl AlertKey {
+    /// The alert of a project's pruning: that what retention lets go is removed.
+    #[must_use]
+    pub fn pruning(project: &str) -> Self {
+        Self { project: project.to_owned(), database: String::from("*"), selection: Selection(String::from(PRUNING)) }
+    }
+
+    /// Whether the alert is of that.
+    #[must_use]
+    pub fn is_pruning(&self) -> bool {
+        self.selection.0 == PRUNING
+    }
+}
+
+/// Nor so.
+const PRUNING: &str = "pruning";
+
 /// No selection of a dump begins so, nor as the next.
 const SCHEDULE: &str = "schedule ";
 const ANOMALY: &str = "suspicious ";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config;
 use crate::error::{Cause, Failure, Result};
 use crate::jobs::scheduled::{self, Ended, Order, Report, Setting};
-use crate::jobs::{Board, Open, mend};
+use crate::jobs::{Board, Open, mend, telling};
 use crate::model::backup::{Manifest, Trigger};
 use crate::model::project::Project;
 use crate::model::run::Run;
@@ -117,8 +117,8 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
             told::print(&world, order, &report, &told.borrow());
         }
         exits.push(told::exit(&report));
-        if let Err(failure) = waits_for_a_word(&world, &desk, order, &report) {
-            // The other projects have their backups all the same.
+        // The other projects have their backups all the same.
+        for failure in telling::tell(&world, &desk, &order.project, &report) {
             exits.push(Exit::of(failure.cause));
             out::tell(&failure);
         }
@@ -167,14 +167,6 @@ fn tell_what_was_cut_off(world: &World, desk: &Desk<'_>, orders: &[Order]) -> Re
         deliver::deliver(world)?;
     }
     Ok(())
-}
-
-/// What a person has to agree to before anything is pruned becomes mail.
-fn waits_for_a_word(world: &World, desk: &Desk<'_>, order: &Order, report: &Report) -> Result<()> {
-    if let Some(plan) = &report.held {
-        notice::held(world, desk, &order.project, plan)?;
-    }
-    report.divided.as_ref().map_or(Ok(()), |divided| notice::divided(world, desk, &order.project, divided))
 }
 
 /// What happened becomes mail, which is sent now: there may be no daemon to do it.

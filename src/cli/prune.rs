@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::config;
 use crate::error::{Failure, Result};
 use crate::habit::Suspension;
 use crate::jobs::prune;
 use crate::model::backup::BackupRow;
 use crate::model::project::Project;
-use crate::ops::World;
+use crate::model::settings::Settings;
 use crate::ops::elsewhere::{self, Elsewhere};
+use crate::ops::notice::{self, Desk};
 use crate::ops::prune::{self as verb, PrunePlan, Pruned};
+use crate::ops::{World, deliver};
 use crate::retention::Divided;
 use crate::units::show_size;
 
@@ -105,7 +108,7 @@ pub(super) fn run(common: &Common, args: &Args) -> Result<Exit> {
         }
     } else {
         for project in chosen {
-            tell(project, prune(common, &world, project, args.confirm));
+            tell(project, prune(common, &settings, &world, project, args.confirm));
         }
     }
     if common.json {
@@ -123,8 +126,12 @@ fn show(common: &Common, project: &Project, plan: PrunePlan, elsewhere: Option<V
     (Exit::Done, Told::Plan(Box::new(shown(plan, elsewhere, summary))))
 }
 
-fn prune(common: &Common, world: &World, project: &Project, confirm: bool) -> Result<(Exit, Told)> {
+fn prune(common: &Common, settings: &Settings, world: &World, project: &Project, confirm: bool) -> Result<(Exit, Told)> {
     let (plan, done) = prune::run(world, project, confirm)?;
+    let desk = Desk::by_hand(world, settings, config::unusual(&common.config));
+    if notice::pruned(world, &desk, project, Ok(&done))? > 0 {
+        deliver::deliver(world)?;
+    }
     if !common.json {
         let removed = out::count(done.removed.len() as u64, "backup");
         out::say(format!("{}: {removed} removed, {} freed", project.name, show_size(done.freed)));

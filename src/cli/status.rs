@@ -205,6 +205,9 @@ fn trouble(alert: &Alert, project: Option<&Project>, now: DateTime<Utc>) -> Stri
     if key.is_proofs() {
         return format!("{}: what is found of backups is NOT WRITTEN DOWN, for {}: {why}", key.project, age(now, alert.since));
     }
+    if key.is_pruning() {
+        return format!("{}: old backups are NOT REMOVED, for {}: {why}", key.project, age(now, alert.since));
+    }
     let selection = if key.selection.is_full() { String::new() } else { format!(" ({})", key.selection) };
     let word = match alert.status {
         Status::Stale if alert.failures_in_row > 0 => "STALE, and FAILING",

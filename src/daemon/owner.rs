@@ -10,9 +10,9 @@ use tokio::task::{JoinSet, block_in_place};
 
 use crate::config;
 use crate::error::{Cause, Failure, Result};
-use crate::jobs::Board;
 use crate::jobs::drill::{self, begun};
 use crate::jobs::scheduled::{self, Order, Report, Setting};
+use crate::jobs::{Board, telling};
 use crate::model::run::SlotOutcome;
 use crate::model::settings::Settings;
 use crate::ops::World;
@@ -333,15 +333,8 @@ impl Owner {
         {
             tracing::error!(project = order.project.name, "skipped slots can't be turned into mail: {failure}");
         }
-        if let Some(plan) = &report.held
-            && let Err(failure) = notice::held(&self.world, &desk(&self.settings, &self.config_file), &order.project, plan)
-        {
-            tracing::error!(project = order.project.name, "the held prune can't be turned into mail: {failure}");
-        }
-        if let Some(divided) = &report.divided
-            && let Err(failure) = notice::divided(&self.world, &desk(&self.settings, &self.config_file), &order.project, divided)
-        {
-            tracing::error!(project = order.project.name, "the backups of several servers can't be turned into mail: {failure}");
+        for failure in telling::tell(&self.world, &desk(&self.settings, &self.config_file), &order.project, report) {
+            tracing::error!(project = order.project.name, "what came of the job can't be turned into mail: {failure}");
         }
         systemd::status(&self.summary());
     }

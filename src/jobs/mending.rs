@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::model::project::Project;
 use crate::ops::{World, mount, removal, repair};
 use crate::storage::Storage;
@@ -17,13 +17,13 @@ pub(super) fn project(world: &World, project: &Project) -> Result<()> {
     elsewhere(world, project, storage.name());
     let mended = held(world, &project.name, storage.as_ref());
     drop(lock);
-    mended
+    mended.map(drop)
 }
 
-/// The same for whoever holds the project's lock.
-pub(super) fn held(world: &World, project: &str, storage: &dyn Storage) -> Result<()> {
+/// The same for whoever holds the project's lock; returns why backups stay that are to be removed.
+pub(super) fn held(world: &World, project: &str, storage: &dyn Storage) -> Result<Vec<Failure>> {
     told(project, repair::repair(world, project, storage)?);
-    removal::resume(world, project, Some(storage)).map(drop)
+    removal::resume(world, project, Some(storage))
 }
 
 /// The same where a run of the project has nobody at work on it any more, for a job that doesn't depend on it: what can't be mended now is

@@ -22,6 +22,7 @@ mod record;
 pub mod restore;
 mod retry;
 pub mod scheduled;
+pub mod telling;
 pub mod verify;
 
 /// What is in flight right now, for whoever shows progress. Cheap to clone; clones share the board.

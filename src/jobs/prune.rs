@@ -13,7 +13,7 @@ pub fn run(world: &World, project: &Project, confirm: bool) -> Result<(PrunePlan
     let storage = world.storage(project)?;
     mount::ensure(world, storage.as_ref())?;
     let lock = hold::project(world, project, storage)?.or_held(&project.name)?;
-    removal::resume(world, &project.name, Some(storage.as_ref()))?;
+    let stuck = removal::resume(world, &project.name, Some(storage.as_ref()))?;
     let plan = prune::plan(world, project)?;
     let plan = if confirm {
         prune::confirm(world, &plan)?;
@@ -27,6 +27,7 @@ pub fn run(world: &World, project: &Project, confirm: bool) -> Result<(PrunePlan
     };
     let begun = world.begin("prune", Some(&project.name), "by hand");
     let pruned = prune::carry_out(world, project, &plan);
+    let pruned = pruned.map(|pruned| Pruned { failures: [stuck, pruned.failures].concat(), ..pruned });
     drop(lock);
     world.end(begun, &pruned.as_ref().map_or_else(ToString::to_string, |done| format!("{} removed", done.removed.len())));
     Ok((plan, pruned?))

@@ -81,7 +81,7 @@ pub struct Report {
     pub closed: Vec<String>,
     /// What was found where the project's new backups are looked at again at once.
     pub looked: Vec<Looked>,
-    /// What pruning did, where it was reached.
+    /// What pruning did, or why it was not reached after a good backup.
     pub pruned: Option<Result<Pruned>>,
     /// The plan that waits for a person's word, where one does.
     pub held: Option<PrunePlan>,
@@ -145,7 +145,13 @@ pub fn run(world: &World, order: &Order, setting: &Setting<'_>) -> Report {
             return report;
         }
         Ok(None) => {}
-        Err(failure) => fail_before(world, order, &failure, &mut report),
+        Err(failure) => {
+            fail_before(world, order, &failure, &mut report);
+            // What was made before it is there, and is not what failed.
+            if report.runs.iter().any(|(_, made)| made.is_some()) {
+                report.pruned.get_or_insert(Err(failure));
+            }
+        }
     }
     report.outcome = if report.cut_short { SlotOutcome::Interrupted } else { outcome(&report.runs) };
     report
@@ -160,7 +166,7 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
         Hold::Held(holder) => return Ok(Some(Refused::Held(holder).failure(&project.name))),
     };
     mending::elsewhere(world, project, storage.name());
-    mending::held(world, &project.name, storage.as_ref())?;
+    let stuck = mending::held(world, &project.name, storage.as_ref())?;
     let clients = world.clients(project)?;
     let access = world.access(project)?;
     let redactor = Redactor::new(access.secret());
@@ -169,7 +175,7 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
     report.looked = looking::after(world, project, storage, &clients, &report.runs, setting.cancel)?;
     if report.runs.iter().any(|(_, manifest)| manifest.is_some()) && setting.cancel.reason().is_none() {
         let pruned = prune_after(world, project, report);
-        report.pruned = Some(pruned);
+        report.pruned = Some(pruned.map(|pruned| Pruned { failures: [stuck, pruned.failures].concat(), ..pruned }));
     }
     Ok(None)
 }

@@ -27,6 +27,7 @@ mod overrun;
 mod page;
 mod recovered;
 mod summary;
+mod unpruned;
 mod unwritten;
 
 pub use closed::{Closed, Ended, Kept, Undo};
@@ -40,6 +41,7 @@ pub use notes::{HeldPrune, Rebuilt};
 pub use overrun::{Locked, OnTime, Overrun};
 pub use recovered::{Open, Recovered};
 pub use summary::{ProjectWeek, Weekly};
+pub use unpruned::{Prunes, Unpruned};
 pub use unwritten::{Unwritten, Written};
 
 /// A mail's occasion with its facts.
@@ -85,6 +87,10 @@ pub enum Letter {
     Unwritten(Unwritten),
     /// It can again.
     Written(Written),
+    /// What retention lets go could not be removed.
+    Unpruned(Unpruned),
+    /// It was.
+    Prunes(Prunes),
 }
 
 /// What every letter about a project says of it.
@@ -286,6 +292,8 @@ impl Letter {
             Self::DrillWorks(facts) => facts.body(redactor),
             Self::Unwritten(facts) => facts.body(redactor),
             Self::Written(facts) => facts.body(redactor),
+            Self::Unpruned(facts) => facts.body(redactor),
+            Self::Prunes(facts) => facts.body(redactor),
         }
     }
 
@@ -313,6 +321,8 @@ impl Letter {
             Self::DrillWorks(_) => "drill-works",
             Self::Unwritten(_) => "unwritten",
             Self::Written(_) => "written",
+            Self::Unpruned(_) => "prune-failed",
+            Self::Prunes(_) => "prune-works",
         }
     }
 
@@ -337,6 +347,8 @@ impl Letter {
             Self::DrillWorks(facts) => vec![facts.about.project.clone()],
             Self::Unwritten(facts) => vec![facts.about.project.clone()],
             Self::Written(facts) => vec![facts.about.project.clone()],
+            Self::Unpruned(facts) => vec![facts.about.project.clone()],
+            Self::Prunes(facts) => vec![facts.about.project.clone()],
             Self::Grouped(letters) => many::projects(letters),
             Self::Weekly(_) | Self::Rebuilt(_) => Vec::new(),
         }
@@ -365,6 +377,8 @@ impl Letter {
             Self::DrillWorks(facts) => facts.headline(),
             Self::Unwritten(facts) => facts.headline(redactor),
             Self::Written(facts) => facts.headline(),
+            Self::Unpruned(facts) => facts.headline(redactor),
+            Self::Prunes(facts) => facts.headline(),
         }
     }
 }

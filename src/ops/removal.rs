@@ -3,9 +3,9 @@
 //! `prune` and `delete` decide what goes; here stand the order, the care for who is reading, and the note from which a cut-off removal goes on.
 
 use crate::alert::AlertKey;
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::manifest;
-use crate::model::backup::{BackupRow, RunId};
+use crate::model::backup::BackupRow;
 use crate::storage::{Key, Storage, Use};
 
 use super::{World, mount};
@@ -44,37 +44,32 @@ pub fn remove(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<R
     Ok(Removal::Done)
 }
 
-/// Goes on with a project's removals that a crash or a failing storage cut off. The caller holds the project's lock, in the storage
-/// `here` where the project is configured.
+/// Goes on with a project's removals that a crash or a failing storage cut off; returns why some can't be gone on with in the storage
+/// `here`, where the project is configured. The caller holds the project's lock there. What can't be removed keeps no backup from being made.
+/// Another storage, in which the project has left backups, may be away for good: what is to be removed there waits.
 ///
 /// # Errors
-/// Where the catalog or that storage refuses. Another one, in which the project has left backups, may be away for good: what is to be removed
-/// there waits, and holds nothing up.
-pub fn resume(world: &World, project: &str, here: Option<&dyn Storage>) -> Result<Vec<RunId>> {
-    let mut done = Vec::new();
+/// Where the catalog can't be read.
+pub fn resume(world: &World, project: &str, here: Option<&dyn Storage>) -> Result<Vec<Failure>> {
+    let mut failures = Vec::new();
     for row in world.catalog.read(|reader| reader.unfinished_removals(project))? {
         let Some(storage) = world.storages.get(&row.storage) else { continue };
-        let gone_on = if here.is_some_and(|here| here.name() == row.storage) {
-            go_on(world, storage.as_ref(), &row)?
-        } else {
-            mount::ensure(world, storage.as_ref()).and_then(|()| go_on(world, storage.as_ref(), &row)).unwrap_or_else(|failure| {
-                tracing::warn!(backup = %row.id, project, storage = row.storage, "its removal can't be gone on with yet: {failure}");
-                false
-            })
-        };
-        if gone_on {
-            done.push(row.id);
+        let is_here = here.is_some_and(|here| here.name() == row.storage);
+        let there = if is_here { Ok(()) } else { mount::ensure(world, storage.as_ref()) };
+        if let Err(failure) = there.and_then(|()| go_on(world, storage.as_ref(), &row)) {
+            tracing::warn!(backup = %row.id, project, storage = row.storage, "its removal can't be gone on with yet: {failure}");
+            failures.extend(is_here.then_some(failure));
         }
     }
-    Ok(done)
+    Ok(failures)
 }
 
-fn go_on(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<bool> {
+fn go_on(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
     let alone = storage.mark(&artifact(row), Use::Removing)?;
     if alone.is_some() {
         finish(world, storage, row)?;
     }
-    Ok(alone.is_some())
+    Ok(())
 }
 
 fn finish(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
@@ -105,10 +100,12 @@ mod tests {
         world.catalog.write(|writer| writer.begin_removal(&row)).unwrap();
         // Its folder is there, its disk is not.
         world.storages = with(&Memory::new("old"));
+        let left = |world: &World| world.catalog.read(|reader| reader.unfinished_removals(&row.project)).unwrap().len();
         assert_eq!(resume(&world, &row.project, Some(&main)).unwrap(), []);
-        assert!(resume(&world, &row.project, Some(&Memory::new("old"))).is_err(), "the one that is worked in is not passed over");
+        assert_eq!(left(&world), 1);
         world.storages = with(&old);
-        assert_eq!(resume(&world, &row.project, Some(&main)).unwrap(), [row.id]);
+        assert_eq!(resume(&world, &row.project, Some(&main)).unwrap(), []);
+        assert_eq!(left(&world), 0);
         assert_eq!(old.names(&row.project).unwrap().len(), 0);
     }
 

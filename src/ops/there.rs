@@ -131,7 +131,7 @@ pub fn subject(project: &Project, there: Option<&There>, key: &AlertKey) -> Opti
     if let Some(name) = key.of_schedule() {
         return (!project.plans().any(|plan| plan.name == name)).then_some(Gone::NotConfigured);
     }
-    if key.of_backup().is_some() || key.is_proofs() {
+    if key.of_backup().is_some() || key.is_proofs() || key.is_pruning() {
         return None;
     }
     if key.is_drill() {

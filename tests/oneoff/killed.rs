@@ -126,7 +126,7 @@ fn a_lost_terminal_leaves_nothing() {
         let held = crate::directory::hold_lock(&scene);
         let plain = scene.alone_command(&[]);
         // Whoever runs these tests may have said `nohup` as well.
-        let (by, how) = if format == "nohup" { ("nohup", "--") } else { ("env", "--default-signal=HUP") };
+        let (by, how) = if format == "nohup" { ("nohup", "--") } else { ("env", "--default-signal") };
         let mut command = std::process::Command::new(by);
         command.arg(how).arg(plain.get_program()).env_clear().current_dir(scene.work());
         command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));

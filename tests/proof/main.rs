@@ -23,5 +23,6 @@ mod rounds;
 mod scripts;
 mod several;
 mod small;
+mod unpruned;
 mod unwritten;
 mod verify;

@@ -13,6 +13,7 @@ mod overrun;
 mod proofs;
 mod recovered;
 mod round;
+mod unpruned;
 mod unrecorded;
 mod unwritten;
 mod weekly;
@@ -48,6 +49,7 @@ pub use drills::drilled;
 pub use lost::lost;
 pub use overrun::{locked_out, overruns};
 pub use proofs::{damages, looked};
+pub use unpruned::pruned;
 pub use unrecorded::{record_told, unrecorded};
 pub use weekly::weekly;
 

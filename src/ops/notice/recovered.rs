@@ -50,6 +50,7 @@ fn open(tx: &Reader, project: &Project, now: DateTime<Utc>) -> Result<Vec<Open>>
             && key.of_backup().is_none()
             && !key.is_drill()
             && !key.is_proofs()
+            && !key.is_pruning()
             && there::subject(project, there.as_ref(), key).is_none()
     };
     let mut alerts: BTreeMap<AlertKey, Alert> =

@@ -125,6 +125,7 @@ fn size(number: u64) -> usize {
 fn words(alert: &Alert) -> String {
     match (&alert.status, &alert.message) {
         (Status::Failing, Some(message)) if alert.key.of_anomaly().is_some() => format!("suspicious, and not pruned meanwhile: {message}"),
+        (Status::Failing, Some(message)) if alert.key.is_pruning() => format!("old backups are not removed: {message}"),
         (Status::Failing, Some(message)) => format!("failing: {message}"),
         (Status::Stale, Some(message)) => {
             format!("no good {} within max_backup_age; the last run failed: {message}", alert.key.selection.backup())
