@@ -10,6 +10,9 @@ use super::scheduled::Report;
 /// Turns it into mail, for the daemon and whoever backs up by hand; returns why some of it could not be.
 #[must_use]
 pub fn tell(world: &World, desk: &Desk<'_>, project: &Project, report: &Report) -> Vec<Failure> {
+    if let Some(Err(failure)) = &report.pruned {
+        tracing::error!(project = project.name, "pruning failed: {failure}");
+    }
     let held = report.held.as_ref().map(|plan| notice::held(world, desk, project, plan));
     let divided = report.divided.as_ref().map(|divided| notice::divided(world, desk, project, divided));
     let looked = notice::looked(world, desk, &report.looked).map(drop);

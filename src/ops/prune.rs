@@ -186,7 +186,10 @@ pub fn carry_out(world: &World, project: &Project, plan: &PrunePlan) -> Result<P
                 pruned.in_use.push(row.id.clone());
             }
             Ok(Removal::Pinned) => tracing::info!(backup = %row.id, project = row.project, "not removed: it was pinned meanwhile"),
-            Err(failure) => pruned.failures.push(failure.context(format!("removing {}", row.file))),
+            Err(failure) => {
+                tracing::warn!(backup = %row.id, project = row.project, "not removed yet: {failure}");
+                pruned.failures.push(failure);
+            }
         }
     }
     // While something is held back nobody knows yet what this policy comes to.

@@ -147,4 +147,11 @@ fn each_new_backup_is_looked_at_before_it_lets_older_ones_go() {
     assert_eq!(rows.len(), 2, "nothing was pruned: {rows:?}");
     assert!(rows[0]["damaged"].as_str().unwrap().contains("pg_restore can't read it"), "{rows:?}");
     assert_eq!(stage.mails("DAMAGED shop").len(), 1);
+    // One that nobody could read to its end is no damage, no proof, and told as well.
+    let killed = "#!/bin/sh\nkill -KILL $$\n";
+    stage.configure(&format!("{look}\npg_bin_dir = {:?}", stage.rig.clients(&[("pg_restore", killed)])));
+    stage.run(&["backup", "shop"], 1);
+    let rows: Vec<Value> = stage.rig.backups();
+    assert!(rows.len() == 3 && rows[0]["damaged"].is_null() && rows[0]["proof"] != "read", "{rows:?}");
+    assert_eq!((stage.mails("DAMAGED shop").len(), stage.mails("UNREADABLE shop").len()), (1, 1));
 }
