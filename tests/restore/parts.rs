@@ -50,6 +50,8 @@ fn a_schema_comes_whole_and_names_are_taken_as_psql_takes_them() {
     let ended = scene.restore("none", &["--table", "order"]);
     assert_eq!(ended.code, 1, "{ended:?}");
     assert!(ended.stderr.contains("holds no table \"order\"") && ended.stderr.contains("orders"), "{ended:?}");
+    let ended = scene.restore("none", &["--table", "Logg"]);
+    assert!(ended.stderr.contains("did you mean 'other.\"Log\"'? As in psql"), "a name to paste: {ended:?}");
     assert!(!scene.databases().contains(&String::from("none")));
 }
 

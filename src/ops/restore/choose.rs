@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Cause, Failure, Result};
+use crate::postgres::archive::name::shown;
 use crate::postgres::archive::toc::Entry;
 use crate::postgres::restore::Halves;
 
@@ -213,7 +214,11 @@ impl<'a> Graph<'a> {
         let near = known.map(|entry| (strsim::jaro_winkler(&entry.tag, wanted), entry)).max_by(|one, two| one.0.total_cmp(&two.0));
         let failure = Failure::new(Cause::NotFound, format!("the backup holds no {what} {pattern:?}"));
         match near.filter(|(likeness, _)| *likeness > 0.8) {
-            Some((_, entry)) => failure.hint(format!("did you mean {}?", qualified(entry))),
+            Some((_, entry)) => {
+                let name = shown(entry.namespace.as_deref().unwrap_or_default(), &entry.tag);
+                let quotes = if name.contains('"') { " As in psql, capital letters and the like stand in double quotes." } else { "" };
+                failure.hint(format!("did you mean {}?{quotes}", crate::shell::word(&name)))
+            }
             None => failure.hint("look at the tables with `pgdumpd show BACKUP --tables`; names are given as psql takes them"),
         }
     }
