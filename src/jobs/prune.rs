@@ -26,8 +26,7 @@ pub fn run(world: &World, project: &Project, confirm: bool) -> Result<(PrunePlan
         plan
     };
     let begun = world.begin("prune", Some(&project.name), "by hand");
-    let pruned = prune::carry_out(world, project, &plan);
-    let pruned = pruned.map(|pruned| Pruned { failures: [stuck, pruned.failures].concat(), ..pruned });
+    let pruned = prune::carry_out(world, project, &plan).map(|pruned| pruned.after(stuck));
     drop(lock);
     world.end(begun, &pruned.as_ref().map_or_else(ToString::to_string, |done| format!("{} removed", done.removed.len())));
     Ok((plan, pruned?))

@@ -175,7 +175,7 @@ fn locked(world: &World, order: &Order, setting: &Setting<'_>, report: &mut Repo
     report.looked = looking::after(world, project, storage, &clients, &report.runs, setting.cancel)?;
     if report.runs.iter().any(|(_, manifest)| manifest.is_some()) && setting.cancel.reason().is_none() {
         let pruned = prune_after(world, project, report);
-        report.pruned = Some(pruned.map(|pruned| Pruned { failures: [stuck, pruned.failures].concat(), ..pruned }));
+        report.pruned = Some(pruned.map(|pruned| pruned.after(stuck)));
     }
     Ok(None)
 }

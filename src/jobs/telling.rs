@@ -7,7 +7,7 @@ use crate::ops::notice::{self, Desk};
 
 use super::scheduled::Report;
 
-/// Turns it into mail, for the daemon and whoever backs up by hand; returns why some of it could not be.
+/// Turns it into mail, and logs pruning that failed as a whole, for the daemon and whoever backs up by hand; returns why some of it could not be.
 #[must_use]
 pub fn tell(world: &World, desk: &Desk<'_>, project: &Project, report: &Report) -> Vec<Failure> {
     if let Some(Err(failure)) = &report.pruned {

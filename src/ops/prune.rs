@@ -74,6 +74,14 @@ pub struct Pruned {
     pub failures: Vec<Failure>,
 }
 
+impl Pruned {
+    /// With the failures of earlier removals that could not be gone on with, before its own.
+    #[must_use]
+    pub fn after(self, stuck: Vec<Failure>) -> Self {
+        Self { failures: [stuck, self.failures].concat(), ..self }
+    }
+}
+
 /// Decides what would go of each of some projects, in the order given; each processor takes a share.
 pub fn plans(world: &World, projects: &[&Project]) -> Vec<Result<PrunePlan>> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);

@@ -35,8 +35,8 @@ pub fn remove(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<R
         let told = AlertKey::backup(&row.project, &row.database, &row.id);
         writer.remove_alert(&told.project, &told.database, &told.selection)?;
         writer.begin_removal(row).map(|()| true)
-    })?;
-    if !begun {
+    });
+    if !of(row, begun)? {
         return Ok(Removal::Pinned);
     }
     finish(world, storage, row)?;
@@ -75,7 +75,12 @@ fn go_on(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
 fn finish(world: &World, storage: &dyn Storage, row: &BackupRow) -> Result<()> {
     manifest::delete(storage, &row.project, &row.file)?;
     storage.delete(&artifact(row))?;
-    world.catalog.write(|writer| writer.end_removal(row))
+    of(row, world.catalog.write(|writer| writer.end_removal(row)))
+}
+
+/// What the catalog refuses names no backup by itself; what a storage refuses names its file.
+fn of<T>(row: &BackupRow, written: Result<T>) -> Result<T> {
+    written.map_err(|failure| failure.context(format!("removing {}", row.file)))
 }
 
 fn artifact(row: &BackupRow) -> Key {
